@@ -1,0 +1,1 @@
+../../prefork-rt/src/grammar.rs

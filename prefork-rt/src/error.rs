@@ -1,0 +1,164 @@
+//! Why prefork could not start or gave up, in words for whoever reads the log, and the exit status that says it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+/// Why prefork could not start, gave up, or could not fill an argument.
+///
+/// Every message says what happened and what to do. `Debug` prints the same text as `Display`, so that a `main`
+/// that returns `Result<(), Error>` shows it too.
+#[non_exhaustive]
+pub enum Error {
+    /// The value given for an option in the code cannot be used. Exit status 2.
+    Option {
+        /// The option, as the builder's method and the attribute's argument are called.
+        name: &'static str,
+        /// What is wrong with the value and what is accepted.
+        reason: String,
+    },
+    /// A `PREFORK_…` environment variable has a value that cannot be used. Exit status 2.
+    Environment {
+        /// The variable.
+        variable: String,
+        /// What is wrong with its value and what is accepted.
+        reason: String,
+    },
+    /// An argument of `main`, or a [`Worker::get`](crate::Worker::get), asks for what is not there. Exit status 2.
+    Argument {
+        /// What was asked for, why it is not there, and what to do.
+        reason: String,
+    },
+    /// The function named by `preload` returned an error. Exit status 1.
+    Preload {
+        /// The error's own text.
+        reason: String,
+    },
+    /// An address of `listen` could not be bound. Exit status 1.
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Other threads were alive before the first fork, or an event loop was. Exit status 2.
+    UnsafeToFork {
+        /// What was found, by name, and what to do.
+        reason: String,
+    },
+    /// Other threads, or an event loop, appeared in the supervisor while workers ran; they were stopped.
+    /// Exit status 1.
+    BecameUnsafeToFork {
+        /// What was found, by name, and what to do.
+        reason: String,
+    },
+    /// prefork was started before in this process, or this process is a worker. Exit status 2.
+    AlreadyStarted,
+    /// The first start of a worker failed because the system refused to fork. Exit status 1.
+    Fork {
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// More workers ended abnormally than `max_restarts` allows; the others were stopped. Exit status 1.
+    GaveUp {
+        /// How many restarts were allowed.
+        max_restarts: usize,
+        /// The task id of the worker whose end was one too many.
+        task_id: usize,
+    },
+    /// Processes that did not die of SIGKILL within 5 seconds. Exit status 1.
+    Unkillable {
+        /// Their process ids.
+        pids: Vec<i32>,
+    },
+    /// A system call that supervision cannot do without failed. Exit status 1.
+    System {
+        /// The call.
+        call: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// The exit status that says it: 2 where trying again will not help (bad configuration, forking unsafe), else 1.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Error::Option { .. }
+            | Error::Environment { .. }
+            | Error::Argument { .. }
+            | Error::UnsafeToFork { .. }
+            | Error::AlreadyStarted => ExitCode::from(2),
+            Error::Preload { .. }
+            | Error::Listen { .. }
+            | Error::BecameUnsafeToFork { .. }
+            | Error::Fork { .. }
+            | Error::GaveUp { .. }
+            | Error::Unkillable { .. }
+            | Error::System { .. } => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Option { name, reason } => write!(f, "{name}: {reason}"),
+            Error::Environment { variable, reason } => write!(f, "environment variable {variable}: {reason}"),
+            Error::Argument { reason } => f.write_str(reason),
+            Error::Preload { reason } => write!(f, "preload failed: {reason}; no worker was started"),
+            Error::Listen { address, source } => write!(
+                f,
+                "cannot listen on {address}: {source}; {}; no worker was started",
+                match source.kind() {
+                    io::ErrorKind::AddrInUse =>
+                        "another process holds the address: find it with `ss -ltnp`, or choose another",
+                    io::ErrorKind::PermissionDenied =>
+                        "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
+                    io::ErrorKind::AddrNotAvailable => "the address belongs to no interface of this machine",
+                    _ => "check the address",
+                }
+            ),
+            Error::UnsafeToFork { reason } => write!(f, "forking is unsafe: {reason}; no worker was started"),
+            Error::BecameUnsafeToFork { reason } => {
+                write!(f, "forking became unsafe: {reason}; the workers were stopped")
+            }
+            Error::AlreadyStarted => f.write_str(
+                "prefork was already started in this process, or this process is a worker: start it once, in main",
+            ),
+            Error::Fork { source } => write!(
+                f,
+                "cannot fork: {source}; the workers already started were stopped; check the limits on processes \
+                 (ulimit -u, the cgroup's pids.max) and free memory, or ask for fewer workers"
+            ),
+            Error::GaveUp { max_restarts, task_id } => write!(
+                f,
+                "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used; \
+                 the other workers were stopped; the lines above say how each worker ended"
+            ),
+            Error::Unkillable { pids } => write!(
+                f,
+                "these processes did not die of SIGKILL within 5 s and are left behind: {}; they are probably blocked \
+                 in the kernel (state D in ps), on a disk or a network file system",
+                pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+            ),
+            Error::System { call, source } => write!(f, "{call} failed: {source}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Listen { source, .. } | Error::Fork { source } | Error::System { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What `preload` returned: run once before the first fork, kept for ever, lent to every worker.
+
+use std::any::{Any, TypeId, type_name};
+use std::cell::Cell;
+use std::fmt::Display;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+
+use crate::config::Prefork;
+use crate::error::Error;
+use crate::report;
+
+static VALUE: OnceLock<Preloaded> = OnceLock::new();
+
+struct Preloaded {
+    value: &'static (dyn Any + Sync),
+    type_name: &'static str,
+}
+
+/// The value, where its type is `T`.
+pub(crate) fn lent<T: Any>() -> Result<&'static T, Error> {
+    check(TypeId::of::<T>(), type_name::<T>())?;
+    let value: Option<&'static (dyn Any + Sync)> = VALUE.get().map(|preloaded| preloaded.value);
+    value.and_then(|value| (value as &dyn Any).downcast_ref()).ok_or_else(|| missing(type_name::<T>()))
+}
+
+/// Whether there is a value and it has this type.
+pub(crate) fn check(type_id: TypeId, type_name: &str) -> Result<(), Error> {
+    let preloaded = VALUE.get().ok_or_else(|| missing(type_name))?;
+    if (preloaded.value as &dyn Any).type_id() == type_id {
+        return Ok(());
+    }
+    let returned = preloaded.type_name;
+    Err(Error::Argument {
+        reason: format!(
+            "main or Worker::get asks for `&{type_name}`, but preload returned `{returned}`: ask for `&{returned}`"
+        ),
+    })
+}
+
+fn missing(type_name: &str) -> Error {
+    Error::Argument {
+        reason: format!(
+            "main or Worker::get asks for `&{type_name}`, which only preload can provide: add `preload = \
+             path::to::function` to #[prefork], naming a function that returns it"
+        ),
+    }
+}
+
+/// What the expansion calls for `preload = function`: a chain of three types, of which method lookup takes the first
+/// that fits what the function returns: a future (refused), a `Result`, anything else. Nothing has to be named that
+/// the macro cannot see.
+pub fn preloaded<F: FnOnce() -> R, R>(function: F) -> Preload<F, R> {
+    Preload(Fallible(Plain { function: Cell::new(Some(function)), returns: PhantomData }))
+}
+
+pub struct Preload<F, R>(Fallible<F, R>);
+pub struct Fallible<F, R>(Plain<F, R>);
+pub struct Plain<F, R> {
+    function: Cell<Option<F>>,
+    returns: PhantomData<fn() -> R>,
+}
+
+impl<F, R> Deref for Preload<F, R> {
+    type Target = Fallible<F, R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<F, R> Deref for Fallible<F, R> {
+    type Target = Plain<F, R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<F: FnOnce() -> R, R: Future> Preload<F, R> {
+    /// Refuses an `async fn`.
+    pub fn run(&self, _: Prefork) -> Result<Prefork, ExitCode>
+    where
+        R: Synchronous,
+    {
+        unreachable!("no future is Synchronous")
+    }
+
+    /// The same.
+    pub fn run_unit(&self, _: Prefork) -> Result<Prefork, ExitCode>
+    where
+        R: Synchronous,
+    {
+        unreachable!("no future is Synchronous")
+    }
+
+    /// Any type, so that [`run`](Self::run) reports the one error there is.
+    pub fn lend<T>(&self) -> &'static T {
+        unreachable!("no future is Synchronous")
+    }
+}
+
+impl<F: FnOnce() -> Result<T, E>, T, E: Display> Fallible<F, Result<T, E>> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+    {
+        self.0.run_with(prefork, |value| value.map_err(|error| error.to_string()))
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+    {
+        self.0.run_with(prefork, |value| value.map(|_| ()).map_err(|error| error.to_string()))
+    }
+
+    /// What the function returned, for an argument.
+    pub fn lend(&self) -> &'static T
+    where
+        T: 'static,
+    {
+        lent_or_exit()
+    }
+}
+
+impl<F: FnOnce() -> T, T> Plain<F, T> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+    {
+        self.run_with(prefork, Ok)
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+    {
+        self.run_with(prefork, |_| Ok(()))
+    }
+
+    /// What the function returned, for an argument.
+    pub fn lend(&self) -> &'static T
+    where
+        T: 'static,
+    {
+        lent_or_exit()
+    }
+}
+
+impl<F: FnOnce() -> R, R> Plain<F, R> {
+    fn run_with<V: Any + Sync>(
+        &self,
+        mut prefork: Prefork,
+        outcome: impl FnOnce(R) -> Result<V, String>,
+    ) -> Result<Prefork, ExitCode> {
+        let function = self.function.take();
+        let value = match (prefork.error.take(), function) {
+            (Some(error), _) => Err(error),
+            (None, None) => Err(Error::AlreadyStarted),
+            (None, Some(function)) => outcome(function()).map_err(|reason| Error::Preload { reason }),
+        };
+        let kept = value.and_then(|value| {
+            let value = Preloaded { value: Box::leak(Box::new(value)), type_name: type_name::<V>() };
+            VALUE.set(value).map_err(|_| Error::AlreadyStarted)
+        });
+        match kept {
+            Ok(()) => Ok(prefork),
+            Err(error) => {
+                report::last_line(&error);
+                Err(error.exit_code())
+            }
+        }
+    }
+}
+
+/// What an argument is given; `run` stored a value of this very type, so there is no other end in a worker.
+fn lent_or_exit<T: 'static>() -> &'static T {
+    crate::__private::argument(|_| lent())
+}
+
+/// What a preload function returns when no argument takes its value.
+#[diagnostic::on_unimplemented(
+    message = "`preload` returns a value that no argument of this function takes",
+    label = "this function returns `{Self}`",
+    note = "add an argument of type `&{Self}` to receive it, or return `()` or `Result<(), E>` where `E: Display`"
+)]
+pub trait Taken {}
+impl Taken for () {}
+
+/// What no future is.
+#[diagnostic::on_unimplemented(
+    message = "`preload` cannot name an `async fn`",
+    label = "this function is async",
+    note = "it is called once before the workers are forked, and no async runtime may exist before a fork: make it a plain `fn`, and do the async work in the body of `main`"
+)]
+pub trait Synchronous {}

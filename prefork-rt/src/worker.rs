@@ -1,0 +1,195 @@
+//! What a worker knows of itself, and how an argument of `main` is filled from it.
+//!
+//! It must not know the supervisor's table.
+
+use std::any::{Any, TypeId, type_name};
+use std::net::TcpListener;
+use std::sync::OnceLock;
+
+use crate::error::Error;
+use crate::listen;
+use crate::preload;
+
+/// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
+/// and of [`after_fork`](crate::after_fork) hooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Worker {
+    pub(crate) task_id: usize,
+    pub(crate) workers: usize,
+    pub(crate) restarts: usize,
+}
+
+impl Worker {
+    /// Which of the workers this is: `0..workers`. A replacement has the id of the worker it replaces.
+    pub fn task_id(self) -> usize {
+        self.task_id
+    }
+
+    /// How many workers there were when this one started.
+    pub fn workers(self) -> usize {
+        self.workers
+    }
+
+    /// How many times this task id was started before: 0 in the first worker that has it.
+    pub fn restarts(self) -> usize {
+        self.restarts
+    }
+
+    /// What an argument of type `T` would be given: the injection of `#[prefork]`, by hand.
+    ///
+    /// A [`TcpListener`] is handed over, so it can be asked for once; use
+    /// [`try_clone`](TcpListener::try_clone) for a second handle.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().listen("127.0.0.1:8080").run(|worker| -> Result<(), prefork_rt::Error> {
+    ///         let listener: TcpListener = worker.get()?;
+    ///         // …
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] when there is no such thing: a listener without `listen`, with several addresses, or taken
+    /// before; a reference to what `preload` did not return.
+    pub fn get<T: FromWorker>(self) -> Result<T, Error> {
+        T::from_worker(self)
+    }
+}
+
+static WORKER: OnceLock<Worker> = OnceLock::new();
+
+/// The task id of this worker; `None` outside a worker, as Tornado's `task_id()`. `Some(0)` under `PREFORK=off`.
+pub fn task_id() -> Option<usize> {
+    worker().map(Worker::task_id)
+}
+
+/// The handle of this worker; `None` outside a worker.
+///
+/// For code that does not get it as an argument, such as a `main` whose runtime attribute stands above `#[prefork]`.
+pub fn worker() -> Option<Worker> {
+    WORKER.get().copied()
+}
+
+/// Makes this process a worker. A process becomes one once: a worker cannot start workers.
+pub(crate) fn become_worker(worker: Worker) {
+    let first = WORKER.set(worker).is_ok();
+    debug_assert!(first, "the supervisor forks, and a supervisor is no worker");
+}
+
+/// What may be an argument of a `#[prefork]` function, and asked for with [`Worker::get`]. Sealed.
+///
+/// | type | what it is given |
+/// |---|---|
+/// | `usize`, `u32` | the task id |
+/// | [`Worker`] | the handle of this worker |
+/// | [`std::net::TcpListener`] | the listener, where `listen` has exactly one address |
+/// | `&T`, `&'static T` | what `preload` returned |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument of a `#[prefork]` function",
+    label = "not something prefork can pass to a worker",
+    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` (with `listen`), and `&T` for what `preload` returned"
+)]
+pub trait FromWorker: Sized + sealed::Sealed {
+    /// What must be there before the first fork.
+    #[doc(hidden)]
+    fn needs() -> Needs;
+
+    /// Fills the argument, in the worker.
+    #[doc(hidden)]
+    fn from_worker(worker: Worker) -> Result<Self, Error>;
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// What an argument needs before the first fork.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Needs(pub(crate) Need);
+
+#[derive(Clone, Copy)]
+pub(crate) enum Need {
+    Nothing,
+    TaskId,
+    Listener,
+    Preloaded { type_id: fn() -> TypeId, type_name: fn() -> &'static str },
+}
+
+macro_rules! task_id_as {
+    ($($integer:ty),*) => {$(
+        impl sealed::Sealed for $integer {}
+        #[diagnostic::do_not_recommend]
+        impl FromWorker for $integer {
+            fn needs() -> Needs {
+                Needs(Need::TaskId)
+            }
+            fn from_worker(worker: Worker) -> Result<Self, Error> {
+                <$integer>::try_from(worker.task_id).map_err(|_| Error::Argument {
+                    reason: format!("task id {} does not fit a {}: use usize", worker.task_id, stringify!($integer)),
+                })
+            }
+        }
+    )*};
+}
+task_id_as!(usize, u32);
+
+impl sealed::Sealed for Worker {}
+#[diagnostic::do_not_recommend]
+impl FromWorker for Worker {
+    fn needs() -> Needs {
+        Needs(Need::Nothing)
+    }
+    fn from_worker(worker: Worker) -> Result<Self, Error> {
+        Ok(worker)
+    }
+}
+
+impl sealed::Sealed for TcpListener {}
+#[diagnostic::do_not_recommend]
+impl FromWorker for TcpListener {
+    fn needs() -> Needs {
+        Needs(Need::Listener)
+    }
+    fn from_worker(_: Worker) -> Result<Self, Error> {
+        listen::take_only()
+    }
+}
+
+impl<T: Any + Sync> sealed::Sealed for &'static T {}
+#[diagnostic::do_not_recommend]
+impl<T: Any + Sync> FromWorker for &'static T {
+    fn needs() -> Needs {
+        Needs(Need::Preloaded { type_id: TypeId::of::<T>, type_name: type_name::<T> })
+    }
+    fn from_worker(_: Worker) -> Result<Self, Error> {
+        preload::lent()
+    }
+}
+
+/// Whether what the arguments need is there, before anything is forked.
+pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error> {
+    let mut task_ids = 0;
+    for Needs(need) in needs {
+        match need {
+            Need::Nothing => {}
+            Need::TaskId => task_ids += 1,
+            Need::Listener => listen::check_only(addresses)?,
+            Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
+        }
+    }
+    if task_ids > 1 {
+        return Err(Error::Argument {
+            reason: "two arguments of main are integers, and both would be the task id: keep one, and ask \
+                     Worker::workers() for the number of workers"
+                .to_owned(),
+        });
+    }
+    Ok(())
+}
