@@ -2,7 +2,6 @@
 //!
 //! It must not know processes: what an option does is decided where it is used.
 
-use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// The bounds of the delay before a restart: the first wait and the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
 }
@@ -35,7 +35,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
     if number.is_empty() {
-        return Err(format!("{text:?} is not a duration: write a number and a unit, for example \"250ms\", \"30s\", \"5m\" or \"1h\""));
+        return Err(format!(
+            "{text:?} is not a duration: write a number and a unit, for example \"250ms\", \"30s\", \"5m\" or \"1h\""
+        ));
     }
     let too_long = || format!("{text:?} is too long a duration");
     let number: u64 = number.parse().map_err(|_| too_long())?;
@@ -48,7 +50,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         _ if unit.starts_with('.') => {
             return Err(format!("{text:?} is not a whole number: use a smaller unit, for example \"1500ms\""));
         }
-        _ => return Err(format!("{text:?} has an unknown unit {unit:?}: use ms, s, m or h, for example \"{number}s\"")),
+        _ => {
+            return Err(format!("{text:?} has an unknown unit {unit:?}: use ms, s, m or h, for example \"{number}s\""));
+        }
     };
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(too_long)
 }
@@ -66,7 +70,9 @@ pub(crate) fn backoff(text: &str) -> Result<Backoff, String> {
 /// The same of values that are durations already.
 pub(crate) fn backoff_between(first: Duration, longest: Duration) -> Result<Backoff, String> {
     if first > longest {
-        return Err(format!("the first delay, {first:?}, is longer than the longest, {longest:?}: write the shorter one first, for example \"100ms..1s\""));
+        return Err(format!(
+            "the first delay, {first:?}, is longer than the longest, {longest:?}: write the shorter one first, for example \"100ms..1s\""
+        ));
     }
     Ok(Backoff { first, longest })
 }
@@ -99,7 +105,9 @@ fn why_not_an_address(text: &str) -> String {
     }
     let Some((host, number)) = text.rsplit_once(':') else {
         return match port(text) {
-            true => format!("{text:?} has no IP address: write \"127.0.0.1:{text}\", or \"0.0.0.0:{text}\" for every interface"),
+            true => format!(
+                "{text:?} has no IP address: write \"127.0.0.1:{text}\", or \"0.0.0.0:{text}\" for every interface"
+            ),
             false => format!("{text:?} is not an address: {EXAMPLE}"),
         };
     };
@@ -107,7 +115,9 @@ fn why_not_an_address(text: &str) -> String {
         return format!("{text:?} is not an address: the port {number:?} is not a number from 0 to 65535");
     }
     match host {
-        "" | "*" => format!("{text:?} has no IP address: write \"0.0.0.0:{number}\" or \"[::]:{number}\" for every interface"),
+        "" | "*" => {
+            format!("{text:?} has no IP address: write \"0.0.0.0:{number}\" or \"[::]:{number}\" for every interface")
+        }
         "localhost" => format!("{text:?} is a host name: write \"127.0.0.1:{number}\" or \"[::1]:{number}\""),
         _ => format!("{text:?} is not an address: {host:?} is not an IP address; {EXAMPLE}"),
     }
@@ -142,7 +152,8 @@ fn edits(a: &str, b: &str) -> usize {
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {
-            let mut least = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+            let mut least =
+                (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 least = least.min(rows[i - 2][j - 2] + 1);
             }
@@ -174,7 +185,9 @@ mod tests {
 
     #[test]
     fn a_backoff_grows_or_stays() {
-        let of = |first, longest| Ok(Backoff { first: Duration::from_millis(first), longest: Duration::from_millis(longest) });
+        let of = |first, longest| {
+            Ok(Backoff { first: Duration::from_millis(first), longest: Duration::from_millis(longest) })
+        };
         assert_eq!(backoff("100ms..1s"), of(100, 1000));
         assert_eq!(backoff("100ms..=1s"), of(100, 1000));
         assert_eq!(backoff("250ms"), of(250, 250));
@@ -225,7 +238,13 @@ mod tests {
     #[test]
     fn nearest_finds_slips_and_nothing_else() {
         let known = ["workers", "max_restarts", "graceful_timeout", "listen"];
-        for (word, meant) in [("workrs", "workers"), ("worker", "workers"), ("max-restarts", "max_restarts"), ("lisetn", "listen"), ("gracefull_timeout", "graceful_timeout")] {
+        for (word, meant) in [
+            ("workrs", "workers"),
+            ("worker", "workers"),
+            ("max-restarts", "max_restarts"),
+            ("lisetn", "listen"),
+            ("gracefull_timeout", "graceful_timeout"),
+        ] {
             assert_eq!(nearest(word, &known), Some(meant));
         }
         assert_eq!(nearest("colour", &known), None);

@@ -1,14 +1,31 @@
 //! placeholder
+#![deny(unsafe_code, missing_docs)]
+
+#[cfg(not(unix))]
+compile_error!("prefork needs fork(2): it runs on Unix only");
+
+mod after_fork;
 mod config;
+mod cpu;
 mod error;
+mod fork_check;
 mod grammar;
+mod listen;
+mod policy;
 mod preload;
+mod report;
+mod start;
+mod supervisor;
+mod sys;
 mod worker;
 
 pub use prefork_macros::prefork;
 
-pub use config::Prefork;
+pub use after_fork::after_fork;
+pub use config::{IntoBackoff, IntoDuration, IntoListen, IntoMaxRestarts, IntoWorkers, Prefork};
+pub use cpu::cpu_count;
 pub use error::Error;
+pub use start::{Role, fork_processes};
 pub use worker::{FromWorker, Worker, task_id, worker};
 
 /// What only the expansion of `#[prefork]` uses.
@@ -16,7 +33,8 @@ pub use worker::{FromWorker, Worker, task_id, worker};
 pub mod __private {
     use std::process::{ExitCode, Termination};
 
-    use crate::worker::Needs;
+    use crate::report;
+    use crate::worker::{Needs, worker};
     use crate::{Error, Prefork, Worker};
 
     pub use crate::preload::preloaded;
@@ -34,9 +52,9 @@ pub mod __private {
 
     /// Fills an argument in a worker, or ends the worker with a line that says why it cannot.
     pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
-        let filled = crate::worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
+        let filled = worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
         filled.unwrap_or_else(|error| {
-            crate::report::last_line(&error);
+            report::last_line(&error);
             std::process::exit(2)
         })
     }

@@ -89,6 +89,7 @@ pub(crate) fn become_worker(worker: Worker) {
 /// | `usize`, `u32` | the task id |
 /// | [`Worker`] | the handle of this worker |
 /// | [`std::net::TcpListener`] | the listener, where `listen` has exactly one address |
+/// | `Vec<TcpListener>` | all listeners, in the order of their addresses |
 /// | `&T`, `&'static T` | what `preload` returned |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
@@ -119,6 +120,7 @@ pub(crate) enum Need {
     Nothing,
     TaskId,
     Listener,
+    Listeners,
     Preloaded { type_id: fn() -> TypeId, type_name: fn() -> &'static str },
 }
 
@@ -162,6 +164,17 @@ impl FromWorker for TcpListener {
     }
 }
 
+impl sealed::Sealed for Vec<TcpListener> {}
+#[diagnostic::do_not_recommend]
+impl FromWorker for Vec<TcpListener> {
+    fn needs() -> Needs {
+        Needs(Need::Listeners)
+    }
+    fn from_worker(_: Worker) -> Result<Self, Error> {
+        listen::take_all()
+    }
+}
+
 impl<T: Any + Sync> sealed::Sealed for &'static T {}
 #[diagnostic::do_not_recommend]
 impl<T: Any + Sync> FromWorker for &'static T {
@@ -181,6 +194,7 @@ pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error
             Need::Nothing => {}
             Need::TaskId => task_ids += 1,
             Need::Listener => listen::check_only(addresses)?,
+            Need::Listeners => listen::check_any(addresses)?,
             Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
         }
     }

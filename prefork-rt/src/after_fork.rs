@@ -1,0 +1,76 @@
+//! What runs in every worker before the body: reseeding, then the user's hooks.
+
+use std::process::{ExitCode, Termination};
+use std::sync::{Mutex, PoisonError};
+
+use crate::worker::Worker;
+
+type Hook = Box<dyn Fn(Worker) -> ExitCode + Send>;
+
+static HOOKS: Mutex<Vec<Hook>> = Mutex::new(Vec::new());
+
+/// Registers a hook that runs in every worker before the body, replacements included, in the order of registration.
+///
+/// For what must not be shared by workers, or does not survive a fork: generators to reseed, connections to open,
+/// exporter threads to start. Call it from the `preload` function, or before [`Prefork::run`](crate::Prefork::run).
+/// A hook that does not succeed (an `Err`, an [`ExitCode`] other than success) ends the worker with its status, as if
+/// `main` had returned it. Signals are as the body has them. Under `PREFORK=off` the hooks run in the one process.
+///
+/// ```
+/// prefork_rt::after_fork(|worker| {
+///     println!("worker {} is about to start", worker.task_id());
+/// });
+/// ```
+pub fn after_fork<T: Termination>(hook: impl Fn(Worker) -> T + Send + 'static) {
+    let hook: Hook = Box::new(move |worker| hook(worker).report());
+    HOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+}
+
+/// Reseeds what the cargo features name, then runs the hooks.
+pub(crate) fn run(worker: Worker) {
+    reseed();
+    let hooks = std::mem::take(&mut *HOOKS.lock().unwrap_or_else(PoisonError::into_inner));
+    for hook in &hooks {
+        let code = hook(worker);
+        if code != ExitCode::SUCCESS {
+            std::process::exit(number(code));
+        }
+    }
+    // They may hold what lives for the life of the process.
+    std::mem::forget(hooks);
+}
+
+/// The number in an exit code, which std only compares.
+fn number(code: ExitCode) -> i32 {
+    (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).map_or(1, i32::from)
+}
+
+fn reseed() {
+    #[cfg(feature = "rand_0_9")]
+    reseeded("rand 0.9", rand_0_9::rng().reseed());
+    #[cfg(feature = "rand_0_10")]
+    reseeded("rand 0.10", rand_0_10::rng().reseed());
+    #[cfg(feature = "fastrand_2")]
+    reseeded("fastrand 2", crate::sys::entropy().map(fastrand_2::seed));
+}
+
+/// A worker that would repeat its siblings' random numbers does not run.
+#[cfg(any(feature = "rand_0_9", feature = "rand_0_10", feature = "fastrand_2"))]
+fn reseeded<E: std::fmt::Display>(generator: &str, result: Result<(), E>) {
+    if let Err(error) = result {
+        crate::report::error(&format!("cannot reseed {generator} in this worker: {error}"));
+        std::process::exit(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_has_a_number() {
+        assert_eq!(number(ExitCode::SUCCESS), 0);
+        assert_eq!(number(ExitCode::FAILURE), 1);
+        assert_eq!(number(ExitCode::from(255)), 255);
+    }
+}

@@ -1,0 +1,526 @@
+//! Who is started, signalled, replaced and given up on, and when.
+//!
+//! A pure state machine: it reads no clock, makes no system call and knows no process id. The supervisor tells it
+//! facts with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is `None`; then
+//! it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many does no
+//! harm, and a fact about a process that is not alive changes nothing.
+//!
+//! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
+//! slots for one event. A deadline that is due marks its slot dirty, too, or moves the pool on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::time::Duration;
+
+use crate::grammar::Backoff;
+
+/// A worker that lived this long is forgiven its predecessors' failures.
+const STABLE: Duration = Duration::from_secs(10);
+/// A refused fork is not tried again sooner, whatever the backoff.
+const FORK_RETRY: Duration = Duration::from_millis(100);
+/// A process that SIGKILL has not ended by then is left behind.
+const KILL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time since the supervisor started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl Time {
+    pub(crate) fn after(self, delay: Duration) -> Time {
+        Time(self.0.saturating_add(delay))
+    }
+
+    pub(crate) fn since(self, earlier: Time) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One start of one worker; never used again, as a process id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProcId(u64);
+
+/// What the policy goes by.
+pub(crate) struct Rules {
+    pub(crate) workers: usize,
+    pub(crate) max_restarts: Option<usize>,
+    pub(crate) backoff: Backoff,
+    pub(crate) graceful_timeout: Duration,
+    pub(crate) jitter_seed: u64,
+}
+
+/// A fact.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The answer to [`Action::Fork`]: the worker runs.
+    Forked(ProcId),
+    /// The answer to [`Action::Fork`]: the system refused.
+    ForkFailed(ProcId, io::Error),
+    /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
+    ForkUnsafe(ProcId, String),
+    /// A worker's process is gone.
+    Ended(ProcId, Status),
+    /// Somebody wants something, and who.
+    Ask(Ask, String),
+    /// Time has passed.
+    Tick,
+}
+
+/// What the supervisor is asked for from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A graceful stop; asked for again, an immediate one.
+    Stop,
+    /// An immediate stop.
+    StopNow,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Exited(i32),
+    Killed { signal: i32, dumped_core: bool },
+}
+
+/// What the supervisor is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Start a worker with this task id, started so many times before; to be answered.
+    Fork {
+        proc: ProcId,
+        task_id: usize,
+        restarts: usize,
+    },
+    Signal(ProcId, Signal),
+    /// The pool is stopping: new connections are to be refused from here on.
+    CloseListeners,
+    Tell(Notice),
+    /// All is over.
+    Exit(Exit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// To the worker.
+    Terminate,
+    /// To the worker and the processes it made.
+    Kill,
+}
+
+/// Why the supervisor exits.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    Finished,
+    Stopped { by: String, killed: usize },
+    GaveUp { task_id: usize, max_restarts: usize },
+    CannotFork(io::Error),
+    Unsafe(String),
+    Unkillable(Vec<ProcId>),
+}
+
+/// What happened, for whoever reads the log.
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Started { worker: Who, restarts: usize },
+    Finished { worker: Who, up: Duration, left: usize },
+    Restarting { worker: Who, status: Status, up: Duration, delay: Duration, budget: Budget },
+    GivingUp { worker: Who, status: Status, up: Duration, max_restarts: usize },
+    ForkFailed { task_id: usize, error: io::Error, delay: Duration, budget: Budget },
+    ForkFailedTooOften { task_id: usize, error: io::Error, max_restarts: usize },
+    Stopping { by: Option<String>, alive: usize, graceful_timeout: Duration },
+    Stopped { worker: Who, status: Status, up: Duration },
+    Killing { alive: usize, why: KillReason },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    pub(crate) task_id: usize,
+    pub(crate) proc: ProcId,
+}
+
+/// How many restarts were used, and how many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Budget {
+    pub(crate) used: usize,
+    pub(crate) max_restarts: Option<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) enum KillReason {
+    GracefulTimeout(Duration),
+    Asked(String),
+}
+
+pub(crate) struct Policy {
+    rules: Rules,
+    now: Time,
+    phase: Phase,
+    slots: Vec<Slot>,
+    procs: BTreeMap<ProcId, Proc>,
+    next_proc: u64,
+    restarts: usize,
+    finished: usize,
+    started: usize,
+    dirty: VecDeque<usize>,
+    actions: VecDeque<Action>,
+    deadlines: BTreeSet<(Time, Deadline)>,
+    jitter: Jitter,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Not every slot has been started once.
+    Starting,
+    Running,
+    Stopping(Stopping),
+    Done,
+}
+
+#[derive(Debug)]
+struct Stopping {
+    exit: Exit,
+    /// Somebody asked for it, and asking again makes it immediate.
+    asked: bool,
+    immediate: bool,
+}
+
+/// The place of one task id.
+#[derive(Default)]
+struct Slot {
+    current: Option<ProcId>,
+    starts: usize,
+    /// Replacements in a row that ended within [`STABLE`], or could not be forked.
+    quick_ends: u32,
+    /// Not to be started before.
+    start_at: Option<Time>,
+    finished: bool,
+}
+
+struct Proc {
+    task_id: usize,
+    born: Time,
+    state: ProcState,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum ProcState {
+    Forking,
+    Running,
+    /// Told to end, gracefully.
+    Ending,
+    Killed,
+}
+
+/// What a worker's end means.
+enum Class {
+    Finished,
+    Abnormal,
+    /// It was told to end.
+    Expected,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Deadline {
+    Start(usize),
+    Kill,
+    LeaveBehind,
+}
+
+impl Policy {
+    pub(crate) fn new(rules: Rules) -> Policy {
+        Policy {
+            now: Time(Duration::ZERO),
+            phase: Phase::Starting,
+            slots: (0..rules.workers).map(|_| Slot::default()).collect(),
+            procs: BTreeMap::new(),
+            next_proc: 0,
+            restarts: 0,
+            finished: 0,
+            started: 0,
+            dirty: (0..rules.workers).collect(),
+            actions: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            jitter: Jitter(rules.jitter_seed),
+            rules,
+        }
+    }
+
+    /// Takes a fact in.
+    pub(crate) fn handle(&mut self, now: Time, event: Event) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Forked(proc) => self.forked(proc),
+            Event::ForkFailed(proc, error) => self.fork_failed(proc, error),
+            Event::ForkUnsafe(proc, why) => self.fork_unsafe(proc, why),
+            Event::Ended(proc, status) => self.ended(proc, status),
+            Event::Ask(ask, by) => self.asked(ask, by),
+            Event::Tick => {}
+        }
+        self.take_due_deadlines();
+    }
+
+    /// The next thing to do; `None` until the next fact.
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            let task_id = self.dirty.pop_front()?;
+            self.settle(task_id);
+        }
+    }
+
+    /// When to call `handle` with [`Event::Tick`] if nothing else happens before.
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        self.deadlines.first().map(|&(time, _)| time)
+    }
+
+    /// Starts a worker where one is missing.
+    fn settle(&mut self, task_id: usize) {
+        let slot = &mut self.slots[task_id];
+        let open = matches!(self.phase, Phase::Starting | Phase::Running);
+        let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
+        if !open || early || slot.finished || slot.current.is_some() {
+            return;
+        }
+        let proc = ProcId(self.next_proc);
+        self.next_proc += 1;
+        slot.current = Some(proc);
+        slot.start_at = None;
+        let restarts = slot.starts;
+        self.procs.insert(proc, Proc { task_id, born: self.now, state: ProcState::Forking });
+        self.actions.push_back(Action::Fork { proc, task_id, restarts });
+    }
+
+    fn forked(&mut self, id: ProcId) {
+        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.state == ProcState::Forking) else { return };
+        proc.state = ProcState::Running;
+        proc.born = self.now;
+        let task_id = proc.task_id;
+        let slot = &mut self.slots[task_id];
+        let restarts = slot.starts;
+        slot.starts += 1;
+        if restarts == 0 {
+            self.started += 1;
+            if self.started == self.slots.len() && matches!(self.phase, Phase::Starting) {
+                self.phase = Phase::Running;
+            }
+        }
+        self.tell(Notice::Started { worker: Who { task_id, proc: id }, restarts });
+    }
+
+    fn fork_failed(&mut self, id: ProcId, error: io::Error) {
+        let Some(task_id) = self.unfork(id) else { return };
+        if matches!(self.phase, Phase::Starting) {
+            return self.stop(Exit::CannotFork(error), None);
+        }
+        let Some(budget) = self.spend_restart() else {
+            let max_restarts = self.restarts;
+            self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
+            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        };
+        self.slots[task_id].quick_ends += 1;
+        let delay = self.backoff(task_id).max(FORK_RETRY);
+        self.tell(Notice::ForkFailed { task_id, error, delay, budget });
+        self.start_after(task_id, delay);
+    }
+
+    fn fork_unsafe(&mut self, id: ProcId, why: String) {
+        if self.unfork(id).is_some() {
+            self.stop(Exit::Unsafe(why), None);
+        }
+    }
+
+    /// Empties the slot of a process that was never made.
+    fn unfork(&mut self, id: ProcId) -> Option<usize> {
+        let forking = self.procs.get(&id).filter(|proc| proc.state == ProcState::Forking)?;
+        let task_id = forking.task_id;
+        self.procs.remove(&id);
+        self.slots[task_id].current = None;
+        Some(task_id)
+    }
+
+    fn ended(&mut self, id: ProcId, status: Status) {
+        let Some(proc) = self.procs.remove(&id) else { return };
+        let worker = Who { task_id: proc.task_id, proc: id };
+        let up = self.now.since(proc.born);
+        self.slots[proc.task_id].current = None;
+        match classify(&proc, status) {
+            Class::Finished => self.worker_finished(worker, up),
+            Class::Abnormal => self.worker_failed(worker, status, up),
+            Class::Expected => self.tell(Notice::Stopped { worker, status, up }),
+        }
+        self.exit_if_over();
+    }
+
+    fn worker_finished(&mut self, worker: Who, up: Duration) {
+        self.slots[worker.task_id].finished = true;
+        self.finished += 1;
+        self.tell(Notice::Finished { worker, up, left: self.slots.len() - self.finished });
+    }
+
+    fn worker_failed(&mut self, worker: Who, status: Status, up: Duration) {
+        let task_id = worker.task_id;
+        let slot = &mut self.slots[task_id];
+        let is_replacement = slot.starts > 1;
+        if up >= STABLE {
+            slot.quick_ends = 0;
+        } else if is_replacement {
+            slot.quick_ends = slot.quick_ends.saturating_add(1);
+        }
+        let Some(budget) = self.spend_restart() else {
+            let max_restarts = self.restarts;
+            self.tell(Notice::GivingUp { worker, status, up, max_restarts });
+            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        };
+        let delay = self.backoff(task_id);
+        self.tell(Notice::Restarting { worker, status, up, delay, budget });
+        self.start_after(task_id, delay);
+    }
+
+    /// `None` when all restarts are used.
+    fn spend_restart(&mut self) -> Option<Budget> {
+        let max_restarts = self.rules.max_restarts;
+        if max_restarts.is_some_and(|max_restarts| self.restarts >= max_restarts) {
+            return None;
+        }
+        self.restarts += 1;
+        Some(Budget { used: self.restarts, max_restarts })
+    }
+
+    /// How long the next start of this slot waits: not at all at first, then the first delay, doubling up to the
+    /// longest; with up to a quarter more at random, never beyond the longest.
+    fn backoff(&mut self, task_id: usize) -> Duration {
+        let Some(doublings) = self.slots[task_id].quick_ends.checked_sub(1) else { return Duration::ZERO };
+        let Backoff { first, longest } = self.rules.backoff;
+        let delay = 2u32.checked_pow(doublings).and_then(|factor| first.checked_mul(factor)).unwrap_or(longest);
+        delay.saturating_add(self.jitter.up_to(delay / 4)).min(longest)
+    }
+
+    fn start_after(&mut self, task_id: usize, delay: Duration) {
+        if delay.is_zero() {
+            self.dirty.push_back(task_id);
+        } else {
+            let start_at = self.now.after(delay);
+            self.slots[task_id].start_at = Some(start_at);
+            self.deadlines.insert((start_at, Deadline::Start(task_id)));
+        }
+    }
+
+    fn asked(&mut self, ask: Ask, by: String) {
+        let repeated = match &mut self.phase {
+            Phase::Stopping(stopping) => std::mem::replace(&mut stopping.asked, true),
+            _ => false,
+        };
+        match ask {
+            Ask::Stop if repeated => self.kill_all(KillReason::Asked(by)),
+            Ask::Stop => self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by)),
+            Ask::StopNow => {
+                self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by.clone()));
+                self.kill_all(KillReason::Asked(by));
+            }
+        }
+    }
+
+    /// Begins a graceful stop, where none has begun: what begins it decides the exit status.
+    fn stop(&mut self, exit: Exit, by: Option<String>) {
+        if !matches!(self.phase, Phase::Starting | Phase::Running) {
+            return;
+        }
+        let graceful_timeout = self.rules.graceful_timeout;
+        self.phase = Phase::Stopping(Stopping { exit, asked: by.is_some(), immediate: false });
+        self.deadlines.clear();
+        self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
+        self.actions.push_back(Action::CloseListeners);
+        self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        for (&id, proc) in &mut self.procs {
+            proc.state = ProcState::Ending;
+            self.actions.push_back(Action::Signal(id, Signal::Terminate));
+        }
+        self.exit_if_over();
+    }
+
+    /// Turns a stop into an immediate one.
+    fn kill_all(&mut self, why: KillReason) {
+        let Phase::Stopping(stopping) = &mut self.phase else { return };
+        if std::mem::replace(&mut stopping.immediate, true) {
+            return;
+        }
+        let alive = self.procs.len();
+        if let Exit::Stopped { killed, .. } = &mut stopping.exit {
+            *killed = alive;
+        }
+        self.deadlines.clear();
+        self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
+        self.tell(Notice::Killing { alive, why });
+        for (&id, proc) in &mut self.procs {
+            proc.state = ProcState::Killed;
+            self.actions.push_back(Action::Signal(id, Signal::Kill));
+        }
+    }
+
+    fn exit_if_over(&mut self) {
+        let over = match &self.phase {
+            Phase::Starting | Phase::Running => self.finished == self.slots.len(),
+            Phase::Stopping(_) => self.procs.is_empty(),
+            Phase::Done => false,
+        };
+        if over {
+            self.exit();
+        }
+    }
+
+    fn exit(&mut self) {
+        let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Stopping(_) if !self.procs.is_empty() => Exit::Unkillable(self.procs.keys().copied().collect()),
+            Phase::Stopping(stopping) => stopping.exit,
+            _ => Exit::Finished,
+        };
+        self.deadlines.clear();
+        self.actions.push_back(Action::Exit(exit));
+    }
+
+    fn take_due_deadlines(&mut self) {
+        while let Some(&(time, deadline)) = self.deadlines.first() {
+            if self.now < time {
+                break;
+            }
+            self.deadlines.pop_first();
+            match deadline {
+                Deadline::Start(task_id) => self.dirty.push_back(task_id),
+                Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
+                Deadline::LeaveBehind => self.exit(),
+            }
+        }
+    }
+
+    fn tell(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Tell(notice));
+    }
+}
+
+/// The only place that decides what a worker's end means.
+fn classify(proc: &Proc, status: Status) -> Class {
+    match (proc.state, status) {
+        (ProcState::Ending | ProcState::Killed, _) => Class::Expected,
+        (_, Status::Exited(0)) => Class::Finished,
+        _ => Class::Abnormal,
+    }
+}
+
+/// SplitMix64: small, seeded, and no secret depends on it.
+struct Jitter(u64);
+
+impl Jitter {
+    fn up_to(&mut self, most: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        bits ^= bits >> 31;
+        let most = u64::try_from(most.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(bits % most.saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

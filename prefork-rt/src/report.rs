@@ -1,0 +1,230 @@
+//! How a notice of the policy reads as a log line, and how a line gets out.
+//!
+//! Lines go through `log`; while no logger is installed, to standard error, one write each, never waiting for whoever
+//! reads it.
+
+use std::ffi::c_int;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use log::{Level, LevelFilter};
+
+use crate::error::Error;
+use crate::policy::{Budget, KillReason, Notice, ProcId, Status, Who};
+use crate::sys::{self, Pid, Stderr};
+
+const TARGET: &str = "prefork_rt";
+/// A pipe takes so many bytes in one piece.
+const LONGEST_LINE: usize = 4096;
+
+static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: None, lost: 0 });
+
+/// Standard error, opened for the first line, and how many lines it did not take.
+struct Output {
+    stderr: Option<Stderr>,
+    lost: usize,
+}
+
+pub(crate) fn debug(line: &str) {
+    if logger_is_installed() {
+        log::debug!(target: TARGET, "{line}");
+    }
+}
+
+pub(crate) fn info(line: &str) {
+    say(Level::Info, line);
+}
+
+pub(crate) fn warn(line: &str) {
+    say(Level::Warn, line);
+}
+
+pub(crate) fn error(line: &str) {
+    say(Level::Error, line);
+}
+
+/// Why the exit status is not 0: on standard error too, whatever becomes of the log.
+pub(crate) fn last_line(error: &Error) {
+    let line = error.to_string();
+    say(Level::Error, &line);
+    if logger_is_installed() {
+        write(&line);
+    }
+}
+
+/// Hands on what the user's logger holds back, so that no worker inherits it.
+pub(crate) fn flush() {
+    log::logger().flush();
+}
+
+/// Closes what was opened for the supervisor's lines. In a worker.
+pub(crate) fn close() {
+    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
+}
+
+fn say(level: Level, line: &str) {
+    if logger_is_installed() {
+        log::log!(target: TARGET, level, "{line}");
+    } else {
+        write(line);
+    }
+}
+
+fn logger_is_installed() -> bool {
+    log::max_level() != LevelFilter::Off
+}
+
+fn write(line: &str) {
+    let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Output { stderr, lost } = &mut *output;
+    let stderr = stderr.get_or_insert_with(Stderr::open);
+    if *lost > 0 {
+        let note = format!("prefork: {lost} lines are missing here: standard error took no more\n");
+        if stderr.write(note.as_bytes()).is_err() {
+            *lost += 1;
+            return;
+        }
+        *lost = 0;
+    }
+    if stderr.write(&rendered(line)).is_err() {
+        *lost += 1;
+    }
+}
+
+fn rendered(line: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(line.len() + 16);
+    // Writing to a Vec does not fail.
+    let _ = write!(bytes, "prefork: {}", line.replace('\n', " "));
+    bytes.truncate(LONGEST_LINE - 1);
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Says what happened. `pid` knows the process of a worker that was alive when it did.
+pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
+    let name = |worker: &Who| match pid(worker.proc) {
+        Some(pid) => format!("worker {} (pid {pid})", worker.task_id),
+        None => format!("worker {}", worker.task_id),
+    };
+    match notice {
+        Notice::Started { worker, restarts: 0 } => debug(&format!("{} started", name(worker))),
+        Notice::Started { worker, restarts } => info(&format!("{} started, restart {restarts} of it", name(worker))),
+        Notice::Finished { worker, up, left } => {
+            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), time(*up)));
+        }
+        Notice::Restarting { worker, status, up, delay, budget } => warn(&format!(
+            "{} {} after {}, restarting{} ({})",
+            name(worker),
+            how(*status),
+            time(*up),
+            in_a_while(*delay),
+            used(*budget)
+        )),
+        Notice::GivingUp { worker, status, up, max_restarts } => error(&format!(
+            "{} {} after {}, giving up: {max_restarts} of {max_restarts} restarts are used",
+            name(worker),
+            how(*status),
+            time(*up)
+        )),
+        Notice::ForkFailed { task_id, error, delay, budget } => warn(&format!(
+            "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
+            in_a_while(*delay),
+            used(*budget)
+        )),
+        Notice::ForkFailedTooOften { task_id, error, max_restarts } => self::error(&format!(
+            "worker {task_id} cannot be forked: {error}; giving up: {max_restarts} of {max_restarts} restarts are used"
+        )),
+        Notice::Stopping { by, alive, graceful_timeout } => info(&format!(
+            "{}stopping {}, at most {}",
+            by.as_ref().map_or_else(String::new, |by| format!("{by}: ")),
+            workers(*alive),
+            time(*graceful_timeout)
+        )),
+        Notice::Stopped { worker, status, up } => {
+            info(&format!("{} {} after {}", name(worker), how(*status), time(*up)));
+        }
+        Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
+            warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
+        }
+        Notice::Killing { alive, why: KillReason::Asked(by) } => warn(&format!("{by}: killing {}", workers(*alive))),
+    }
+}
+
+/// How a process ended, as the end of a sentence that begins with it.
+fn how(status: Status) -> String {
+    match status {
+        Status::Exited(code) => format!("exited with status {code}"),
+        Status::Killed { signal, dumped_core } => {
+            format!("killed by {}{}", sys::signal_name(signal), if dumped_core { " (core dumped)" } else { "" })
+        }
+    }
+}
+
+/// What a terminal's stop of a worker means.
+pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
+    let name = sys::signal_name(signal);
+    let what = if signal == sys::Signal::SIGTTIN as c_int { "reads from" } else { "writes to or configures" };
+    warn(&format!(
+        "worker {task_id} (pid {pid}) was stopped by {name}: it {what} the terminal, which belongs to the supervisor; \
+         let the worker use a pipe or a file instead; `kill -KILL {pid}` replaces it"
+    ));
+}
+
+/// "4 workers", "1 worker".
+pub(crate) fn workers(count: usize) -> String {
+    format!("{count} worker{}", if count == 1 { "" } else { "s" })
+}
+
+fn used(budget: Budget) -> String {
+    match budget.max_restarts {
+        Some(max_restarts) => format!("{}/{max_restarts}", budget.used),
+        None => format!("{}/unlimited", budget.used),
+    }
+}
+
+fn in_a_while(delay: Duration) -> String {
+    if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
+}
+
+/// A duration as one reads it: `350ms`, `41.2s`, `12m03s`, `7h05m`, `3d01h`.
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{:.1}s", duration.as_secs_f64()),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_one_says_them() {
+        let cases =
+            [(350, "350ms"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
+        for (milliseconds, text) in cases {
+            assert_eq!(time(Duration::from_millis(milliseconds)), text);
+        }
+    }
+
+    #[test]
+    fn every_end_is_named() {
+        assert_eq!(how(Status::Exited(3)), "exited with status 3");
+        assert_eq!(how(Status::Killed { signal: libc::SIGSEGV, dumped_core: false }), "killed by SIGSEGV");
+        assert_eq!(
+            how(Status::Killed { signal: libc::SIGRTMIN() + 3, dumped_core: true }),
+            "killed by SIGRTMIN+3 (core dumped)"
+        );
+    }
+
+    #[test]
+    fn a_line_is_one_line_and_fits_a_pipe() {
+        assert_eq!(rendered("a\nb"), b"prefork: a b\n");
+        assert_eq!(rendered(&"x".repeat(10_000)).len(), LONGEST_LINE);
+    }
+}

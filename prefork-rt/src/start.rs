@@ -1,0 +1,157 @@
+//! The order of a start: what is wrong before the first fork forks nothing.
+
+use std::mem;
+use std::process::{ExitCode, Termination};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::after_fork;
+use crate::config::{Mode, Prefork};
+use crate::error::Error;
+use crate::fork_check::ForkCheck;
+use crate::listen;
+use crate::policy::Rules;
+use crate::report;
+use crate::supervisor::{Outcome, Service, supervise};
+use crate::sys::{self, Threads};
+use crate::worker::{Worker, become_worker, check_needs, worker};
+
+/// Which process this is after [`Prefork::start`].
+#[derive(Debug)]
+pub enum Role {
+    /// A worker: run the body.
+    Worker(Worker),
+    /// The first process, when no worker is left: exit with this status.
+    Supervisor(ExitCode),
+}
+
+impl Prefork {
+    /// Starts the workers, runs `body` in each, and supervises them until none is left: what `#[prefork]` does.
+    ///
+    /// In a worker it returns what `body` returned, as an exit status; in the first process the status that says how
+    /// it ended (see the [crate's documentation](crate)). Return it from `main` in both. In the first process `body`
+    /// is neither run nor dropped.
+    ///
+    /// # Panics
+    ///
+    /// Only as `body` does, in the worker: the exit status is then 101, as in any program.
+    pub fn run<T: Termination>(self, body: impl FnOnce(Worker) -> T) -> ExitCode {
+        let code = match self.start() {
+            Ok(Role::Worker(worker)) => return body(worker).report(),
+            Ok(Role::Supervisor(code)) => code,
+            Err(error) => {
+                report::last_line(&error);
+                error.exit_code()
+            }
+        };
+        // What the body holds belongs to the workers: its `Drop` must not act here too.
+        mem::forget(body);
+        code
+    }
+
+    /// Starts the workers and returns in each of them; in the first process it supervises them and returns when none
+    /// is left.
+    ///
+    /// In the first process the signals that a supervisor reads stay blocked when it returns
+    /// [`Role::Supervisor`], so that one that arrives late does not change the exit status.
+    ///
+    /// # Errors
+    ///
+    /// Could not start, and nothing is left running: bad values, `listen`, other threads, a first fork refused. All
+    /// other ends, giving up included, are [`Role::Supervisor`] with an exit status, and are logged.
+    pub fn start(self) -> Result<Role, Error> {
+        Ok(match start(self)? {
+            Outcome::Worker(worker) => Role::Worker(worker),
+            Outcome::Over(Ok(())) => Role::Supervisor(ExitCode::SUCCESS),
+            Outcome::Over(Err(error)) => Role::Supervisor(error.exit_code()),
+        })
+    }
+}
+
+/// Tornado's call: starts so many workers and returns the task id in each of them.
+///
+/// `workers` 0 means [`cpu_count`](crate::cpu_count). In the first process it does not return while all goes well: it
+/// exits with status 0 when all workers have finished, or were stopped in order. The other options have their
+/// defaults, or what the environment says.
+///
+/// ```no_run
+/// fn main() -> Result<(), prefork_rt::Error> {
+///     let task_id = prefork_rt::fork_processes(4, 100)?;
+///     println!("worker {task_id}");
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+///
+/// In the first process only: it could not start, or it gave up; no worker is left then.
+pub fn fork_processes(workers: usize, max_restarts: usize) -> Result<usize, Error> {
+    match start(Prefork::new().workers(workers).max_restarts(max_restarts))? {
+        Outcome::Worker(worker) => Ok(worker.task_id()),
+        Outcome::Over(Ok(())) => std::process::exit(0),
+        Outcome::Over(Err(error)) => Err(error),
+    }
+}
+
+static STARTED: AtomicBool = AtomicBool::new(false);
+
+fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
+    if let Some(error) = prefork.error.take() {
+        return Err(error);
+    }
+    if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
+        return Err(Error::AlreadyStarted);
+    }
+    let outcome = start_once(prefork);
+    if outcome.is_err() {
+        STARTED.store(false, Ordering::Relaxed);
+    }
+    outcome
+}
+
+fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
+    for warning in &prefork.environment.warnings {
+        report::warn(warning);
+    }
+    let settings = prefork.settings();
+    check_needs(&prefork.needs, settings.listen.len())?;
+    let listeners = listen::bind(&settings.listen)?;
+    let variables = prefork.environment.variables;
+    if prefork.environment.mode == Mode::Off {
+        return Ok(Outcome::Worker(become_the_only_worker(listeners, &variables)));
+    }
+    let fork_check = ForkCheck::first()?;
+    let workers = report::workers(settings.workers);
+    if prefork.environment.mode == Mode::Check {
+        report::info(&format!(
+            "the configuration is good for {workers} ({}): PREFORK=check, exiting",
+            settings.workers_because
+        ));
+        return Ok(Outcome::Over(Ok(())));
+    }
+    report::info(&format!("starting {workers}: {}", settings.workers_because));
+    let rules = Rules {
+        workers: settings.workers,
+        max_restarts: settings.max_restarts,
+        backoff: settings.backoff,
+        graceful_timeout: settings.graceful_timeout,
+        // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
+        jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
+    };
+    supervise(rules, Service { listeners, fork_check, variables })
+}
+
+/// `PREFORK=off`: this process runs the body itself.
+fn become_the_only_worker(listeners: Vec<std::net::TcpListener>, variables: &[String]) -> Worker {
+    report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised");
+    report::close();
+    if let Threads::None(alone) = sys::other_threads() {
+        for variable in variables {
+            sys::remove_variable(variable, &alone);
+        }
+    }
+    listen::hand_over(listeners);
+    let worker = Worker { task_id: 0, workers: 1, restarts: 0 };
+    become_worker(worker);
+    after_fork::run(worker);
+    worker
+}

@@ -1,0 +1,145 @@
+//! Making, ending and burying processes.
+
+use std::ffi::c_int;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::sys::signal::{self, Signal};
+use nix::unistd::{self, ForkResult};
+
+use super::Alone;
+
+/// A process id as the kernel gave it.
+pub(crate) type Pid = unistd::Pid;
+
+/// Which side of the fork this is.
+pub(crate) enum Fork {
+    Parent(Pid),
+    /// The new process, which has one thread.
+    Child(Alone),
+}
+
+/// fork(2).
+pub(crate) fn fork(alone: Alone) -> io::Result<Fork> {
+    // SAFETY: fork(2) leaves the child of a process with other threads with locks that nobody will release. `Alone`
+    // is made by `other_threads` when it found none, and this thread starts none before it gets here, so the child
+    // has every lock in the state this thread left it in.
+    match unsafe { unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
+        ForkResult::Child => Ok(Fork::Child(alone)),
+    }
+}
+
+/// getpid(2).
+pub(crate) fn getpid() -> Pid {
+    unistd::getpid()
+}
+
+/// getppid(2).
+pub(crate) fn getppid() -> Pid {
+    unistd::getppid()
+}
+
+/// Makes a process the leader of a group of its own: setpgid(2), called by supervisor and worker both, so that it
+/// holds whichever runs first.
+pub(crate) fn lead_group(pid: Pid) {
+    // Fails when the process has already ended or has already done it: both are as good.
+    let _ = unistd::setpgid(pid, pid);
+}
+
+/// Asks the kernel to kill this process when `supervisor` ends, and reports whether it is still there.
+pub(crate) fn die_with(supervisor: Pid) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
+        return false;
+    }
+    getppid() == supervisor
+}
+
+/// Ends this process with no further ado: `_exit(2)`.
+pub(crate) fn end_now(status: c_int) -> ! {
+    // SAFETY: _exit(2) takes any integer and does not return; nothing of this process is used after it.
+    unsafe { libc::_exit(status) }
+}
+
+/// kill(2). That the process is gone already is no error.
+pub(crate) fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
+    match signal::kill(pid, signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// killpg(2) to the group that `pid` leads, and kill(2) to `pid` itself, which may have left it.
+pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
+    // There is no such group when the worker moved to another and made no process before.
+    let _ = signal::killpg(pid, signal);
+    kill(pid, signal)
+}
+
+/// What happened to a process.
+pub(crate) enum Change {
+    Exited(c_int),
+    Killed { signal: c_int, dumped_core: bool },
+    Stopped { signal: c_int },
+}
+
+/// The next process that ended or stopped and was not reported yet: waitpid(2) for any child, without waiting.
+pub(crate) fn reap() -> Option<(Pid, Change)> {
+    loop {
+        let mut status = 0;
+        // nix's waitpid loses a process that died of a real-time signal: it is reaped, but reported as EINVAL.
+        // SAFETY: waitpid(2) writes one int through the pointer, which is to a live local of that type.
+        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
+        let change = match pid {
+            -1 if Errno::last() == Errno::EINTR => continue,
+            -1 | 0 => return None,
+            _ if libc::WIFEXITED(status) => Change::Exited(libc::WEXITSTATUS(status)),
+            _ if libc::WIFSIGNALED(status) => {
+                Change::Killed { signal: libc::WTERMSIG(status), dumped_core: libc::WCOREDUMP(status) }
+            }
+            _ if libc::WIFSTOPPED(status) => Change::Stopped { signal: libc::WSTOPSIG(status) },
+            _ => continue,
+        };
+        return Some((Pid::from_raw(pid), change));
+    }
+}
+
+/// Puts /dev/null in the place of standard input: open(2), dup2(2).
+pub(crate) fn stdin_to_null() -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    Ok(unistd::dup2_stdin(null.as_fd())?)
+}
+
+/// Whether the kernel started this program with more rights than its caller has (set-user-ID and the like), so that
+/// the caller's environment is not to be trusted.
+pub(crate) fn is_privileged_start() -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // SAFETY: getauxval(3) takes any number, reads the vector the kernel gave this process, and returns 0 for
+        // what is not in it.
+        unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        unistd::getuid() != unistd::geteuid() || unistd::getgid() != unistd::getegid()
+    }
+}
+
+/// Removes an environment variable.
+pub(crate) fn remove_variable(name: &str, _: &Alone) {
+    // SAFETY: changing the environment races with other threads that read it; `Alone` says that there is none.
+    unsafe { std::env::remove_var(name) };
+}
+
+/// Eight random bytes from the kernel: getentropy(3).
+pub(crate) fn entropy() -> io::Result<u64> {
+    let mut bytes = [0u8; 8];
+    // SAFETY: getentropy(3) writes exactly as many bytes as the second argument says, which is the array's length.
+    match unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } {
+        0 => Ok(u64::from_ne_bytes(bytes)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

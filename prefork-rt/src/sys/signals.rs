@@ -1,0 +1,187 @@
+//! Signals: blocked, queued and read one by one; given back to a worker as they were.
+
+use std::ffi::c_int;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
+
+pub(crate) use nix::sys::signal::Signal;
+
+/// What a supervisor reads instead of suffering its default action.
+const QUEUED: [Signal; 11] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGHUP,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+    Signal::SIGCHLD,
+];
+
+/// What a terminal sends to everybody in its foreground group.
+const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
+
+/// The signal mask and the one disposition that supervision changes, as they were.
+pub(crate) struct Mask {
+    blocked: SigSet,
+    child: SigAction,
+}
+
+/// A signal that arrived.
+pub(crate) struct Received {
+    pub(crate) signal: Signal,
+    pub(crate) sent: Sent,
+}
+
+/// Who sent it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// The kernel: a terminal's key, or a terminal gone.
+    ByKernel,
+    /// A process, with this id.
+    By(i32),
+}
+
+impl Mask {
+    /// Blocks what the supervisor reads, and SIGPIPE, and gives SIGCHLD its default disposition, without which the
+    /// kernel would throw exit statuses away.
+    pub(crate) fn block() -> io::Result<Mask> {
+        let mut set: SigSet = QUEUED.into_iter().collect();
+        set.add(Signal::SIGPIPE);
+        let blocked = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+        Ok(Mask { blocked, child: set_disposition(Signal::SIGCHLD, &default)? })
+    }
+
+    /// Puts both back. In a worker just forked: what a terminal sent to the supervisor's group before the worker left
+    /// it was not meant for the worker, and is forgotten.
+    pub(crate) fn restore_in_worker(&self) -> io::Result<()> {
+        for signal in FROM_TERMINAL {
+            forget_pending(signal)?;
+        }
+        self.restore()
+    }
+
+    /// Puts both back.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        set_disposition(Signal::SIGCHLD, &self.child)?;
+        Ok(self.blocked.thread_set_mask()?)
+    }
+}
+
+/// Discards a signal that is pending: POSIX does so when a signal is set to be ignored.
+fn forget_pending(signal: Signal) -> io::Result<()> {
+    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+    let before = set_disposition(signal, &ignore)?;
+    set_disposition(signal, &before)?;
+    Ok(())
+}
+
+fn set_disposition(signal: Signal, action: &SigAction) -> io::Result<SigAction> {
+    // SAFETY: sigaction(2) is unsafe for the sake of the handler it installs; the callers install the default action,
+    // "ignore", or what an earlier sigaction(2) returned for the same signal, which is in place already.
+    Ok(unsafe { sigaction(signal, action) }?)
+}
+
+fn is_ignored(signal: Signal) -> io::Result<bool> {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
+    // third, which is to a live local of that type.
+    let result = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr()) };
+    Errno::result(result)?;
+    // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
+    let action = unsafe { action.assume_init() };
+    Ok(action.sa_sigaction == libc::SIG_IGN)
+}
+
+/// The signals that arrived and were not read yet.
+pub(crate) struct SignalQueue {
+    descriptor: SignalFd,
+    suspend_ignored: bool,
+}
+
+impl SignalQueue {
+    /// Queues the supervisor's signals, which are blocked already, but for stop signals that were ignored when this
+    /// program was started (`nohup`, a background job of a shell script): those stay ignored.
+    pub(crate) fn open() -> io::Result<SignalQueue> {
+        let mut set = SigSet::empty();
+        for signal in QUEUED {
+            let stops = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
+            if !stops || !is_ignored(signal)? {
+                set.add(signal);
+            }
+        }
+        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(SignalQueue { descriptor, suspend_ignored: is_ignored(Signal::SIGTSTP)? })
+    }
+
+    /// The next signal, without waiting.
+    pub(crate) fn read(&mut self) -> Option<Received> {
+        loop {
+            let info = self.descriptor.read_signal().ok()??;
+            let sent = match info.ssi_code {
+                code if code <= 0 => Sent::By(info.ssi_pid as i32),
+                _ => Sent::ByKernel,
+            };
+            match Signal::try_from(info.ssi_signo as c_int) {
+                Ok(Signal::SIGTSTP) if self.suspend_ignored => {}
+                Ok(signal) => return Some(Received { signal, sent }),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Waits until a signal has arrived or the time is over. May return early.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+        // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
+        let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
+        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
+        let _ = ppoll(&mut queue, timeout, None);
+    }
+}
+
+/// Stops this process as a terminal's stop key would, and returns when it was continued, or at once where the kernel
+/// does not stop it (PID 1, or an orphaned process group).
+pub(crate) fn suspend() -> io::Result<()> {
+    let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    let before = set_disposition(Signal::SIGTSTP, &default)?;
+    nix::sys::signal::kill(super::getpid(), Signal::SIGTSTP)?;
+    let blocked = stop.thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?;
+    blocked.thread_set_mask()?;
+    set_disposition(Signal::SIGTSTP, &before)?;
+    Ok(())
+}
+
+/// The signal's name: `SIGSEGV`, `SIGRTMIN+3`.
+pub(crate) fn signal_name(signal: c_int) -> String {
+    if let Ok(signal) = Signal::try_from(signal) {
+        return signal.as_str().to_owned();
+    }
+    match signal - real_time_minimum() {
+        0 => "SIGRTMIN".to_owned(),
+        offset if offset > 0 => format!("SIGRTMIN+{offset}"),
+        _ => format!("signal {signal}"),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn real_time_minimum() -> c_int {
+    libc::SIGRTMIN()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn real_time_minimum() -> c_int {
+    c_int::MAX
+}

@@ -1,0 +1,62 @@
+//! Standard error, written to without ever waiting for whoever reads it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+
+/// How to write without waiting depends on what standard error is.
+pub(crate) enum Stderr {
+    /// A pipe or a terminal, opened once more: non-blocking mode belongs to an opening of a file, and the one that
+    /// was handed to this process is shared with others.
+    Reopened(File),
+    /// A socket: each send can say that it does not wait.
+    Socket,
+    /// A file, which takes what it is given, or a pipe that could not be opened again, which is asked first.
+    Asked,
+}
+
+impl Stderr {
+    pub(crate) fn open() -> Stderr {
+        let copy = io::stderr().as_fd().try_clone_to_owned().map(File::from);
+        let Ok(kind) = copy.and_then(|stderr| stderr.metadata()).map(|metadata| metadata.file_type()) else {
+            return Stderr::Asked;
+        };
+        if kind.is_socket() {
+            return Stderr::Socket;
+        }
+        if !kind.is_fifo() && !kind.is_char_device() {
+            return Stderr::Asked;
+        }
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
+        match OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2") {
+            Ok(file) => Stderr::Reopened(file),
+            Err(_) => Stderr::Asked,
+        }
+    }
+
+    /// Writes with one call, or fails: it never waits.
+    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let written = match self {
+            Stderr::Reopened(file) => file.write(line)?,
+            Stderr::Socket => send(line)?,
+            Stderr::Asked if is_ready() => io::stderr().write(line)?,
+            Stderr::Asked => return Err(io::ErrorKind::WouldBlock.into()),
+        };
+        if written == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+}
+
+fn send(line: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    // SAFETY: send(2) reads as many bytes from the pointer as the length says; both are the slice's.
+    let sent = unsafe { libc::send(io::stderr().as_raw_fd(), line.as_ptr().cast(), line.len(), flags) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+fn is_ready() -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let stderr = io::stderr();
+    let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready == 1)
+}
