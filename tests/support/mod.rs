@@ -1,0 +1,210 @@
+//! Runs a program under test, reads its lines, signals it, and leaves no process behind.
+//!
+//! Every wait is for a condition and has a deadline: on a loaded machine a test is slow, not wrong.
+#![allow(dead_code, reason = "every test file compiles its own copy and uses its own part")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+
+/// How long a condition may take on a machine that does other things too.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork.
+#[macro_export]
+macro_rules! fixture {
+    ($name:literal) => {
+        $crate::support::clean_command(env!(concat!("CARGO_BIN_EXE_", $name)))
+    };
+}
+
+pub fn clean_command(path: &str) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PREFORK") {
+            command.env_remove(name);
+        }
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A program that runs, with everything it has printed so far.
+pub struct Program {
+    child: Child,
+    pub stdout: Lines,
+    pub stderr: Lines,
+}
+
+impl Program {
+    pub fn start(command: &mut Command) -> Program {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        let stdout = Lines::read(child.stdout.take().expect("piped"));
+        let stderr = Lines::read(child.stderr.take().expect("piped"));
+        Program { child, stdout, stderr }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().expect("a process id")
+    }
+
+    /// Its live children: the workers, where it is a supervisor.
+    pub fn children(&self) -> Vec<i32> {
+        children_of(self.pid())
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        send(self.pid(), signal);
+    }
+
+    /// Waits until it ends.
+    pub fn wait(&mut self) -> ExitStatus {
+        let status = until("the program ends", || self.child.try_wait().expect("it is our child"));
+        self.stdout.finish();
+        self.stderr.finish();
+        status
+    }
+
+    /// The same, for its exit status; 128 + the signal's number where one killed it, as a shell says it.
+    pub fn exit_code(&mut self) -> i32 {
+        let status = self.wait();
+        status.code().unwrap_or_else(|| 128 + status.signal().expect("exited or killed"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let workers = self.children();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        for worker in workers {
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
+    }
+}
+
+/// Lines that arrive while one waits for them.
+#[derive(Clone)]
+pub struct Lines(Arc<Shared>);
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    lines: Vec<String>,
+    finished: bool,
+}
+
+impl Lines {
+    pub fn read(from: impl Read + Send + 'static) -> Lines {
+        let shared = Arc::new(Shared { state: Mutex::default(), changed: Condvar::new() });
+        let lines = Lines(Arc::clone(&shared));
+        thread::spawn(move || {
+            let mut from = BufReader::new(from);
+            let mut line = Vec::new();
+            while from.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+                line.clear();
+                shared.state.lock().unwrap().lines.push(text);
+                shared.changed.notify_all();
+            }
+            shared.state.lock().unwrap().finished = true;
+            shared.changed.notify_all();
+        });
+        lines
+    }
+
+    /// Everything so far.
+    pub fn all(&self) -> Vec<String> {
+        self.0.state.lock().unwrap().lines.clone()
+    }
+
+    /// How many lines so far contain this.
+    pub fn count(&self, part: &str) -> usize {
+        self.all().iter().filter(|line| line.contains(part)).count()
+    }
+
+    /// Waits for the first line that contains this.
+    pub fn wait_for(&self, part: &str) -> String {
+        self.wait_for_nth(part, 1)
+    }
+
+    /// Waits until so many lines contain this, and returns the last of them.
+    pub fn wait_for_nth(&self, part: &str, nth: usize) -> String {
+        let start = Instant::now();
+        let mut state = self.0.state.lock().unwrap();
+        loop {
+            if let Some(line) = state.lines.iter().filter(|line| line.contains(part)).nth(nth - 1) {
+                return line.clone();
+            }
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            assert!(!left.is_zero() && !state.finished, "no line {nth} with {part:?} in {:#?}", state.lines);
+            state = self.0.changed.wait_timeout(state, left).unwrap().0;
+        }
+    }
+
+    /// Waits until nobody can write any more.
+    pub fn finish(&self) {
+        until("the output ends", || self.0.state.lock().unwrap().finished.then_some(()));
+    }
+}
+
+/// Waits until the condition gives a value.
+pub fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+pub fn send(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).unwrap_or_else(|error| panic!("{signal} to {pid}: {error}"));
+}
+
+/// Whether there is such a process, a zombie not counted.
+pub fn is_alive(pid: i32) -> bool {
+    state_of(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+pub fn wait_until_gone(pids: &[i32]) {
+    until(&format!("{pids:?} are gone"), || pids.iter().all(|&pid| !is_alive(pid)).then_some(()));
+}
+
+/// R, S, D, T, Z…
+pub fn state_of(pid: i32) -> Option<char> {
+    stat_of(pid)?.first()?.chars().next()
+}
+
+pub fn children_of(parent: i32) -> Vec<i32> {
+    let pids = fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid: &i32| is_alive(pid) && stat_of(pid).is_some_and(|stat| stat[1] == parent.to_string())).collect()
+}
+
+/// A line of /proc/PID/status, without its name.
+pub fn status_of(pid: i32, name: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).expect("a field of status");
+    line.trim().to_owned()
+}
+
+/// /proc/PID/stat from the state on: what stands before it may contain anything.
+fn stat_of(pid: i32) -> Option<Vec<String>> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, after_name) = stat.rsplit_once(") ")?;
+    Some(after_name.split(' ').map(str::to_owned).collect())
+}
