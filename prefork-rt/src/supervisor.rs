@@ -72,6 +72,8 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
+        // A stranger that ended before SIGCHLD was blocked is announced by no signal.
+        while sys::reap().is_some() {}
         loop {
             self.take_facts();
             match self.policy.poll() {
