@@ -1,0 +1,321 @@
+//! Each option takes what its documentation says, in the code and from the environment.
+
+mod support;
+use support::{Program, Signal};
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+/// A value given in one of the ways that an option takes, what the workers do, and the line that shows that it was
+/// taken. Where the workers do not finish, that line is waited for and the pool is stopped.
+fn shows(case: &str, variables: &[(&str, &str)], body: &str, line: &str) {
+    let mut command = fixture!("takes-any-value");
+    let mut program = Program::start(command.args([case, body]).envs(variables.iter().copied()));
+    if body == "wait" {
+        program.stdout.wait_for("task 0 pid ");
+        program.signal(Signal::SIGTERM);
+    }
+    if body == "fail" {
+        program.stderr.wait_for(line);
+        program.signal(Signal::SIGTERM);
+    }
+    program.wait();
+    assert!(program.stderr.count(line) > 0, "{case} {variables:?}: {line:?} is not in {:#?}", program.stderr.all());
+}
+
+#[test]
+fn workers_takes_a_usize_a_nonzero_or_a_string() {
+    for case in ["3_usize", "NonZeroUsize", "str", "String", "&String"] {
+        shows(&format!("workers {case}"), &[], "finish", "starting 3 workers: workers = 3");
+    }
+    let auto = prefork_rt::cpu_count();
+    shows("workers auto", &[], "finish", &format!("starting {auto} worker"));
+    shows("workers 0", &[], "finish", &format!("starting {auto} worker"));
+}
+
+#[test]
+fn max_restarts_takes_a_usize_or_a_string() {
+    for case in ["1_usize", "str", "String"] {
+        shows(&format!("max_restarts {case}"), &[], "fail", "giving up: 1 of 1 restarts are used");
+    }
+    shows("max_restarts unlimited", &[], "fail", "restarting (3/unlimited)");
+    shows("backoff str", &[], "fail", "restarting (1/100)");
+}
+
+#[test]
+fn graceful_timeout_takes_a_duration_or_a_string() {
+    for case in ["Duration", "str", "String"] {
+        shows(&format!("graceful_timeout {case}"), &[], "wait", "stopping 1 worker, at most 7.0s");
+    }
+    shows("backoff str", &[], "wait", "stopping 1 worker, at most 25.0s");
+}
+
+#[test]
+fn backoff_takes_a_duration_a_range_or_a_string() {
+    for case in ["Duration", "str", "String", "Range", "RangeInclusive"] {
+        shows(&format!("backoff {case}"), &[], "fail", "restarting in 20m00s (2/100)");
+    }
+    // The default, 100 ms and up to a quarter more.
+    shows("workers 3_usize", &[("PREFORK_WORKERS", "1")], "fail", "restarting in 1");
+}
+
+#[test]
+fn listen_takes_addresses_strings_and_lists_of_either() {
+    for case in ["SocketAddr", "str", "String", "Vec of String"] {
+        listens_on(1, case);
+    }
+    for case in ["two in a str", "array of str", "slice", "Vec"] {
+        listens_on(2, case);
+    }
+    listens_on(0, "none");
+}
+
+fn listens_on(addresses: usize, case: &str) {
+    let mut program = Program::start(fixture!("takes-any-value").args([&format!("listen {case}"), "finish"]));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stderr.count("listening on 127.0.0.1:"), addresses, "{case}");
+}
+
+#[test]
+fn the_environment_wins_over_the_code() {
+    let auto = format!("starting {} worker", prefork_rt::cpu_count());
+    for (variable, value, body, line) in [
+        ("PREFORK_WORKERS", "3", "finish", "starting 3 workers: PREFORK_WORKERS=3"),
+        ("PREFORK_WORKERS", "auto", "finish", &auto),
+        ("PREFORK_WORKERS", "0", "finish", &auto),
+        ("PREFORK_MAX_RESTARTS", "1", "fail", "giving up: 1 of 1 restarts are used"),
+        ("PREFORK_MAX_RESTARTS", "0", "fail", "giving up: 0 of 0 restarts are used"),
+        ("PREFORK_MAX_RESTARTS", "unlimited", "fail", "(1/unlimited)"),
+        ("PREFORK_GRACEFUL_TIMEOUT", "5m", "wait", "at most 5m00s"),
+        ("PREFORK_BACKOFF", "30m", "fail", "restarting in 30m00s"),
+        ("PREFORK_LISTEN", "[::1]:0", "finish", "listening on [::1]:"),
+    ] {
+        shows("everything", &[(variable, value)], body, line);
+    }
+    let mut program =
+        Program::start(fixture!("takes-any-value").args(["everything", "finish"]).env("PREFORK_LISTEN", "none"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stderr.count("listening"), 0);
+}
+
+#[test]
+fn an_empty_variable_is_unset() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]);
+    for name in ["", "_WORKERS", "_MAX_RESTARTS", "_GRACEFUL_TIMEOUT", "_BACKOFF", "_LISTEN", "_UNKNOWN"] {
+        command.env(format!("PREFORK{name}"), "");
+    }
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    program.stderr.wait_for("starting 2 workers: workers = 2");
+    program.stderr.wait_for("listening on 127.0.0.1:");
+    assert_eq!(program.stderr.count("PREFORK"), 0);
+}
+
+/// Exit status 2, one line that has all these parts, and no fork.
+fn is_refused(command: &mut std::process::Command, parts: &[&str]) {
+    let mut program = Program::start(command);
+    assert_eq!(program.exit_code(), 2, "{command:?}");
+    let lines = program.stderr.all();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert!(lines[0].starts_with("prefork: "), "{lines:#?}");
+    for part in parts {
+        assert!(lines[0].contains(part), "{part:?} is not in {lines:#?}");
+    }
+    assert_eq!(program.stdout.all(), [""; 0], "{command:?}");
+}
+
+#[test]
+fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
+    for (variable, value, accepted) in [
+        ("PREFORK_WORKERS", "four", "a whole number or \"auto\""),
+        ("PREFORK_WORKERS", "-1", "or \"auto\""),
+        ("PREFORK_WORKERS", "1.5", "a whole number or \"auto\""),
+        ("PREFORK_WORKERS", "99999999999999999999", "too large"),
+        ("PREFORK_WORKERS", "18446744073709551615", "too large"),
+        ("PREFORK_WORKERS", "10000000000", "too large"),
+        ("PREFORK_MAX_RESTARTS", "many", "a whole number or \"unlimited\""),
+        ("PREFORK_MAX_RESTARTS", "-1", "or \"unlimited\""),
+        ("PREFORK_GRACEFUL_TIMEOUT", "30", "\"30s\""),
+        ("PREFORK_GRACEFUL_TIMEOUT", "30 s", "ms, s, m or h"),
+        ("PREFORK_GRACEFUL_TIMEOUT", "soon", "a number and a unit"),
+        ("PREFORK_BACKOFF", "2s..1s", "the shorter one first"),
+        ("PREFORK_BACKOFF", "1..2", "\"1s\""),
+        ("PREFORK_LISTEN", "8080", "127.0.0.1:8080"),
+        ("PREFORK_LISTEN", "localhost:80", "127.0.0.1:80"),
+        ("PREFORK_LISTEN", "127.0.0.1", "127.0.0.1:8080"),
+        ("PREFORK", "bogus", "\"off\""),
+        ("PREFORK", "bogus", "\"check\""),
+        ("PREFORK", "OFF", "\"off\""),
+    ] {
+        let mut command = fixture!("takes-any-value");
+        let said = value.split("..").next().expect("a part");
+        is_refused(command.args(["everything", "finish"]).env(variable, value), &[variable, said, accepted]);
+    }
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK_WORKERS", OsStr::from_bytes(b"\xff"));
+    is_refused(&mut command, &["PREFORK_WORKERS", "not UTF-8"]);
+}
+
+#[test]
+fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
+    for (case, parts) in [
+        ("workers four", ["workers", "\"four\"", "or \"auto\""]),
+        ("workers usize::MAX", ["workers", "18446744073709551615", "too large"]),
+        ("max_restarts some", ["max_restarts", "\"some\"", "or \"unlimited\""]),
+        ("graceful_timeout 30", ["graceful_timeout", "\"30\"", "\"30s\""]),
+        ("backoff backwards", ["backoff", "2s", "the shorter one first"]),
+        ("listen localhost", ["listen", "\"localhost:80\"", "127.0.0.1:80"]),
+    ] {
+        is_refused(fixture!("takes-any-value").args([case, "finish"]), &parts);
+    }
+}
+
+#[test]
+fn an_unknown_variable_is_warned_of_with_the_nearest_name() {
+    for (variable, says) in [
+        ("PREFORK_WORKRES", "PREFORK_WORKRES is unknown and ignored: did you mean PREFORK_WORKERS?"),
+        ("PREFORK_MAX_RESTART", "did you mean PREFORK_MAX_RESTARTS?"),
+        ("PREFORK_workers", "did you mean PREFORK_WORKERS?"),
+        ("PREFORK_COLOUR", "PREFORK_COLOUR is unknown and ignored: known are "),
+        ("PREFORK_PRELOAD", "PREFORK_PRELOAD is ignored: preload is set in the code only"),
+    ] {
+        let mut command = fixture!("takes-any-value");
+        let mut program = Program::start(command.args(["everything", "finish"]).env(variable, "3"));
+        assert_eq!(program.exit_code(), 0);
+        program.stderr.wait_for(says);
+        assert_eq!(program.stderr.count("PREFORK_"), 1);
+        program.stderr.wait_for("starting 2 workers");
+    }
+}
+
+const CONTAINER_LINKS: [&str; 6] = [
+    "PREFORK_SERVICE_HOST",
+    "PREFORK_PORT",
+    "PREFORK_WEB_SERVICE_HOST",
+    "PREFORK_WEB_SERVICE_PORT",
+    "PREFORK_WEB_PORT",
+    "PREFORK_WEB_PORT_80_TCP_ADDR",
+];
+
+#[test]
+fn what_container_links_make_is_not_warned_of() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stderr.count("PREFORK_"), 0);
+}
+
+#[test]
+fn workers_and_their_children_see_none_of_the_variables_and_all_others() {
+    let mut command = fixture!("shows-its-environment");
+    command
+        .env("PREFORK_WORKERS", "1")
+        .env("PREFORK_LISTEN", "")
+        .env("PREFORK_COLOUR", "red")
+        .env("PREFORKED", "other")
+        .env("HOME", "/");
+    command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    let mut program = Program::start(&mut command);
+    program.wait();
+    sees_only_what_is_not_ours(&program);
+}
+
+fn sees_only_what_is_not_ours(program: &Program) {
+    for who in ["own", "child"] {
+        for ours in ["PREFORK_WORKERS", "PREFORK_LISTEN", "PREFORK_COLOUR", "PREFORK"] {
+            assert_eq!(program.stdout.count(&format!("{who} {ours}=")), 0, "{:#?}", program.stdout.all());
+        }
+        program.stdout.wait_for(&format!("{who} PREFORKED=other"));
+        program.stdout.wait_for(&format!("{who} HOME=/"));
+        // Of a service that happens to be called prefork.
+        for link in CONTAINER_LINKS {
+            program.stdout.wait_for(&format!("{who} {link}=10.0.0.1"));
+        }
+    }
+}
+
+#[test]
+fn prefork_off_runs_the_body_in_the_one_process_as_task_0_of_1() {
+    let mut command = fixture!("shows-its-environment");
+    command
+        .env("PREFORK", "off")
+        .env("PREFORK_WORKERS", "5")
+        .env("PREFORK_COLOUR", "red")
+        .env("PREFORKED", "other")
+        .env("HOME", "/");
+    command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 9);
+    program.stdout.wait_for("task 0 of 1 restarts 0");
+    program.stdout.wait_for("task_id() Some(0)");
+    program.stdout.wait_for(&format!("pid {}", program.pid()));
+    // `Command` forks without the handlers that announce it.
+    assert_eq!(program.stdout.count("forking"), 0);
+    sees_only_what_is_not_ours(&program);
+    program.stderr.wait_for("PREFORK=off: running as task 0 of 1");
+}
+
+#[test]
+fn prefork_check_says_that_the_configuration_is_good_and_forks_nothing() {
+    let mut program =
+        Program::start(fixture!("takes-any-value").args(["everything", "finish"]).env("PREFORK", "check"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stdout.all(), [""; 0]);
+    program.stderr.wait_for("checking what would start 2 workers: workers = 2");
+    let last = program.stderr.all().pop().expect("a line");
+    assert!(last.contains("PREFORK=check: all is well, nothing was started"), "{last}");
+}
+
+#[test]
+fn prefork_check_refuses_a_bad_value_with_2() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_BACKOFF", "5");
+    is_refused(&mut command, &["PREFORK_BACKOFF"]);
+    is_refused(fixture!("takes-any-value").args(["workers four", "finish"]).env("PREFORK", "check"), &["workers"]);
+}
+
+#[test]
+fn prefork_check_refuses_an_address_in_use_with_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", &address);
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.stdout.all(), [""; 0]);
+    let last = program.stderr.all().pop().expect("a line");
+    assert!(last.contains(&address) && last.contains("in use"), "{last}");
+}
+
+#[test]
+fn a_program_started_with_more_rights_than_its_caller_ignores_the_environment() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65534;
+    if !nix::unistd::geteuid().is_root() {
+        return eprintln!("skipped: only root can make a set-user-ID copy for nobody to run");
+    }
+    let folder = std::env::temp_dir().join(format!("prefork-set-user-id-{}", std::process::id()));
+    std::fs::create_dir(&folder).expect("a folder");
+    let copy = folder.join("shows-its-environment");
+    std::fs::copy(fixture!("shows-its-environment").get_program(), &copy).expect("a copy");
+    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o4755)).expect("set-user-ID");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to nobody");
+    let mut command = support::clean_command(copy.to_str().expect("text"));
+    command.env("PREFORK", "off").env("PREFORK_WORKERS", "many").env("PREFORK_COLOUR", "red");
+    let mut program = Program::start(command.uid(NOBODY).gid(NOBODY).current_dir("/"));
+    let code = program.exit_code();
+    std::fs::remove_dir_all(&folder).expect("removed");
+    if program.stdout.count("AT_SECURE 0") > 0 {
+        return eprintln!("skipped: set-user-ID has no effect in {}", folder.display());
+    }
+    // The code's own max_restarts: the body ends with 9, abnormally, and none is replaced.
+    assert_eq!(code, 1, "{:#?}", program.stderr.all());
+    program.stderr.wait_for("starting 1 worker: workers = 1");
+    assert_eq!(program.stdout.count("forking"), 1);
+    assert_eq!(program.stderr.count("PREFORK"), 0);
+    assert_eq!(program.stdout.count("PREFORK_"), 0, "{:#?}", program.stdout.all());
+}
