@@ -31,5 +31,9 @@ async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
 
     // SIGTERM means: accept no more, finish what was begun, return.
     let mut terminate = signal(SignalKind::terminate())?;
-    axum::serve(listener, app).with_graceful_shutdown(async move { drop(terminate.recv().await) }).await
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
+        .await
 }
