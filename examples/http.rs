@@ -15,7 +15,8 @@ use tokio::signal::unix::{SignalKind, signal};
 #[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s")]
 #[tokio::main(flavor = "current_thread")]
 async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
-    let answer = format!("hello from worker {} of {}, pid {}\n", worker.task_id(), worker.workers(), std::process::id());
+    let answer =
+        format!("hello from worker {} of {}, pid {}\n", worker.task_id(), worker.workers(), std::process::id());
     let slow_answer = answer.clone();
     let app = Router::new().route("/", get(move || async move { answer })).route(
         "/slow",
