@@ -143,7 +143,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             }
         }
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} {} after {}", name(worker), how(*status), time(*up)));
+            info(&format!("{} stopped after {}: {}", name(worker), time(*up), how(*status)));
         }
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
