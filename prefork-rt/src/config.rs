@@ -334,13 +334,13 @@ pub trait IntoListen: Sealed {
 
 impl IntoWorkers for usize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self).filter(|&workers| workers > 0))
+        grammar::workers_counted(self)
     }
 }
 
 impl IntoWorkers for NonZeroUsize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self.get()))
+        grammar::workers_counted(self.get())
     }
 }
 

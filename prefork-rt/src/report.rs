@@ -26,12 +26,6 @@ struct Output {
     lost: usize,
 }
 
-pub(crate) fn debug(line: &str) {
-    if logger_is_installed() {
-        log::debug!(target: TARGET, "{line}");
-    }
-}
-
 pub(crate) fn info(line: &str) {
     say(Level::Info, line);
 }
@@ -108,7 +102,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         None => format!("worker {}", worker.task_id),
     };
     match notice {
-        Notice::Started { worker, restarts: 0 } => debug(&format!("{} started", name(worker))),
+        // One line for each of a thousand first starts is for those who ask for it.
+        Notice::Started { worker, restarts: 0 } => log::debug!(target: TARGET, "{} started", name(worker)),
         Notice::Started { worker, restarts } => info(&format!("{} started, restart {restarts} of it", name(worker))),
         Notice::Finished { worker, up, left } => {
             info(&format!("{} finished with status 0 after {}, {left} left", name(worker), time(*up)));

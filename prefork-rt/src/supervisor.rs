@@ -237,8 +237,8 @@ impl Supervisor {
                 return Ok(Outcome::Over(Ok(())));
             }
             Exit::CannotFork(source) => {
-                // Nothing was started that is left: the caller may go on as before.
-                let _ = self.mask.restore();
+                // Nothing that was started is left: the caller may go on as before.
+                let _ = self.signals.close().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
             }
             Exit::GaveUp { task_id, max_restarts } => Error::GaveUp { max_restarts, task_id },
