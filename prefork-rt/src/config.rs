@@ -149,7 +149,7 @@ impl Prefork {
     }
 
     /// TCP addresses to listen on: a string (`"127.0.0.1:8080"`, `"[::]:80"`; several comma-separated), a
-    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` means too.
+    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` and `None` mean too.
     ///
     /// Bound once, before the first fork; a worker takes its listener as an argument of type
     /// [`std::net::TcpListener`], or with [`Worker::get`](crate::Worker::get). With port 0 the system chooses the port,
@@ -202,15 +202,13 @@ impl Default for Prefork {
 impl Environment {
     fn read() -> Result<Self, Error> {
         let mut environment = Environment::default();
-        if sys::is_privileged_start() {
-            return Ok(environment);
-        }
+        let ignored = sys::is_privileged_start();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| *name == "PREFORK" || name.starts_with("PREFORK_")) else {
                 continue;
             };
             environment.variables.push(name.to_owned());
-            if value.is_empty() {
+            if value.is_empty() || ignored {
                 continue;
             }
             let value = value.to_str().ok_or_else(|| Error::Environment {
@@ -281,7 +279,10 @@ impl Sealed for Range<Duration> {}
 impl Sealed for RangeInclusive<Duration> {}
 impl Sealed for SocketAddr {}
 impl<T: IntoListen, const N: usize> Sealed for [T; N] {}
-impl<T: IntoListen + Copy> Sealed for &[T] {}
+impl<T: IntoListen + Clone, const N: usize> Sealed for &[T; N] {}
+impl<T: IntoListen + Clone> Sealed for &[T] {}
+impl<T: IntoListen + Clone> Sealed for &Vec<T> {}
+impl Sealed for Option<&str> {}
 impl<T: IntoListen> Sealed for Vec<T> {}
 
 /// What [`Prefork::workers`] takes: `usize`, [`NonZeroUsize`], or a string (`"auto"` or a number).
@@ -336,13 +337,13 @@ pub trait IntoListen: Sealed {
 
 impl IntoWorkers for usize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self).filter(|&workers| workers > 0))
+        grammar::workers_counted(self)
     }
 }
 
 impl IntoWorkers for NonZeroUsize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self.get()))
+        grammar::workers_counted(self.get())
     }
 }
 
@@ -388,9 +389,28 @@ impl<T: IntoListen, const N: usize> IntoListen for [T; N] {
     }
 }
 
-impl<T: IntoListen + Copy> IntoListen for &[T] {
+impl<T: IntoListen + Clone, const N: usize> IntoListen for &[T; N] {
     fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
-        all_of(self.iter().copied())
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &[T] {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &Vec<T> {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoListen for Option<&str> {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        self.map_or_else(|| Ok(Vec::new()), IntoListen::into_listen)
     }
 }
 
