@@ -204,9 +204,7 @@ impl Environment {
         let mut environment = Environment::default();
         let ignored = sys::is_privileged_start();
         for (name, value) in std::env::vars_os() {
-            let Some(name) = name.to_str().filter(|name| *name == "PREFORK" || name.starts_with("PREFORK_")) else {
-                continue;
-            };
+            let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
             environment.variables.push(name.to_owned());
             if value.is_empty() || ignored {
                 continue;
@@ -239,29 +237,33 @@ impl Environment {
         match OPTIONS.iter().find(|(name, _)| *name == option) {
             Some((_, read)) => read(&mut self.values, value),
             None => {
-                self.warnings.extend(unknown_variable(option));
+                self.warnings.push(unknown_variable(option));
                 Ok(())
             }
         }
     }
 }
 
-/// What to say of a `PREFORK_…` variable that no option has; nothing of those that container links make, which are
-/// named after a service that happens to be called prefork.
-fn unknown_variable(option: &str) -> Option<String> {
-    if option.ends_with("SERVICE_HOST") || option.ends_with("PORT") || option.contains("PORT_") {
-        return None;
-    }
+/// Whether a variable is meant for us; not those that container links make, which are named after a service that
+/// happens to be called prefork, and are there for the workers.
+fn is_ours(variable: &str) -> bool {
+    let Some(option) = variable.strip_prefix("PREFORK_") else { return variable == "PREFORK" };
+    let linked = variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") || variable.contains("_PORT_");
+    !linked || OPTIONS.iter().any(|&(name, _)| name == option)
+}
+
+/// What to say of a `PREFORK_…` variable that no option has.
+fn unknown_variable(option: &str) -> String {
     if ATTRIBUTE_ONLY.contains(&option) {
         let argument = option.to_lowercase();
-        return Some(format!("environment variable PREFORK_{option} is ignored: {argument} is set in the code only"));
+        return format!("environment variable PREFORK_{option} is ignored: {argument} is set in the code only");
     }
     let known: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
     let advice = match grammar::nearest(option, &known) {
         Some(name) => format!("did you mean PREFORK_{name}?"),
         None => format!("known are PREFORK and PREFORK_ with {}", known.join(", ")),
     };
-    Some(format!("environment variable PREFORK_{option} is unknown and ignored: {advice}"))
+    format!("environment variable PREFORK_{option} is unknown and ignored: {advice}")
 }
 
 mod sealed {
