@@ -19,13 +19,21 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Binds every address, or none.
 pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    addresses.iter().map(|&address| bind_one(address)).collect()
+    addresses.iter().map(|&address| bind_one(address, is_shared(address, addresses))).collect()
 }
 
-fn bind_one(address: SocketAddr) -> Result<TcpListener, Error> {
+/// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because the
+/// list has an IPv4 address with that port.
+fn is_shared(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
+    let port = address.port();
+    let with_ipv4 = || addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
+    address.is_ipv6() && address.ip().is_unspecified() && port != 0 && with_ipv4()
+}
+
+fn bind_one(address: SocketAddr, only_ipv6: bool) -> Result<TcpListener, Error> {
     let mut tries = 1;
     loop {
-        match bind_now(address) {
+        match bind_now(address, only_ipv6) {
             Ok(listener) => {
                 let bound = listener.local_addr().unwrap_or(address);
                 report::info(&format!("listening on {bound}"));
@@ -43,9 +51,12 @@ fn bind_one(address: SocketAddr) -> Result<TcpListener, Error> {
     }
 }
 
-fn bind_now(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_now(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
+    if only_ipv6 {
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
