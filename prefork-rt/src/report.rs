@@ -45,9 +45,10 @@ pub(crate) fn last_line(error: &Error) {
     if logger_is_installed() {
         write(&line);
     }
+    flush();
 }
 
-/// Hands on what the user's logger holds back, so that no worker inherits it.
+/// Hands on what the user's logger holds back: before a fork, so that no worker inherits it, and at the end.
 pub(crate) fn flush() {
     log::logger().flush();
 }

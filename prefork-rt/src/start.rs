@@ -102,8 +102,10 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         return Err(Error::AlreadyStarted);
     }
     let outcome = start_once(prefork);
-    if outcome.is_err() {
-        STARTED.store(false, Ordering::Relaxed);
+    match outcome {
+        Ok(Outcome::Worker(_)) => {}
+        Ok(Outcome::Over(_)) => report::flush(),
+        Err(_) => STARTED.store(false, Ordering::Relaxed),
     }
     outcome
 }
