@@ -284,7 +284,7 @@ fn children_made_before_the_start_are_reaped_and_otherwise_ignored() {
 fn interrupted_calls_change_nothing() {
     let mut program = Program::start(&mut fixture!("sleeps"));
     let workers = pids(&program, 3);
-    for _ in 0..200 {
+    for _ in 0..100 {
         for signal in [Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGHUP, Signal::SIGCHLD, Signal::SIGCONT] {
             program.signal(signal);
         }

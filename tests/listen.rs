@@ -1,0 +1,247 @@
+//! Addresses are bound once, before the first fork, and each worker is handed its listener.
+
+mod support;
+use support::{Program, Signal, send, until};
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
+
+/// The addresses that the log names, in their order.
+fn addresses(program: &Program) -> Vec<SocketAddr> {
+    let lines = program.stderr.all();
+    let named = lines.iter().filter_map(|line| line.split_once("listening on ")?.1.parse().ok());
+    named.collect()
+}
+
+fn address(program: &Program) -> SocketAddr {
+    program.stderr.wait_for("listening on ");
+    addresses(program)[0]
+}
+
+/// Which worker answers a connection.
+fn ask(address: SocketAddr) -> Option<usize> {
+    let mut answer = String::new();
+    let mut connection = TcpStream::connect(address).expect("somebody listens");
+    connection.set_read_timeout(Some(support::DEADLINE)).expect("a time");
+    // A worker that was killed has answered nothing.
+    connection.read_to_string(&mut answer).ok()?;
+    answer.trim().parse().ok()
+}
+
+/// Connects until each of 3 workers has answered.
+fn all_answer(address: SocketAddr) {
+    let mut answered = [false; 3];
+    until("all workers have answered", || {
+        answered[ask(address)?] = true;
+        (answered == [true; 3]).then_some(())
+    });
+}
+
+fn listens(how: &str, addresses: &str) -> Program {
+    Program::start(fixture!("listens").arg(how).env("PREFORK_LISTEN", addresses))
+}
+
+fn stops(mut program: Program) {
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+}
+
+#[test]
+fn an_address_is_bound_once_before_the_first_fork_and_every_worker_accepts() {
+    let program = listens("one", "127.0.0.1:0");
+    let address = address(&program);
+    assert_ne!(address.port(), 0, "the chosen port is logged");
+    all_answer(address);
+    assert_eq!(program.stderr.count("listening on"), 1);
+    assert_eq!(program.stdout.count("serves"), 3);
+    stops(program);
+}
+
+#[test]
+fn a_replacement_accepts_at_the_same_address() {
+    let program = listens("one", "127.0.0.1:0");
+    let address = address(&program);
+    let first = program.stdout.wait_for("task 1 pid ");
+    send(first.split(' ').nth(3).expect("a pid").parse().expect("a number"), Signal::SIGKILL);
+    program.stdout.wait_for_nth("task 1 pid ", 2);
+    all_answer(address);
+    assert_eq!(program.stderr.count("listening on"), 1);
+    stops(program);
+}
+
+#[test]
+fn an_ipv6_address_is_listened_on() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return eprintln!("skipped: there is no IPv6 here");
+    }
+    let program = listens("one", "[::1]:0");
+    let address = address(&program);
+    assert!(address.is_ipv6());
+    all_answer(address);
+    stops(program);
+}
+
+#[test]
+fn several_addresses_come_as_a_vec_in_their_order() {
+    let program = listens("all", "127.0.0.1:0,127.0.0.2:0");
+    program.stderr.wait_for("listening on 127.0.0.2:");
+    let addresses = addresses(&program);
+    assert!(addresses[0].to_string().starts_with("127.0.0.1:"));
+    assert_eq!(addresses.len(), 2);
+    addresses.into_iter().for_each(all_answer);
+    stops(program);
+}
+
+#[test]
+fn one_address_comes_as_a_vec_too() {
+    let program = listens("all", "127.0.0.1:0");
+    all_answer(address(&program));
+    stops(program);
+}
+
+#[test]
+fn every_interface_of_both_families_can_have_the_same_port() {
+    if TcpListener::bind("[::1]:0").is_err() {
+        return eprintln!("skipped: there is no IPv6 here");
+    }
+    let port = outside_the_ephemeral_range().local_addr().expect("an address").port();
+    for both in [format!("[::]:{port},0.0.0.0:{port}"), format!("0.0.0.0:{port},[::]:{port}")] {
+        let program = listens("all", &both);
+        program.stderr.wait_for("listening on [::]:");
+        program.stderr.wait_for("listening on 0.0.0.0:");
+        all_answer(SocketAddr::from(([127, 0, 0, 1], port)));
+        all_answer(format!("[::1]:{port}").parse().expect("an address"));
+        stops(program);
+    }
+    let program = listens("all", &format!("[::]:{port}"));
+    program.stderr.wait_for("listening on [::]:");
+    // Alone it serves both, as elsewhere.
+    all_answer(SocketAddr::from(([127, 0, 0, 1], port)));
+    stops(program);
+}
+
+/// A listener whose port the system gives to nobody who does not ask for it, so that it stays free once closed.
+fn outside_the_ephemeral_range() -> TcpListener {
+    let first = 20_000 + u16::try_from(std::process::id() % 5_000).expect("a small number");
+    (first..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port")
+}
+
+#[test]
+fn a_listener_is_handed_over_once() {
+    for how in ["one-twice", "all-twice"] {
+        let mut program = listens(how, "127.0.0.1:0");
+        assert_eq!(program.exit_code(), 0);
+        assert_eq!(program.stdout.count("second time: the TcpListener was handed over before in this worker"), 3);
+        assert_eq!(program.stdout.count("try_clone()"), 3);
+    }
+}
+
+#[test]
+fn asking_for_one_listener_of_two_or_none_is_an_error_that_says_so() {
+    for (addresses, says) in [
+        ("127.0.0.1:0,127.0.0.1:0", "listen has 2 addresses: ask for Vec<TcpListener>"),
+        ("none", "nothing is listened on: give an address"),
+    ] {
+        let mut program =
+            Program::start(fixture!("listens").arg("one").env("PREFORK_LISTEN", addresses).env("PREFORK", "off"));
+        assert_eq!(program.exit_code(), 1);
+        program.stderr.wait_for(says);
+    }
+}
+
+#[test]
+fn an_address_that_stays_in_use_ends_the_start_with_1_and_forks_nothing() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut program = listens("one", &format!("127.0.0.1:0,{address}"));
+    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.stdout.all(), [""; 0]);
+    program.stderr.wait_for(&format!("{address} is in use, trying again"));
+    let last = program.stderr.all().pop().expect("a line");
+    assert!(last.contains(&address) && last.contains("ddress already in use"), "{last}");
+}
+
+#[test]
+fn an_address_that_becomes_free_during_the_tries_is_taken() {
+    let taken = outside_the_ephemeral_range();
+    let address = taken.local_addr().expect("an address");
+    let program = listens("one", &address.to_string());
+    program.stderr.wait_for("is in use, trying again");
+    drop(taken);
+    program.stderr.wait_for("listening on ");
+    all_answer(address);
+    stops(program);
+}
+
+#[test]
+fn an_address_that_cannot_be_had_is_not_tried_again() {
+    // 192.0.2.0/24 is for documentation: no interface has it.
+    let mut program = listens("one", "192.0.2.1:80");
+    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.stdout.all(), [""; 0]);
+    assert_eq!(program.stderr.count("trying again"), 0);
+    program.stderr.wait_for("192.0.2.1:80");
+    program.stderr.wait_for("belongs to no interface");
+}
+
+#[test]
+fn a_stop_closes_the_supervisors_listener_while_workers_drain() {
+    let mut program = Program::start(fixture!("drains-when-stopped").env("PREFORK_LISTEN", "127.0.0.1:0"));
+    let address = address(&program);
+    let mut connection = TcpStream::connect(address).expect("somebody listens");
+    program.stdout.wait_for("accepted");
+    program.signal(Signal::SIGTERM);
+    program.stdout.wait_for("closed");
+    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(program.children().len(), 1, "the worker drains");
+    connection.write_all(b"the rest of a request").expect("the connection is open");
+    drop(connection);
+    assert_eq!(program.exit_code(), 0);
+    program.stdout.wait_for("drained");
+    program.stderr.wait_for("stopped by SIGTERM");
+}
+
+/// What a worker, or a plain program, prints of its descriptors.
+fn descriptors(command: &mut Command, who: &str) -> String {
+    let program = Program::start(command);
+    let line = program.stdout.wait_for(&format!("{who}: "));
+    line.split_once(": ").expect("a list").1.to_owned()
+}
+
+#[test]
+fn a_worker_has_the_descriptors_of_a_plain_program() {
+    let plain = descriptors(fixture!("lists-descriptors").arg("plain"), "plain");
+    for task_id in ["task 0", "task 1"] {
+        let worker = descriptors(fixture!("lists-descriptors").env("PREFORK_WORKERS", "2"), task_id);
+        assert_eq!(worker, plain);
+    }
+    let alone = descriptors(fixture!("lists-descriptors").env("PREFORK", "off"), "task 0");
+    assert_eq!(alone, plain);
+}
+
+#[test]
+fn and_its_listener() {
+    let plain = descriptors(fixture!("lists-descriptors").arg("plain"), "plain");
+    for mode in ["", "off"] {
+        let mut command = fixture!("lists-descriptors");
+        command.env("PREFORK", mode).env("PREFORK_WORKERS", "1").env("PREFORK_LISTEN", "127.0.0.1:0");
+        let with_listener = descriptors(&mut command, "task 0");
+        let more = with_listener.strip_prefix(&plain).expect("the same and more").split(", ").skip(1);
+        let more: Vec<&str> = more.collect();
+        assert!(more.len() == 1 && more[0].ends_with(" socket"), "{with_listener}");
+    }
+}
+
+#[test]
+fn the_supervisors_descriptors_do_not_grow_with_the_number_of_workers() {
+    let count = |workers: usize| {
+        let mut command = fixture!("lists-descriptors");
+        command.env("PREFORK_WORKERS", workers.to_string()).env("PREFORK_LISTEN", "127.0.0.1:0");
+        let program = Program::start(&mut command);
+        program.stdout.wait_for_nth("task ", workers);
+        std::fs::read_dir(format!("/proc/{}/fd", program.pid())).expect("/proc").count()
+    };
+    assert_eq!(count(2), count(64));
+}

@@ -1,0 +1,115 @@
+//! What was written before a fork appears once, what workers write appears, and the lines go where they should.
+
+mod support;
+use support::Program;
+
+fn appears_once(text: &str) {
+    assert_eq!(text.matches("rust-text ").count(), 1, "{text}");
+    assert_eq!(text.matches("c-text ").count(), 1, "{text}");
+    let mut lives: Vec<&str> = text.lines().filter_map(|line| line.split("task ").nth(1)).collect();
+    lives.sort();
+    let expected = ["0 restarts 0", "1 restarts 0", "1 restarts 1", "1 restarts 2", "2 restarts 0"];
+    assert_eq!(lives, expected.map(|life| format!("{life} on stdout")));
+}
+
+#[test]
+fn text_buffered_before_the_fork_appears_once_in_a_pipe() {
+    let mut program = Program::start(&mut fixture!("prints-before-start"));
+    assert_eq!(program.exit_code(), 0);
+    appears_once(&program.stdout.all().join("\n"));
+}
+
+#[test]
+fn text_buffered_before_the_fork_appears_once_in_a_file() {
+    let file = std::env::temp_dir().join(format!("prefork-output-{}", std::process::id()));
+    let mut command = support::clean_command("sh");
+    command.args(["-c", "exec \"$0\" >\"$1\""]).arg(fixture!("prints-before-start").get_program()).arg(&file);
+    let mut program = Program::start(&mut command);
+    let code = program.exit_code();
+    let text = std::fs::read_to_string(&file).expect("written");
+    std::fs::remove_file(&file).expect("removed");
+    assert_eq!(code, 0);
+    appears_once(&text);
+}
+
+#[test]
+fn workers_write_to_both_outputs() {
+    let mut program = Program::start(&mut fixture!("prints-before-start"));
+    assert_eq!(program.exit_code(), 0);
+    for (task_id, restarts) in [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0)] {
+        program.stdout.wait_for(&format!("task {task_id} restarts {restarts} on stdout"));
+        program.stderr.wait_for(&format!("task {task_id} restarts {restarts} on stderr"));
+    }
+}
+
+#[test]
+fn an_installed_logger_gets_the_lines_and_is_flushed_before_every_fork() {
+    let mut program = Program::start(fixture!("installs-a-logger").arg("info"));
+    assert_eq!(program.exit_code(), 0);
+    let lines = program.stdout.all();
+    assert_eq!(lines[0], "INFO fixture: held back");
+    assert_eq!(lines[1], "INFO prefork_rt: starting 2 workers: workers = 2");
+    // Held back where it is not flushed: what a fork copied, a worker would have printed again.
+    for line in &lines {
+        assert_eq!(program.stdout.count(line), 1, "{line}");
+    }
+    program.stdout.wait_for("WARN prefork_rt: worker 1 (pid ");
+    assert_eq!(program.stdout.count(" INFO fixture: task ") + program.stdout.count("INFO fixture: task "), 4);
+    assert_eq!(program.stderr.all(), [""; 0], "the status is 0");
+}
+
+#[test]
+fn the_logger_is_flushed_at_the_end() {
+    let mut program = Program::start(fixture!("installs-a-logger").arg("info"));
+    assert_eq!(program.exit_code(), 0);
+    program.stdout.wait_for("INFO prefork_rt: all 2 workers have finished: exiting with status 0");
+    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK_MAX_RESTARTS", "1"));
+    assert_eq!(program.exit_code(), 1);
+    program.stdout.wait_for("ERROR prefork_rt: gave up: worker 1");
+    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK_LISTEN", "192.0.2.1:80"));
+    assert_eq!(program.exit_code(), 1);
+    program.stdout.wait_for("ERROR prefork_rt: cannot listen");
+    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK", "check"));
+    assert_eq!(program.exit_code(), 0);
+    program.stdout.wait_for("INFO prefork_rt: PREFORK=check: all is well");
+}
+
+#[test]
+fn the_loggers_level_is_respected() {
+    let mut program = Program::start(fixture!("installs-a-logger").arg("warn"));
+    assert_eq!(program.exit_code(), 0);
+    program.stdout.wait_for("WARN prefork_rt: worker 1 (pid ");
+    assert_eq!(program.stdout.count("INFO"), 0);
+    assert_eq!(program.stderr.all(), [""; 0]);
+    let mut program = Program::start(fixture!("installs-a-logger").arg("debug"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stdout.count("DEBUG prefork_rt: worker 0 (pid "), 1);
+}
+
+#[test]
+fn a_logger_at_level_off_counts_as_none() {
+    let mut program = Program::start(fixture!("installs-a-logger").arg("off"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stdout.all(), [""; 0]);
+    program.stderr.wait_for("prefork: starting 2 workers");
+    program.stderr.wait_for("prefork: all 2 workers have finished");
+}
+
+#[test]
+fn the_last_line_is_on_standard_error_too_when_the_status_is_not_0() {
+    for (level, to_logger) in [("info", 1), ("error", 1), ("off", 0)] {
+        let mut command = fixture!("installs-a-logger");
+        let mut program = Program::start(command.arg(level).env("PREFORK_MAX_RESTARTS", "1"));
+        assert_eq!(program.exit_code(), 1);
+        let last = program.stderr.all().pop().expect("a line");
+        assert!(last.starts_with("prefork: gave up: worker 1 ended abnormally"), "{last}");
+        assert_eq!(program.stderr.count("gave up: "), 1);
+        assert_eq!(program.stdout.count("ERROR prefork_rt: gave up: "), to_logger);
+    }
+    let mut command = fixture!("installs-a-logger");
+    let mut program = Program::start(command.arg("info").env("PREFORK_WORKERS", "two"));
+    assert_eq!(program.exit_code(), 2);
+    assert_eq!(program.stderr.all().len(), 1);
+    program.stderr.wait_for("prefork: environment variable PREFORK_WORKERS");
+    program.stdout.wait_for("ERROR prefork_rt: environment variable PREFORK_WORKERS");
+}
