@@ -32,11 +32,9 @@ fn hooks_run_without_supervision() {
 
 #[test]
 fn a_hook_that_fails_ends_its_worker_with_its_status() {
-    for (third, status, says) in [
-        ("exit-code", 7, ""),
-        ("err", 1, "Error: \"the reason of the hook\""),
-        ("panic", 101, "the reason of the hook"),
-    ] {
+    for (third, status, says) in
+        [("exit-code", 7, ""), ("err", 1, "the reason of the hook"), ("panic", 101, "the reason of the hook")]
+    {
         let mut program = Program::start(fixture!("runs-hooks").arg(third));
         assert_eq!(program.exit_code(), 1);
         program.stderr.wait_for(&format!(") exited with status {status} after "));
