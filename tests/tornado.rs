@@ -227,6 +227,27 @@ fn a_second_start_is_refused_in_a_worker_and_in_the_supervisor() {
 }
 
 #[test]
+fn a_second_start_is_refused_without_supervision() {
+    let mut program = Program::start(fixture!("starts-twice").env("PREFORK", "off"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stdout.count("worker 0, start: prefork was already started"), 1);
+    assert_eq!(program.stdout.count("worker 0, fork_processes: prefork was already started"), 1);
+    assert_eq!(program.stdout.count("worker 0, run: true"), 1);
+    assert_eq!(program.stdout.count("forking"), 0);
+}
+
+#[test]
+fn a_start_that_failed_is_none() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut program = Program::start(fixture!("starts-after-a-failure").arg(&address));
+    assert_eq!(program.exit_code(), 0);
+    let mut lines = program.stdout.all();
+    lines.sort();
+    assert_eq!(lines, [format!("no workers for {address}"), "task 0".to_owned(), "task 1".to_owned()]);
+}
+
+#[test]
 fn fork_processes_returns_the_id_in_each_worker_and_exits_with_0_when_all_have_finished() {
     let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "finish"]));
     assert_eq!(program.exit_code(), 0);
