@@ -71,7 +71,7 @@ fn cpus_outside_the_affinity_are_not_counted() {
         return eprintln!("skipped: there is no taskset here");
     }
     let fixture = fixture!("takes-any-value");
-    let first_cpu = support::status_of(std::process::id().cast_signed(), "Cpus_allowed_list");
+    let first_cpu = support::status_of(i32::try_from(std::process::id()).expect("a pid"), "Cpus_allowed_list");
     let first_cpu = first_cpu.split(['-', ',']).next().expect("a CPU");
     let mut command = support::clean_command("taskset");
     command.args(["-c", first_cpu]).arg(fixture.get_program()).args(["nothing", "finish"]);
