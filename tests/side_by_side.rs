@@ -24,7 +24,7 @@ fn seen(command: &mut Command) -> (Vec<String>, Vec<String>, i32) {
     (common(program.stdout.all()), common(program.stderr.all()), code)
 }
 
-/// Process ids, ports and times.
+/// Process ids, ports, times, and which of the workers finished first.
 fn without_what_differs(line: &str) -> String {
     let mut text = String::new();
     let mut rest = line;
@@ -34,7 +34,8 @@ fn without_what_differs(line: &str) -> String {
         let (number, after) = from_number.split_at(from_number.find(|c| !is_part(c)).unwrap_or(from_number.len()));
         text.push_str(before);
         let differs = ["pid ", "127.0.0.1:", "'main' ("].iter().any(|end| text.ends_with(end))
-            || (before.ends_with("after ") && after.starts_with('s'));
+            || (before.ends_with("after ") && after.starts_with('s'))
+            || after.starts_with(" left");
         text.push_str(if differs { "#" } else { number });
         rest = after;
     }

@@ -25,11 +25,22 @@ fn ids_are_0_to_n_and_a_normal_exit_is_final() {
     let mut lines = program.stdout.all();
     lines.sort();
     assert_eq!(lines, ["task 0 of 3", "task 1 of 3", "task 2 of 3"]);
-    program.stderr.wait_for("starting 3 workers");
     assert_eq!(program.stderr.count("finished with status 0 after "), 3);
+}
+
+#[test]
+fn a_finished_workers_line_says_how_many_are_left() {
+    let mut program = Program::start(&mut fixture!("reports-task-id"));
+    program.wait();
     for left in 0..3 {
         program.stderr.wait_for(&format!(", {left} left"));
     }
+}
+
+#[test]
+fn when_all_have_finished_it_exits_with_0_and_says_so_in_its_last_line() {
+    let mut program = Program::start(&mut fixture!("reports-task-id"));
+    assert_eq!(program.exit_code(), 0);
     let lines = program.stderr.all();
     assert_eq!(lines.last().expect("a line"), "prefork: all 3 workers have finished: exiting with status 0");
 }
@@ -97,7 +108,7 @@ fn a_worker_that_exits_with_another_status_is_replaced_under_its_id() {
 fn a_worker_that_a_signal_kills_is_replaced_under_its_id() {
     is_replaced(["raise", "9"], "killed by SIGKILL");
     is_replaced(["raise", "15"], "killed by SIGTERM");
-    is_replaced(["raise", "2"], "killed by SIGINT");
+    is_replaced(["raise", "14"], "killed by SIGALRM");
     is_replaced(["raise", "6"], "killed by SIGABRT");
 }
 
@@ -254,6 +265,16 @@ fn fork_processes_returns_the_id_in_each_worker_and_exits_with_0_when_all_have_f
     let mut lines = program.stdout.all();
     lines.sort();
     assert_eq!(lines, ["task 0, which is Some(0)", "task 1, which is Some(1)", "task 2, which is Some(2)"]);
+}
+
+#[test]
+fn fork_processes_respects_off_and_check() {
+    let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "off"));
+    assert_eq!(program.exit_code(), 3);
+    assert_eq!(program.stdout.all(), ["task 0, which is Some(0)"]);
+    let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "check"));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stdout.all(), [""; 0]);
 }
 
 #[test]

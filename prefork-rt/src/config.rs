@@ -155,7 +155,8 @@ impl Prefork {
     /// [`std::net::TcpListener`], or with [`Worker::get`](crate::Worker::get). With port 0 the system chooses the port,
     /// which is logged. The listener is in blocking mode: call
     /// [`set_nonblocking(true)`](std::net::TcpListener::set_nonblocking) before handing it to an async runtime. An
-    /// address in use is tried again for 2 s, then the exit status is 1. Environment: `PREFORK_LISTEN`.
+    /// address in use is tried again for 2 s, then the exit status is 1. `[::]` serves IPv4 too, unless the list has an
+    /// IPv4 address with the same port. Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
