@@ -246,6 +246,9 @@ impl Policy {
 
     /// Takes a fact in.
     pub(crate) fn handle(&mut self, now: Time, event: Event) {
+        if matches!(self.phase, Phase::Done) {
+            return;
+        }
         self.now = self.now.max(now);
         match event {
             Event::Forked(proc) => self.forked(proc),
