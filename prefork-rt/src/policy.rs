@@ -410,36 +410,42 @@ impl Policy {
     }
 
     fn asked(&mut self, ask: Ask, by: String) {
-        let repeated = match &mut self.phase {
-            Phase::Stopping(stopping) => std::mem::replace(&mut stopping.asked, true),
-            _ => false,
-        };
-        match ask {
-            Ask::Stop if repeated => self.kill_all(KillReason::Asked(by)),
-            Ask::Stop => self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by)),
-            Ask::StopNow => {
-                self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by.clone()));
+        match (ask, &mut self.phase) {
+            (Ask::Stop, Phase::Starting | Phase::Running) => {
+                self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
+            }
+            (Ask::StopNow, Phase::Starting | Phase::Running) => {
+                self.close(Exit::Stopped { by: by.clone(), killed: 0 });
                 self.kill_all(KillReason::Asked(by));
             }
+            // Who asks for a stop that has begun without being asked for gets it, and no other.
+            (Ask::Stop, Phase::Stopping(stopping)) if !stopping.asked => stopping.asked = true,
+            (_, Phase::Stopping(_)) => self.kill_all(KillReason::Asked(by)),
+            (_, Phase::Done) => {}
         }
     }
 
-    /// Begins a graceful stop, where none has begun: what begins it decides the exit status.
+    /// Begins a graceful stop.
     fn stop(&mut self, exit: Exit, by: Option<String>) {
-        if !matches!(self.phase, Phase::Starting | Phase::Running) {
-            return;
-        }
+        self.close(exit);
         let graceful_timeout = self.rules.graceful_timeout;
-        self.phase = Phase::Stopping(Stopping { exit, asked: by.is_some(), immediate: false });
-        self.deadlines.clear();
         self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
-        self.actions.push_back(Action::CloseListeners);
-        self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        if !self.procs.is_empty() {
+            self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        }
         for (&id, proc) in &mut self.procs {
             proc.state = ProcState::Ending;
             self.actions.push_back(Action::Signal(id, Signal::Terminate));
         }
         self.exit_if_over();
+    }
+
+    /// Nothing is started from here on. What closes the pool decides the exit status.
+    fn close(&mut self, exit: Exit) {
+        let asked = matches!(exit, Exit::Stopped { .. });
+        self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
+        self.deadlines.clear();
+        self.actions.push_back(Action::CloseListeners);
     }
 
     /// Turns a stop into an immediate one.
@@ -454,11 +460,14 @@ impl Policy {
         }
         self.deadlines.clear();
         self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
-        self.tell(Notice::Killing { alive, why });
+        if alive > 0 {
+            self.tell(Notice::Killing { alive, why });
+        }
         for (&id, proc) in &mut self.procs {
             proc.state = ProcState::Killed;
             self.actions.push_back(Action::Signal(id, Signal::Kill));
         }
+        self.exit_if_over();
     }
 
     fn exit_if_over(&mut self) {
