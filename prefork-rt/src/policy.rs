@@ -321,7 +321,8 @@ impl Policy {
             self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
             return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
         };
-        self.slots[task_id].quick_ends += 1;
+        let slot = &mut self.slots[task_id];
+        slot.quick_ends = slot.quick_ends.saturating_add(1);
         let delay = self.backoff(task_id).max(FORK_RETRY);
         self.tell(Notice::ForkFailed { task_id, error, delay, budget });
         self.start_after(task_id, delay);
@@ -390,13 +391,14 @@ impl Policy {
         Some(Budget { used: self.restarts, max_restarts })
     }
 
-    /// How long the next start of this slot waits: not at all at first, then the first delay, doubling up to the
-    /// longest; with up to a quarter more at random, never beyond the longest.
+    /// How long the next start of this slot waits: not at all at first, then the first delay, doubling; each with up
+    /// to a quarter more at random. The doubling ends where that quarter just fits below the longest, so that slots
+    /// that fail together stay apart there, too.
     fn backoff(&mut self, task_id: usize) -> Duration {
         let Some(doublings) = self.slots[task_id].quick_ends.checked_sub(1) else { return Duration::ZERO };
         let Backoff { first, longest } = self.rules.backoff;
-        let delay = 2u32.checked_pow(doublings).and_then(|factor| first.checked_mul(factor)).unwrap_or(longest);
-        delay.saturating_add(self.jitter.up_to(delay / 4)).min(longest)
+        let delay = first.saturating_mul(2u32.saturating_pow(doublings)).min(longest / 5 * 4).max(first);
+        delay + self.jitter.up_to((delay / 4).min(longest.saturating_sub(delay)))
     }
 
     fn start_after(&mut self, task_id: usize, delay: Duration) {
