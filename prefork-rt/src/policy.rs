@@ -159,7 +159,6 @@ pub(crate) struct Policy {
     next_proc: u64,
     restarts: usize,
     finished: usize,
-    started: usize,
     dirty: VecDeque<usize>,
     actions: VecDeque<Action>,
     deadlines: BTreeSet<(Time, Deadline)>,
@@ -168,8 +167,6 @@ pub(crate) struct Policy {
 
 #[derive(Debug)]
 enum Phase {
-    /// Not every slot has been started once.
-    Starting,
     Running,
     Stopping(Stopping),
     Done,
@@ -229,13 +226,12 @@ impl Policy {
     pub(crate) fn new(rules: Rules) -> Policy {
         Policy {
             now: Time(Duration::ZERO),
-            phase: Phase::Starting,
+            phase: Phase::Running,
             slots: (0..rules.workers).map(|_| Slot::default()).collect(),
             procs: BTreeMap::new(),
             next_proc: 0,
             restarts: 0,
             finished: 0,
-            started: 0,
             dirty: (0..rules.workers).collect(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -280,7 +276,7 @@ impl Policy {
     /// Starts a worker where one is missing.
     fn settle(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
-        let open = matches!(self.phase, Phase::Starting | Phase::Running);
+        let open = matches!(self.phase, Phase::Running);
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
         if !open || early || slot.finished || slot.current.is_some() {
             return;
@@ -302,24 +298,21 @@ impl Policy {
         let slot = &mut self.slots[task_id];
         let restarts = slot.starts;
         slot.starts += 1;
-        if restarts == 0 {
-            self.started += 1;
-            if self.started == self.slots.len() && matches!(self.phase, Phase::Starting) {
-                self.phase = Phase::Running;
-            }
-        }
         self.tell(Notice::Started { worker: Who { task_id, proc: id }, restarts });
     }
 
     fn fork_failed(&mut self, id: ProcId, error: io::Error) {
         let Some(task_id) = self.unfork(id) else { return };
-        if matches!(self.phase, Phase::Starting) {
+        // First starts come before all restarts: the pool is not complete yet.
+        if self.slots[task_id].starts == 0 {
             return self.stop(Exit::CannotFork(error), None);
         }
-        let Some(budget) = self.spend_restart() else {
-            let max_restarts = self.restarts;
-            self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
-            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        let budget = match self.spend_restart() {
+            Ok(budget) => budget,
+            Err(max_restarts) => {
+                self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
+                return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+            }
         };
         let slot = &mut self.slots[task_id];
         slot.quick_ends = slot.quick_ends.saturating_add(1);
@@ -371,24 +364,27 @@ impl Policy {
         } else if is_replacement {
             slot.quick_ends = slot.quick_ends.saturating_add(1);
         }
-        let Some(budget) = self.spend_restart() else {
-            let max_restarts = self.restarts;
-            self.tell(Notice::GivingUp { worker, status, up, max_restarts });
-            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        let budget = match self.spend_restart() {
+            Ok(budget) => budget,
+            Err(max_restarts) => {
+                self.tell(Notice::GivingUp { worker, status, up, max_restarts });
+                return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+            }
         };
         let delay = self.backoff(task_id);
         self.tell(Notice::Restarting { worker, status, up, delay, budget });
         self.start_after(task_id, delay);
     }
 
-    /// `None` when all restarts are used.
-    fn spend_restart(&mut self) -> Option<Budget> {
-        let max_restarts = self.rules.max_restarts;
-        if max_restarts.is_some_and(|max_restarts| self.restarts >= max_restarts) {
-            return None;
+    /// Fails when all restarts are used, and says how many they were.
+    fn spend_restart(&mut self) -> Result<Budget, usize> {
+        match self.rules.max_restarts {
+            Some(max_restarts) if self.restarts >= max_restarts => Err(max_restarts),
+            max_restarts => {
+                self.restarts += 1;
+                Ok(Budget { used: self.restarts, max_restarts })
+            }
         }
-        self.restarts += 1;
-        Some(Budget { used: self.restarts, max_restarts })
     }
 
     /// How long the next start of this slot waits: not at all at first, then the first delay, doubling; each with up
@@ -413,10 +409,10 @@ impl Policy {
 
     fn asked(&mut self, ask: Ask, by: String) {
         match (ask, &mut self.phase) {
-            (Ask::Stop, Phase::Starting | Phase::Running) => {
+            (Ask::Stop, Phase::Running) => {
                 self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
             }
-            (Ask::StopNow, Phase::Starting | Phase::Running) => {
+            (Ask::StopNow, Phase::Running) => {
                 self.close(Exit::Stopped { by: by.clone(), killed: 0 });
                 self.kill_all(KillReason::Asked(by));
             }
@@ -474,7 +470,7 @@ impl Policy {
 
     fn exit_if_over(&mut self) {
         let over = match &self.phase {
-            Phase::Starting | Phase::Running => self.finished == self.slots.len(),
+            Phase::Running => self.finished == self.slots.len(),
             Phase::Stopping(_) => self.procs.is_empty(),
             Phase::Done => false,
         };
