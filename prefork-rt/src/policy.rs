@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::grammar::Backoff;
 
-/// A worker that lived this long is forgiven its predecessors' failures.
+/// A worker that lived this long is forgiven its own end and its predecessors'.
 const STABLE: Duration = Duration::from_secs(10);
 /// A refused fork is not tried again sooner, whatever the backoff.
 const FORK_RETRY: Duration = Duration::from_millis(100);
@@ -84,7 +84,7 @@ pub(crate) enum Status {
 /// What the supervisor is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Start a worker with this task id, started so many times before; to be answered.
+    /// Start a worker with this task id, started so many times before; to be answered before any other fact.
     Fork {
         proc: ProcId,
         task_id: usize,
@@ -109,11 +109,20 @@ pub(crate) enum Signal {
 /// Why the supervisor exits.
 #[derive(Debug)]
 pub(crate) enum Exit {
+    /// All workers ended normally.
     Finished,
-    Stopped { by: String, killed: usize },
-    GaveUp { task_id: usize, max_restarts: usize },
+    /// As asked, with so many alive when it came to SIGKILL.
+    Stopped {
+        by: String,
+        killed: usize,
+    },
+    GaveUp {
+        task_id: usize,
+        max_restarts: usize,
+    },
     CannotFork(io::Error),
     Unsafe(String),
+    /// These are left behind, whatever the stop was for.
     Unkillable(Vec<ProcId>),
 }
 
@@ -177,6 +186,7 @@ struct Stopping {
     exit: Exit,
     /// Somebody asked for it, and asking again makes it immediate.
     asked: bool,
+    /// SIGKILL was sent.
     immediate: bool,
 }
 
@@ -185,7 +195,7 @@ struct Stopping {
 struct Slot {
     current: Option<ProcId>,
     starts: usize,
-    /// Replacements in a row that ended within [`STABLE`], or could not be forked.
+    /// Replacements in a row that ended within [`STABLE`], or could not be forked: doublings of the backoff, plus one.
     quick_ends: u32,
     /// Not to be started before.
     start_at: Option<Time>,
@@ -217,8 +227,11 @@ enum Class {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
+    /// A slot's backoff is over.
     Start(usize),
+    /// The graceful stop was long enough.
     Kill,
+    /// What SIGKILL has not ended will not end.
     LeaveBehind,
 }
 
