@@ -1,9 +1,9 @@
 //! Who is started, signalled, replaced and given up on, and when.
 //!
 //! A pure state machine: it reads no clock, makes no system call and knows no process id. The supervisor tells it
-//! facts with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is `None`; then
-//! it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many does no
-//! harm, and a fact about a process that is not alive changes nothing.
+//! the facts it has with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is
+//! `None`; then it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many
+//! does no harm, and a fact about a process that is not alive changes nothing.
 //!
 //! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
 //! slots for one event. A deadline that is due marks its slot dirty, too, or moves the pool on.
@@ -267,7 +267,6 @@ impl Policy {
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Tick => {}
         }
-        self.take_due_deadlines();
     }
 
     /// The next thing to do; `None` until the next fact.
@@ -276,8 +275,10 @@ impl Policy {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            let task_id = self.dirty.pop_front()?;
-            self.settle(task_id);
+            if !self.take_due_deadline() {
+                let task_id = self.dirty.pop_front()?;
+                self.settle(task_id);
+            }
         }
     }
 
@@ -502,18 +503,19 @@ impl Policy {
         self.actions.push_back(Action::Exit(exit));
     }
 
-    fn take_due_deadlines(&mut self) {
-        while let Some(&(time, deadline)) = self.deadlines.first() {
-            if self.now < time {
-                break;
-            }
-            self.deadlines.pop_first();
-            match deadline {
-                Deadline::Start(task_id) => self.dirty.push_back(task_id),
-                Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
-                Deadline::LeaveBehind => self.exit(),
-            }
+    /// In `poll`, when the facts are in: a process that has ended by now was not too late.
+    fn take_due_deadline(&mut self) -> bool {
+        let Some(&(time, deadline)) = self.deadlines.first() else { return false };
+        if self.now < time {
+            return false;
         }
+        self.deadlines.pop_first();
+        match deadline {
+            Deadline::Start(task_id) => self.dirty.push_back(task_id),
+            Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
+            Deadline::LeaveBehind => self.exit(),
+        }
+        true
     }
 
     fn tell(&mut self, notice: Notice) {
