@@ -136,6 +136,7 @@ pub(crate) enum Notice {
     ForkFailed { task_id: usize, error: io::Error, delay: Duration, budget: Budget },
     ForkFailedTooOften { task_id: usize, error: io::Error, max_restarts: usize },
     Stopping { by: Option<String>, alive: usize, graceful_timeout: Duration },
+    AlreadyStopping { by: String },
     Stopped { worker: Who, status: Status, up: Duration },
     Killing { alive: usize, why: KillReason },
 }
@@ -431,7 +432,10 @@ impl Policy {
                 self.kill_all(KillReason::Asked(by));
             }
             // Who asks for a stop that has begun without being asked for gets it, and no other.
-            (Ask::Stop, Phase::Stopping(stopping)) if !stopping.asked => stopping.asked = true,
+            (Ask::Stop, Phase::Stopping(stopping)) if !stopping.asked => {
+                stopping.asked = true;
+                self.tell(Notice::AlreadyStopping { by });
+            }
             (_, Phase::Stopping(_)) => self.kill_all(KillReason::Asked(by)),
             (_, Phase::Done) => {}
         }
