@@ -141,6 +141,7 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_GRACEFUL_TIMEOUT", "soon", "a number and a unit"),
         ("PREFORK_BACKOFF", "2s..1s", "the shorter one first"),
         ("PREFORK_BACKOFF", "1..2", "\"1s\""),
+        ("PREFORK_BACKOFF", "0s..1s", "\"10ms..1s\""),
         ("PREFORK_LISTEN", "8080", "127.0.0.1:8080"),
         ("PREFORK_LISTEN", "localhost:80", "127.0.0.1:80"),
         ("PREFORK_LISTEN", "127.0.0.1", "127.0.0.1:8080"),
