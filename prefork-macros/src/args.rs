@@ -110,8 +110,8 @@ impl Args {
         let known: Vec<&str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
         self.given.extend(nearest.map(str::to_owned));
-        let advice = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
-        let message = format!("unknown option `{name}`: {advice}The options are {}", known.join(", "));
+        let advice = nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
+        let message = format!("unknown option `{name}`{advice} (options: {})", known.join(", "));
         Error::new(name.span(), message)
     }
 }
@@ -151,7 +151,7 @@ fn skip_to_comma(input: ParseStream<'_>) -> Result<()> {
 }
 
 fn nameless(input: ParseStream<'_>) -> Error {
-    input.error("expected an option, its name first: for example `workers = 4`")
+    input.error("expected the name of an option: write for example `workers = 4`")
 }
 
 fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
@@ -163,13 +163,16 @@ fn check_literal(value: &Expr, check: &Check) -> std::result::Result<(), String>
     check(&text)?;
     match suffix(value) {
         "" | "usize" => Ok(()),
-        suffix => Err(format!("expected a `usize`, this is a `{suffix}`: write `{text}`")),
+        suffix => Err(format!("expected a `usize`, found an `{suffix}`: write `{text}`")),
     }
 }
 
 /// How many addresses there are, if all are literals.
 fn count_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<usize> {
     if let Expr::Array(list) = value {
+        if list.elems.is_empty() {
+            errors.push(about(name, value, "the list is empty: leave the option out, or write \"none\""));
+        }
         let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
         return counts.into_iter().sum();
     }

@@ -7,8 +7,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
-    Abi, Attribute, Error, FnArg, Ident, PatType, Path, Result, ReturnType, Safety, Signature, Token, Type, Visibility,
-    braced,
+    Abi, Attribute, Error, ExprPath, FnArg, Ident, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Visibility, braced,
 };
 
 use crate::args::Args;
@@ -160,9 +160,6 @@ const INERT: &[&str] = &[
 /// Attributes that the generated `main` has too.
 const SHARED: &[&str] = &["allow", "cfg", "deny", "doc", "forbid", "warn"];
 
-/// Attributes that may remove an argument.
-const CONDITIONAL: &[&str] = &["cfg", "cfg_attr"];
-
 fn is_one_of(attr: &Attribute, names: &[&str]) -> bool {
     names.iter().any(|name| attr.path().is_ident(name))
 }
@@ -171,7 +168,7 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     let (mut integers, mut listeners) = (0, 0);
     for PatType { attrs, ty, .. } in main.arguments() {
         // Whether an argument under `cfg` is there, only the run can tell.
-        let certain = !attrs.iter().any(|attr| is_one_of(attr, CONDITIONAL));
+        let certain = !attrs.iter().any(|attr| attr.path().is_ident("cfg"));
         let wrong = match kind(ty) {
             Kind::Opaque => Some("an argument of `main` has a type, not `impl Trait`: write `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned".to_owned()),
             Kind::Mutable => Some("what `preload` returned is lent as `&T`: remove `mut`".to_owned()),
@@ -241,24 +238,29 @@ fn kind(ty: &Type) -> Kind {
 
 fn output(args: &Args, main: &Main) -> TokenStream {
     let Main { attrs, vis, sig, .. } = main;
-    let (runtime, preload) = (&args.runtime, args.preload.as_ref().map(|path| preloaded(&args.runtime, path)));
+    let Args { runtime, calls, .. } = args;
+    let here = Span::mixed_site();
+    let (name, rt) = (Ident::new("main", ends(&sig.ident).0), rt(ends(runtime).1));
+    let preloaded = args.preload.as_ref().map(preloaded);
     let shared = attrs.iter().filter(|attr| is_one_of(attr, SHARED));
-    let name = Ident::new("main", ends(&sig.ident).0);
     let inner = Signature { inputs: Punctuated::new(), ..sig.clone() };
-    let body = main.body_after(&main.arguments().map(|argument| fill(argument, runtime, &preload)).collect());
-    let preload = preload.map(|preloaded| run_preload(&preloaded, main));
-    let calls = args.calls.iter().map(|(name, value)| {
+    let body = main.body_after(&main.arguments().map(|argument| fill(argument, preloaded.as_ref())).collect());
+    let preload = preloaded.map(|preloaded| preload(&preloaded, main));
+    let calls = calls.iter().map(|(name, value)| {
         let name = Ident::new(&name.to_string(), ends(name).0);
-        quote_spanned!(Span::mixed_site()=> let prefork = prefork.#name(#value);)
+        quote_spanned!(here=> let __prefork = __prefork.#name(#value);)
     });
-    let needs = main.arguments().map(|argument| needs(argument, runtime));
-    let run = run(main, runtime);
-    quote_spanned! {Span::mixed_site()=>
+    let needs = main.arguments().map(needs);
+    let run = run(&sig.output, &name);
+    // The runtime has one name for all that follows, so that it is missed once where it is not there. The underscores:
+    // a static or constant of the user's cannot be shadowed by a `let`.
+    quote_spanned! {here=>
         #(#shared)*
         #vis fn #name() -> ::std::process::ExitCode {
+            use #runtime as #rt;
             #(#attrs)*
             #inner #body
-            let prefork = #runtime::Prefork::new();
+            let __prefork = #rt::Prefork::new();
             #preload
             #(#calls)*
             #(#needs)*
@@ -267,72 +269,77 @@ fn output(args: &Args, main: &Main) -> TokenStream {
     }
 }
 
-/// `preloaded(function)`: at the function's place both times, so that what is wrong with it is said once.
-fn preloaded(runtime: &Path, function: &syn::ExprPath) -> TokenStream {
+fn rt(at: Span) -> Ident {
+    Ident::new("__prefork_rt", at)
+}
+
+/// `preloaded(function)`: in the function's place each time, so that what is wrong with it is said once.
+fn preloaded(function: &ExprPath) -> TokenStream {
     let (start, end) = ends(function);
-    let runtime = located(runtime, start);
-    let preloaded = quote_spanned!(start=> #runtime::__private::preloaded);
+    let rt = rt(start);
+    let preloaded = quote_spanned!(start=> #rt::__private::preloaded);
     quote_spanned!(end=> #preloaded(#function))
 }
 
-fn run_preload(preloaded: &TokenStream, main: &Main) -> TokenStream {
-    let takes_value = main.arguments().any(|argument| matches!(kind(&argument.ty), Kind::Lent));
-    let method = Ident::new(if takes_value { "run" } else { "run_unit" }, ends(preloaded).1);
+/// The statement that calls the user's preload function.
+fn preload(preloaded: &TokenStream, main: &Main) -> TokenStream {
+    let lends = main.arguments().any(|argument| matches!(kind(&argument.ty), Kind::Lent));
+    let run = Ident::new(if lends { "run" } else { "run_unit" }, ends(preloaded).1);
     quote_spanned! {Span::mixed_site()=>
-        let prefork = match #preloaded.#method(prefork) {
-            ::core::result::Result::Ok(prefork) => prefork,
-            ::core::result::Result::Err(code) => return code,
+        let __prefork = match #preloaded.#run(__prefork) {
+            ::core::result::Result::Ok(__prefork) => __prefork,
+            ::core::result::Result::Err(__code) => return __code,
         };
     }
 }
 
-/// The statement that gives an argument its value.
-fn fill(argument: &PatType, runtime: &Path, preloaded: &Option<TokenStream>) -> TokenStream {
+/// The statement that gives an argument its value, under its type.
+fn fill(argument: &PatType, preloaded: Option<&TokenStream>) -> TokenStream {
     let PatType { attrs, pat, colon_token, ty } = argument;
     let (start, end) = ends(ty);
     let value = match (kind(ty), preloaded) {
-        // The parentheses put the start of the expression under the type.
         (Kind::Lent, Some(preloaded)) => {
+            // An expression starts where its first token stands: these parentheses.
             let preloaded = quote_spanned!(start=> (#preloaded));
             quote_spanned!(end=> #preloaded.lend())
         }
         _ => {
-            let (runtime, from_worker) = (located(runtime, start), from_worker(ty, runtime, "from_worker"));
-            let argument = quote_spanned!(start=> #runtime::__private::argument);
+            let (rt, from_worker) = (rt(start), from_worker(ty, "from_worker"));
+            let argument = quote_spanned!(start=> #rt::__private::argument);
             quote_spanned!(end=> #argument(#from_worker))
         }
     };
     quote_spanned!(Span::mixed_site()=> #(#attrs)* let #pat #colon_token #ty = #value;)
 }
 
-/// The statement that tells the supervisor what an argument needs.
-fn needs(argument: &PatType, runtime: &Path) -> Option<TokenStream> {
+/// The statement that says before the fork what an argument needs.
+fn needs(argument: &PatType) -> Option<TokenStream> {
     if let Kind::Lent = kind(&argument.ty) {
         return None;
     }
-    let conditions = argument.attrs.iter().filter(|attr| is_one_of(attr, CONDITIONAL));
-    let needs = from_worker(&argument.ty, runtime, "needs");
+    let conditions = argument.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    let (rt, needs) = (rt(Span::mixed_site()), from_worker(&argument.ty, "needs"));
     Some(quote_spanned! {Span::mixed_site()=>
         #(#conditions)*
-        let prefork = #runtime::__private::needs(prefork, #needs());
+        let __prefork = #rt::__private::needs(__prefork, #needs());
     })
 }
 
-fn from_worker(ty: &Type, runtime: &Path, function: &str) -> TokenStream {
+fn from_worker(ty: &Type, function: &str) -> TokenStream {
     let (start, end) = ends(ty);
-    let (runtime, function) = (located(runtime, start), Ident::new(function, end));
-    quote_spanned!(start=> <#ty as #runtime::FromWorker>::#function)
+    let (rt, function) = (rt(start), Ident::new(function, end));
+    quote_spanned!(start=> <#ty as #rt::FromWorker>::#function)
 }
 
-/// The call that starts the workers: at the return type, where rustc then says that it is not `Termination`.
-fn run(main: &Main, runtime: &Path) -> TokenStream {
-    let (start, end) = match &main.sig.output {
+/// The call that starts the workers, under the return type, where rustc then says that it is not `Termination`.
+fn run(output: &ReturnType, name: &Ident) -> TokenStream {
+    let (start, end) = match output {
         ReturnType::Type(_, ty) => ends(ty),
-        ReturnType::Default => ends(&main.sig.ident),
+        ReturnType::Default => ends(name),
     };
-    let runtime = located(runtime, start);
-    let run = quote_spanned!(start=> #runtime::__private::run);
-    quote_spanned!(end=> #run(prefork, main))
+    let rt = rt(start);
+    let run = quote_spanned!(start=> #rt::__private::run);
+    quote_spanned!(end=> #run(__prefork, main))
 }
 
 /// Where the user's tokens start and end. What is put there is reported there, but no lint looks at it.
@@ -340,17 +347,6 @@ fn ends(tokens: &impl ToTokens) -> (Span, Span) {
     let mut spans = tokens.to_token_stream().into_iter().map(|token| token.span().resolved_at(Span::mixed_site()));
     let start = spans.next().unwrap_or_else(Span::mixed_site);
     (start, spans.last().unwrap_or(start))
-}
-
-/// The same path in another place.
-fn located(path: &Path, at: Span) -> TokenStream {
-    let tokens = path.to_token_stream().into_iter();
-    tokens
-        .map(|mut token| {
-            token.set_span(token.span().located_at(at));
-            token
-        })
-        .collect()
 }
 
 fn with_errors(errors: &[Error], item: TokenStream) -> TokenStream {
