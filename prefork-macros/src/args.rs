@@ -225,3 +225,77 @@ fn path(value: Expr, name: &Ident) -> Result<Path> {
         _ => Err(refused(&value)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(tokens: TokenStream) -> (Args, Vec<String>) {
+        let mut errors = Vec::new();
+        let args = Args::parse(tokens, &mut errors);
+        (args, errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn accepted(tokens: TokenStream) -> Args {
+        let (args, errors) = parse(tokens);
+        assert!(errors.is_empty(), "{errors:?}");
+        args
+    }
+
+    #[test]
+    fn calls_keep_the_order_and_the_expressions() {
+        let args =
+            accepted(quote!(max_restarts = f::<A, B>(), crate = a::b, workers = -N, preload = load, backoff = x,));
+        let calls: Vec<String> =
+            args.calls.iter().map(|(name, value)| format!("{name}={}", value.to_token_stream())).collect();
+        assert_eq!(calls, ["max_restarts=f :: < A , B > ()", "workers=- N", "backoff=x"]);
+        assert_eq!(args.runtime.to_token_stream().to_string(), "a :: b");
+        assert!(args.preload.is_some());
+    }
+
+    #[test]
+    fn literals_are_accepted_as_the_environment_accepts_them() {
+        accepted(quote!(workers = 0, max_restarts = "unlimited", graceful_timeout = "5m", backoff = "0s"));
+        accepted(quote!(workers = "auto", max_restarts = 4usize));
+        accepted(quote!(workers = (0x10), max_restarts = 1_000));
+        accepted(quote!(crate = "::a::b"));
+    }
+
+    #[test]
+    fn addresses_are_counted_where_literals_show_them() {
+        assert_eq!(accepted(quote!()).addresses, None);
+        assert_eq!(accepted(quote!(listen = "none")).addresses, Some(0));
+        assert_eq!(accepted(quote!(listen = "127.0.0.1:1")).addresses, Some(1));
+        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1, 127.0.0.1:2", "127.0.0.1:3"])).addresses, Some(3));
+        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1", address()])).addresses, None);
+        assert_eq!(accepted(quote!(listen = address())).addresses, None);
+    }
+
+    #[test]
+    fn every_mistake_is_one_error() {
+        for (tokens, mistakes) in [
+            (quote!(4, workers, max_restarts =, backoff: "1s", listen("a"), workers = 1), 6),
+            (quote!(,), 1),
+            (quote!(= 4), 1),
+            (quote!(workers == 4), 1),
+            (quote!(workers = 4 5, backoff = 6), 2),
+            (quote!(workers = 4 backoff = "1s" listen = "none"), 2),
+            (quote!(workers = 1..), 0),
+            (quote!(listen = ["a", "b", ["c", -1]]), 4),
+            (quote!(unknown, unknwon = , other(4), another = f(1, 2)), 4),
+            (quote!(workers = 4i32, max_restarts = 4u64, graceful_timeout = 30u64), 3),
+            (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),
+            (quote!(preload = || (), crate = "a b"), 2),
+        ] {
+            let (_, errors) = parse(tokens.clone());
+            assert_eq!(errors.len(), mistakes, "{tokens}: {errors:#?}");
+        }
+    }
+
+    #[test]
+    fn a_misspelt_option_counts_as_given() {
+        let (args, errors) = parse(quote!(lisetn = "127.0.0.1:1"));
+        assert!(args.gives("listen") && !args.gives("preload"));
+        assert!(errors[0].contains("did you mean `listen`?"));
+    }
+}

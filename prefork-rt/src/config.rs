@@ -202,15 +202,13 @@ impl Default for Prefork {
 impl Environment {
     fn read() -> Result<Self, Error> {
         let mut environment = Environment::default();
-        if sys::is_privileged_start() {
-            return Ok(environment);
-        }
+        let ignored = sys::is_privileged_start();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| *name == "PREFORK" || name.starts_with("PREFORK_")) else {
                 continue;
             };
             environment.variables.push(name.to_owned());
-            if value.is_empty() {
+            if value.is_empty() || ignored {
                 continue;
             }
             let value = value.to_str().ok_or_else(|| Error::Environment {
@@ -336,13 +334,13 @@ pub trait IntoListen: Sealed {
 
 impl IntoWorkers for usize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self).filter(|&workers| workers > 0))
+        grammar::workers_counted(self)
     }
 }
 
 impl IntoWorkers for NonZeroUsize {
     fn into_workers(self) -> Result<Option<usize>, String> {
-        Ok(Some(self.get()))
+        grammar::workers_counted(self.get())
     }
 }
 

@@ -7,6 +7,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// Linux has no greater process id on any machine.
+const MOST_WORKERS: usize = 1 << 22;
+
 /// The bounds of the delay before a restart: the first wait and the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -18,7 +21,16 @@ pub struct Backoff {
 pub(crate) fn workers(text: &str) -> Result<Option<usize>, String> {
     match text {
         "auto" => Ok(None),
-        _ => count(text, "or \"auto\"").map(|workers| Some(workers).filter(|&workers| workers > 0)),
+        _ => workers_counted(count(text, "or \"auto\"")?),
+    }
+}
+
+/// The same of a number.
+pub(crate) fn workers_counted(workers: usize) -> Result<Option<usize>, String> {
+    match workers {
+        0 => Ok(None),
+        1..=MOST_WORKERS => Ok(Some(workers)),
+        _ => Err(format!("{workers} is too large: Linux has no more than {MOST_WORKERS} processes")),
     }
 }
 
@@ -206,6 +218,7 @@ mod tests {
         assert_eq!(max_restarts("0"), Ok(Some(0)));
         assert_eq!(max_restarts("unlimited"), Ok(None));
         assert!(workers("four").unwrap_err().contains("or \"auto\""));
+        assert!(workers("5000000").unwrap_err().contains("too large"));
         assert!(workers("-1").unwrap_err().contains("negative"));
         assert!(max_restarts("99999999999999999999").unwrap_err().contains("too large"));
     }

@@ -5,7 +5,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::after_fork;
-use crate::config::{Mode, Prefork};
+use crate::config::{Environment, Mode, Prefork};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen;
@@ -109,26 +109,27 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
 }
 
 fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
-    for warning in &prefork.environment.warnings {
+    let settings = prefork.settings();
+    let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
+    let Environment { mode, warnings, variables, .. } = prefork.environment;
+    match mode {
+        Mode::On => report::info(&format!("starting {workers}")),
+        Mode::Off => report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised"),
+        Mode::Check => report::info(&format!("PREFORK=check: checking what would start {workers}")),
+    }
+    for warning in &warnings {
         report::warn(warning);
     }
-    let settings = prefork.settings();
     check_needs(&prefork.needs, settings.listen.len())?;
     let listeners = listen::bind(&settings.listen)?;
-    let variables = prefork.environment.variables;
-    if prefork.environment.mode == Mode::Off {
+    if mode == Mode::Off {
         return Ok(Outcome::Worker(become_the_only_worker(listeners, &variables)));
     }
     let fork_check = ForkCheck::first()?;
-    let workers = report::workers(settings.workers);
-    if prefork.environment.mode == Mode::Check {
-        report::info(&format!(
-            "the configuration is good for {workers} ({}): PREFORK=check, exiting",
-            settings.workers_because
-        ));
+    if mode == Mode::Check {
+        report::info("PREFORK=check: all is well, nothing was started: exiting with status 0");
         return Ok(Outcome::Over(Ok(())));
     }
-    report::info(&format!("starting {workers}: {}", settings.workers_because));
     let rules = Rules {
         workers: settings.workers,
         max_restarts: settings.max_restarts,
@@ -142,7 +143,6 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
 
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(listeners: Vec<std::net::TcpListener>, variables: &[String]) -> Worker {
-    report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised");
     report::close();
     if let Threads::None(alone) = sys::other_threads() {
         for variable in variables {

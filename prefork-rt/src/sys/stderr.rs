@@ -5,6 +5,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const STDERR: &str = "/proc/self/fd/2";
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const STDERR: &str = "/dev/fd/2";
+
 /// How to write without waiting depends on what standard error is.
 pub(crate) enum Stderr {
     /// A pipe or a terminal, opened once more: non-blocking mode belongs to an opening of a file, and the one that
@@ -29,7 +34,7 @@ impl Stderr {
             return Stderr::Asked;
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
-        match OpenOptions::new().write(true).custom_flags(flags).open("/dev/fd/2") {
+        match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
             Ok(file) => Stderr::Reopened(file),
             Err(_) => Stderr::Asked,
         }
