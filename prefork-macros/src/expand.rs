@@ -7,7 +7,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{
-    Abi, Attribute, Error, ExprPath, FnArg, Ident, PatType, Result, ReturnType, Safety, Signature, Token, Type,
+    Abi, Attribute, Error, ExprPath, FnArg, Ident, PatType, Path, Result, ReturnType, Safety, Signature, Token, Type,
     Visibility, braced,
 };
 
@@ -49,7 +49,9 @@ impl Parse for Main {
         if !starts_function(&input.fork()) {
             return Err(input.error("`#[prefork]` goes on a function: write `#[prefork] fn main() { … }`"));
         }
-        let sig = input.parse()?;
+        let sig = input
+            .parse()
+            .map_err(|error| Error::new(error.span(), format!("`#[prefork]` cannot read this signature: {error}")))?;
         if input.peek(Token![;]) {
             return Err(input.error("`#[prefork]` needs the body of `main`: write `{ … }`"));
         }
@@ -104,11 +106,9 @@ fn check_signature(main: &Main, errors: &mut Vec<Error>) {
     if let Some(constness) = constness {
         refuse(constness, "`main` cannot be `const`: remove `const`");
     }
-    if asyncness.is_some() && main.attrs.iter().all(|attr| is_one_of(attr, INERT)) {
-        refuse(
-            asyncness,
-            "`async fn main` needs an async runtime: put its attribute below `#[prefork]`, for example `#[tokio::main]`",
-        );
+    if asyncness.is_some() && main.attrs.iter().all(is_inert) {
+        let advice = "put its attribute below `#[prefork]`, for example `#[tokio::main]`";
+        refuse(asyncness, &format!("`async fn main` needs an async runtime: {advice}"));
     }
     if let Safety::Unsafe(keyword) = safety {
         refuse(keyword, "`main` cannot be `unsafe`: remove `unsafe`, and use `unsafe { … }` in the body");
@@ -116,93 +116,95 @@ fn check_signature(main: &Main, errors: &mut Vec<Error>) {
     if let Some(abi) = abi {
         refuse(abi, "`main` has Rust's own ABI: remove `extern`");
     }
-    if let Some(receiver) = main.sig.receiver() {
-        refuse(
-            receiver,
-            "`#[prefork]` goes on the function `main`, not on a method: remove `self`, and move it out of the `impl` or `trait`",
-        );
-    }
     if ident != "main" {
-        refuse(
-            ident,
-            &format!(
-                "`#[prefork]` goes on `main`: to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`"
-            ),
-        );
+        let advice =
+            format!("to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`");
+        refuse(ident, &format!("`#[prefork]` goes on `main`: {advice}"));
     }
     if !generics.params.is_empty() {
         refuse(generics, "`main` cannot be generic: write the types themselves");
     }
-    if let Some(where_clause) = &generics.where_clause {
-        refuse(where_clause, "`main` cannot have a `where` clause: remove it");
+    if let Some(receiver) = main.sig.receiver() {
+        refuse(
+            receiver,
+            "`#[prefork]` goes on a function, not on a method: remove `self`, and move `main` out of here",
+        );
     }
     if let Some(variadic) = variadic {
         refuse(variadic, "`main` cannot be variadic: remove `...`");
     }
+    if let Some(where_clause) = &generics.where_clause {
+        refuse(where_clause, "`main` cannot have a `where` clause: remove it");
+    }
 }
 
-/// Attributes that leave a function as it is, so that none of them makes an `async fn main` run.
-const INERT: &[&str] = &[
-    "allow",
-    "cfg",
-    "cold",
-    "deny",
-    "deprecated",
-    "doc",
-    "expect",
-    "forbid",
-    "inline",
-    "must_use",
-    "track_caller",
-    "warn",
-];
+/// Whether the attribute leaves a function as it is, so that it does not make an `async fn main` run.
+fn is_inert(attr: &Attribute) -> bool {
+    #[rustfmt::skip]
+    let inert = matches!(
+        written(attr.path()).as_str(),
+        "allow" | "cfg" | "cold" | "deny" | "deprecated" | "doc" | "expect" | "forbid" | "inline" | "must_use"
+            | "rustfmt::skip" | "track_caller" | "warn"
+    );
+    inert
+}
 
-/// Attributes that the generated `main` has too.
-const SHARED: &[&str] = &["allow", "cfg", "deny", "doc", "forbid", "warn"];
+/// Whether the generated `main` has the attribute too.
+fn is_shared(attr: &&Attribute) -> bool {
+    matches!(written(attr.path()).as_str(), "allow" | "cfg" | "deny" | "doc" | "forbid" | "warn")
+}
 
-fn is_one_of(attr: &Attribute, names: &[&str]) -> bool {
-    names.iter().any(|name| attr.path().is_ident(name))
+/// Whether the attribute may remove an argument.
+fn is_condition(attr: &&Attribute) -> bool {
+    attr.path().is_ident("cfg")
 }
 
 fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     let (mut integers, mut listeners) = (0, 0);
     for PatType { attrs, ty, .. } in main.arguments() {
-        // Whether an argument under `cfg` is there, only the run can tell.
-        let certain = !attrs.iter().any(|attr| attr.path().is_ident("cfg"));
-        let wrong = match kind(ty) {
-            Kind::Opaque => Some("an argument of `main` has a type, not `impl Trait`: write `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned".to_owned()),
-            Kind::Mutable => Some("what `preload` returned is lent as `&T`: remove `mut`".to_owned()),
-            Kind::Lent if !args.gives("preload") => Some("what `&T` refers to comes from `preload`: add `preload = path::to::function`, a function that returns the `T`".to_owned()),
-            Kind::Integer if certain => {
+        let mut refuse = |message: &str| errors.push(Error::new_spanned(ty, message));
+        match kind(ty) {
+            Kind::Opaque => refuse(
+                "`impl Trait` cannot be an argument of `main`: write `usize` or `u32` (the task id), \
+                 `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned",
+            ),
+            Kind::Mutable => refuse("what `preload` returned is lent as `&T`: remove `mut`"),
+            Kind::Lent if !args.gives("preload") => refuse(
+                "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`",
+            ),
+            // An argument under `cfg` may not be there: what it needs is left to the run.
+            _ if attrs.iter().any(|attr| is_condition(&attr)) => {}
+            Kind::Integer => {
                 integers += 1;
-                (integers > 1).then(|| "two integers would both be the task id: keep one, and ask `Worker::workers()` for the number of workers".to_owned())
+                if integers > 1 {
+                    refuse(
+                        "two integers would both be the task id: keep one, and ask `Worker::workers()` for the \
+                         number of workers",
+                    );
+                }
             }
-            Kind::Listener if certain => {
+            Kind::Listener => {
                 listeners += 1;
-                why_no_listener(listeners, args)
+                let wrong = if listeners > 1 { Some(LISTENER_TWICE.to_owned()) } else { why_no_listener(args) };
+                wrong.iter().for_each(|message| refuse(message));
             }
-            _ => None,
-        };
-        errors.extend(wrong.map(|message| Error::new_spanned(ty, message)));
+            Kind::Lent | Kind::Other => {}
+        }
     }
 }
 
-fn why_no_listener(listeners: usize, args: &Args) -> Option<String> {
+const LISTENER_TWICE: &str =
+    "the listener is handed over once: keep one `TcpListener`, and call its `try_clone()` for a second handle";
+
+fn why_no_listener(args: &Args) -> Option<String> {
+    let add = "add `listen = \"127.0.0.1:8080\"`";
     match args.addresses {
-        _ if listeners > 1 => Some(
-            "the listener is handed over once: keep one `TcpListener`, and call its `try_clone()` for a second handle"
-                .to_owned(),
-        ),
-        _ if !args.gives("listen") => {
-            Some("a `TcpListener` needs an address: add `listen = \"127.0.0.1:8080\"`".to_owned())
-        }
-        Some(0) => Some(
-            "a `TcpListener` needs an address, and `listen` has none: write `listen = \"127.0.0.1:8080\"`".to_owned(),
-        ),
-        None | Some(1) => None,
-        Some(addresses) => {
+        _ if !args.gives("listen") => Some(format!("a `TcpListener` needs an address: {add}")),
+        Some(0) => Some(format!("a `TcpListener` needs an address, and `listen` has none: {add}")),
+        Some(addresses) if addresses > 1 => {
             Some(format!("a `TcpListener` listens on one address, and `listen` has {addresses}: keep one"))
         }
+        _ => None,
     }
 }
 
@@ -221,19 +223,23 @@ fn kind(ty: &Type) -> Kind {
         Type::Group(group) => kind(&group.elem),
         Type::Paren(paren) => kind(&paren.elem),
         Type::ImplTrait(_) => Kind::Opaque,
-        Type::Reference(reference) if matches!(kind(&reference.elem), Kind::Opaque) => Kind::Opaque,
-        Type::Reference(reference) if reference.mutability.is_some() => Kind::Mutable,
-        Type::Reference(_) => Kind::Lent,
-        Type::Path(path) if path.qself.is_none() => {
-            let segments: Vec<String> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-            match segments.join("::").as_str() {
-                "usize" | "u32" => Kind::Integer,
-                "TcpListener" | "net::TcpListener" | "std::net::TcpListener" => Kind::Listener,
-                _ => Kind::Other,
-            }
-        }
+        Type::Reference(reference) => match kind(&reference.elem) {
+            Kind::Opaque => Kind::Opaque,
+            _ if reference.mutability.is_some() => Kind::Mutable,
+            _ => Kind::Lent,
+        },
+        Type::Path(path) if path.qself.is_none() => match written(&path.path).as_str() {
+            "usize" | "u32" => Kind::Integer,
+            "TcpListener" | "net::TcpListener" | "std::net::TcpListener" => Kind::Listener,
+            _ => Kind::Other,
+        },
         _ => Kind::Other,
     }
+}
+
+fn written(path: &Path) -> String {
+    let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    segments.join("::")
 }
 
 fn output(args: &Args, main: &Main) -> TokenStream {
@@ -242,7 +248,7 @@ fn output(args: &Args, main: &Main) -> TokenStream {
     let here = Span::mixed_site();
     let (name, rt) = (Ident::new("main", ends(&sig.ident).0), rt(ends(runtime).1));
     let preloaded = args.preload.as_ref().map(preloaded);
-    let shared = attrs.iter().filter(|attr| is_one_of(attr, SHARED));
+    let shared = attrs.iter().filter(is_shared);
     let inner = Signature { inputs: Punctuated::new(), ..sig.clone() };
     let body = main.body_after(&main.arguments().map(|argument| fill(argument, preloaded.as_ref())).collect());
     let preload = preloaded.map(|preloaded| preload(&preloaded, main));
@@ -317,7 +323,7 @@ fn needs(argument: &PatType) -> Option<TokenStream> {
     if let Kind::Lent = kind(&argument.ty) {
         return None;
     }
-    let conditions = argument.attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
+    let conditions = argument.attrs.iter().filter(is_condition);
     let (rt, needs) = (rt(Span::mixed_site()), from_worker(&argument.ty, "needs"));
     Some(quote_spanned! {Span::mixed_site()=>
         #(#conditions)*
@@ -362,7 +368,7 @@ fn stand_in(mut main: Main) -> TokenStream {
     if sig.ident != "main" || sig.receiver().is_some() {
         return quote!(#(#attrs)* #[allow(unused)] #vis #sig #body);
     }
-    attrs.retain(|attr| is_one_of(attr, INERT));
+    attrs.retain(is_inert);
     (sig.constness, sig.abi, sig.variadic) = (None, None, None);
     quote!(#vis fn main() { #(#attrs)* #[allow(unused)] #sig #body })
 }

@@ -9,7 +9,6 @@ mod grammar;
 
 use proc_macro::TokenStream;
 
-/// See `prefork_rt::prefork`.
 #[proc_macro_attribute]
 pub fn prefork(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(args.into(), item.into()).into()
