@@ -149,7 +149,7 @@ impl Prefork {
     }
 
     /// TCP addresses to listen on: a string (`"127.0.0.1:8080"`, `"[::]:80"`; several comma-separated), a
-    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` means too.
+    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` and `None` mean too.
     ///
     /// Bound once, before the first fork; a worker takes its listener as an argument of type
     /// [`std::net::TcpListener`], or with [`Worker::get`](crate::Worker::get). With port 0 the system chooses the port,
@@ -279,7 +279,10 @@ impl Sealed for Range<Duration> {}
 impl Sealed for RangeInclusive<Duration> {}
 impl Sealed for SocketAddr {}
 impl<T: IntoListen, const N: usize> Sealed for [T; N] {}
-impl<T: IntoListen + Copy> Sealed for &[T] {}
+impl<T: IntoListen + Clone, const N: usize> Sealed for &[T; N] {}
+impl<T: IntoListen + Clone> Sealed for &[T] {}
+impl<T: IntoListen + Clone> Sealed for &Vec<T> {}
+impl Sealed for Option<&str> {}
 impl<T: IntoListen> Sealed for Vec<T> {}
 
 /// What [`Prefork::workers`] takes: `usize`, [`NonZeroUsize`], or a string (`"auto"` or a number).
@@ -386,9 +389,28 @@ impl<T: IntoListen, const N: usize> IntoListen for [T; N] {
     }
 }
 
-impl<T: IntoListen + Copy> IntoListen for &[T] {
+impl<T: IntoListen + Clone, const N: usize> IntoListen for &[T; N] {
     fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
-        all_of(self.iter().copied())
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &[T] {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &Vec<T> {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoListen for Option<&str> {
+    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+        self.map_or_else(|| Ok(Vec::new()), IntoListen::into_listen)
     }
 }
 

@@ -106,13 +106,13 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         Notice::Started { worker, restarts: 0 } => log::debug!(target: TARGET, "{} started", name(worker)),
         Notice::Started { worker, restarts } => info(&format!("{} started, restart {restarts} of it", name(worker))),
         Notice::Finished { worker, up, left } => {
-            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), time(*up)));
+            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)));
         }
         Notice::Restarting { worker, status, up, delay, budget } => warn(&format!(
             "{} {} after {}, restarting{} ({})",
             name(worker),
             how(*status),
-            time(*up),
+            age(*up),
             in_a_while(*delay),
             used(*budget)
         )),
@@ -120,7 +120,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             "{} {} after {}, giving up: {max_restarts} of {max_restarts} restarts are used",
             name(worker),
             how(*status),
-            time(*up)
+            age(*up)
         )),
         Notice::ForkFailed { task_id, error, delay, budget } => warn(&format!(
             "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
@@ -138,7 +138,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             }
         }
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} stopped after {}: {}", name(worker), time(*up), how(*status)));
+            info(&format!("{} stopped after {}: {}", name(worker), age(*up), how(*status)));
         }
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
@@ -183,12 +183,19 @@ fn in_a_while(delay: Duration) -> String {
     if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
 }
 
-/// A duration as one reads it: `350ms`, `41.2s`, `12m03s`, `7h05m`, `3d01h`.
+/// How long to wait, as one reads it: `350ms`, or as [`age`].
 fn time(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{}ms", duration.as_millis()),
+        _ => age(duration),
+    }
+}
+
+/// How long a worker lived, as one reads it: `41.2s`, `12m03s`, `7h05m`, `3d01h`.
+fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0 => format!("{}ms", duration.as_millis()),
-        1..60 => format!("{:.1}s", duration.as_secs_f64()),
+        0..60 => format!("{:.1}s", duration.as_secs_f64()),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
@@ -202,10 +209,11 @@ mod tests {
     #[test]
     fn times_read_as_one_says_them() {
         let cases =
-            [(350, "350ms"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
+            [(340, "0.3s"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
         for (milliseconds, text) in cases {
-            assert_eq!(time(Duration::from_millis(milliseconds)), text);
+            assert_eq!(age(Duration::from_millis(milliseconds)), text);
         }
+        assert_eq!(time(Duration::from_millis(350)), "350ms");
     }
 
     #[test]
