@@ -97,8 +97,8 @@ impl Args {
                 self.addresses = count_addresses(&value, &name, errors);
                 self.calls.push((name, value));
             }
-            Takes::Function => self.preload = Some(function(value, &name)?),
-            Takes::Crate => self.runtime = path(value, &name)?,
+            Takes::Function => self.preload = Some(function(&value, &name)?),
+            Takes::Crate => self.runtime = path(&value, &name)?,
         }
         Ok(())
     }
@@ -161,69 +161,78 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
 fn check_literal(value: &Expr, check: &Check) -> std::result::Result<(), String> {
     let Some(text) = literal(value) else { return Ok(()) };
     check(&text)?;
-    match suffix(value) {
-        "" | "usize" => Ok(()),
-        suffix => Err(format!("expected a `usize`, found an `{suffix}`: write `{text}`")),
+    match bare(value) {
+        Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => Ok(()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if matches!(number.suffix(), "" | "usize") => Ok(()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
+            Err(format!("expected a `usize`, found an `{}`: write `{text}`", number.suffix()))
+        }
+        _ => Err(format!("write it in quotes: {text:?}")),
     }
 }
 
 /// How many addresses there are, if all are literals.
 fn count_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<usize> {
-    if let Expr::Array(list) = value {
-        if list.elems.is_empty() {
+    match bare(value) {
+        Expr::Reference(reference) => count_addresses(&reference.expr, name, errors),
+        Expr::Array(list) if list.elems.is_empty() => {
             errors.push(about(name, value, "the list is empty: leave the option out, or write \"none\""));
+            None
         }
-        let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
-        return counts.into_iter().sum();
+        Expr::Array(list) => {
+            let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
+            counts.into_iter().sum()
+        }
+        value => {
+            let addresses = grammar::addresses(&literal(value)?);
+            addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok().map(|addresses| addresses.len())
+        }
     }
-    let addresses = grammar::addresses(&literal(value)?);
-    addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok().map(|addresses| addresses.len())
 }
 
 /// The text of a literal, as the environment would have it; `None` for what only the run can tell.
 fn literal(value: &Expr) -> Option<String> {
-    match value {
+    match bare(value) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => Some(number.base10_digits().to_owned()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
+            Some(number.base10_digits().to_owned())
+        }
         Expr::Lit(other) => Some(other.lit.to_token_stream().to_string()),
         Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => Some(format!("-{}", literal(&minus.expr)?)),
-        Expr::Group(group) => literal(&group.expr),
-        Expr::Paren(paren) => literal(&paren.expr),
+        Expr::Range(range) => Some(format!("{}..{}", literal(range.start.as_ref()?)?, literal(range.end.as_ref()?)?)),
         _ => None,
     }
 }
 
-fn suffix(value: &Expr) -> &str {
+/// The value without parentheses, or what groups the tokens that a macro was given.
+fn bare(value: &Expr) -> &Expr {
     match value {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.suffix(),
-        Expr::Group(group) => suffix(&group.expr),
-        Expr::Paren(paren) => suffix(&paren.expr),
-        _ => "",
+        Expr::Group(group) => bare(&group.expr),
+        Expr::Paren(paren) => bare(&paren.expr),
+        _ => value,
     }
 }
 
-fn function(value: Expr, name: &Ident) -> Result<ExprPath> {
-    match value {
-        Expr::Path(path) => Ok(path),
-        Expr::Group(group) => function(*group.expr, name),
-        Expr::Call(call) => {
-            Err(about(name, &Expr::Call(call), "name the function without calling it: remove the `(…)`"))
-        }
-        other => Err(about(name, &other, "expected the path of a function: write `preload = path::to::function`")),
+/// Whether a number with this suffix is one of Rust's; `30s` is not.
+fn is_integer(suffix: &str) -> bool {
+    suffix.is_empty() || suffix.starts_with(['i', 'u'])
+}
+
+fn function(value: &Expr, name: &Ident) -> Result<ExprPath> {
+    match bare(value) {
+        Expr::Path(path) => Ok(path.clone()),
+        Expr::Call(_) => Err(about(name, value, "name the function without calling it: remove the `(…)`")),
+        _ => Err(about(name, value, "expected the path of a function: write `preload = path::to::function`")),
     }
 }
 
-fn path(value: Expr, name: &Ident) -> Result<Path> {
-    let refused =
-        |value: &Expr| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`");
-    match &value {
-        Expr::Group(group) => path((*group.expr).clone(), name),
-        Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            text.parse_with(Path::parse_mod_style).map_err(|_| refused(&value))
-        }
-        _ => Err(refused(&value)),
-    }
+fn path(value: &Expr, name: &Ident) -> Result<Path> {
+    let path = match bare(value) {
+        Expr::Path(path) if path.qself.is_none() => Some(path.path.clone()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.parse_with(Path::parse_mod_style).ok(),
+        _ => None,
+    };
+    path.ok_or_else(|| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`"))
 }
 
 #[cfg(test)]
@@ -284,6 +293,8 @@ mod tests {
             (quote!(listen = ["a", "b", ["c", -1]]), 4),
             (quote!(unknown, unknwon = , other(4), another = f(1, 2)), 4),
             (quote!(workers = 4i32, max_restarts = 4u64, graceful_timeout = 30u64), 3),
+            (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
+            (quote!(listen = &["a"], preload = (load())), 2),
             (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),
             (quote!(preload = || (), crate = "a b"), 2),
         ] {
