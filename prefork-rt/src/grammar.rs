@@ -86,6 +86,12 @@ pub(crate) fn backoff_between(first: Duration, longest: Duration) -> Result<Back
             "the first delay, {first:?}, is longer than the longest, {longest:?}: write the shorter one first, for example \"100ms..1s\""
         ));
     }
+    if first.is_zero() && !longest.is_zero() {
+        return Err(format!(
+            "a delay that begins with 0s would never grow to {longest:?}: write \"0s\" to never wait, or begin with a \
+             short delay, for example \"10ms..1s\""
+        ));
+    }
     Ok(Backoff { first, longest })
 }
 
@@ -205,6 +211,7 @@ mod tests {
         assert_eq!(backoff("250ms"), of(250, 250));
         assert_eq!(backoff("0s"), of(0, 0));
         assert!(backoff("1s..100ms").unwrap_err().contains("shorter one first"));
+        assert!(backoff("0s..1s").unwrap_err().contains("never grow"));
         for bad in ["", "..", "1s..", "..1s", "1..2", "1s..2s..3s"] {
             assert!(backoff(bad).is_err(), "{bad:?}");
         }

@@ -1,9 +1,9 @@
 //! Who is started, signalled, replaced and given up on, and when.
 //!
 //! A pure state machine: it reads no clock, makes no system call and knows no process id. The supervisor tells it
-//! facts with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is `None`; then
-//! it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many does no
-//! harm, and a fact about a process that is not alive changes nothing.
+//! the facts it has with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is
+//! `None`; then it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many
+//! does no harm, and a fact about a process that is not alive changes nothing.
 //!
 //! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
 //! slots for one event. A deadline that is due marks its slot dirty, too, or moves the pool on.
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::grammar::Backoff;
 
-/// A worker that lived this long is forgiven its predecessors' failures.
+/// A worker that lived this long is forgiven its own end and its predecessors'.
 const STABLE: Duration = Duration::from_secs(10);
 /// A refused fork is not tried again sooner, whatever the backoff.
 const FORK_RETRY: Duration = Duration::from_millis(100);
@@ -84,7 +84,7 @@ pub(crate) enum Status {
 /// What the supervisor is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Start a worker with this task id, started so many times before; to be answered.
+    /// Start a worker with this task id, started so many times before; to be answered before any other fact.
     Fork {
         proc: ProcId,
         task_id: usize,
@@ -109,11 +109,20 @@ pub(crate) enum Signal {
 /// Why the supervisor exits.
 #[derive(Debug)]
 pub(crate) enum Exit {
+    /// All workers ended normally.
     Finished,
-    Stopped { by: String, killed: usize },
-    GaveUp { task_id: usize, max_restarts: usize },
+    /// As asked, with so many alive when it came to SIGKILL.
+    Stopped {
+        by: String,
+        killed: usize,
+    },
+    GaveUp {
+        task_id: usize,
+        max_restarts: usize,
+    },
     CannotFork(io::Error),
     Unsafe(String),
+    /// These are left behind, whatever the stop was for.
     Unkillable(Vec<ProcId>),
 }
 
@@ -127,6 +136,7 @@ pub(crate) enum Notice {
     ForkFailed { task_id: usize, error: io::Error, delay: Duration, budget: Budget },
     ForkFailedTooOften { task_id: usize, error: io::Error, max_restarts: usize },
     Stopping { by: Option<String>, alive: usize, graceful_timeout: Duration },
+    AlreadyStopping { by: String },
     Stopped { worker: Who, status: Status, up: Duration },
     Killing { alive: usize, why: KillReason },
 }
@@ -159,7 +169,6 @@ pub(crate) struct Policy {
     next_proc: u64,
     restarts: usize,
     finished: usize,
-    started: usize,
     dirty: VecDeque<usize>,
     actions: VecDeque<Action>,
     deadlines: BTreeSet<(Time, Deadline)>,
@@ -168,8 +177,6 @@ pub(crate) struct Policy {
 
 #[derive(Debug)]
 enum Phase {
-    /// Not every slot has been started once.
-    Starting,
     Running,
     Stopping(Stopping),
     Done,
@@ -180,6 +187,7 @@ struct Stopping {
     exit: Exit,
     /// Somebody asked for it, and asking again makes it immediate.
     asked: bool,
+    /// SIGKILL was sent.
     immediate: bool,
 }
 
@@ -188,7 +196,7 @@ struct Stopping {
 struct Slot {
     current: Option<ProcId>,
     starts: usize,
-    /// Replacements in a row that ended within [`STABLE`], or could not be forked.
+    /// Replacements in a row that ended within [`STABLE`], or could not be forked: doublings of the backoff, plus one.
     quick_ends: u32,
     /// Not to be started before.
     start_at: Option<Time>,
@@ -220,8 +228,11 @@ enum Class {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Deadline {
+    /// A slot's backoff is over.
     Start(usize),
+    /// The graceful stop was long enough.
     Kill,
+    /// What SIGKILL has not ended will not end.
     LeaveBehind,
 }
 
@@ -229,13 +240,12 @@ impl Policy {
     pub(crate) fn new(rules: Rules) -> Policy {
         Policy {
             now: Time(Duration::ZERO),
-            phase: Phase::Starting,
+            phase: Phase::Running,
             slots: (0..rules.workers).map(|_| Slot::default()).collect(),
             procs: BTreeMap::new(),
             next_proc: 0,
             restarts: 0,
             finished: 0,
-            started: 0,
             dirty: (0..rules.workers).collect(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -246,6 +256,9 @@ impl Policy {
 
     /// Takes a fact in.
     pub(crate) fn handle(&mut self, now: Time, event: Event) {
+        if matches!(self.phase, Phase::Done) {
+            return;
+        }
         self.now = self.now.max(now);
         match event {
             Event::Forked(proc) => self.forked(proc),
@@ -255,7 +268,6 @@ impl Policy {
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Tick => {}
         }
-        self.take_due_deadlines();
     }
 
     /// The next thing to do; `None` until the next fact.
@@ -264,8 +276,10 @@ impl Policy {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            let task_id = self.dirty.pop_front()?;
-            self.settle(task_id);
+            if !self.take_due_deadline() {
+                let task_id = self.dirty.pop_front()?;
+                self.settle(task_id);
+            }
         }
     }
 
@@ -277,7 +291,7 @@ impl Policy {
     /// Starts a worker where one is missing.
     fn settle(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
-        let open = matches!(self.phase, Phase::Starting | Phase::Running);
+        let open = matches!(self.phase, Phase::Running);
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
         if !open || early || slot.finished || slot.current.is_some() {
             return;
@@ -299,26 +313,24 @@ impl Policy {
         let slot = &mut self.slots[task_id];
         let restarts = slot.starts;
         slot.starts += 1;
-        if restarts == 0 {
-            self.started += 1;
-            if self.started == self.slots.len() && matches!(self.phase, Phase::Starting) {
-                self.phase = Phase::Running;
-            }
-        }
         self.tell(Notice::Started { worker: Who { task_id, proc: id }, restarts });
     }
 
     fn fork_failed(&mut self, id: ProcId, error: io::Error) {
         let Some(task_id) = self.unfork(id) else { return };
-        if matches!(self.phase, Phase::Starting) {
+        // First starts come before all restarts: the pool is not complete yet.
+        if self.slots[task_id].starts == 0 {
             return self.stop(Exit::CannotFork(error), None);
         }
-        let Some(budget) = self.spend_restart() else {
-            let max_restarts = self.restarts;
-            self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
-            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        let budget = match self.spend_restart() {
+            Ok(budget) => budget,
+            Err(max_restarts) => {
+                self.tell(Notice::ForkFailedTooOften { task_id, error, max_restarts });
+                return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+            }
         };
-        self.slots[task_id].quick_ends += 1;
+        let slot = &mut self.slots[task_id];
+        slot.quick_ends = slot.quick_ends.saturating_add(1);
         let delay = self.backoff(task_id).max(FORK_RETRY);
         self.tell(Notice::ForkFailed { task_id, error, delay, budget });
         self.start_after(task_id, delay);
@@ -367,33 +379,37 @@ impl Policy {
         } else if is_replacement {
             slot.quick_ends = slot.quick_ends.saturating_add(1);
         }
-        let Some(budget) = self.spend_restart() else {
-            let max_restarts = self.restarts;
-            self.tell(Notice::GivingUp { worker, status, up, max_restarts });
-            return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+        let budget = match self.spend_restart() {
+            Ok(budget) => budget,
+            Err(max_restarts) => {
+                self.tell(Notice::GivingUp { worker, status, up, max_restarts });
+                return self.stop(Exit::GaveUp { task_id, max_restarts }, None);
+            }
         };
         let delay = self.backoff(task_id);
         self.tell(Notice::Restarting { worker, status, up, delay, budget });
         self.start_after(task_id, delay);
     }
 
-    /// `None` when all restarts are used.
-    fn spend_restart(&mut self) -> Option<Budget> {
-        let max_restarts = self.rules.max_restarts;
-        if max_restarts.is_some_and(|max_restarts| self.restarts >= max_restarts) {
-            return None;
+    /// Fails when all restarts are used, and says how many they were.
+    fn spend_restart(&mut self) -> Result<Budget, usize> {
+        match self.rules.max_restarts {
+            Some(max_restarts) if self.restarts >= max_restarts => Err(max_restarts),
+            max_restarts => {
+                self.restarts += 1;
+                Ok(Budget { used: self.restarts, max_restarts })
+            }
         }
-        self.restarts += 1;
-        Some(Budget { used: self.restarts, max_restarts })
     }
 
-    /// How long the next start of this slot waits: not at all at first, then the first delay, doubling up to the
-    /// longest; with up to a quarter more at random, never beyond the longest.
+    /// How long the next start of this slot waits: not at all at first, then the first delay, doubling; each with up
+    /// to a quarter more at random. The doubling ends where that quarter just fits below the longest, so that slots
+    /// that fail together stay apart there, too.
     fn backoff(&mut self, task_id: usize) -> Duration {
         let Some(doublings) = self.slots[task_id].quick_ends.checked_sub(1) else { return Duration::ZERO };
         let Backoff { first, longest } = self.rules.backoff;
-        let delay = 2u32.checked_pow(doublings).and_then(|factor| first.checked_mul(factor)).unwrap_or(longest);
-        delay.saturating_add(self.jitter.up_to(delay / 4)).min(longest)
+        let delay = first.saturating_mul(2u32.saturating_pow(doublings)).min(longest / 5 * 4).max(first);
+        delay + self.jitter.up_to((delay / 4).min(longest.saturating_sub(delay)))
     }
 
     fn start_after(&mut self, task_id: usize, delay: Duration) {
@@ -407,36 +423,45 @@ impl Policy {
     }
 
     fn asked(&mut self, ask: Ask, by: String) {
-        let repeated = match &mut self.phase {
-            Phase::Stopping(stopping) => std::mem::replace(&mut stopping.asked, true),
-            _ => false,
-        };
-        match ask {
-            Ask::Stop if repeated => self.kill_all(KillReason::Asked(by)),
-            Ask::Stop => self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by)),
-            Ask::StopNow => {
-                self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by.clone()));
+        match (ask, &mut self.phase) {
+            (Ask::Stop, Phase::Running) => {
+                self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
+            }
+            (Ask::StopNow, Phase::Running) => {
+                self.close(Exit::Stopped { by: by.clone(), killed: 0 });
                 self.kill_all(KillReason::Asked(by));
             }
+            // Who asks for a stop that has begun without being asked for gets it, and no other.
+            (Ask::Stop, Phase::Stopping(stopping)) if !stopping.asked => {
+                stopping.asked = true;
+                self.tell(Notice::AlreadyStopping { by });
+            }
+            (_, Phase::Stopping(_)) => self.kill_all(KillReason::Asked(by)),
+            (_, Phase::Done) => {}
         }
     }
 
-    /// Begins a graceful stop, where none has begun: what begins it decides the exit status.
+    /// Begins a graceful stop.
     fn stop(&mut self, exit: Exit, by: Option<String>) {
-        if !matches!(self.phase, Phase::Starting | Phase::Running) {
-            return;
-        }
+        self.close(exit);
         let graceful_timeout = self.rules.graceful_timeout;
-        self.phase = Phase::Stopping(Stopping { exit, asked: by.is_some(), immediate: false });
-        self.deadlines.clear();
         self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
-        self.actions.push_back(Action::CloseListeners);
-        self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        if !self.procs.is_empty() {
+            self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        }
         for (&id, proc) in &mut self.procs {
             proc.state = ProcState::Ending;
             self.actions.push_back(Action::Signal(id, Signal::Terminate));
         }
         self.exit_if_over();
+    }
+
+    /// Nothing is started from here on. What closes the pool decides the exit status.
+    fn close(&mut self, exit: Exit) {
+        let asked = matches!(exit, Exit::Stopped { .. });
+        self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
+        self.deadlines.clear();
+        self.actions.push_back(Action::CloseListeners);
     }
 
     /// Turns a stop into an immediate one.
@@ -451,16 +476,19 @@ impl Policy {
         }
         self.deadlines.clear();
         self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
-        self.tell(Notice::Killing { alive, why });
+        if alive > 0 {
+            self.tell(Notice::Killing { alive, why });
+        }
         for (&id, proc) in &mut self.procs {
             proc.state = ProcState::Killed;
             self.actions.push_back(Action::Signal(id, Signal::Kill));
         }
+        self.exit_if_over();
     }
 
     fn exit_if_over(&mut self) {
         let over = match &self.phase {
-            Phase::Starting | Phase::Running => self.finished == self.slots.len(),
+            Phase::Running => self.finished == self.slots.len(),
             Phase::Stopping(_) => self.procs.is_empty(),
             Phase::Done => false,
         };
@@ -479,18 +507,19 @@ impl Policy {
         self.actions.push_back(Action::Exit(exit));
     }
 
-    fn take_due_deadlines(&mut self) {
-        while let Some(&(time, deadline)) = self.deadlines.first() {
-            if self.now < time {
-                break;
-            }
-            self.deadlines.pop_first();
-            match deadline {
-                Deadline::Start(task_id) => self.dirty.push_back(task_id),
-                Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
-                Deadline::LeaveBehind => self.exit(),
-            }
+    /// In `poll`, when the facts are in: a process that has ended by now was not too late.
+    fn take_due_deadline(&mut self) -> bool {
+        let Some(&(time, deadline)) = self.deadlines.first() else { return false };
+        if self.now < time {
+            return false;
         }
+        self.deadlines.pop_first();
+        match deadline {
+            Deadline::Start(task_id) => self.dirty.push_back(task_id),
+            Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
+            Deadline::LeaveBehind => self.exit(),
+        }
+        true
     }
 
     fn tell(&mut self, notice: Notice) {

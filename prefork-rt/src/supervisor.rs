@@ -161,7 +161,7 @@ impl Supervisor {
     }
 
     fn signal(&self, proc: ProcId, signal: policy::Signal) {
-        let Some(pid) = self.table.pid(proc) else { return };
+        let Some(pid) = self.table.alive(proc) else { return };
         let sent = match signal {
             // A stopped worker would not see SIGTERM before it is continued.
             policy::Signal::Terminate => sys::kill(pid, Signal::SIGTERM).and_then(|()| sys::kill(pid, Signal::SIGCONT)),
@@ -317,6 +317,11 @@ impl Table {
 
     fn pid(&self, proc: ProcId) -> Option<Pid> {
         self.by_proc.get(&proc).copied()
+    }
+
+    /// The process id while nobody else can have it: a worker may have been reaped since a signal to it was chosen.
+    fn alive(&self, proc: ProcId) -> Option<Pid> {
+        self.pid(proc).filter(|pid| self.by_pid.get(pid).is_some_and(|&(holder, _)| holder == proc))
     }
 
     fn bury(&mut self, pid: Pid) {
