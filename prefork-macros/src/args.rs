@@ -20,7 +20,9 @@ pub(crate) struct Args {
     pub(crate) calls: Vec<(Ident, Expr)>,
     /// How many addresses `listen` has, where its literals show it.
     pub(crate) addresses: Option<usize>,
-    given: Vec<String>,
+    given: Vec<&'static str>,
+    /// What misspelt options were probably meant to be.
+    meant: Vec<&'static str>,
 }
 
 /// Each option: its name, a value to show in messages, and what it takes.
@@ -56,6 +58,7 @@ impl Args {
             calls: Vec::new(),
             addresses: None,
             given: Vec::new(),
+            meant: Vec::new(),
         };
         let every_option = |input: ParseStream<'_>| {
             while !input.is_empty() {
@@ -72,9 +75,9 @@ impl Args {
         args
     }
 
-    /// Whether the option is there, be it with a mistake.
+    /// Whether the option is there, be it with a mistake or misspelt: nobody is told to add it again.
     pub(crate) fn gives(&self, option: &str) -> bool {
-        self.given.iter().any(|given| given == option)
+        self.given.contains(&option) || self.meant.contains(&option)
     }
 
     fn read_option(&mut self, input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
@@ -82,8 +85,8 @@ impl Args {
         let Some((option, example, takes)) = OPTIONS.iter().find(|(option, ..)| name == option) else {
             return Err(self.unknown(&name, input));
         };
-        let duplicate = self.gives(option);
-        self.given.push((*option).to_owned());
+        let duplicate = self.given.contains(option);
+        self.given.push(option);
         let value = read_value(input, &name, example)?;
         if duplicate {
             return Err(Error::new(name.span(), format!("`{option}` is given twice: keep one")));
@@ -103,13 +106,12 @@ impl Args {
         Ok(())
     }
 
-    /// An option that was probably meant counts as given, so that nobody is told to add it.
     fn unknown(&mut self, name: &Ident, input: ParseStream<'_>) -> Error {
         // Its value is read for what follows it; the name is the mistake, whatever the value.
         let _ = read_value(input, name, "");
-        let known: Vec<&str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
+        let known: Vec<&'static str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
-        self.given.extend(nearest.map(str::to_owned));
+        self.meant.extend(nearest);
         let advice = nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
         let message = format!("unknown option `{name}`{advice} (options: {})", known.join(", "));
         Error::new(name.span(), message)
@@ -129,10 +131,9 @@ fn read_value(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<Exp
     if ends(input) {
         return Err(missing(quote!(#name #equals)));
     }
-    let not_a_value = |error: Error| {
-        Error::new(error.span(), format!("this is not a value for `{name}`: write for example `{name} = {example}`"))
-    };
-    input.parse().map_err(not_a_value)
+    let start = input.span();
+    let message = format!("this is not a value for `{name}`: write for example `{name} = {example}`");
+    input.parse().map_err(|_| Error::new(start, message))
 }
 
 fn read_comma(input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
@@ -308,5 +309,6 @@ mod tests {
         let (args, errors) = parse(quote!(lisetn = "127.0.0.1:1"));
         assert!(args.gives("listen") && !args.gives("preload"));
         assert!(errors[0].contains("did you mean `listen`?"));
+        assert_eq!(parse(quote!(lisetn = "127.0.0.1:1", listen = "127.0.0.1:1")).1.len(), 1);
     }
 }

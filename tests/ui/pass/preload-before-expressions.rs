@@ -23,7 +23,7 @@ fn config() -> &'static Config {
 #[prefork(
     workers = config().workers,
     graceful_timeout = config().timeout,
-    backoff = Duration::ZERO..config().timeout,
+    backoff = Duration::from_millis(10)..config().timeout,
     listen = [SocketAddr::from(([127, 0, 0, 1], 0))],
     preload = load,
 )]
