@@ -20,7 +20,9 @@ pub(crate) struct Args {
     pub(crate) calls: Vec<(Ident, Expr)>,
     /// How many addresses `listen` has, where its literals show it.
     pub(crate) addresses: Option<usize>,
-    given: Vec<String>,
+    given: Vec<&'static str>,
+    /// What misspelt options were probably meant to be.
+    meant: Vec<&'static str>,
 }
 
 /// Each option: its name, a value to show in messages, and what it takes.
@@ -56,6 +58,7 @@ impl Args {
             calls: Vec::new(),
             addresses: None,
             given: Vec::new(),
+            meant: Vec::new(),
         };
         let every_option = |input: ParseStream<'_>| {
             while !input.is_empty() {
@@ -72,9 +75,9 @@ impl Args {
         args
     }
 
-    /// Whether the option is there, be it with a mistake.
+    /// Whether the option is there, be it with a mistake or misspelt: nobody is told to add it again.
     pub(crate) fn gives(&self, option: &str) -> bool {
-        self.given.iter().any(|given| given == option)
+        self.given.contains(&option) || self.meant.contains(&option)
     }
 
     fn read_option(&mut self, input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
@@ -82,8 +85,8 @@ impl Args {
         let Some((option, example, takes)) = OPTIONS.iter().find(|(option, ..)| name == option) else {
             return Err(self.unknown(&name, input));
         };
-        let duplicate = self.gives(option);
-        self.given.push((*option).to_owned());
+        let duplicate = self.given.contains(option);
+        self.given.push(option);
         let value = read_value(input, &name, example)?;
         if duplicate {
             return Err(Error::new(name.span(), format!("`{option}` is given twice: keep one")));
@@ -97,21 +100,20 @@ impl Args {
                 self.addresses = count_addresses(&value, &name, errors);
                 self.calls.push((name, value));
             }
-            Takes::Function => self.preload = Some(function(value, &name)?),
-            Takes::Crate => self.runtime = path(value, &name)?,
+            Takes::Function => self.preload = Some(function(&value, &name)?),
+            Takes::Crate => self.runtime = path(&value, &name)?,
         }
         Ok(())
     }
 
-    /// An option that was probably meant counts as given, so that nobody is told to add it.
     fn unknown(&mut self, name: &Ident, input: ParseStream<'_>) -> Error {
         // Its value is read for what follows it; the name is the mistake, whatever the value.
         let _ = read_value(input, name, "");
-        let known: Vec<&str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
+        let known: Vec<&'static str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
-        self.given.extend(nearest.map(str::to_owned));
-        let advice = nearest.map(|nearest| format!("did you mean `{nearest}`? ")).unwrap_or_default();
-        let message = format!("unknown option `{name}`: {advice}The options are {}", known.join(", "));
+        self.meant.extend(nearest);
+        let advice = nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
+        let message = format!("unknown option `{name}`{advice} (options: {})", known.join(", "));
         Error::new(name.span(), message)
     }
 }
@@ -129,10 +131,9 @@ fn read_value(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<Exp
     if ends(input) {
         return Err(missing(quote!(#name #equals)));
     }
-    let not_a_value = |error: Error| {
-        Error::new(error.span(), format!("this is not a value for `{name}`: write for example `{name} = {example}`"))
-    };
-    input.parse().map_err(not_a_value)
+    let start = input.span();
+    let message = format!("this is not a value for `{name}`: write for example `{name} = {example}`");
+    input.parse().map_err(|_| Error::new(start, message))
 }
 
 fn read_comma(input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
@@ -151,7 +152,7 @@ fn skip_to_comma(input: ParseStream<'_>) -> Result<()> {
 }
 
 fn nameless(input: ParseStream<'_>) -> Error {
-    input.error("expected an option, its name first: for example `workers = 4`")
+    input.error("expected the name of an option: write for example `workers = 4`")
 }
 
 fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
@@ -161,64 +162,153 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
 fn check_literal(value: &Expr, check: &Check) -> std::result::Result<(), String> {
     let Some(text) = literal(value) else { return Ok(()) };
     check(&text)?;
-    match suffix(value) {
-        "" | "usize" => Ok(()),
-        suffix => Err(format!("expected a `usize`, this is a `{suffix}`: write `{text}`")),
+    match bare(value) {
+        Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => Ok(()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if matches!(number.suffix(), "" | "usize") => Ok(()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
+            Err(format!("expected a `usize`, found an `{}`: write `{text}`", number.suffix()))
+        }
+        _ => Err(format!("write it in quotes: {text:?}")),
     }
 }
 
 /// How many addresses there are, if all are literals.
 fn count_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<usize> {
-    if let Expr::Array(list) = value {
-        let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
-        return counts.into_iter().sum();
+    match bare(value) {
+        Expr::Reference(reference) => count_addresses(&reference.expr, name, errors),
+        Expr::Array(list) if list.elems.is_empty() => {
+            errors.push(about(name, value, "the list is empty: leave the option out, or write \"none\""));
+            None
+        }
+        Expr::Array(list) => {
+            let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
+            counts.into_iter().sum()
+        }
+        value => {
+            let addresses = grammar::addresses(&literal(value)?);
+            addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok().map(|addresses| addresses.len())
+        }
     }
-    let addresses = grammar::addresses(&literal(value)?);
-    addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok().map(|addresses| addresses.len())
 }
 
 /// The text of a literal, as the environment would have it; `None` for what only the run can tell.
 fn literal(value: &Expr) -> Option<String> {
-    match value {
+    match bare(value) {
         Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => Some(number.base10_digits().to_owned()),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
+            Some(number.base10_digits().to_owned())
+        }
         Expr::Lit(other) => Some(other.lit.to_token_stream().to_string()),
         Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => Some(format!("-{}", literal(&minus.expr)?)),
-        Expr::Group(group) => literal(&group.expr),
-        Expr::Paren(paren) => literal(&paren.expr),
+        Expr::Range(range) => Some(format!("{}..{}", literal(range.start.as_ref()?)?, literal(range.end.as_ref()?)?)),
         _ => None,
     }
 }
 
-fn suffix(value: &Expr) -> &str {
+/// The value without parentheses, or what groups the tokens that a macro was given.
+fn bare(value: &Expr) -> &Expr {
     match value {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => number.suffix(),
-        Expr::Group(group) => suffix(&group.expr),
-        Expr::Paren(paren) => suffix(&paren.expr),
-        _ => "",
+        Expr::Group(group) => bare(&group.expr),
+        Expr::Paren(paren) => bare(&paren.expr),
+        _ => value,
     }
 }
 
-fn function(value: Expr, name: &Ident) -> Result<ExprPath> {
-    match value {
-        Expr::Path(path) => Ok(path),
-        Expr::Group(group) => function(*group.expr, name),
-        Expr::Call(call) => {
-            Err(about(name, &Expr::Call(call), "name the function without calling it: remove the `(…)`"))
-        }
-        other => Err(about(name, &other, "expected the path of a function: write `preload = path::to::function`")),
+/// Whether a number with this suffix is one of Rust's; `30s` is not.
+fn is_integer(suffix: &str) -> bool {
+    suffix.is_empty() || suffix.starts_with(['i', 'u'])
+}
+
+fn function(value: &Expr, name: &Ident) -> Result<ExprPath> {
+    match bare(value) {
+        Expr::Path(path) => Ok(path.clone()),
+        Expr::Call(_) => Err(about(name, value, "name the function without calling it: remove the `(…)`")),
+        _ => Err(about(name, value, "expected the path of a function: write `preload = path::to::function`")),
     }
 }
 
-fn path(value: Expr, name: &Ident) -> Result<Path> {
-    let refused =
-        |value: &Expr| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`");
-    match &value {
-        Expr::Group(group) => path((*group.expr).clone(), name),
-        Expr::Path(path) if path.qself.is_none() => Ok(path.path.clone()),
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => {
-            text.parse_with(Path::parse_mod_style).map_err(|_| refused(&value))
+fn path(value: &Expr, name: &Ident) -> Result<Path> {
+    let path = match bare(value) {
+        Expr::Path(path) if path.qself.is_none() => Some(path.path.clone()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.parse_with(Path::parse_mod_style).ok(),
+        _ => None,
+    };
+    path.ok_or_else(|| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(tokens: TokenStream) -> (Args, Vec<String>) {
+        let mut errors = Vec::new();
+        let args = Args::parse(tokens, &mut errors);
+        (args, errors.iter().map(ToString::to_string).collect())
+    }
+
+    fn accepted(tokens: TokenStream) -> Args {
+        let (args, errors) = parse(tokens);
+        assert!(errors.is_empty(), "{errors:?}");
+        args
+    }
+
+    #[test]
+    fn calls_keep_the_order_and_the_expressions() {
+        let args =
+            accepted(quote!(max_restarts = f::<A, B>(), crate = a::b, workers = -N, preload = load, backoff = x,));
+        let calls: Vec<String> =
+            args.calls.iter().map(|(name, value)| format!("{name}={}", value.to_token_stream())).collect();
+        assert_eq!(calls, ["max_restarts=f :: < A , B > ()", "workers=- N", "backoff=x"]);
+        assert_eq!(args.runtime.to_token_stream().to_string(), "a :: b");
+        assert!(args.preload.is_some());
+    }
+
+    #[test]
+    fn literals_are_accepted_as_the_environment_accepts_them() {
+        accepted(quote!(workers = 0, max_restarts = "unlimited", graceful_timeout = "5m", backoff = "0s"));
+        accepted(quote!(workers = "auto", max_restarts = 4usize));
+        accepted(quote!(workers = (0x10), max_restarts = 1_000));
+        accepted(quote!(crate = "::a::b"));
+    }
+
+    #[test]
+    fn addresses_are_counted_where_literals_show_them() {
+        assert_eq!(accepted(quote!()).addresses, None);
+        assert_eq!(accepted(quote!(listen = "none")).addresses, Some(0));
+        assert_eq!(accepted(quote!(listen = "127.0.0.1:1")).addresses, Some(1));
+        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1, 127.0.0.1:2", "127.0.0.1:3"])).addresses, Some(3));
+        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1", address()])).addresses, None);
+        assert_eq!(accepted(quote!(listen = address())).addresses, None);
+    }
+
+    #[test]
+    fn every_mistake_is_one_error() {
+        for (tokens, mistakes) in [
+            (quote!(4, workers, max_restarts =, backoff: "1s", listen("a"), workers = 1), 6),
+            (quote!(,), 1),
+            (quote!(= 4), 1),
+            (quote!(workers == 4), 1),
+            (quote!(workers = 4 5, backoff = 6), 2),
+            (quote!(workers = 4 backoff = "1s" listen = "none"), 2),
+            (quote!(workers = 1..), 0),
+            (quote!(listen = ["a", "b", ["c", -1]]), 4),
+            (quote!(unknown, unknwon = , other(4), another = f(1, 2)), 4),
+            (quote!(workers = 4i32, max_restarts = 4u64, graceful_timeout = 30u64), 3),
+            (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
+            (quote!(listen = &["a"], preload = (load())), 2),
+            (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),
+            (quote!(preload = || (), crate = "a b"), 2),
+        ] {
+            let (_, errors) = parse(tokens.clone());
+            assert_eq!(errors.len(), mistakes, "{tokens}: {errors:#?}");
         }
-        _ => Err(refused(&value)),
+    }
+
+    #[test]
+    fn a_misspelt_option_counts_as_given() {
+        let (args, errors) = parse(quote!(lisetn = "127.0.0.1:1"));
+        assert!(args.gives("listen") && !args.gives("preload"));
+        assert!(errors[0].contains("did you mean `listen`?"));
+        assert_eq!(parse(quote!(lisetn = "127.0.0.1:1", listen = "127.0.0.1:1")).1.len(), 1);
     }
 }

@@ -6,10 +6,10 @@
 mod args;
 mod expand;
 mod grammar;
+mod signature;
 
 use proc_macro::TokenStream;
 
-/// See `prefork_rt::prefork`.
 #[proc_macro_attribute]
 pub fn prefork(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::expand(args.into(), item.into()).into()

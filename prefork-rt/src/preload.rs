@@ -1,10 +1,8 @@
 //! What `preload` returned: run once before the first fork, kept for ever, lent to every worker.
 
 use std::any::{Any, TypeId, type_name};
-use std::cell::Cell;
 use std::fmt::Display;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::ops::Deref;
 use std::process::ExitCode;
 use std::sync::OnceLock;
@@ -52,33 +50,30 @@ fn missing(type_name: &str) -> Error {
 
 /// What the expansion calls for `preload = function`: a chain of three types, of which method lookup takes the first
 /// that fits what the function returns: a future (refused), a `Result`, anything else. Nothing has to be named that
-/// the macro cannot see.
-pub fn preloaded<F: FnOnce() -> R, R>(function: F) -> Preload<F, R> {
-    Preload(Fallible(Plain { function: Cell::new(Some(function)), returns: PhantomData }))
+/// the macro cannot see. A function pointer, so that what cannot be called is one mismatch of types and no more.
+pub fn preloaded<R>(function: fn() -> R) -> Preload<R> {
+    Preload(Fallible(Plain(function)))
 }
 
-pub struct Preload<F, R>(Fallible<F, R>);
-pub struct Fallible<F, R>(Plain<F, R>);
-pub struct Plain<F, R> {
-    function: Cell<Option<F>>,
-    returns: PhantomData<fn() -> R>,
-}
+pub struct Preload<R>(Fallible<R>);
+pub struct Fallible<R>(Plain<R>);
+pub struct Plain<R>(fn() -> R);
 
-impl<F, R> Deref for Preload<F, R> {
-    type Target = Fallible<F, R>;
+impl<R> Deref for Preload<R> {
+    type Target = Fallible<R>;
     fn deref(&self) -> &Self::Target {
         &self.0
     }
 }
 
-impl<F, R> Deref for Fallible<F, R> {
-    type Target = Plain<F, R>;
+impl<R> Deref for Fallible<R> {
+    type Target = Plain<R>;
     fn deref(&self) -> &Self::Target {
         &self.0
     }
 }
 
-impl<F: FnOnce() -> R, R: Future> Preload<F, R> {
+impl<R: Future> Preload<R> {
     /// Refuses an `async fn`.
     pub fn run(&self, _: Prefork) -> Result<Prefork, ExitCode>
     where
@@ -101,11 +96,12 @@ impl<F: FnOnce() -> R, R: Future> Preload<F, R> {
     }
 }
 
-impl<F: FnOnce() -> Result<T, E>, T, E: Display> Fallible<F, Result<T, E>> {
+impl<T, E> Fallible<Result<T, E>> {
     /// Runs the function, for a value that arguments take.
     pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
     where
         T: Any + Sync,
+        E: Display,
     {
         self.0.run_with(prefork, |value| value.map_err(|error| error.to_string()))
     }
@@ -114,6 +110,7 @@ impl<F: FnOnce() -> Result<T, E>, T, E: Display> Fallible<F, Result<T, E>> {
     pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
     where
         T: Taken,
+        E: Display,
     {
         self.0.run_with(prefork, |value| value.map(|_| ()).map_err(|error| error.to_string()))
     }
@@ -127,7 +124,7 @@ impl<F: FnOnce() -> Result<T, E>, T, E: Display> Fallible<F, Result<T, E>> {
     }
 }
 
-impl<F: FnOnce() -> T, T> Plain<F, T> {
+impl<T> Plain<T> {
     /// Runs the function, for a value that arguments take.
     pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
     where
@@ -153,17 +150,15 @@ impl<F: FnOnce() -> T, T> Plain<F, T> {
     }
 }
 
-impl<F: FnOnce() -> R, R> Plain<F, R> {
+impl<R> Plain<R> {
     fn run_with<V: Any + Sync>(
         &self,
         mut prefork: Prefork,
         outcome: impl FnOnce(R) -> Result<V, String>,
     ) -> Result<Prefork, ExitCode> {
-        let function = self.function.take();
-        let value = match (prefork.error.take(), function) {
-            (Some(error), _) => Err(error),
-            (None, None) => Err(Error::AlreadyStarted),
-            (None, Some(function)) => outcome(function()).map_err(|reason| Error::Preload { reason }),
+        let value = match prefork.error.take() {
+            Some(error) => Err(error),
+            None => outcome((self.0)()).map_err(|reason| Error::Preload { reason }),
         };
         let kept = value.and_then(|value| {
             let value = Preloaded { value: Box::leak(Box::new(value)), type_name: type_name::<V>() };
@@ -191,6 +186,7 @@ fn lent_or_exit<T: 'static>() -> &'static T {
     note = "add an argument of type `&{Self}` to receive it, or return `()` or `Result<(), E>` where `E: Display`"
 )]
 pub trait Taken {}
+#[diagnostic::do_not_recommend]
 impl Taken for () {}
 
 /// What no future is.

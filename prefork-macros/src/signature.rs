@@ -1,0 +1,237 @@
+//! What the item is, and what `#[prefork]` demands of its signature: every mistake in it.
+//!
+//! It must not know what becomes of it.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::{
+    Abi, Attribute, Error, FnArg, PatType, Path, Result, Safety, Signature, Token, Type, Visibility, braced, token,
+};
+
+use crate::args::Args;
+
+/// The user's function. Its body stays tokens: what is wrong in there is for rustc to say, once.
+pub(crate) struct Main {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    brace: token::Brace,
+    inner_attrs: Vec<Attribute>,
+    body: TokenStream,
+}
+
+impl Parse for Main {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        if !starts_function(&input.fork()) {
+            return Err(input.error("`#[prefork]` goes on a function: write `#[prefork] fn main() { … }`"));
+        }
+        let sig = input
+            .parse()
+            .map_err(|error| Error::new(error.span(), format!("`#[prefork]` cannot read this signature: {error}")))?;
+        if input.peek(Token![;]) {
+            return Err(input.error("`#[prefork]` needs the body of `main`: write `{ … }`"));
+        }
+        let content;
+        let brace = braced!(content in input);
+        let inner_attrs = content.call(Attribute::parse_inner)?;
+        Ok(Main { attrs, vis, sig, brace, inner_attrs, body: content.parse()? })
+    }
+}
+
+fn starts_function(input: ParseStream<'_>) -> bool {
+    let qualifiers = || -> Result<()> {
+        input.parse::<Option<Token![const]>>()?;
+        input.parse::<Option<Token![async]>>()?;
+        input.call(Safety::parse_unsafe_only)?;
+        input.parse::<Option<Abi>>().map(drop)
+    };
+    qualifiers().is_ok() && input.peek(Token![fn])
+}
+
+impl Main {
+    pub(crate) fn without_second_attribute(mut self, errors: &mut Vec<Error>) -> Self {
+        self.attrs.retain(|attr| {
+            let second = attr.path().segments.last().is_some_and(|last| last.ident == "prefork");
+            if second {
+                errors.push(Error::new_spanned(attr, "`#[prefork]` is given twice: keep one, with all the options"));
+            }
+            !second
+        });
+        self
+    }
+
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
+        self.sig.inputs.iter().filter_map(|input| match input {
+            FnArg::Typed(argument) => Some(argument),
+            FnArg::Receiver(_) => None,
+        })
+    }
+
+    /// The body after some statements of ours.
+    pub(crate) fn body_after(&self, statements: &TokenStream) -> TokenStream {
+        let (inner_attrs, body) = (&self.inner_attrs, &self.body);
+        let mut block = TokenStream::new();
+        self.brace.surround(&mut block, |inside| inside.extend(quote!(#(#inner_attrs)* #statements #body)));
+        block
+    }
+}
+
+/// Adds one error for each mistake in the signature; some depend on what the attribute says.
+pub(crate) fn check(main: &Main, args: &Args, errors: &mut Vec<Error>) {
+    check_qualifiers(main, errors);
+    check_arguments(main, args, errors);
+}
+
+fn check_qualifiers(main: &Main, errors: &mut Vec<Error>) {
+    let Signature { constness, asyncness, safety, abi, ident, generics, variadic, .. } = &main.sig;
+    let mut refuse = |at: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(at, message));
+    if let Some(constness) = constness {
+        refuse(constness, "`main` cannot be `const`: remove `const`");
+    }
+    if asyncness.is_some() && main.attrs.iter().all(is_inert) {
+        let advice = "put its attribute below `#[prefork]`, for example `#[tokio::main]`";
+        refuse(asyncness, &format!("`async fn main` needs an async runtime: {advice}"));
+    }
+    if let Safety::Unsafe(keyword) = safety {
+        refuse(keyword, "`main` cannot be `unsafe`: remove `unsafe`, and use `unsafe { … }` in the body");
+    }
+    if let Some(abi) = abi {
+        refuse(abi, "`main` has Rust's own ABI: remove `extern`");
+    }
+    if ident != "main" {
+        let advice =
+            format!("to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`");
+        refuse(ident, &format!("`#[prefork]` goes on `main`: {advice}"));
+    }
+    if !generics.params.is_empty() {
+        refuse(generics, "`main` cannot be generic: write the types themselves");
+    }
+    if let Some(receiver) = main.sig.receiver() {
+        refuse(
+            receiver,
+            "`#[prefork]` goes on a function, not on a method: remove `self`, and move `main` out of here",
+        );
+    }
+    if let Some(variadic) = variadic {
+        refuse(variadic, "`main` cannot be variadic: remove `...`");
+    }
+    if let Some(where_clause) = &generics.where_clause {
+        refuse(where_clause, "`main` cannot have a `where` clause: remove it");
+    }
+}
+
+/// Whether the attribute leaves a function as it is, so that it does not make an `async fn main` run.
+pub(crate) fn is_inert(attr: &Attribute) -> bool {
+    matches!(
+        written(attr.path()).as_str(),
+        "allow"
+            | "cfg"
+            | "cold"
+            | "deny"
+            | "deprecated"
+            | "doc"
+            | "expect"
+            | "forbid"
+            | "inline"
+            | "must_use"
+            | "rustfmt::skip"
+            | "track_caller"
+            | "warn"
+    )
+}
+
+/// Whether the generated `main` has the attribute too.
+pub(crate) fn is_shared(attr: &&Attribute) -> bool {
+    matches!(written(attr.path()).as_str(), "allow" | "cfg" | "deny" | "doc" | "forbid" | "warn")
+}
+
+/// Whether the attribute may remove an argument.
+pub(crate) fn is_condition(attr: &&Attribute) -> bool {
+    attr.path().is_ident("cfg")
+}
+
+fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
+    let (mut integers, mut listeners) = (0, 0);
+    for PatType { attrs, ty, .. } in main.arguments() {
+        let mut refuse = |message: &str| errors.push(Error::new_spanned(ty, message));
+        match kind(ty) {
+            Kind::Opaque => refuse(
+                "`impl Trait` cannot be an argument of `main`: write `usize` or `u32` (the task id), \
+                 `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned",
+            ),
+            Kind::Mutable => refuse("what `preload` returned is lent as `&T`: remove `mut`"),
+            Kind::Lent if !args.gives("preload") => refuse(
+                "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`",
+            ),
+            // An argument under `cfg` may not be there: what it needs is left to the run.
+            _ if attrs.iter().any(|attr| is_condition(&attr)) => {}
+            Kind::Integer => {
+                integers += 1;
+                if integers > 1 {
+                    refuse(
+                        "two integers would both be the task id: keep one, and ask `Worker::workers()` for the \
+                         number of workers",
+                    );
+                }
+            }
+            Kind::Listener => {
+                listeners += 1;
+                let wrong = if listeners > 1 { Some(LISTENER_TWICE.to_owned()) } else { why_no_listener(args) };
+                wrong.iter().for_each(|message| refuse(message));
+            }
+            Kind::Lent | Kind::Other => {}
+        }
+    }
+}
+
+const LISTENER_TWICE: &str =
+    "the listener is handed over once: keep one `TcpListener`, and call its `try_clone()` for a second handle";
+
+fn why_no_listener(args: &Args) -> Option<String> {
+    let add = "add `listen = \"127.0.0.1:8080\"`";
+    match args.addresses {
+        _ if !args.gives("listen") => Some(format!("a `TcpListener` needs an address: {add}")),
+        Some(0) => Some(format!("a `TcpListener` needs an address, and `listen` has none: {add}")),
+        Some(addresses) if addresses > 1 => {
+            Some(format!("a `TcpListener` needs exactly one address, and `listen` has {addresses}: keep one"))
+        }
+        _ => None,
+    }
+}
+
+/// What an argument's type, as written, says before rustc resolves it.
+pub(crate) enum Kind {
+    Integer,
+    Listener,
+    Lent,
+    Mutable,
+    Opaque,
+    Other,
+}
+
+pub(crate) fn kind(ty: &Type) -> Kind {
+    match ty {
+        Type::Group(group) => kind(&group.elem),
+        Type::Paren(paren) => kind(&paren.elem),
+        Type::ImplTrait(_) => Kind::Opaque,
+        Type::Reference(reference) => match kind(&reference.elem) {
+            Kind::Opaque => Kind::Opaque,
+            _ if reference.mutability.is_some() => Kind::Mutable,
+            _ => Kind::Lent,
+        },
+        Type::Path(path) if path.qself.is_none() => match written(&path.path).as_str() {
+            "usize" | "u32" => Kind::Integer,
+            "TcpListener" | "net::TcpListener" | "std::net::TcpListener" => Kind::Listener,
+            _ => Kind::Other,
+        },
+        _ => Kind::Other,
+    }
+}
+
+fn written(path: &Path) -> String {
+    let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    segments.join("::")
+}

@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+#[prefork]
+fn main(_: usize, name: Vec<String>) {
+    println!("{name:?}");
+}

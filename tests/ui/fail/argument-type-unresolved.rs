@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork]
+fn main(_: Wroker) {}

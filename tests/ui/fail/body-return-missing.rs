@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = 2)]
+fn main(_: usize) -> Result<(), String> {
+    println!("no value");
+}

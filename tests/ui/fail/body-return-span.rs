@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = 2)]
+fn main(task_id: usize) -> Result<(), String> {
+    task_id
+}

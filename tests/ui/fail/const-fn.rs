@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+#[prefork]
+const fn main() {
+    println!("not const");
+}

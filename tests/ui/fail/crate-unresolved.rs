@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(crate = prefork_renamed)]
+fn main(_: usize) {}

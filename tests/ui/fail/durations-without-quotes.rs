@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(graceful_timeout = 30s, backoff = 100ms..1s)]
+fn main() {}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(graceful_timeout = "a while")]
+fn main() {}

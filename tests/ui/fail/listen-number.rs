@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(listen = 8080)]
+fn main() {}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(max_restarts = 99999999999999999999)]
+fn main() {}

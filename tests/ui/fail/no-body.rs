@@ -1,0 +1,8 @@
+use prefork_rt::prefork;
+
+trait Serve {
+    #[prefork]
+    fn main();
+}
+
+fn main() {}

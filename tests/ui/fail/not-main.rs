@@ -1,0 +1,8 @@
+use prefork_rt::prefork;
+
+#[prefork]
+fn serve() {}
+
+fn main() {
+    serve();
+}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = 4 max_restarts = 5, backoff = "1s" "2s")]
+fn main() {}

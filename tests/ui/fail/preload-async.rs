@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+async fn load() {}
+
+#[prefork(preload = load)]
+fn main() {}

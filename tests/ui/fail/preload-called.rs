@@ -1,0 +1,6 @@
+use prefork_rt::prefork;
+
+fn load() {}
+
+#[prefork(preload = load())]
+fn main() {}

@@ -1,0 +1,5 @@
+use prefork_rt::prefork;
+
+#[prefork]
+#[prefork_rt::prefork]
+fn main() {}

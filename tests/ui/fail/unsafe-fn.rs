@@ -1,0 +1,5 @@
+use prefork_rt::prefork;
+
+/// # Safety
+#[prefork]
+unsafe fn main() {}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = struct, max_restarts = 4 +)]
+fn main() {}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(4)]
+fn main() {}

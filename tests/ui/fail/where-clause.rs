@@ -1,0 +1,8 @@
+use prefork_rt::prefork;
+
+#[prefork]
+fn main()
+where
+    u8: Copy,
+{
+}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = -1)]
+fn main() {}

@@ -1,0 +1,4 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = "four")]
+fn main() {}

@@ -1,0 +1,7 @@
+use prefork_rt::prefork;
+
+#[prefork(workers = 2)]
+fn main() {
+    fn main() {}
+    main();
+}
