@@ -9,7 +9,8 @@ use std::process::Command;
 /// Workers run at the same time: their lines are in no order.
 fn seen(command: &mut Command) -> (Vec<String>, Vec<String>, i32) {
     let waits = command.get_args().next().is_some_and(|how| how == "wait");
-    let mut program = Program::start(command);
+    // A backtrace names what each is made of.
+    let mut program = Program::start(command.env("RUST_BACKTRACE", "0"));
     if waits {
         program.stdout.wait_for_nth("task ", 2);
         program.signal(Signal::SIGTERM);
