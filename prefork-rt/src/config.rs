@@ -202,15 +202,13 @@ impl Default for Prefork {
 impl Environment {
     fn read() -> Result<Self, Error> {
         let mut environment = Environment::default();
-        if sys::is_privileged_start() {
-            return Ok(environment);
-        }
+        let ignored = sys::is_privileged_start();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| *name == "PREFORK" || name.starts_with("PREFORK_")) else {
                 continue;
             };
             environment.variables.push(name.to_owned());
-            if value.is_empty() {
+            if value.is_empty() || ignored {
                 continue;
             }
             let value = value.to_str().ok_or_else(|| Error::Environment {

@@ -135,14 +135,15 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         Notice::ForkFailedTooOften { task_id, error, max_restarts } => self::error(&format!(
             "worker {task_id} cannot be forked: {error}; giving up: {max_restarts} of {max_restarts} restarts are used"
         )),
-        Notice::Stopping { by, alive, graceful_timeout } => info(&format!(
-            "{}stopping {}, at most {}",
-            by.as_ref().map_or_else(String::new, |by| format!("{by}: ")),
-            workers(*alive),
-            time(*graceful_timeout)
-        )),
+        Notice::Stopping { by, alive, graceful_timeout } => {
+            let by = by.as_ref().map_or_else(String::new, |by| format!("{by}: "));
+            match alive {
+                0 => info(&format!("{by}stopping, no worker is alive")),
+                _ => info(&format!("{by}stopping {}, at most {}", workers(*alive), time(*graceful_timeout))),
+            }
+        }
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} {} after {}", name(worker), how(*status), time(*up)));
+            info(&format!("{} stopped after {}: {}", name(worker), time(*up), how(*status)));
         }
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))

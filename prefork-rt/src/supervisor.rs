@@ -207,10 +207,10 @@ impl Supervisor {
             sys::end_now(1);
         }
         sys::lead_group(sys::getpid());
-        drop(signals);
         report::close();
-        let prepared = if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) };
-        if let Err(error) = prepared.and_then(|()| mask.restore_in_worker()) {
+        let stdin = if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) };
+        let prepared = stdin.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
+        if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         }
@@ -264,6 +264,7 @@ fn flush_buffers() {
 /// "SIGTERM from pid 4711".
 fn sender(received: &Received) -> String {
     match received.sent {
+        Sent::By(0) => format!("{} from outside this container", received.signal),
         Sent::By(pid) => format!("{} from pid {pid}", received.signal),
         Sent::ByKernel => format!("{} from the terminal", received.signal),
     }

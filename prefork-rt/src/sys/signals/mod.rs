@@ -1,17 +1,22 @@
 //! Signals: blocked, queued and read one by one; given back to a worker as they were.
 
+#[cfg(all(target_os = "linux", not(prefork_portable)))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), prefork_portable))]
+mod portable;
+
 use std::ffi::c_int;
 use std::io;
-use std::os::fd::AsFd;
-use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::time::TimeSpec;
 
 pub(crate) use nix::sys::signal::Signal;
+
+#[cfg(all(target_os = "linux", not(prefork_portable)))]
+pub(crate) use linux::SignalQueue;
+#[cfg(any(not(target_os = "linux"), prefork_portable))]
+pub(crate) use portable::SignalQueue;
 
 /// What a supervisor reads instead of suffering its default action.
 const QUEUED: [Signal; 11] = [
@@ -27,6 +32,10 @@ const QUEUED: [Signal; 11] = [
     Signal::SIGCONT,
     Signal::SIGCHLD,
 ];
+
+/// Those of them that stop the pool: ignored when this program was started (`nohup`, a background job of a shell
+/// script), they stay ignored, and so does the stop key.
+const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP];
 
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
@@ -93,6 +102,17 @@ fn set_disposition(signal: Signal, action: &SigAction) -> io::Result<SigAction> 
     Ok(unsafe { sigaction(signal, action) }?)
 }
 
+/// What the queue is to hold.
+fn queued() -> io::Result<Vec<Signal>> {
+    let mut signals = QUEUED.to_vec();
+    for signal in LEFT_IGNORED {
+        if is_ignored(signal)? {
+            signals.retain(|queued| *queued != signal);
+        }
+    }
+    Ok(signals)
+}
+
 fn is_ignored(signal: Signal) -> io::Result<bool> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
@@ -102,53 +122,6 @@ fn is_ignored(signal: Signal) -> io::Result<bool> {
     // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
     let action = unsafe { action.assume_init() };
     Ok(action.sa_sigaction == libc::SIG_IGN)
-}
-
-/// The signals that arrived and were not read yet.
-pub(crate) struct SignalQueue {
-    descriptor: SignalFd,
-    suspend_ignored: bool,
-}
-
-impl SignalQueue {
-    /// Queues the supervisor's signals, which are blocked already, but for stop signals that were ignored when this
-    /// program was started (`nohup`, a background job of a shell script): those stay ignored.
-    pub(crate) fn open() -> io::Result<SignalQueue> {
-        let mut set = SigSet::empty();
-        for signal in QUEUED {
-            let stops = matches!(signal, Signal::SIGTERM | Signal::SIGINT | Signal::SIGQUIT);
-            if !stops || !is_ignored(signal)? {
-                set.add(signal);
-            }
-        }
-        let descriptor = SignalFd::with_flags(&set, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(SignalQueue { descriptor, suspend_ignored: is_ignored(Signal::SIGTSTP)? })
-    }
-
-    /// The next signal, without waiting.
-    pub(crate) fn read(&mut self) -> Option<Received> {
-        loop {
-            let info = self.descriptor.read_signal().ok()??;
-            let sent = match info.ssi_code {
-                code if code <= 0 => Sent::By(info.ssi_pid as i32),
-                _ => Sent::ByKernel,
-            };
-            match Signal::try_from(info.ssi_signo as c_int) {
-                Ok(Signal::SIGTSTP) if self.suspend_ignored => {}
-                Ok(signal) => return Some(Received { signal, sent }),
-                Err(_) => {}
-            }
-        }
-    }
-
-    /// Waits until a signal has arrived or the time is over. May return early.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
-        // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
-        let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
-        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
-        let _ = ppoll(&mut queue, timeout, None);
-    }
 }
 
 /// Stops this process as a terminal's stop key would, and returns when it was continued, or at once where the kernel

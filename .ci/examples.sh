@@ -1,0 +1,68 @@
+#!/usr/bin/env bash
+# Runs every example: the short ones to their end, the servers with a client, a killed worker and a stop.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PREFORK_GRACEFUL_TIMEOUT=10s
+
+# expect NAME STATUS TEXT: the example ends with this status, and prints this text.
+expect() {
+  local status=0 output
+  output=$(cargo run -q --example "$1" 2>&1) || status=$?
+  if [ "$status" != "$2" ] || ! grep -q "$3" <<<"$output"; then
+    printf '%s\n%s: status %s, expected %s and "%s"\n' "$output" "$1" "$status" "$2" "$3"
+    exit 1
+  fi
+  echo "$1: status $status, as expected"
+}
+
+expect hello 0 'hello from worker 3'
+expect crash 1 'gave up'
+expect tornado 0 'does jobs \[3, 7, 11, 15, 19\]'
+expect preload 0 'worker 3: sum'
+
+# A port that is free now, where tests may run beside this.
+log=$(mktemp)
+trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
+
+# serve NAME: starts the server on any free port; sets supervisor and address.
+serve() {
+  cargo build -q --example "$1"
+  PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "target/debug/examples/$1" >/dev/null 2>"$log" &
+  supervisor=$!
+  until address=$(sed -n 's/.*listening on //p' "$log") && [ -n "$address" ]; do sleep 0.05; done
+}
+
+# stop NAME: SIGTERM, and status 0 after it.
+stop() {
+  local status=0
+  kill -TERM "$supervisor"
+  wait "$supervisor" || status=$?
+  [ "$status" = 0 ] || { cat "$log"; echo "$1: status $status after SIGTERM"; exit 1; }
+}
+
+ask() { curl -sS --retry 20 --retry-delay 1 --retry-all-errors --max-time 20 "http://$address/$1"; }
+
+serve http
+ask '' | grep -q 'hello from worker'
+for _ in 1 2 3 4 5; do
+  worker=$(ask '' | sed 's/.*pid //')
+  kill -9 "$worker"
+  ask '' | grep -q 'hello from worker'
+done
+ask slow >"$log.slow" &
+slow=$!
+until ss -Htn state established "sport = :${address##*:}" 2>/dev/null | grep -q .; do sleep 0.05; done
+stop http
+wait "$slow"
+grep -q 'hello from worker' "$log.slow"
+rm -f "$log.slow"
+echo 'http: answered through 5 killed workers; a request in flight was answered during the stop'
+
+serve tcp_echo
+exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
+echo 'are you there' >&3
+read -r answer <&3
+exec 3>&-
+[ "$answer" = 'are you there' ] || { echo "tcp_echo answered '$answer'"; exit 1; }
+stop tcp_echo
+echo 'tcp_echo: echoed'

@@ -1,0 +1,40 @@
+//! A web server of several processes on one address, which survives the death of any of them.
+//!
+//! `cargo run --example http`, then `curl http://127.0.0.1:8080/` a few times: each answer says which worker gave it.
+//! `kill -9` one: the next is there before you can ask again. Ctrl-C, or `kill` the supervisor: requests in flight
+//! are answered (try `curl http://127.0.0.1:8080/slow`), then all is over.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use prefork_rt::{Worker, prefork};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s")]
+#[tokio::main(flavor = "current_thread")]
+async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
+    let answer =
+        format!("hello from worker {} of {}, pid {}\n", worker.task_id(), worker.workers(), std::process::id());
+    let slow_answer = answer.clone();
+    let app = Router::new().route("/", get(move || async move { answer })).route(
+        "/slow",
+        get(move || async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            slow_answer
+        }),
+    );
+
+    // One listener is shared by all workers, so none may block on it: another may have taken the connection.
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+
+    // SIGTERM means: accept no more, finish what was begun, return.
+    let mut terminate = signal(SignalKind::terminate())?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+        })
+        .await
+}

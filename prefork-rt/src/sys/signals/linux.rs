@@ -1,0 +1,49 @@
+//! Blocked signals are read from a descriptor: signalfd(2).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::time::TimeSpec;
+
+use super::{Received, Sent, queued};
+
+/// The signals that arrived and were not read yet.
+pub(crate) struct SignalQueue {
+    descriptor: SignalFd,
+}
+
+impl SignalQueue {
+    /// Queues the supervisor's signals, which are blocked already.
+    pub(crate) fn open() -> io::Result<SignalQueue> {
+        let signals = queued()?.into_iter().collect();
+        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        Ok(SignalQueue { descriptor })
+    }
+
+    /// Leaves signals as they were before `open`. In a worker.
+    pub(crate) fn close(self) -> io::Result<()> {
+        drop(self.descriptor);
+        Ok(())
+    }
+
+    /// The next signal, without waiting.
+    pub(crate) fn read(&mut self) -> Option<Received> {
+        let info = self.descriptor.read_signal().ok()??;
+        let sent = if info.ssi_code <= 0 { Sent::By(info.ssi_pid as i32) } else { Sent::ByKernel };
+        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        Some(Received { signal, sent })
+    }
+
+    /// Waits until a signal has arrived or the time is over. May return early.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+        // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
+        let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
+        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
+        let _ = ppoll(&mut queue, timeout, None);
+    }
+}
