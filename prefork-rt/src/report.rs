@@ -26,9 +26,10 @@ struct Output {
     lost: usize,
 }
 
-pub(crate) fn debug(line: &str) {
+/// For a logger only; where there is none the line is not even made.
+pub(crate) fn debug(line: impl FnOnce() -> String) {
     if logger_is_installed() {
-        log::debug!(target: TARGET, "{line}");
+        log::debug!(target: TARGET, "{}", line());
     }
 }
 
@@ -108,7 +109,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         None => format!("worker {}", worker.task_id),
     };
     match notice {
-        Notice::Started { worker, restarts: 0 } => debug(&format!("{} started", name(worker))),
+        Notice::Started { worker, restarts: 0 } => debug(|| format!("{} started", name(worker))),
         Notice::Started { worker, restarts } => info(&format!("{} started, restart {restarts} of it", name(worker))),
         Notice::Finished { worker, up, left } => {
             info(&format!("{} finished with status 0 after {}, {left} left", name(worker), time(*up)));

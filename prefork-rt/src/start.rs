@@ -1,6 +1,7 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -108,7 +109,17 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     outcome
 }
 
-fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
+fn start_once(prefork: Prefork) -> Result<Outcome, Error> {
+    // What the preparation held is freed before the first fork: each worker that freed its copy on the way to the body
+    // would first copy the pages it lies in.
+    match prepare(prefork)? {
+        ControlFlow::Continue((rules, service)) => supervise(rules, service),
+        ControlFlow::Break(outcome) => Ok(outcome),
+    }
+}
+
+/// Everything before the first fork, which may be all there is to do.
+fn prepare(mut prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
     for warning in &prefork.environment.warnings {
         report::warn(warning);
     }
@@ -117,7 +128,7 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
     let listeners = listen::bind(&settings.listen)?;
     let variables = prefork.environment.variables;
     if prefork.environment.mode == Mode::Off {
-        return Ok(Outcome::Worker(become_the_only_worker(listeners, &variables)));
+        return Ok(ControlFlow::Break(Outcome::Worker(become_the_only_worker(listeners, &variables))));
     }
     let fork_check = ForkCheck::first()?;
     let workers = report::workers(settings.workers);
@@ -126,7 +137,7 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
             "the configuration is good for {workers} ({}): PREFORK=check, exiting",
             settings.workers_because
         ));
-        return Ok(Outcome::Over(Ok(())));
+        return Ok(ControlFlow::Break(Outcome::Over(Ok(()))));
     }
     report::info(&format!("starting {workers}: {}", settings.workers_because));
     let rules = Rules {
@@ -137,7 +148,7 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    supervise(rules, Service { listeners, fork_check, variables })
+    Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
 }
 
 /// `PREFORK=off`: this process runs the body itself.

@@ -219,7 +219,7 @@ impl Supervisor {
         }
         listen::hand_over(service.listeners);
         // The memory stays shared with the supervisor as long as nobody frees it.
-        mem::forget((policy, table));
+        mem::forget((policy, table, service.variables));
         become_worker(worker);
         after_fork::run(worker);
         worker
