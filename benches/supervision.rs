@@ -187,7 +187,13 @@ mod bench {
     fn fork_worker(task_id: usize) {
         // SAFETY: this process has one thread.
         match unsafe { fork() }.expect("fork(2)") {
-            ForkResult::Parent { child } => PIDS[task_id].store(child.as_raw(), SeqCst),
+            ForkResult::Parent { child } => {
+                PIDS[task_id].store(child.as_raw(), SeqCst);
+                if STOPPING.load(SeqCst) {
+                    // The handler ran before this worker was noted.
+                    let _ = kill(child, Signal::SIGTERM);
+                }
+            }
             ForkResult::Child => {
                 set_sigterm(SigHandler::SigDfl);
                 work(task_id)
@@ -281,10 +287,15 @@ mod bench {
         }
 
         fn wait_for_report(&mut self) {
-            let mut ready = [PollFd::new(self.wakes.as_fd(), PollFlags::POLLIN)];
-            let timeout = PollTimeout::try_from(DEADLINE).expect("fits");
-            assert_eq!(poll(&mut ready, timeout), Ok(1), "the contender starts its workers");
+            self.wait_for(PollFlags::POLLIN);
             self.wakes.read_exact(&mut [0]).expect("a report");
+        }
+
+        /// POLLIN: a report is there. POLLHUP: every process that could report is gone.
+        fn wait_for(&self, event: PollFlags) {
+            let mut ready = [PollFd::new(self.wakes.as_fd(), event & PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(DEADLINE).expect("fits");
+            assert_eq!(poll(&mut ready, timeout), Ok(1), "waited in vain for {event:?}");
         }
 
         fn pid(&self) -> Pid {
@@ -321,6 +332,7 @@ mod bench {
         fn stop_time(mut self) -> u64 {
             let start = now();
             kill(self.pid(), Signal::SIGTERM).expect("the supervisor is alive");
+            self.wait_for(PollFlags::POLLHUP);
             let status = self.process.wait().expect("it is our child");
             let end = now();
             assert!(status.success(), "the supervisor stops in order: {status}");
