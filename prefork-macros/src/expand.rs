@@ -5,7 +5,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::punctuated::Punctuated;
-use syn::{Error, ExprPath, Ident, PatType, ReturnType, Signature, Type};
+use syn::{Error, ExprPath, Ident, Pat, PatType, ReturnType, Signature, Type};
 
 use crate::args::Args;
 use crate::signature::{self, Kind, Main, is_condition, is_inert, is_shared, kind};
@@ -100,6 +100,11 @@ fn fill(argument: &PatType, preloaded: Option<&TokenStream>) -> TokenStream {
             let argument = quote_spanned!(start=> #rt::__private::argument);
             quote_spanned!(end=> #argument(#from_worker))
         }
+    };
+    // An argument `_` lives as long as the others; `let _` would drop it at once.
+    let pat = match **pat {
+        Pat::Wild(_) => quote_spanned!(Span::mixed_site()=> __ignored),
+        _ => pat.to_token_stream(),
     };
     quote_spanned!(Span::mixed_site()=> #(#attrs)* let #pat #colon_token #ty = #value;)
 }

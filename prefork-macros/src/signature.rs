@@ -195,9 +195,9 @@ fn why_no_listener(args: &Args) -> Option<String> {
     match args.addresses {
         _ if !args.gives("listen") => Some(format!("a `TcpListener` needs an address: {add}")),
         Some(0) => Some(format!("a `TcpListener` needs an address, and `listen` has none: {add}")),
-        Some(addresses) if addresses > 1 => {
-            Some(format!("a `TcpListener` needs exactly one address, and `listen` has {addresses}: keep one"))
-        }
+        Some(addresses) if addresses > 1 => Some(format!(
+            "a `TcpListener` needs exactly one address, and `listen` has {addresses}: keep one, or take `Vec<TcpListener>`"
+        )),
         _ => None,
     }
 }

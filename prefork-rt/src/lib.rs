@@ -13,6 +13,8 @@ mod cpu;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
+mod expansion;
+#[cfg(unix)]
 mod fork_check;
 #[cfg(unix)]
 mod grammar;
@@ -126,31 +128,5 @@ pub use prefork_macros::prefork;
 #[cfg(unix)]
 #[doc(hidden)]
 pub mod __private {
-    use std::process::{ExitCode, Termination};
-
-    use crate::report;
-    use crate::worker::{Needs, worker};
-    use crate::{Error, Prefork, Worker};
-
-    pub use crate::preload::preloaded;
-
-    /// States what an argument needs before the first fork.
-    pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {
-        prefork.needs.push(needs);
-        prefork
-    }
-
-    /// Runs the user's `main` in every worker.
-    pub fn run<T: Termination>(prefork: Prefork, main: impl FnOnce() -> T) -> ExitCode {
-        prefork.run(|_| main())
-    }
-
-    /// Fills an argument in a worker, or ends the worker with a line that says why it cannot.
-    pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
-        let filled = worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
-        filled.unwrap_or_else(|error| {
-            report::last_line(&error);
-            std::process::exit(2)
-        })
-    }
+    pub use crate::expansion::{argument, needs, preloaded, run};
 }

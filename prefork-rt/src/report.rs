@@ -54,6 +54,7 @@ pub(crate) fn flush() {
 }
 
 /// Closes what was opened for the supervisor's lines. In a worker.
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn close() {
     OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
 }
@@ -66,7 +67,7 @@ fn say(level: Level, line: &str) {
     }
 }
 
-fn logger_is_installed() -> bool {
+pub(crate) fn logger_is_installed() -> bool {
     log::max_level() != LevelFilter::Off
 }
 

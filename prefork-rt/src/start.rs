@@ -1,6 +1,7 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::mem;
+use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -110,7 +111,17 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     outcome
 }
 
-fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
+fn start_once(prefork: Prefork) -> Result<Outcome, Error> {
+    // What the preparation held is freed before the first fork: each worker that freed its copy on the way to the body
+    // would first copy the pages it lies in.
+    match prepare(prefork)? {
+        ControlFlow::Continue((rules, service)) => supervise(rules, service),
+        ControlFlow::Break(outcome) => Ok(outcome),
+    }
+}
+
+/// Everything before the first fork, which may be all there is to do.
+fn prepare(mut prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
     let settings = prefork.settings();
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
     let Environment { mode, warnings, variables, .. } = prefork.environment;
@@ -125,12 +136,12 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
     check_needs(&prefork.needs, settings.listen.len())?;
     let listeners = listen::bind(&settings.listen)?;
     if mode == Mode::Off {
-        return Ok(Outcome::Worker(become_the_only_worker(listeners, &variables)));
+        return Ok(ControlFlow::Break(Outcome::Worker(become_the_only_worker(listeners, &variables))));
     }
     let fork_check = ForkCheck::first()?;
     if mode == Mode::Check {
         report::info("PREFORK=check: all is well, nothing was started: exiting with status 0");
-        return Ok(Outcome::Over(Ok(())));
+        return Ok(ControlFlow::Break(Outcome::Over(Ok(()))));
     }
     let rules = Rules {
         workers: settings.workers,
@@ -140,7 +151,7 @@ fn start_once(mut prefork: Prefork) -> Result<Outcome, Error> {
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    supervise(rules, Service { listeners, fork_check, variables })
+    Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
 }
 
 /// `PREFORK=off`: this process runs the body itself.

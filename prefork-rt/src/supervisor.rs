@@ -53,6 +53,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         signals,
         mask,
         stdin_is_terminal: io::stdin().is_terminal(),
+        flushed: false,
         service,
     }
     .run()
@@ -67,6 +68,8 @@ struct Supervisor {
     signals: SignalQueue,
     mask: Mask,
     stdin_is_terminal: bool,
+    /// Nothing is left in a buffer, and nobody is there to write into one.
+    flushed: bool,
     service: Service,
 }
 
@@ -138,7 +141,7 @@ impl Supervisor {
 
     /// Returns in both processes: in the worker with the proof that it has one thread.
     fn fork(&mut self, proc: ProcId, task_id: usize) -> Option<Alone> {
-        flush_buffers();
+        self.flush_buffers();
         let event = match self.service.fork_check.again().map(sys::fork) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
@@ -151,6 +154,19 @@ impl Supervisor {
         };
         self.policy.handle(self.clock.now(), event);
         None
+    }
+
+    /// What was written but not handed on would be copied by a fork, and appear twice. Once everything was handed on,
+    /// only a logger can write more: nobody else's code runs between two forks.
+    fn flush_buffers(&mut self) {
+        if mem::replace(&mut self.flushed, !report::logger_is_installed()) {
+            return;
+        }
+        // First, because it may print.
+        report::flush();
+        // A closed standard output loses its text with or without a fork.
+        let _ = io::stdout().flush();
+        sys::flush_c_stdio();
     }
 
     fn perform(&mut self, action: Action) {
@@ -221,7 +237,9 @@ impl Supervisor {
         }
         listen::hand_over(service.listeners);
         // The memory stays shared with the supervisor as long as nobody frees it.
-        mem::forget((policy, table));
+        mem::forget(policy);
+        mem::forget(table);
+        mem::forget(service.variables);
         become_worker(worker);
         after_fork::run(worker);
         worker
@@ -253,14 +271,6 @@ impl Supervisor {
         report::last_line(&error);
         Ok(Outcome::Over(Err(error)))
     }
-}
-
-/// What was written but not handed on would be copied by a fork, and appear twice.
-fn flush_buffers() {
-    // A closed standard output loses its text with or without a fork.
-    let _ = io::stdout().flush();
-    sys::flush_c_stdio();
-    report::flush();
 }
 
 /// "SIGTERM from pid 4711".

@@ -94,7 +94,7 @@ pub(crate) fn become_worker(worker: Worker) {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
-    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` (with `listen`), and `&T` for what `preload` returned"
+    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` or `Vec<TcpListener>` (with `listen`), and `&T` for what `preload` returned"
 )]
 pub trait FromWorker: Sized + sealed::Sealed {
     /// What must be there before the first fork.

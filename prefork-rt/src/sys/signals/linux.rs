@@ -32,6 +32,10 @@ impl SignalQueue {
 
     /// The next signal, without waiting.
     pub(crate) fn read(&mut self) -> Option<Received> {
+        // A read that finds nothing sets errno, and after a fork that copies the page in which it lies.
+        if !self.has_one_within(Some(Duration::ZERO)) {
+            return None;
+        }
         let info = self.descriptor.read_signal().ok()??;
         let sent = if info.ssi_code <= 0 { Sent::By(info.ssi_pid as i32) } else { Sent::ByKernel };
         let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
@@ -40,10 +44,14 @@ impl SignalQueue {
 
     /// Waits until a signal has arrived or the time is over. May return early.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
+        self.has_one_within(timeout);
+    }
+
+    fn has_one_within(&self, timeout: Option<Duration>) -> bool {
         let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
         let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
         // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
-        let _ = ppoll(&mut queue, timeout, None);
+        ppoll(&mut queue, timeout, None).is_ok_and(|ready| ready == 1)
     }
 }

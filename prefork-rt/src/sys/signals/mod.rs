@@ -74,8 +74,9 @@ impl Mask {
 
     /// Puts both back. In a worker just forked: what a terminal sent to the supervisor's group before the worker left
     /// it was not meant for the worker, and is forgotten.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn restore_in_worker(&self) -> io::Result<()> {
-        for signal in FROM_TERMINAL {
+        for signal in pending(FROM_TERMINAL)? {
             forget_pending(signal)?;
         }
         self.restore()
@@ -94,6 +95,17 @@ fn forget_pending(signal: Signal) -> io::Result<()> {
     let before = set_disposition(signal, &ignore)?;
     set_disposition(signal, &before)?;
     Ok(())
+}
+
+/// Those of the signals that are blocked and have arrived: sigpending(2).
+fn pending(signals: [Signal; 4]) -> io::Result<impl Iterator<Item = Signal>> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+    // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
+    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) })?;
+    // SAFETY: sigpending(2) succeeded, so it has written the set.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: sigismember(3) reads the set, which is initialized and lives in the closure.
+    Ok(signals.into_iter().filter(move |&signal| unsafe { libc::sigismember(&raw const set, signal as c_int) } == 1))
 }
 
 fn set_disposition(signal: Signal, action: &SigAction) -> io::Result<SigAction> {

@@ -1,0 +1,178 @@
+//! What the expansion of `#[prefork]` calls beside the builder, so that types decide what the macro cannot see.
+
+use std::any::Any;
+use std::fmt::Display;
+use std::future::Future;
+use std::ops::Deref;
+use std::process::{ExitCode, Termination};
+
+use crate::config::Prefork;
+use crate::error::Error;
+use crate::preload;
+use crate::report;
+use crate::worker::{Needs, Worker, worker};
+
+/// States what an argument needs before the first fork.
+pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {
+    prefork.needs.push(needs);
+    prefork
+}
+
+/// Runs the user's `main` in every worker.
+pub fn run<T: Termination>(prefork: Prefork, main: impl FnOnce() -> T) -> ExitCode {
+    prefork.run(|_| main())
+}
+
+/// Fills an argument in a worker, or ends the worker with a line that says why it cannot.
+pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
+    let filled = worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
+    filled.unwrap_or_else(|error| {
+        report::last_line(&error);
+        std::process::exit(2)
+    })
+}
+
+/// What the expansion calls for `preload = function`: a chain of three types, of which method lookup takes the first
+/// that fits what the function returns: a future (refused), a `Result`, anything else. Nothing has to be named that
+/// the macro cannot see. A function pointer, so that what cannot be called is one mismatch of types and no more.
+pub fn preloaded<R>(function: fn() -> R) -> Preload<R> {
+    Preload(Fallible(Plain(function)))
+}
+
+pub struct Preload<R>(Fallible<R>);
+pub struct Fallible<R>(Plain<R>);
+pub struct Plain<R>(fn() -> R);
+
+impl<R> Deref for Preload<R> {
+    type Target = Fallible<R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<R> Deref for Fallible<R> {
+    type Target = Plain<R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<R: Future> Preload<R> {
+    /// Refuses an `async fn`.
+    pub fn run(&self, _: Prefork) -> Result<Prefork, ExitCode>
+    where
+        R: Synchronous,
+    {
+        unreachable!("no future is Synchronous")
+    }
+
+    /// The same.
+    pub fn run_unit(&self, _: Prefork) -> Result<Prefork, ExitCode>
+    where
+        R: Synchronous,
+    {
+        unreachable!("no future is Synchronous")
+    }
+
+    /// Any type, so that [`run`](Self::run) reports the one error there is.
+    pub fn lend<T>(&self) -> &'static T {
+        unreachable!("no future is Synchronous")
+    }
+}
+
+impl<T, E> Fallible<Result<T, E>> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+        E: Display,
+    {
+        self.0.run_with(prefork, |value| value.map_err(|error| error.to_string()))
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+        E: Display,
+    {
+        self.0.run_with(prefork, |value| value.map(|_| ()).map_err(|error| error.to_string()))
+    }
+
+    /// What the function returned, for an argument.
+    pub fn lend(&self) -> &'static T
+    where
+        T: 'static,
+    {
+        lent_or_exit()
+    }
+}
+
+impl<T> Plain<T> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+    {
+        self.run_with(prefork, Ok)
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+    {
+        self.run_with(prefork, |_| Ok(()))
+    }
+
+    /// What the function returned, for an argument.
+    pub fn lend(&self) -> &'static T
+    where
+        T: 'static,
+    {
+        lent_or_exit()
+    }
+}
+
+impl<R> Plain<R> {
+    fn run_with<V: Any + Sync>(
+        &self,
+        mut prefork: Prefork,
+        outcome: impl FnOnce(R) -> Result<V, String>,
+    ) -> Result<Prefork, ExitCode> {
+        let value = match prefork.error.take() {
+            Some(error) => Err(error),
+            None => outcome((self.0)()).map_err(|reason| Error::Preload { reason }),
+        };
+        match value.and_then(preload::keep) {
+            Ok(()) => Ok(prefork),
+            Err(error) => {
+                report::last_line(&error);
+                Err(error.exit_code())
+            }
+        }
+    }
+}
+
+/// What an argument is given; `run` stored a value of this very type, so there is no other end in a worker.
+fn lent_or_exit<T: 'static>() -> &'static T {
+    argument(|_| preload::lent())
+}
+
+/// What a preload function returns when no argument takes its value.
+#[diagnostic::on_unimplemented(
+    message = "`preload` returns a value that no argument of this function takes",
+    label = "this function returns `{Self}`",
+    note = "add an argument of type `&{Self}` to receive it, or return `()` or `Result<(), E>` where `E: Display`"
+)]
+pub trait Taken {}
+#[diagnostic::do_not_recommend]
+impl Taken for () {}
+
+/// What no future is.
+#[diagnostic::on_unimplemented(
+    message = "`preload` cannot name an `async fn`",
+    label = "this function is async",
+    note = "it is called once before the workers are forked, and no async runtime may exist before a fork: make it a plain `fn`, and do the async work in the body of `main`"
+)]
+pub trait Synchronous {}
