@@ -163,6 +163,13 @@ fn an_address_that_stays_in_use_ends_the_start_with_1_and_forks_nothing() {
 }
 
 #[test]
+fn an_address_listed_twice_is_a_mistake_and_not_in_use() {
+    let mut program = listens("all", "127.0.0.1:9,127.0.0.1:0,127.0.0.1:9");
+    assert_eq!(program.exit_code(), 2);
+    program.stderr.wait_for("listen: 127.0.0.1:9 is listed twice");
+}
+
+#[test]
 fn an_address_that_becomes_free_during_the_tries_is_taken() {
     // On a machine that is too slow for its 2 s, it may have given up: then once more.
     until("it listens", || {

@@ -19,7 +19,21 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// Binds every address, or none.
 pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
+    if let Some(twice) = listed_twice(addresses) {
+        return Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") });
+    }
     addresses.iter().map(|&address| bind_one(address, is_shared(address, addresses))).collect()
+}
+
+/// With port 0 each is another address.
+fn listed_twice(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let seen_before = |&(index, address): &(usize, &SocketAddr)| addresses[..index].contains(address);
+    addresses
+        .iter()
+        .enumerate()
+        .filter(|(_, address)| address.port() != 0)
+        .find(seen_before)
+        .map(|(_, &address)| address)
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because the
