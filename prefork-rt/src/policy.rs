@@ -8,7 +8,7 @@
 //! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
 //! slots for one event. A deadline that is due marks its slot dirty, too, or moves the pool on.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
@@ -35,9 +35,18 @@ impl Time {
     }
 }
 
-/// One start of one worker; never used again, as a process id is.
+/// One fork for one task id; never used again, as a process id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ProcId(u64);
+pub(crate) struct ProcId {
+    task_id: usize,
+    fork: u64,
+}
+
+impl ProcId {
+    pub(crate) fn task_id(self) -> usize {
+        self.task_id
+    }
+}
 
 /// What the policy goes by.
 pub(crate) struct Rules {
@@ -147,6 +156,12 @@ pub(crate) struct Who {
     pub(crate) proc: ProcId,
 }
 
+impl From<ProcId> for Who {
+    fn from(proc: ProcId) -> Who {
+        Who { task_id: proc.task_id, proc }
+    }
+}
+
 /// How many restarts were used, and how many there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
@@ -165,10 +180,9 @@ pub(crate) struct Policy {
     now: Time,
     phase: Phase,
     slots: Vec<Slot>,
-    procs: BTreeMap<ProcId, Proc>,
-    next_proc: u64,
-    restarts: usize,
+    alive: usize,
     finished: usize,
+    restarts: usize,
     dirty: VecDeque<usize>,
     actions: VecDeque<Action>,
     deadlines: BTreeSet<(Time, Deadline)>,
@@ -194,7 +208,8 @@ struct Stopping {
 /// The place of one task id.
 #[derive(Default)]
 struct Slot {
-    current: Option<ProcId>,
+    current: Option<Proc>,
+    forks: u64,
     starts: usize,
     /// Replacements in a row that ended within [`STABLE`], or could not be forked: doublings of the backoff, plus one.
     quick_ends: u32,
@@ -204,7 +219,7 @@ struct Slot {
 }
 
 struct Proc {
-    task_id: usize,
+    id: ProcId,
     born: Time,
     state: ProcState,
 }
@@ -216,6 +231,16 @@ enum ProcState {
     /// Told to end, gracefully.
     Ending,
     Killed,
+}
+
+impl ProcState {
+    fn is_forking(self) -> bool {
+        self == ProcState::Forking
+    }
+
+    fn is_made(self) -> bool {
+        self != ProcState::Forking
+    }
 }
 
 /// What a worker's end means.
@@ -242,10 +267,9 @@ impl Policy {
             now: Time(Duration::ZERO),
             phase: Phase::Running,
             slots: (0..rules.workers).map(|_| Slot::default()).collect(),
-            procs: BTreeMap::new(),
-            next_proc: 0,
-            restarts: 0,
+            alive: 0,
             finished: 0,
+            restarts: 0,
             dirty: (0..rules.workers).collect(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -296,24 +320,22 @@ impl Policy {
         if !open || early || slot.finished || slot.current.is_some() {
             return;
         }
-        let proc = ProcId(self.next_proc);
-        self.next_proc += 1;
-        slot.current = Some(proc);
+        let proc = ProcId { task_id, fork: slot.forks };
+        slot.forks += 1;
         slot.start_at = None;
+        slot.current = Some(Proc { id: proc, born: self.now, state: ProcState::Forking });
         let restarts = slot.starts;
-        self.procs.insert(proc, Proc { task_id, born: self.now, state: ProcState::Forking });
+        self.alive += 1;
         self.actions.push_back(Action::Fork { proc, task_id, restarts });
     }
 
     fn forked(&mut self, id: ProcId) {
-        let Some(proc) = self.procs.get_mut(&id).filter(|proc| proc.state == ProcState::Forking) else { return };
-        proc.state = ProcState::Running;
-        proc.born = self.now;
-        let task_id = proc.task_id;
-        let slot = &mut self.slots[task_id];
+        let now = self.now;
+        let Some(slot) = self.slot_of(id, ProcState::is_forking) else { return };
+        slot.current = Some(Proc { id, born: now, state: ProcState::Running });
         let restarts = slot.starts;
         slot.starts += 1;
-        self.tell(Notice::Started { worker: Who { task_id, proc: id }, restarts });
+        self.tell(Notice::Started { worker: id.into(), restarts });
     }
 
     fn fork_failed(&mut self, id: ProcId, error: io::Error) {
@@ -344,24 +366,34 @@ impl Policy {
 
     /// Empties the slot of a process that was never made.
     fn unfork(&mut self, id: ProcId) -> Option<usize> {
-        let forking = self.procs.get(&id).filter(|proc| proc.state == ProcState::Forking)?;
-        let task_id = forking.task_id;
-        self.procs.remove(&id);
-        self.slots[task_id].current = None;
-        Some(task_id)
+        self.slot_of(id, ProcState::is_forking)?.current = None;
+        self.alive -= 1;
+        Some(id.task_id)
     }
 
     fn ended(&mut self, id: ProcId, status: Status) {
-        let Some(proc) = self.procs.remove(&id) else { return };
-        let worker = Who { task_id: proc.task_id, proc: id };
+        let Some(proc) = self.slot_of(id, ProcState::is_made).and_then(|slot| slot.current.take()) else { return };
+        self.alive -= 1;
+        let worker = Who::from(id);
         let up = self.now.since(proc.born);
-        self.slots[proc.task_id].current = None;
-        match classify(&proc, status) {
+        match classify(proc.state, status) {
             Class::Finished => self.worker_finished(worker, up),
             Class::Abnormal => self.worker_failed(worker, status, up),
             Class::Expected => self.tell(Notice::Stopped { worker, status, up }),
         }
         self.exit_if_over();
+    }
+
+    /// The slot that holds this process, if it does and the process is in such a state.
+    fn slot_of(&mut self, id: ProcId, expected: fn(ProcState) -> bool) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(id.task_id)?;
+        let holds = slot.current.as_ref().is_some_and(|proc| proc.id == id && expected(proc.state));
+        holds.then_some(slot)
+    }
+
+    /// The processes there are. This looks at every slot: for what concerns all of them.
+    fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
+        self.slots.iter_mut().filter_map(|slot| slot.current.as_mut())
     }
 
     fn worker_finished(&mut self, worker: Who, up: Duration) {
@@ -446,13 +478,10 @@ impl Policy {
         self.close(exit);
         let graceful_timeout = self.rules.graceful_timeout;
         self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
-        if !self.procs.is_empty() {
-            self.tell(Notice::Stopping { by, alive: self.procs.len(), graceful_timeout });
+        if self.alive > 0 {
+            self.tell(Notice::Stopping { by, alive: self.alive, graceful_timeout });
         }
-        for (&id, proc) in &mut self.procs {
-            proc.state = ProcState::Ending;
-            self.actions.push_back(Action::Signal(id, Signal::Terminate));
-        }
+        self.signal_all(ProcState::Ending, Signal::Terminate);
         self.exit_if_over();
     }
 
@@ -470,7 +499,7 @@ impl Policy {
         if std::mem::replace(&mut stopping.immediate, true) {
             return;
         }
-        let alive = self.procs.len();
+        let alive = self.alive;
         if let Exit::Stopped { killed, .. } = &mut stopping.exit {
             *killed = alive;
         }
@@ -479,17 +508,23 @@ impl Policy {
         if alive > 0 {
             self.tell(Notice::Killing { alive, why });
         }
-        for (&id, proc) in &mut self.procs {
-            proc.state = ProcState::Killed;
-            self.actions.push_back(Action::Signal(id, Signal::Kill));
-        }
+        self.signal_all(ProcState::Killed, Signal::Kill);
         self.exit_if_over();
+    }
+
+    fn signal_all(&mut self, state: ProcState, signal: Signal) {
+        let told = self.procs().map(|proc| {
+            proc.state = state;
+            Action::Signal(proc.id, signal)
+        });
+        let told: Vec<Action> = told.collect();
+        self.actions.extend(told);
     }
 
     fn exit_if_over(&mut self) {
         let over = match &self.phase {
             Phase::Running => self.finished == self.slots.len(),
-            Phase::Stopping(_) => self.procs.is_empty(),
+            Phase::Stopping(_) => self.alive == 0,
             Phase::Done => false,
         };
         if over {
@@ -499,7 +534,7 @@ impl Policy {
 
     fn exit(&mut self) {
         let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Stopping(_) if !self.procs.is_empty() => Exit::Unkillable(self.procs.keys().copied().collect()),
+            Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.procs().map(|proc| proc.id).collect()),
             Phase::Stopping(stopping) => stopping.exit,
             _ => Exit::Finished,
         };
@@ -528,8 +563,8 @@ impl Policy {
 }
 
 /// The only place that decides what a worker's end means.
-fn classify(proc: &Proc, status: Status) -> Class {
-    match (proc.state, status) {
+fn classify(state: ProcState, status: Status) -> Class {
+    match (state, status) {
         (ProcState::Ending | ProcState::Killed, _) => Class::Expected,
         (_, Status::Exited(0)) => Class::Finished,
         _ => Class::Abnormal,

@@ -81,7 +81,7 @@ impl Supervisor {
             self.take_facts();
             match self.policy.poll() {
                 Some(Action::Fork { proc, task_id, restarts }) => {
-                    if let Some(alone) = self.fork(proc, task_id) {
+                    if let Some(alone) = self.fork(proc) {
                         let worker = Worker { task_id, workers: self.workers, restarts };
                         return Ok(Outcome::Worker(self.become_worker(worker, &alone)));
                     }
@@ -124,23 +124,23 @@ impl Supervisor {
 
     fn take_change(&mut self, pid: Pid, change: &Change) {
         // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all.
-        let Some(&(proc, task_id)) = self.table.by_pid.get(&pid) else { return };
+        let Some(&proc) = self.table.alive.get(&pid) else { return };
         let status = match *change {
             Change::Exited(code) => Status::Exited(code),
             Change::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
             Change::Stopped { signal } => {
                 if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
-                    report::stopped_by_terminal(task_id, pid, signal);
+                    report::stopped_by_terminal(proc.task_id(), pid, signal);
                 }
                 return;
             }
         };
-        self.table.bury(pid);
+        self.table.alive.remove(&pid);
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 
     /// Returns in both processes: in the worker with the proof that it has one thread.
-    fn fork(&mut self, proc: ProcId, task_id: usize) -> Option<Alone> {
+    fn fork(&mut self, proc: ProcId) -> Option<Alone> {
         self.flush_buffers();
         let event = match self.service.fork_check.again().map(sys::fork) {
             Err(why) => Event::ForkUnsafe(proc, why),
@@ -148,7 +148,7 @@ impl Supervisor {
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
             Ok(Ok(Fork::Parent(pid))) => {
                 sys::lead_group(pid);
-                self.table.enter(proc, task_id, pid);
+                self.table.enter(proc, pid);
                 Event::Forked(proc)
             }
         };
@@ -179,7 +179,7 @@ impl Supervisor {
     }
 
     fn signal(&self, proc: ProcId, signal: policy::Signal) {
-        let Some(pid) = self.table.alive(proc) else { return };
+        let Some(pid) = self.table.living_pid(proc) else { return };
         let sent = match signal {
             // A stopped worker would not see SIGTERM before it is continued.
             policy::Signal::Terminate => sys::kill(pid, Signal::SIGTERM).and_then(|()| sys::kill(pid, Signal::SIGCONT)),
@@ -191,7 +191,7 @@ impl Supervisor {
     }
 
     fn signal_all(&self, signal: Signal) {
-        for &pid in self.table.by_pid.keys() {
+        for &pid in self.table.alive.keys() {
             if let Err(error) = sys::kill_group(pid, signal) {
                 report::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
             }
@@ -211,8 +211,7 @@ impl Supervisor {
         self.clock.stopped += before.elapsed();
     }
 
-    fn wait(&mut self) {
-        self.table.forget_buried();
+    fn wait(&self) {
         let now = self.clock.now();
         self.signals.wait(self.policy.poll_timeout().map(|deadline| deadline.since(now)));
     }
@@ -312,37 +311,30 @@ impl Clock {
     }
 }
 
-/// Which process is which worker's: both ways, and without a hash map, whose keys all workers would share.
+/// Which process is which worker's, both ways.
 #[derive(Default)]
 struct Table {
-    by_pid: BTreeMap<Pid, (ProcId, usize)>,
-    by_proc: BTreeMap<ProcId, Pid>,
-    /// Gone, but still to be named in a line.
-    buried: Vec<ProcId>,
+    /// The living. Not a hash map: all workers' hash maps would share its keys.
+    alive: BTreeMap<Pid, ProcId>,
+    /// The last process of each task id, still to be named in a line when it is gone.
+    latest: Vec<Option<(ProcId, Pid)>>,
 }
 
 impl Table {
-    fn enter(&mut self, proc: ProcId, task_id: usize, pid: Pid) {
-        self.by_pid.insert(pid, (proc, task_id));
-        self.by_proc.insert(proc, pid);
+    fn enter(&mut self, proc: ProcId, pid: Pid) {
+        self.alive.insert(pid, proc);
+        self.latest.resize(self.latest.len().max(proc.task_id() + 1), None);
+        self.latest[proc.task_id()] = Some((proc, pid));
     }
 
+    /// The process id that it has, or had until its task id got another process.
     fn pid(&self, proc: ProcId) -> Option<Pid> {
-        self.by_proc.get(&proc).copied()
+        let &(latest, pid) = self.latest.get(proc.task_id())?.as_ref()?;
+        (latest == proc).then_some(pid)
     }
 
     /// The process id while nobody else can have it: a worker may have been reaped since a signal to it was chosen.
-    fn alive(&self, proc: ProcId) -> Option<Pid> {
-        self.pid(proc).filter(|pid| self.by_pid.get(pid).is_some_and(|&(holder, _)| holder == proc))
-    }
-
-    fn bury(&mut self, pid: Pid) {
-        self.buried.extend(self.by_pid.remove(&pid).map(|(proc, _)| proc));
-    }
-
-    fn forget_buried(&mut self) {
-        for proc in self.buried.drain(..) {
-            self.by_proc.remove(&proc);
-        }
+    fn living_pid(&self, proc: ProcId) -> Option<Pid> {
+        self.pid(proc).filter(|pid| self.alive.get(pid) == Some(&proc))
     }
 }

@@ -1,6 +1,7 @@
 //! Every promise of the policy, in a world whose clock, processes and deaths are made up.
 
 use super::*;
+use std::collections::BTreeMap;
 
 /// Longer than any test runs.
 const FOREVER: Duration = Duration::from_secs(1_000_000_000);
@@ -741,12 +742,14 @@ fn a_fork_that_would_be_unsafe_stops_the_pool() {
 
 // Facts that are none, and clocks that are wrong
 
+const NOBODY: ProcId = ProcId { task_id: usize::MAX, fork: u64::MAX };
+
 /// Facts about a process that is not alive, and answers that were given.
 fn nonsense(living: ProcId, dead: ProcId) -> Vec<Event> {
     let error = || io::ErrorKind::OutOfMemory.into();
     let mut events = vec![Event::Tick, Event::Forked(living), Event::ForkFailed(living, error())];
     events.push(Event::ForkUnsafe(living, String::new()));
-    for proc in [dead, ProcId(u64::MAX)] {
+    for proc in [dead, NOBODY] {
         events.extend([Event::Forked(proc), Event::ForkFailed(proc, error()), Event::ForkUnsafe(proc, String::new())]);
         events.extend([NORMAL, FAILED, SIGKILLED].map(|status| Event::Ended(proc, status)));
     }
@@ -769,7 +772,7 @@ fn ticks_and_unknown_and_repeated_processes_change_nothing() {
         world.run_for(10);
         let before = world.policy.poll_timeout();
         let living = *world.alive.keys().next().unwrap();
-        for event in nonsense(living, ProcId(0)) {
+        for event in nonsense(living, ProcId { task_id: 0, fork: 0 }) {
             let event_was = format!("{event:?}");
             world.policy.handle(Time(world.now), event);
             assert!(world.policy.poll().is_none(), "{event_was}");
@@ -801,7 +804,7 @@ fn after_the_end_nothing_changes() {
     let left_behind = *world.alive.keys().next().unwrap();
     world.ask(Ask::StopNow);
     world.run();
-    let mut events = nonsense(left_behind, ProcId(7));
+    let mut events = nonsense(left_behind, ProcId { task_id: 7, fork: 0 });
     events.push(Event::Ended(left_behind, SIGKILLED));
     events.extend([Ask::Stop, Ask::StopNow].map(|ask| Event::Ask(ask, String::new())));
     for event in events {
@@ -928,9 +931,9 @@ fn whatever_happens_the_invariants_hold() {
                 }
                 8..16 => world.policy.handle(Time(world.now / 2), Event::Tick),
                 16..30 => {
-                    let living = world.alive.keys().next().copied().unwrap_or(ProcId(u64::MAX));
-                    let dead = ProcId(dice.roll(9)).min(ProcId(living.0.saturating_sub(1)));
-                    let dead = if world.alive.contains_key(&dead) { ProcId(u64::MAX) } else { dead };
+                    let living = world.alive.keys().next().copied().unwrap_or(NOBODY);
+                    let dead = ProcId { task_id: dice.roll(5) as usize, fork: dice.roll(4) };
+                    let dead = if world.alive.contains_key(&dead) { NOBODY } else { dead };
                     nonsense(living, dead).into_iter().for_each(|event| world.policy.handle(Time(world.now), event));
                 }
                 _ => drop(world.step(FOREVER)),
@@ -994,6 +997,6 @@ fn a_million_steps_leave_nothing_behind() {
         steps += 2 + actions;
         workers.extend(started);
     }
-    assert_eq!(policy.procs.len(), 4096);
+    assert_eq!(policy.alive, 4096);
     assert_eq!((policy.dirty.len(), policy.actions.len(), policy.deadlines.len()), (0, 0, 0));
 }
