@@ -1,6 +1,10 @@
 //! How a pool is stopped: gracefully, at once, and whatever its workers do about it.
 
 mod support;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
 use support::session::Session;
 use support::{Signal, is_alive, send, state_of, until, wait_until_gone};
 
@@ -159,4 +163,66 @@ fn sigterm_to_everybody_workers_first_restarts_nobody() {
     program.signal(Signal::SIGCONT);
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stderr.count("restart"), 0, "{:#?}", program.stderr.all());
+}
+
+#[test]
+fn the_supervisor_closes_its_listeners_when_a_stop_begins() {
+    let mut command = fixture!("ignores-term");
+    let mut program = Session::start(command.env("PREFORK_LISTEN", "127.0.0.1:0"));
+    program.stdout.wait_for_nth("blocks all signals", 2);
+    let sockets = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", program.pid())).expect("/proc");
+        let targets = open.filter_map(|entry| fs::read_link(entry.expect("/proc").path()).ok());
+        targets.filter(|target| target.to_string_lossy().starts_with("socket:")).count()
+    };
+    // The test's own sockets may be among what the supervisor inherited.
+    let before = sockets();
+    program.signal(Signal::SIGTERM);
+    program.stderr.wait_for("stopping 2 workers");
+    until("the listener is closed", || (sockets() + 1 == before).then_some(()));
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+}
+
+/// A process of a frozen control group does not die of SIGKILL before it is thawed, in version 1 of control groups.
+struct Freezer(PathBuf);
+
+impl Freezer {
+    fn freeze(pid: i32) -> io::Result<Freezer> {
+        let freezer = Freezer(format!("/sys/fs/cgroup/freezer/prefork-test-{pid}").into());
+        fs::create_dir(&freezer.0)?;
+        fs::write(freezer.0.join("cgroup.procs"), pid.to_string())?;
+        fs::write(freezer.0.join("freezer.state"), "FROZEN")?;
+        until("it is frozen", || {
+            (fs::read_to_string(freezer.0.join("freezer.state")).ok()? == "FROZEN\n").then_some(())
+        });
+        Ok(freezer)
+    }
+
+    fn thaw(&self) {
+        fs::write(self.0.join("freezer.state"), "THAWED").expect("a control group");
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        let _ = fs::write(self.0.join("freezer.state"), "THAWED");
+        until("the control group is empty", || fs::remove_dir(&self.0).is_ok().then_some(()));
+    }
+}
+
+#[test]
+fn a_process_that_survives_sigkill_is_named_and_left_behind() {
+    let mut program = Session::start(&mut fixture!("sleeps"));
+    let workers = program.wait_for_children(3);
+    let freezer = match Freezer::freeze(workers[1]) {
+        Ok(freezer) => freezer,
+        Err(error) => skip!("no process can be frozen here (freezer of cgroup v1): {error}"),
+    };
+    program.signal(Signal::SIGQUIT);
+    let line = program.stderr.wait_for("did not die of SIGKILL within 5 s");
+    assert!(line.contains(&format!("left behind: {};", workers[1])), "{line}");
+    freezer.thaw();
+    assert_eq!(program.exit_code(), 1);
+    program.wait_until_empty();
 }
