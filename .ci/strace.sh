@@ -7,6 +7,8 @@ command -v strace > /dev/null || { echo "strace is not installed" >&2; exit 1; }
 cargo build --quiet --bins
 programs=${CARGO_TARGET_DIR:-target}/debug
 work=$(mktemp -d)
+stderr=8
+as_user=()
 session=
 trap 'end_session; rm -rf "$work"' EXIT
 failed=0
@@ -15,13 +17,14 @@ failed=0
 start() { # PROGRAM INJECTION...
     local program=$1 injections=() injection
     shift
+    exec 8> "$work/err"
     for injection; do injections+=(-e "inject=$injection"); done
     # strace tampers only with calls that it traces.
     local calls=("${@%%:*}")
     # A shell ignores the keyboard's signals in what it puts in the background.
-    setsid env --default-signal=INT,QUIT strace -f -qq -o "$work/trace" \
+    setsid env --default-signal=INT,QUIT strace "${as_user[@]}" -f -qq -o "$work/trace" \
         -e trace="$(IFS=,; echo "${calls[*]}")" "${injections[@]}" \
-        "$programs/$program" > "$work/out" 2> "$work/err" &
+        "$programs/$program" > "$work/out" 2>&"$stderr" &
     session=$!
     until_true "the supervisor is there" supervisor_is_there "$program"
 }
@@ -65,7 +68,7 @@ kill_a_worker() {
 }
 
 has_line() { grep -q -- "$1" "$work/err"; }
-nobody_is_left() { ! pgrep -s "$session" > /dev/null; }
+nobody_is_left() { ! pgrep -s "$session" -r D,R,S,T,t > /dev/null; }
 
 end_session() {
     [ -z "$session" ] && return
@@ -75,8 +78,8 @@ end_session() {
 
 ended() { # STATUS: strace ends as the supervisor did, when all are gone
     local status=0
-    wait "$session" 2> /dev/null || status=$?
     until_true "nobody is left" nobody_is_left || return 1
+    wait "$session" 2> /dev/null || status=$?
     [ "$status" = "$1" ] || { problem="exit status $status"; return 1; }
 }
 
@@ -150,6 +153,19 @@ supervisor_killed_in_prctl() { # SIDE
 
 wait_for_strace() { wait "$session" 2> /dev/null || true; }
 
+# The supervisor may not open this pipe once more, and it fills up between the question whether it takes a line and
+# the line.
+pipe_of_another_user_fills_up() {
+    # A pipe as pipe(2) makes it: one that is opened by name cannot be written to without waiting.
+    coproc READER { exec sleep 1000; }
+    exec 9>&"${READER[1]}"
+    stderr=9 as_user=(-u nobody)
+    start sleeps poll:delay_exit=500000:when=3
+    stderr=8 as_user=()
+    until_true "three workers" children_are 3 && kill -TERM "$supervisor" &&
+        { dd if=/dev/zero of="/proc/$$/fd/9" bs=4096 oflag=nonblock 2> /dev/null || true; } && ended 0
+}
+
 for nth in 1 2 3; do
     check "SIGTERM before fork $nth" signal_in_a_fork_of_the_start TERM $nth enter $((nth - 1))
     check "SIGTERM after fork $nth, before it returns" signal_in_a_fork_of_the_start TERM $nth exit $nth
@@ -175,4 +191,11 @@ for side in enter exit; do
     check "the supervisor is killed while workers ask for the parent-death signal ($side)" \
         supervisor_killed_in_prctl $side
 done
+if [ "$(id -u)" = 0 ]; then
+    chmod 711 "$work"
+    check "a pipe of another user fills up" pipe_of_another_user_fills_up
+    kill "$READER_PID"
+else
+    echo "skipped a pipe of another user: only root can be two users"
+fi
 exit $failed

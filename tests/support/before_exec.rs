@@ -16,6 +16,33 @@ pub fn before_exec(
     unsafe { command.pre_exec(call) }
 }
 
+/// Starts the program with no signal blocked or ignored that ends or stops it: what a shell puts in the background
+/// has the keyboard's signals ignored.
+pub fn at_default(command: &mut Command) -> &mut Command {
+    before_exec(command, || {
+        SigSet::empty().thread_set_mask()?;
+        for restored in AT_DEFAULT {
+            // SAFETY: no handler is installed.
+            unsafe { signal(restored, SigHandler::SigDfl) }?;
+        }
+        Ok(())
+    })
+}
+
+const AT_DEFAULT: [Signal; 11] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
 /// Starts the program with these signals ignored, as `nohup` does.
 pub fn ignoring<const N: usize>(command: &mut Command, signals: [Signal; N]) -> &mut Command {
     before_exec(command, move || {

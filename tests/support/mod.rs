@@ -22,7 +22,8 @@ pub mod terminal;
 /// How long a condition may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork.
+/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork, and
+/// signals as a program in the foreground has them, however the tests themselves were started.
 #[macro_export]
 macro_rules! fixture {
     ($name:literal) => {
@@ -37,7 +38,7 @@ pub fn clean_command(path: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.stdin(Stdio::null());
+    before_exec::at_default(command.stdin(Stdio::null()));
     command
 }
 
