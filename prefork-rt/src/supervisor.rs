@@ -51,6 +51,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         clock: Clock { origin: Instant::now(), stopped: Duration::ZERO },
         table: Table::default(),
         signals,
+        unreaped: true,
         mask,
         stdin_is_terminal: io::stdin().is_terminal(),
         flushed: false,
@@ -66,6 +67,8 @@ struct Supervisor {
     clock: Clock,
     table: Table,
     signals: SignalQueue,
+    /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
+    unreaped: bool,
     mask: Mask,
     stdin_is_terminal: bool,
     /// Nothing is left in a buffer, and nobody is there to write into one.
@@ -75,8 +78,6 @@ struct Supervisor {
 
 impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
-        // A stranger that ended before SIGCHLD was blocked is announced by no signal.
-        while sys::reap().is_some() {}
         loop {
             self.take_facts();
             match self.policy.poll() {
@@ -95,15 +96,17 @@ impl Supervisor {
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
     fn take_facts(&mut self) {
-        let mut deaths = false;
         while let Some(received) = self.signals.read() {
             match received.signal {
-                Signal::SIGCHLD => deaths = true,
+                Signal::SIGCHLD => self.unreaped = true,
                 _ => self.take_signal(&received),
             }
         }
-        while let Some((pid, change)) = deaths.then(sys::reap).flatten() {
-            self.take_change(pid, &change);
+        while self.unreaped {
+            match sys::reap() {
+                Some((pid, change)) => self.take_change(pid, &change),
+                None => self.unreaped = false,
+            }
         }
         let now = self.clock.now();
         if self.policy.poll_timeout().is_some_and(|deadline| deadline <= now) {

@@ -4,21 +4,26 @@
 #![allow(dead_code, reason = "every test file compiles its own copy and uses its own part")]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+pub mod before_exec;
+pub mod session;
+pub mod terminal;
+
 /// How long a condition may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork.
+/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork, and
+/// signals as a program in the foreground has them, however the tests themselves were started.
 #[macro_export]
 macro_rules! fixture {
     ($name:literal) => {
@@ -33,7 +38,7 @@ pub fn clean_command(path: &str) -> Command {
             command.env_remove(name);
         }
     }
-    command.stdin(Stdio::null());
+    before_exec::at_default(command.stdin(Stdio::null()));
     command
 }
 
@@ -46,10 +51,22 @@ pub struct Program {
 
 impl Program {
     pub fn start(command: &mut Command) -> Program {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+        Program::start_with_stderr(command, Stdio::piped())
+    }
+
+    /// The same, with a standard error that is the test's affair.
+    pub fn start_with_stderr(command: &mut Command, stderr: Stdio) -> Program {
+        Program::try_start(command, stderr).expect("the program starts")
+    }
+
+    /// The same, where the system may refuse.
+    pub fn try_start(command: &mut Command, stderr: Stdio) -> io::Result<Program> {
+        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn()?;
+        // The command would keep the other end of a pipe open.
+        command.stderr(Stdio::null());
         let stdout = Lines::read(child.stdout.take().expect("piped"));
-        let stderr = Lines::read(child.stderr.take().expect("piped"));
-        Program { child, stdout, stderr }
+        let stderr = child.stderr.take().map_or_else(|| Lines::read(io::empty()), Lines::read);
+        Ok(Program { child, stdout, stderr })
     }
 
     pub fn pid(&self) -> i32 {
@@ -59,6 +76,11 @@ impl Program {
     /// Its live children: the workers, where it is a supervisor.
     pub fn children(&self) -> Vec<i32> {
         children_of(self.pid())
+    }
+
+    /// Waits until it has so many children, and returns them.
+    pub fn wait_for_children(&self, count: usize) -> Vec<i32> {
+        until(&format!("{count} children"), || Some(self.children()).filter(|children| children.len() == count))
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -195,6 +217,39 @@ pub fn children_of(parent: i32) -> Vec<i32> {
     pids.filter(|&pid: &i32| is_alive(pid) && stat_of(pid).is_some_and(|stat| stat[1] == parent.to_string())).collect()
 }
 
+/// Ends a test that cannot be made here, and says why.
+#[macro_export]
+macro_rules! skip {
+    ($($reason:tt)+) => {{
+        eprintln!("skipped: {}", format_args!($($reason)+));
+        return;
+    }};
+}
+
+/// The value, or the end of a test that cannot be made here.
+#[macro_export]
+macro_rules! skip_unless {
+    ($value:expr, $($reason:tt)+) => {
+        match $value {
+            Some(value) => value,
+            None => $crate::skip!($($reason)+),
+        }
+    };
+}
+
+/// Numbers that differ from run to run and look random: for moments.
+pub fn moments() -> impl Iterator<Item = u64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let mut state = now.as_nanos() as u64 | 1;
+    std::iter::repeat_with(move || {
+        // Xorshift64.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    })
+}
+
 /// A line of /proc/PID/status, without its name.
 pub fn status_of(pid: i32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
@@ -203,7 +258,7 @@ pub fn status_of(pid: i32, name: &str) -> String {
 }
 
 /// /proc/PID/stat from the state on: what stands before it may contain anything.
-fn stat_of(pid: i32) -> Option<Vec<String>> {
+pub(crate) fn stat_of(pid: i32) -> Option<Vec<String>> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, after_name) = stat.rsplit_once(") ")?;
     Some(after_name.split(' ').map(str::to_owned).collect())

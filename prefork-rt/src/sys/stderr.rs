@@ -17,7 +17,10 @@ pub(crate) enum Stderr {
     Reopened(File),
     /// A socket: each send can say that it does not wait.
     Socket,
-    /// A file, which takes what it is given, or a pipe that could not be opened again, which is asked first.
+    /// A pipe that could not be opened again, because it is another user's: each write can say that it does not wait,
+    /// where the kernel knows that of pipes.
+    Pipe,
+    /// A file, which takes what it is given, or what else could not be opened again, which is asked first.
     Asked,
 }
 
@@ -36,6 +39,7 @@ impl Stderr {
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
         match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
             Ok(file) => Stderr::Reopened(file),
+            Err(_) if kind.is_fifo() => Stderr::Pipe,
             Err(_) => Stderr::Asked,
         }
     }
@@ -45,8 +49,11 @@ impl Stderr {
         let written = match self {
             Stderr::Reopened(file) => file.write(line)?,
             Stderr::Socket => send(line)?,
-            Stderr::Asked if is_ready() => io::stderr().write(line)?,
-            Stderr::Asked => return Err(io::ErrorKind::WouldBlock.into()),
+            Stderr::Pipe => match write_without_waiting(line) {
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => write_if_ready(line)?,
+                written => written?,
+            },
+            Stderr::Asked => write_if_ready(line)?,
         };
         if written == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
@@ -57,6 +64,26 @@ fn send(line: &[u8]) -> io::Result<usize> {
     // SAFETY: send(2) reads as many bytes from the pointer as the length says; both are the slice's.
     let sent = unsafe { libc::send(io::stderr().as_raw_fd(), line.as_ptr().cast(), line.len(), flags) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
+/// pwritev2(2) with RWF_NOWAIT.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn write_without_waiting(line: &[u8]) -> io::Result<usize> {
+    let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
+    // SAFETY: pwritev2(2) reads the one iovec that the pointer is to, and as many bytes of the slice as it says; it
+    // writes to neither. The offset -1 stands for where the file is, as a pipe has no other.
+    let written = unsafe { libc::pwritev2(io::stderr().as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    usize::try_from(written).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn write_without_waiting(_: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Between the question and the write, somebody else may fill what is left.
+fn write_if_ready(line: &[u8]) -> io::Result<usize> {
+    if is_ready() { io::stderr().write(line) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
 fn is_ready() -> bool {

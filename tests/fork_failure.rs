@@ -1,0 +1,136 @@
+//! Promise 8: a fork that fails is retried with delay and counted; slots are never lost.
+
+mod support;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::unistd::geteuid;
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use support::before_exec::before_exec;
+use support::session::Session;
+use support::{Signal, send, status_of};
+
+fn start(command: &mut Command) -> Option<Session> {
+    Session::start_as_nobody_else(command, Stdio::piped())
+}
+
+/// Sets how many processes the user of a running program may have, as that program sees it. Its user may do so.
+fn limit_processes(program: &Session, limit: &str) {
+    let user: Option<u32> = status_of(program.pid(), "Uid").split('\t').next().and_then(|user| user.parse().ok());
+    let mut prlimit = Command::new("prlimit");
+    prlimit.arg(format!("--pid={}", program.pid())).arg(format!("--nproc={limit}:"));
+    if geteuid().is_root() {
+        let user = user.expect("a user");
+        prlimit.uid(user).gid(user);
+    }
+    let output = prlimit.output().expect("prlimit(1)");
+    assert!(output.status.success(), "{output:?}");
+}
+
+/// What the limit was.
+fn usual_limit() -> String {
+    let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
+    if soft == RLIM_INFINITY { "unlimited".to_owned() } else { soft.to_string() }
+}
+
+#[test]
+fn a_fork_that_fails_at_the_start_stops_what_was_started() {
+    if !geteuid().is_root() {
+        skip!("only root can be a user that has no other process");
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
+    let mut command = fixture!("sleeps");
+    // The supervisor and two workers.
+    before_exec(&mut command, move || Ok(setrlimit(Resource::RLIMIT_NPROC, 3, hard)?));
+    let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+    program.wait_until_empty();
+    let lines = program.stderr.all();
+    assert_eq!(program.stderr.count("killed by SIGTERM"), 2, "{lines:#?}");
+    let last = lines.last().expect("lines");
+    for words in ["cannot fork: ", "the workers already started were stopped", "ulimit -u", "ask for fewer workers"] {
+        assert!(last.contains(words), "{words:?} is not in {last:?}");
+    }
+}
+
+/// fork(2) fails with ENOMEM; a thread could be started.
+fn without_fork() -> BpfProgram {
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let threads = libc::CLONE_VM as u64;
+    let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);
+    let rule = SeccompRule::new(vec![forks.expect("a condition")]).expect("a rule");
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = [(libc::SYS_clone, vec![rule])].into();
+    let refuse = SeccompAction::Errno(libc::ENOMEM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");
+    filter.try_into().expect("a program")
+}
+
+#[test]
+fn a_first_fork_that_fails_is_the_end() {
+    let filter = without_fork();
+    let mut command = fixture!("sleeps");
+    before_exec(&mut command, move || {
+        seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into())
+    });
+    let mut program = Session::start(&mut command);
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+    program.stderr.wait_for("cannot fork: Cannot allocate memory");
+    program.wait_until_empty();
+}
+
+#[test]
+fn a_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_not_lost() {
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_BACKOFF", "20ms..100ms");
+    let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
+    let workers = program.wait_for_children(3);
+    limit_processes(&program, "1");
+    send(workers[1], Signal::SIGKILL);
+    program.stderr.wait_for("killed by SIGKILL");
+    let line = program.stderr.wait_for("worker 1 cannot be forked: ");
+    assert!(line.contains("; trying again in 100ms (2/100); check the limits on processes"), "{line}");
+    program.stderr.wait_for("(4/100)");
+    assert_eq!(program.children().len(), 2);
+    limit_processes(&program, &usual_limit());
+    program.stderr.wait_for("started, restart 1 of it");
+    let now = program.wait_for_children(3);
+    assert!(now.contains(&workers[0]) && now.contains(&workers[2]), "{workers:?} became {now:?}");
+    program.stdout.wait_for_nth("task 1 pid", 2);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}
+
+#[test]
+fn forks_that_go_on_failing_use_the_restarts_up() {
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_BACKOFF", "1ms..1ms").env("PREFORK_MAX_RESTARTS", "3");
+    let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
+    let workers = program.wait_for_children(3);
+    limit_processes(&program, "1");
+    send(workers[2], Signal::SIGKILL);
+    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.stderr.count("cannot be forked"), 3, "{:#?}", program.stderr.all());
+    program.stderr.wait_for("giving up: 3 of 3 restarts are used");
+    assert_eq!(program.stderr.count("killed by SIGTERM"), 2);
+    program.wait_until_empty();
+}
+
+#[test]
+fn a_stop_is_answered_while_forks_fail() {
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_BACKOFF", "1h");
+    let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
+    let workers = program.wait_for_children(3);
+    limit_processes(&program, "1");
+    send(workers[0], Signal::SIGKILL);
+    program.stderr.wait_for("cannot be forked");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}

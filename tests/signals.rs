@@ -1,0 +1,143 @@
+//! Signals that are no stop, what is in place at the start, and what workers get of it.
+
+mod support;
+use std::process::Command;
+use std::time::Duration;
+
+use support::before_exec::{blocking, ignoring};
+use support::session::Session;
+use support::{Program, Signal, moments, send, state_of, until};
+
+const REFUSED: [Signal; 5] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU];
+
+#[test]
+fn a_signal_without_a_meaning_is_refused_with_one_line() {
+    let mut program = Session::start(&mut fixture!("sleeps"));
+    let workers = program.wait_for_children(3);
+    for signal in REFUSED {
+        program.signal(signal);
+        program.stderr.wait_for(&format!("{signal} from pid {} is ignored", std::process::id()));
+    }
+    for signal in REFUSED {
+        assert_eq!(program.stderr.count(signal.as_str()), 1, "{:#?}", program.stderr.all());
+    }
+    assert_eq!(program.children(), workers);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+}
+
+#[test]
+fn a_signal_ignored_at_entry_is_never_a_stop() {
+    let ignored = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+    let program = Session::start(ignoring(&mut fixture!("sleeps"), ignored));
+    let workers = program.wait_for_children(3);
+    for signal in ignored {
+        program.signal(signal);
+    }
+    // The kernel hands out the lowest number first, so whatever was to be read of the others was read before.
+    program.signal(Signal::SIGTTOU);
+    program.stderr.wait_for("SIGTTOU");
+    assert_eq!(program.children(), workers);
+    assert_eq!(program.stderr.count("stop"), program.stderr.count("SIGTERM stops"), "{:#?}", program.stderr.all());
+}
+
+#[test]
+fn nohup_leaves_the_stop_signals() {
+    let mut program = Session::start(ignoring(&mut fixture!("sleeps"), [Signal::SIGHUP]));
+    program.wait_for_children(3);
+    program.signal(Signal::SIGHUP);
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+}
+
+#[test]
+fn a_stop_signal_blocked_at_entry_stops() {
+    let mut program = Session::start(blocking(&mut fixture!("ignores-term"), [Signal::SIGTERM, Signal::SIGCHLD]));
+    program.stdout.wait_for_nth("blocks all signals", 2);
+    program.signal(Signal::SIGTERM);
+    program.stderr.wait_for("stopping 2 workers");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}
+
+#[test]
+fn a_supervisor_started_with_sigchld_ignored_behaves_the_same() {
+    let mut program =
+        Session::start(ignoring(&mut fixture!("dies-young"), [Signal::SIGCHLD]).env("PREFORK_MAX_RESTARTS", "3"));
+    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.stderr.count("exited with status 1 after"), program.stderr.count("restarting") + 1);
+    assert_eq!(program.stderr.count("restarting"), 3);
+    program.wait_until_empty();
+}
+
+/// Promise 6, as far as signals go.
+#[test]
+fn a_worker_sees_the_mask_and_dispositions_it_would_have_had_without_us() {
+    let starts: [fn(&mut Command) -> &mut Command; 4] = [
+        |command| command,
+        |command| blocking(command, [Signal::SIGTERM, Signal::SIGUSR2, Signal::SIGCHLD]),
+        |command| ignoring(command, [Signal::SIGCHLD]),
+        |command| {
+            let ignored =
+                [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGUSR1];
+            ignoring(blocking(command, [Signal::SIGINT, Signal::SIGPIPE]), ignored)
+        },
+    ];
+    for (number, start) in starts.into_iter().enumerate() {
+        let mut plain = Program::start(start(fixture!("shows-signals").arg("plain")));
+        assert_eq!(plain.exit_code(), 0, "start {number}: {:#?}", plain.stderr.all());
+        let expected = plain.stdout.all();
+        assert!(!expected.is_empty());
+        let mut program = Program::start(start(&mut fixture!("shows-signals")));
+        assert_eq!(program.exit_code(), 0, "start {number}: {:#?}", program.stderr.all());
+        let shown = program.stdout.all();
+        let (worker, replacement) = shown.split_at(expected.len());
+        assert_eq!(worker, expected, "start {number}");
+        assert_eq!(replacement, expected, "start {number}");
+    }
+}
+
+/// Promise 4; `.ci/strace.sh` widens the moments in which a fork is under way.
+#[test]
+fn no_signal_to_the_supervisor_is_lost_while_it_starts() {
+    for moment in moments().take(60) {
+        let mut program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", "16"));
+        program.stderr.wait_for("starting 16 workers");
+        // It announces the start before it takes the signals over.
+        until("signals are blocked", || (support::status_of(program.pid(), "SigBlk") != "0".repeat(16)).then_some(()));
+        std::thread::sleep(Duration::from_micros(moment % 4000));
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+        program.wait_until_empty();
+    }
+}
+
+/// Promise 4.
+#[test]
+fn no_signal_to_the_supervisor_is_lost_while_it_restarts() {
+    for moment in moments().take(40) {
+        let mut command = fixture!("dies-young");
+        let mut program = Session::start(command.env("PREFORK_BACKOFF", "0s").env("PREFORK_MAX_RESTARTS", "unlimited"));
+        program.stderr.wait_for_nth("restarting", 10);
+        std::thread::sleep(Duration::from_micros(moment % 4000));
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.exit_code(), 0);
+        program.wait_until_empty();
+    }
+}
+
+#[test]
+fn a_stopped_worker_is_neither_ended_nor_replaced() {
+    let mut program = Session::start(&mut fixture!("sleeps"));
+    let workers = program.wait_for_children(3);
+    send(workers[0], Signal::SIGSTOP);
+    until("the worker is stopped", || (state_of(workers[0]) == Some('T')).then_some(()));
+    // Whatever the supervisor made of it, it has done when it answers this.
+    program.signal(Signal::SIGUSR1);
+    program.stderr.wait_for("SIGUSR1");
+    assert_eq!(program.children(), workers);
+    assert_eq!(program.stderr.count(&format!("pid {}", workers[0])), 0, "{:#?}", program.stderr.all());
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+}

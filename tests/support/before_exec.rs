@@ -1,0 +1,61 @@
+//! What a program finds when it starts: masks, dispositions, limits, filters.
+
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+
+/// Runs something in the new process before it becomes the program. It makes system calls and nothing else.
+pub fn before_exec(
+    command: &mut Command,
+    call: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) -> &mut Command {
+    // SAFETY: between fork(2) and exec(2) only async-signal-safe calls are allowed; every caller in these tests makes
+    // bare system calls with what it prepared before.
+    unsafe { command.pre_exec(call) }
+}
+
+/// Starts the program with no signal blocked or ignored that ends or stops it: what a shell puts in the background
+/// has the keyboard's signals ignored.
+pub fn at_default(command: &mut Command) -> &mut Command {
+    before_exec(command, || {
+        SigSet::empty().thread_set_mask()?;
+        for restored in AT_DEFAULT {
+            // SAFETY: no handler is installed.
+            unsafe { signal(restored, SigHandler::SigDfl) }?;
+        }
+        Ok(())
+    })
+}
+
+const AT_DEFAULT: [Signal; 11] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCHLD,
+    Signal::SIGCONT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+];
+
+/// Starts the program with these signals ignored, as `nohup` does.
+pub fn ignoring<const N: usize>(command: &mut Command, signals: [Signal; N]) -> &mut Command {
+    before_exec(command, move || {
+        for ignored in signals {
+            // SAFETY: no handler is installed.
+            unsafe { signal(ignored, SigHandler::SigIgn) }?;
+        }
+        Ok(())
+    })
+}
+
+/// Starts the program with these signals blocked.
+pub fn blocking<const N: usize>(command: &mut Command, signals: [Signal; N]) -> &mut Command {
+    let set: SigSet = signals.into_iter().collect();
+    before_exec(command, move || Ok(set.thread_block()?))
+}
