@@ -15,9 +15,9 @@ fn refused(command: &mut Command, words: &[&str]) {
     let mut program = Session::start(command);
     assert_eq!(program.exit_code(), 2, "{:#?}", program.stderr.all());
     let lines = program.stderr.all();
-    assert_eq!(lines.len(), 1, "{lines:#?}");
+    assert_eq!(lines.len(), 2, "what was to be started, and why it was not: {lines:#?}");
     for word in words {
-        assert!(lines[0].contains(word), "{word:?} is not in {lines:#?}");
+        assert!(lines[1].contains(word), "{word:?} is not in {lines:#?}");
     }
     assert_eq!(program.stdout.all(), Vec::<String>::new());
     program.wait_until_empty();

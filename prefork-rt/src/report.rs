@@ -140,7 +140,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         )),
         Notice::AlreadyStopping { by } => info(&format!("{by}: already stopping; once more kills at once")),
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} stopped after {}: {}", name(worker), age(*up), how(*status)));
+            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)));
         }
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
