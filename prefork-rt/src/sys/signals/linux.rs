@@ -33,7 +33,7 @@ impl SignalQueue {
     /// The next signal, without waiting.
     pub(crate) fn read(&mut self) -> Option<Received> {
         // A read that finds nothing sets errno, and after a fork that copies the page in which it lies.
-        if !self.has_one_within(Some(Duration::ZERO)) {
+        if self.ready_within(Some(Duration::ZERO)) == Ok(0) {
             return None;
         }
         let info = self.descriptor.read_signal().ok()??;
@@ -44,14 +44,15 @@ impl SignalQueue {
 
     /// Waits until a signal has arrived or the time is over. May return early.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        self.has_one_within(timeout);
+        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
+        let _ = self.ready_within(timeout);
     }
 
-    fn has_one_within(&self, timeout: Option<Duration>) -> bool {
+    /// How many descriptors can be read, of one.
+    fn ready_within(&self, timeout: Option<Duration>) -> nix::Result<i32> {
         let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
         // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
         let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
-        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
-        ppoll(&mut queue, timeout, None).is_ok_and(|ready| ready == 1)
+        ppoll(&mut queue, timeout, None)
     }
 }
