@@ -1,7 +1,9 @@
 //! What supervision costs: prefork against a bare loop of fork and waitpid, in ratios.
 //!
 //! `cargo bench` takes about a minute and a half, `cargo bench -- --quick` a few seconds and says less. A word selects
-//! rows (`cargo bench -- restart`), `--rounds 60` sharpens them. Linux only.
+//! rows (`cargo bench -- restart`), `--rounds 60` sharpens them. Linux only. By default the workers reseed the
+//! generators of three cargo features, as the tests need it; `cargo bench --no-default-features` measures what a user
+//! has who asks for none.
 //!
 //! # What is measured
 //!
@@ -491,7 +493,11 @@ mod bench {
         let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
         rows.retain(|row| options.wants(&row.name));
         rows.sort_by_key(|row| row.name.ends_with("pipe"));
-        println!("{} rounds; prefork over a bare loop of fork and waitpid, aim {AIM}\n", options.rounds);
+        println!("{} rounds; prefork over a bare loop of fork and waitpid, aim {AIM}", options.rounds);
+        if cfg!(feature = "reseed") {
+            println!("every worker reseeds three generators here: --no-default-features measures without");
+        }
+        println!();
         println!(
             "{:<26} {:>5} {:>10} {:>10} {:>6} {:^14} {:>5}",
             "median", "N", "bare", "prefork", "ratio", "rounds", "same"

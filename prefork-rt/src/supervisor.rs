@@ -47,7 +47,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
     Supervisor {
         pid: sys::getpid(),
         workers: rules.workers,
-        policy: Policy::new(rules),
+        policy: Box::new(Policy::new(rules)),
         clock: Clock { origin: Instant::now(), stopped: Duration::ZERO },
         table: Table::default(),
         signals,
@@ -63,7 +63,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
 struct Supervisor {
     pid: Pid,
     workers: usize,
-    policy: Policy,
+    policy: Box<Policy>,
     clock: Clock,
     table: Table,
     signals: SignalQueue,
@@ -150,7 +150,6 @@ impl Supervisor {
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
             Ok(Ok(Fork::Parent(pid))) => {
-                sys::lead_group(pid);
                 self.table.enter(proc, pid);
                 Event::Forked(proc)
             }
@@ -226,7 +225,8 @@ impl Supervisor {
         if !sys::die_with(pid) {
             sys::end_now(1);
         }
-        sys::lead_group(sys::getpid());
+        // Before it can make a process of its own: whoever signals the group reaches them all.
+        sys::lead_group();
         report::close();
         let stdin = if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) };
         let prepared = stdin.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());

@@ -4,7 +4,7 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::net::TcpListener;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::listen;
@@ -62,7 +62,10 @@ impl Worker {
     }
 }
 
-static WORKER: OnceLock<Worker> = OnceLock::new();
+static IS_WORKER: AtomicBool = AtomicBool::new(false);
+static TASK_ID: AtomicUsize = AtomicUsize::new(0);
+static WORKERS: AtomicUsize = AtomicUsize::new(0);
+static RESTARTS: AtomicUsize = AtomicUsize::new(0);
 
 /// The task id of this worker; `None` outside a worker, as Tornado's `task_id()`. `Some(0)` under `PREFORK=off`.
 pub fn task_id() -> Option<usize> {
@@ -73,13 +76,20 @@ pub fn task_id() -> Option<usize> {
 ///
 /// For code that does not get it as an argument, such as a `main` whose runtime attribute stands above `#[prefork]`.
 pub fn worker() -> Option<Worker> {
-    WORKER.get().copied()
+    IS_WORKER.load(Ordering::Acquire).then(|| Worker {
+        task_id: TASK_ID.load(Ordering::Relaxed),
+        workers: WORKERS.load(Ordering::Relaxed),
+        restarts: RESTARTS.load(Ordering::Relaxed),
+    })
 }
 
 /// Makes this process a worker. A process becomes one once: a worker cannot start workers.
 pub(crate) fn become_worker(worker: Worker) {
-    let first = WORKER.set(worker).is_ok();
-    debug_assert!(first, "the supervisor forks, and a supervisor is no worker");
+    TASK_ID.store(worker.task_id, Ordering::Relaxed);
+    WORKERS.store(worker.workers, Ordering::Relaxed);
+    RESTARTS.store(worker.restarts, Ordering::Relaxed);
+    let before = IS_WORKER.swap(true, Ordering::Release);
+    debug_assert!(!before, "the supervisor forks, and a supervisor is no worker");
 }
 
 /// What may be an argument of a `#[prefork]` function, and asked for with [`Worker::get`]. Sealed.

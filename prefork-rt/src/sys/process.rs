@@ -42,11 +42,10 @@ pub(crate) fn getppid() -> Pid {
     unistd::getppid()
 }
 
-/// Makes a process the leader of a group of its own: setpgid(2), called by supervisor and worker both, so that it
-/// holds whichever runs first.
-pub(crate) fn lead_group(pid: Pid) {
-    // Fails when the process has already ended or has already done it: both are as good.
-    let _ = unistd::setpgid(pid, pid);
+/// Makes this process the leader of a group of its own: setpgid(2).
+pub(crate) fn lead_group() {
+    // Fails for a session leader only, which leads its group already.
+    let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
 }
 
 /// Asks the kernel to kill this process when `supervisor` ends, and reports whether it is still there.

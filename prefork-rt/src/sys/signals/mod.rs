@@ -40,10 +40,11 @@ const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQ
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
-/// The signal mask and the one disposition that supervision changes, as they were.
+/// The signal mask and the one disposition that supervision may change, as they were.
 pub(crate) struct Mask {
     blocked: SigSet,
-    child: SigAction,
+    /// That of SIGCHLD, where it was not the default.
+    child: Option<SigAction>,
 }
 
 /// A signal that arrived.
@@ -69,7 +70,9 @@ impl Mask {
         set.add(Signal::SIGPIPE);
         let blocked = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        Ok(Mask { blocked, child: set_disposition(Signal::SIGCHLD, &default)? })
+        let child = set_disposition(Signal::SIGCHLD, &default)?;
+        let was_default = matches!(child.handler(), SigHandler::SigDfl) && child.flags().is_empty();
+        Ok(Mask { blocked, child: Some(child).filter(|_| !was_default) })
     }
 
     /// Puts both back. In a worker just forked: what a terminal sent to the supervisor's group before the worker left
@@ -84,7 +87,9 @@ impl Mask {
 
     /// Puts both back.
     pub(crate) fn restore(&self) -> io::Result<()> {
-        set_disposition(Signal::SIGCHLD, &self.child)?;
+        if let Some(child) = &self.child {
+            set_disposition(Signal::SIGCHLD, child)?;
+        }
         Ok(self.blocked.thread_set_mask()?)
     }
 }
