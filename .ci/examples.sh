@@ -27,9 +27,23 @@ trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
 # serve NAME: starts the server on any free port; sets supervisor and address.
 serve() {
   cargo build -q --example "$1"
-  PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "target/debug/examples/$1" >/dev/null 2>"$log" &
+  PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
   supervisor=$!
-  until address=$(sed -n 's/.*listening on //p' "$log") && [ -n "$address" ]; do sleep 0.05; done
+  wait_until listens
+}
+
+listens() { address=$(sed -n 's/.*listening on //p' "$log") && [ -n "$address" ]; }
+
+# wait_until COMMAND: until it succeeds, for a minute, and as long as the server is there.
+wait_until() {
+  for _ in {1..1200}; do
+    if "$@"; then return; fi
+    kill -0 "$supervisor" || break
+    sleep 0.05
+  done
+  cat "$log"
+  echo "waited in vain: $*"
+  exit 1
 }
 
 # stop NAME: SIGTERM, and status 0 after it.
@@ -51,7 +65,8 @@ for _ in 1 2 3 4 5; do
 done
 ask slow >"$log.slow" &
 slow=$!
-until ss -Htn state established "sport = :${address##*:}" 2>/dev/null | grep -q .; do sleep 0.05; done
+connected() { ss -Htn state established "sport = :${address##*:}" | grep -q .; }
+wait_until connected
 stop http
 wait "$slow"
 grep -q 'hello from worker' "$log.slow"

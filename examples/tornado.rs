@@ -19,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     assert_eq!(task_id(), None, "the first process is no worker");
 
+    // `?` ends the first process with status 1; `error.exit_code()` would tell bad configuration (2) apart.
     let id = fork_processes(4, 10)?;
 
     // From here on every line runs in each worker, and again in a worker's replacement.

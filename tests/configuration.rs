@@ -45,9 +45,9 @@ fn max_restarts_takes_a_usize_or_a_string() {
 #[test]
 fn graceful_timeout_takes_a_duration_or_a_string() {
     for case in ["Duration", "str", "String"] {
-        shows(&format!("graceful_timeout {case}"), &[], "wait", "stopping 1 worker, at most 7.0s");
+        shows(&format!("graceful_timeout {case}"), &[], "wait", "stopping 1 worker, at most 7s");
     }
-    shows("backoff str", &[], "wait", "stopping 1 worker, at most 25.0s");
+    shows("backoff str", &[], "wait", "stopping 1 worker, at most 25s");
 }
 
 #[test]

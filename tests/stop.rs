@@ -18,7 +18,7 @@ fn a_stop_is_graceful_and_complete_and_the_last_line_says_why() {
         wait_until_gone(&workers);
         program.wait_until_empty();
         let from = format!("{signal} from pid {}", std::process::id());
-        program.stderr.wait_for(&format!("{from}: stopping 3 workers, at most 25.0s"));
+        program.stderr.wait_for(&format!("{from}: stopping 3 workers, at most 25s"));
         assert_eq!(program.stderr.count("killed by SIGTERM after"), 3);
         let last = program.stderr.all().pop().expect("lines");
         assert_eq!(last, format!("prefork: stopped by {from}: exiting with status 0"));

@@ -22,10 +22,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     signature::check(&main, &args, &mut errors);
-    match errors.is_empty() {
-        true => output(&args, &main),
-        false => with_errors(&errors, stand_in(main)),
-    }
+    if errors.is_empty() { output(&args, &main) } else { with_errors(&errors, stand_in(main)) }
 }
 
 fn output(args: &Args, main: &Main) -> TokenStream {

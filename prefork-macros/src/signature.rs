@@ -163,9 +163,7 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
                  `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned",
             ),
             Kind::Mutable => refuse("what `preload` returned is lent as `&T`: remove `mut`"),
-            Kind::Lent if !args.gives("preload") => refuse(
-                "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`",
-            ),
+            Kind::Lent if !args.gives("preload") => refuse(why_not_lent(ty)),
             // An argument under `cfg` may not be there: what it needs is left to the run.
             _ if attrs.iter().any(|attr| is_condition(&attr)) => {}
             Kind::Integer => {
@@ -185,6 +183,18 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
             Kind::Lent | Kind::Other => {}
         }
     }
+}
+
+fn why_not_lent(ty: &Type) -> &'static str {
+    match ty {
+        Type::Reference(reference) if is_passed_by_value(&reference.elem) => "this is passed by value: remove the `&`",
+        _ => "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`",
+    }
+}
+
+fn is_passed_by_value(ty: &Type) -> bool {
+    let is_worker = || ty.to_token_stream().to_string().ends_with("Worker");
+    matches!(kind(ty), Kind::Integer | Kind::Listener) || is_worker()
 }
 
 const LISTENER_TWICE: &str =

@@ -14,7 +14,9 @@ static HOOKS: Mutex<Vec<Hook>> = Mutex::new(Vec::new());
 /// For what must not be shared by workers, or does not survive a fork: generators to reseed, connections to open,
 /// exporter threads to start. Call it from the `preload` function, or before [`Prefork::run`](crate::Prefork::run).
 /// A hook that does not succeed (an `Err`, an [`ExitCode`] other than success) ends the worker with its status, as if
-/// `main` had returned it. Signals are as the body has them. Under `PREFORK=off` the hooks run in the one process.
+/// `main` had returned it; one that panics, with status 101. Signals are as the body has them. Under `PREFORK=off` the
+/// hooks run in the one process. A hook registered in a worker never runs. Hooks are `Send` so that any thread can
+/// register one; they run on the main thread.
 ///
 /// ```
 /// prefork_rt::after_fork(|worker| {

@@ -111,7 +111,8 @@ impl Prefork {
 
     /// How many workers: a `usize`, a [`NonZeroUsize`] or `"auto"`. Default: `"auto"`.
     ///
-    /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado. Environment: `PREFORK_WORKERS`.
+    /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado; more than 4,194,304, the most processes
+    /// that Linux can have, are refused. Environment: `PREFORK_WORKERS`.
     pub fn workers(mut self, workers: impl IntoWorkers) -> Self {
         self.code.workers = self.accept("workers", workers.into_workers());
         self
@@ -129,7 +130,7 @@ impl Prefork {
 
     /// From SIGTERM to SIGKILL when workers are stopped: a [`Duration`] or a string such as `"25s"`. Default: 25 s.
     ///
-    /// Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer; `docker stop` waits 10 s unless told
+    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer; `docker stop` waits 10 s unless told
     /// otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
     pub fn graceful_timeout(mut self, graceful_timeout: impl IntoDuration) -> Self {
         self.code.graceful_timeout = self.accept("graceful_timeout", graceful_timeout.into_duration());
@@ -137,7 +138,7 @@ impl Prefork {
     }
 
     /// How long to wait before a restart, per task id: a string such as `"100ms..1s"`, a range of [`Duration`]s, or
-    /// one duration for a delay that does not grow. Default: `"100ms..1s"`; `"0s"` never waits.
+    /// one duration for a delay that does not grow. Either kind of range includes its end. Default: `"100ms..1s"`; `"0s"` never waits.
     ///
     /// The first replacement is immediate. When that one too ends abnormally within 10 s of its start, the next waits
     /// the first delay, and each further one twice as long as the one before, up to the longest; up to a quarter is
@@ -171,32 +172,31 @@ impl Prefork {
             }
         }
     }
-
-    /// The values to run with: the environment's, else the code's, else the defaults.
-    pub(crate) fn settings(&mut self) -> Settings {
-        let (code, environment) = (&mut self.code, &mut self.environment.values);
-        let (workers, workers_because) = match (environment.workers, code.workers) {
-            (Some(Some(workers)), _) => (workers, format!("PREFORK_WORKERS={workers}")),
-            (None, Some(Some(workers))) => (workers, format!("workers = {workers}")),
-            _ => crate::cpu::count_and_why(),
-        };
-        Settings {
-            workers,
-            workers_because,
-            max_restarts: environment.max_restarts.or(code.max_restarts).unwrap_or(Some(DEFAULT_MAX_RESTARTS)),
-            graceful_timeout: environment
-                .graceful_timeout
-                .or(code.graceful_timeout)
-                .unwrap_or(DEFAULT_GRACEFUL_TIMEOUT),
-            backoff: environment.backoff.or(code.backoff).unwrap_or(DEFAULT_BACKOFF),
-            listen: environment.listen.take().or_else(|| code.listen.take()).unwrap_or_default(),
-        }
-    }
 }
 
 impl Default for Prefork {
     fn default() -> Self {
         Prefork::new()
+    }
+}
+
+impl Settings {
+    /// The environment's values, else the code's, else the defaults.
+    pub(crate) fn new(environment: Values, code: Values) -> Settings {
+        let (workers, workers_because) = match (environment.workers, code.workers) {
+            (Some(Some(workers)), _) => (workers, format!("PREFORK_WORKERS={workers}")),
+            (None, Some(Some(workers))) => (workers, format!("workers = {workers}")),
+            _ => crate::cpu::count_and_why(),
+        };
+        let graceful_timeout = environment.graceful_timeout.or(code.graceful_timeout);
+        Settings {
+            workers,
+            workers_because,
+            max_restarts: environment.max_restarts.or(code.max_restarts).unwrap_or(Some(DEFAULT_MAX_RESTARTS)),
+            graceful_timeout: graceful_timeout.unwrap_or(DEFAULT_GRACEFUL_TIMEOUT),
+            backoff: environment.backoff.or(code.backoff).unwrap_or(DEFAULT_BACKOFF),
+            listen: environment.listen.or(code.listen).unwrap_or_default(),
+        }
     }
 }
 
@@ -328,10 +328,11 @@ pub trait IntoBackoff: Sealed {
     fn into_backoff(self) -> Result<Backoff, String>;
 }
 
-/// What [`Prefork::listen`] takes: a string, a [`SocketAddr`], or an array, slice or `Vec` of either.
+/// What [`Prefork::listen`] takes: a string, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
+/// `None` (as an `Option<&str>`) for no address.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as an address to listen on",
-    label = "expected a string such as `\"127.0.0.1:8080\"`, a `SocketAddr`, or a list of either"
+    label = "expected a string such as `\"127.0.0.1:8080\"`, a `SocketAddr`, or a list of either (for an `Option<String>`, add `.as_deref()`)"
 )]
 pub trait IntoListen: Sealed {
     #[doc(hidden)]

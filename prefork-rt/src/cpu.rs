@@ -13,10 +13,12 @@ pub(crate) fn count_and_why() -> (usize, String) {
     let count = cpu_count();
     let host = crate::sys::host_cpus().unwrap_or(count);
     let allowed = crate::sys::affinity_cpus().unwrap_or(host);
-    let why = match () {
-        () if count < allowed => format!("cgroup quota, the host has {host} CPUs"),
-        () if allowed < host => format!("CPU affinity, the host has {host} CPUs"),
-        () => "one per CPU".to_owned(),
+    let why = if count < allowed {
+        format!("cgroup quota, the host has {host} CPUs")
+    } else if allowed < host {
+        format!("CPU affinity, the host has {host} CPUs")
+    } else {
+        "one per CPU".to_owned()
     };
     (count, why)
 }

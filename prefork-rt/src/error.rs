@@ -132,6 +132,11 @@ impl fmt::Display for Error {
                 "cannot fork: {source}; the workers already started were stopped; check the limits on processes \
                  (ulimit -u, the cgroup's pids.max) and free memory, or ask for fewer workers"
             ),
+            Error::GaveUp { max_restarts: 0, task_id } => write!(
+                f,
+                "gave up: worker {task_id} ended abnormally, and max_restarts = 0 replaces none; the other workers were \
+                 stopped; the lines above say how each worker ended"
+            ),
             Error::GaveUp { max_restarts, task_id } => write!(
                 f,
                 "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used; \

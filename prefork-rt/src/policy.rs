@@ -93,10 +93,9 @@ pub(crate) enum Status {
 /// What the supervisor is to do.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Start a worker with this task id, started so many times before; to be answered before any other fact.
+    /// Start a worker, whose task id was started so many times before; to be answered before any other fact.
     Fork {
         proc: ProcId,
-        task_id: usize,
         restarts: usize,
     },
     Signal(ProcId, Signal),
@@ -138,28 +137,16 @@ pub(crate) enum Exit {
 /// What happened, for whoever reads the log.
 #[derive(Debug)]
 pub(crate) enum Notice {
-    Started { worker: Who, restarts: usize },
-    Finished { worker: Who, up: Duration, left: usize },
-    Restarting { worker: Who, status: Status, up: Duration, delay: Duration, budget: Budget },
-    GivingUp { worker: Who, status: Status, up: Duration, max_restarts: usize },
+    Started { worker: ProcId, restarts: usize },
+    Finished { worker: ProcId, up: Duration, left: usize },
+    Restarting { worker: ProcId, status: Status, up: Duration, delay: Duration, budget: Budget },
+    GivingUp { worker: ProcId, status: Status, up: Duration, max_restarts: usize },
     ForkFailed { task_id: usize, error: io::Error, delay: Duration, budget: Budget },
     ForkFailedTooOften { task_id: usize, error: io::Error, max_restarts: usize },
     Stopping { by: Option<String>, alive: usize, graceful_timeout: Duration },
     AlreadyStopping { by: String },
-    Stopped { worker: Who, status: Status, up: Duration },
+    Stopped { worker: ProcId, status: Status, up: Duration },
     Killing { alive: usize, why: KillReason },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Who {
-    pub(crate) task_id: usize,
-    pub(crate) proc: ProcId,
-}
-
-impl From<ProcId> for Who {
-    fn from(proc: ProcId) -> Who {
-        Who { task_id: proc.task_id, proc }
-    }
 }
 
 /// How many restarts were used, and how many there are.
@@ -326,7 +313,7 @@ impl Policy {
         slot.current = Some(Proc { id: proc, born: self.now, state: ProcState::Forking });
         let restarts = slot.starts;
         self.alive += 1;
-        self.actions.push_back(Action::Fork { proc, task_id, restarts });
+        self.actions.push_back(Action::Fork { proc, restarts });
     }
 
     fn forked(&mut self, id: ProcId) {
@@ -335,7 +322,7 @@ impl Policy {
         slot.current = Some(Proc { id, born: now, state: ProcState::Running });
         let restarts = slot.starts;
         slot.starts += 1;
-        self.tell(Notice::Started { worker: id.into(), restarts });
+        self.tell(Notice::Started { worker: id, restarts });
     }
 
     fn fork_failed(&mut self, id: ProcId, error: io::Error) {
@@ -371,10 +358,9 @@ impl Policy {
         Some(id.task_id)
     }
 
-    fn ended(&mut self, id: ProcId, status: Status) {
-        let Some(proc) = self.slot_of(id, ProcState::is_made).and_then(|slot| slot.current.take()) else { return };
+    fn ended(&mut self, worker: ProcId, status: Status) {
+        let Some(proc) = self.slot_of(worker, ProcState::is_made).and_then(|slot| slot.current.take()) else { return };
         self.alive -= 1;
-        let worker = Who::from(id);
         let up = self.now.since(proc.born);
         match classify(proc.state, status) {
             Class::Finished => self.worker_finished(worker, up),
@@ -396,13 +382,13 @@ impl Policy {
         self.slots.iter_mut().filter_map(|slot| slot.current.as_mut())
     }
 
-    fn worker_finished(&mut self, worker: Who, up: Duration) {
+    fn worker_finished(&mut self, worker: ProcId, up: Duration) {
         self.slots[worker.task_id].finished = true;
         self.finished += 1;
         self.tell(Notice::Finished { worker, up, left: self.slots.len() - self.finished });
     }
 
-    fn worker_failed(&mut self, worker: Who, status: Status, up: Duration) {
+    fn worker_failed(&mut self, worker: ProcId, status: Status, up: Duration) {
         let task_id = worker.task_id;
         let slot = &mut self.slots[task_id];
         let is_replacement = slot.starts > 1;

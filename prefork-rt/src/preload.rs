@@ -43,7 +43,8 @@ fn missing(type_name: &str) -> Error {
     Error::Argument {
         reason: format!(
             "main or Worker::get asks for `&{type_name}`, which only preload can provide: add `preload = \
-             path::to::function` to #[prefork], naming a function that returns it"
+             path::to::function` to #[prefork], naming a function that returns it; with the builder, let the body \
+             capture the value"
         ),
     }
 }

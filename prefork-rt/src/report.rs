@@ -11,7 +11,7 @@ use std::time::Duration;
 use log::{Level, LevelFilter};
 
 use crate::error::Error;
-use crate::policy::{Budget, KillReason, Notice, ProcId, Status, Who};
+use crate::policy::{Budget, KillReason, Notice, ProcId, Status};
 use crate::sys::{self, Pid, Stderr};
 
 const TARGET: &str = "prefork_rt";
@@ -76,7 +76,7 @@ fn write(line: &str) {
     let Output { stderr, lost } = &mut *output;
     let stderr = stderr.get_or_insert_with(Stderr::open);
     if *lost > 0 {
-        let note = format!("prefork: {lost} lines are missing here: standard error took no more\n");
+        let note = format!("prefork: lines missing here, as standard error took no more: {lost}\n");
         if stderr.write(note.as_bytes()).is_err() {
             *lost += 1;
             return;
@@ -99,9 +99,9 @@ fn rendered(line: &str) -> Vec<u8> {
 
 /// Says what happened. `pid` knows the process of a worker that was alive when it did.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
-    let name = |worker: &Who| match pid(worker.proc) {
-        Some(pid) => format!("worker {} (pid {pid})", worker.task_id),
-        None => format!("worker {}", worker.task_id),
+    let name = |&worker: &ProcId| match pid(worker) {
+        Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
+        None => format!("worker {}", worker.task_id()),
     };
     match notice {
         // One line for each of a thousand first starts is for those who ask for it.
@@ -185,10 +185,11 @@ fn in_a_while(delay: Duration) -> String {
     if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
 }
 
-/// How long to wait, as one reads it: `350ms`, or as [`age`].
+/// How long to wait, as one writes it: `350ms`, `25s`, or as [`age`].
 fn time(duration: Duration) -> String {
-    match duration.as_secs() {
-        0 => format!("{}ms", duration.as_millis()),
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, milliseconds) => format!("{milliseconds}ms"),
+        (seconds @ 0..60, 0) => format!("{seconds}s"),
         _ => age(duration),
     }
 }
@@ -215,7 +216,9 @@ mod tests {
         for (milliseconds, text) in cases {
             assert_eq!(age(Duration::from_millis(milliseconds)), text);
         }
-        assert_eq!(time(Duration::from_millis(350)), "350ms");
+        for (milliseconds, text) in [(0, "0ms"), (350, "350ms"), (25_000, "25s"), (1_250, "1.2s"), (300_000, "5m00s")] {
+            assert_eq!(time(Duration::from_millis(milliseconds)), text);
+        }
     }
 
     #[test]

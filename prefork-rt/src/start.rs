@@ -1,12 +1,13 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::mem;
+use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::after_fork;
-use crate::config::{Environment, Mode, Prefork};
+use crate::config::{Environment, Mode, Prefork, Settings};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen;
@@ -35,6 +36,7 @@ impl Prefork {
     /// # Panics
     ///
     /// Only as `body` does, in the worker: the exit status is then 101, as in any program.
+    #[must_use = "without it the exit status is lost, and a worker that failed counts as finished: return it from `main`"]
     pub fn run<T: Termination>(self, body: impl FnOnce(Worker) -> T) -> ExitCode {
         let code = match self.start() {
             Ok(Role::Worker(worker)) => return body(worker).report(),
@@ -57,7 +59,8 @@ impl Prefork {
     ///
     /// # Errors
     ///
-    /// Could not start, and nothing is left running: bad values, `listen`, other threads, a first fork refused. All
+    /// Could not start, and nothing is left running: bad values, `listen`, other threads, a first fork refused. End
+    /// with [`Error::exit_code`]: a `main` that returns the error as a `Result` ends with status 1, whatever it is. All
     /// other ends, giving up included, are [`Role::Supervisor`] with an exit status, and are logged.
     pub fn start(self) -> Result<Role, Error> {
         Ok(match start(self)? {
@@ -75,16 +78,24 @@ impl Prefork {
 /// defaults, or what the environment says.
 ///
 /// ```no_run
-/// fn main() -> Result<(), prefork_rt::Error> {
-///     let task_id = prefork_rt::fork_processes(4, 100)?;
-///     println!("worker {task_id}");
-///     Ok(())
+/// use std::process::ExitCode;
+///
+/// fn main() -> ExitCode {
+///     match prefork_rt::fork_processes(4, 100) {
+///         Ok(task_id) => println!("worker {task_id}"),
+///         Err(error) => {
+///             eprintln!("{error}");
+///             return error.exit_code();
+///         }
+///     }
+///     ExitCode::SUCCESS
 /// }
 /// ```
 ///
 /// # Errors
 ///
-/// In the first process only: it could not start, or it gave up; no worker is left then.
+/// In the first process only: it could not start, or it gave up, which was logged already; no worker is left then. End
+/// with [`Error::exit_code`]: `?` in a `main` that returns a `Result` ends with status 1, bad configuration or not.
 pub fn fork_processes(workers: usize, max_restarts: usize) -> Result<usize, Error> {
     match start(Prefork::new().workers(workers).max_restarts(max_restarts))? {
         Outcome::Worker(worker) => Ok(worker.task_id()),
@@ -104,7 +115,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     }
     let outcome = start_once(prefork);
     match outcome {
-        Ok(Outcome::Worker(_)) => {}
+        Ok(Outcome::Worker(worker)) => after_fork::run(worker),
         Ok(Outcome::Over(_)) => report::flush(),
         Err(_) => STARTED.store(false, Ordering::Relaxed),
     }
@@ -121,10 +132,10 @@ fn start_once(prefork: Prefork) -> Result<Outcome, Error> {
 }
 
 /// Everything before the first fork, which may be all there is to do.
-fn prepare(mut prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let settings = prefork.settings();
+fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
+    let Environment { mode, values, warnings, variables } = prefork.environment;
+    let settings = Settings::new(values, prefork.code);
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
-    let Environment { mode, warnings, variables, .. } = prefork.environment;
     match mode {
         Mode::On => report::info(&format!("starting {workers}")),
         Mode::Off => report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised"),
@@ -136,7 +147,8 @@ fn prepare(mut prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)
     check_needs(&prefork.needs, settings.listen.len())?;
     let listeners = listen::bind(&settings.listen)?;
     if mode == Mode::Off {
-        return Ok(ControlFlow::Break(Outcome::Worker(become_the_only_worker(listeners, &variables))));
+        become_the_only_worker(listeners, &variables);
+        return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
     if mode == Mode::Check {
@@ -154,8 +166,10 @@ fn prepare(mut prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)
     Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
 }
 
+const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
+
 /// `PREFORK=off`: this process runs the body itself.
-fn become_the_only_worker(listeners: Vec<std::net::TcpListener>, variables: &[String]) -> Worker {
+fn become_the_only_worker(listeners: Vec<TcpListener>, variables: &[String]) {
     report::close();
     if let Threads::None(alone) = sys::other_threads() {
         for variable in variables {
@@ -163,8 +177,5 @@ fn become_the_only_worker(listeners: Vec<std::net::TcpListener>, variables: &[St
         }
     }
     listen::hand_over(listeners);
-    let worker = Worker { task_id: 0, workers: 1, restarts: 0 };
-    become_worker(worker);
-    after_fork::run(worker);
-    worker
+    become_worker(THE_ONLY_WORKER);
 }

@@ -11,7 +11,6 @@ use std::mem;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use crate::after_fork;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen;
@@ -81,10 +80,11 @@ impl Supervisor {
         loop {
             self.take_facts();
             match self.policy.poll() {
-                Some(Action::Fork { proc, task_id, restarts }) => {
+                Some(Action::Fork { proc, restarts }) => {
                     if let Some(alone) = self.fork(proc) {
-                        let worker = Worker { task_id, workers: self.workers, restarts };
-                        return Ok(Outcome::Worker(self.become_worker(worker, &alone)));
+                        let worker = Worker { task_id: proc.task_id(), workers: self.workers, restarts };
+                        self.turn_into(worker, &alone);
+                        return Ok(Outcome::Worker(worker));
                     }
                 }
                 Some(Action::Exit(exit)) => return self.over(exit),
@@ -220,7 +220,7 @@ impl Supervisor {
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
-    fn become_worker(self, worker: Worker, alone: &Alone) -> Worker {
+    fn turn_into(self, worker: Worker, alone: &Alone) {
         let Supervisor { pid, signals, mask, stdin_is_terminal, service, policy, table, .. } = self;
         if !sys::die_with(pid) {
             sys::end_now(1);
@@ -243,8 +243,6 @@ impl Supervisor {
         mem::forget(table);
         mem::forget(service.variables);
         become_worker(worker);
-        after_fork::run(worker);
-        worker
     }
 
     fn over(self, exit: Exit) -> Result<Outcome, Error> {

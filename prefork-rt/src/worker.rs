@@ -56,7 +56,7 @@ impl Worker {
     /// # Errors
     ///
     /// [`Error::Argument`] when there is no such thing: a listener without `listen`, with several addresses, or taken
-    /// before; a reference to what `preload` did not return.
+    /// before; a reference to what `preload` did not return; a task id that does not fit a `u32`.
     pub fn get<T: FromWorker>(self) -> Result<T, Error> {
         T::from_worker(self)
     }
@@ -104,7 +104,8 @@ pub(crate) fn become_worker(worker: Worker) {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
-    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` or `Vec<TcpListener>` (with `listen`), and `&T` for what `preload` returned"
+    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` or `Vec<TcpListener>` (with `listen`), and `&T` for what `preload` returned",
+    note = "for the listener of an async runtime, take `std::net::TcpListener` and convert it in the body, for example with `from_std`"
 )]
 pub trait FromWorker: Sized + sealed::Sealed {
     /// What must be there before the first fork.
@@ -198,13 +199,19 @@ impl<T: Any + Sync> FromWorker for &'static T {
 
 /// Whether what the arguments need is there, before anything is forked.
 pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error> {
-    let mut task_ids = 0;
+    let (mut task_ids, mut takers) = (0, 0);
     for Needs(need) in needs {
         match need {
             Need::Nothing => {}
             Need::TaskId => task_ids += 1,
-            Need::Listener => listen::check_only(addresses)?,
-            Need::Listeners => listen::check_any(addresses)?,
+            Need::Listener => {
+                takers += 1;
+                listen::check_only(addresses)?;
+            }
+            Need::Listeners => {
+                takers += 1;
+                listen::check_any(addresses)?;
+            }
             Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
         }
     }
@@ -215,5 +222,31 @@ pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error
                 .to_owned(),
         });
     }
+    if takers > 1 {
+        return Err(Error::Argument {
+            reason: "two arguments of main take the listeners, which are handed over once: keep one, and use \
+                     try_clone() for a second handle"
+                .to_owned(),
+        });
+    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_given_once_is_asked_for_once() {
+        let listener = <TcpListener as FromWorker>::needs();
+        let listeners = <Vec<TcpListener> as FromWorker>::needs();
+        let (id, worker) = (<u32 as FromWorker>::needs(), <Worker as FromWorker>::needs());
+        assert!(check_needs(&[worker, listener, id, worker], 1).is_ok());
+        assert!(check_needs(&[listeners], 2).is_ok());
+        for twice in [[listener, listeners], [listener, listener], [listeners, listeners], [id, id]] {
+            assert!(check_needs(&twice, 1).is_err());
+        }
+        assert!(check_needs(&[listener], 2).is_err());
+        assert!(check_needs(&[listeners], 0).is_err());
+    }
 }

@@ -176,7 +176,7 @@ impl World {
 
     fn perform(&mut self, action: Action) {
         let deed = match action {
-            Action::Fork { proc, task_id, restarts } => return self.fork(proc, task_id, restarts),
+            Action::Fork { proc, restarts } => return self.fork(proc, proc.task_id, restarts),
             Action::Signal(proc, signal) => return self.signal(proc, signal),
             Action::Tell(notice) => return self.notices.push(notice),
             Action::CloseListeners => Deed::Close,
@@ -316,7 +316,7 @@ fn a_normal_exit_is_final() {
     let mut world = World::new(rules(2), |task_id, _| if task_id == 0 { ends(50, NORMAL) } else { serves() });
     world.run_for(1_000_000);
     assert_eq!(world.deeds(), [Deed::Fork(0), Deed::Fork(1)]);
-    assert!(matches!(world.notices.last(), Some(Notice::Finished { worker: Who { task_id: 0, .. }, left: 1, .. })));
+    assert!(matches!(world.notices.last(), Some(Notice::Finished { worker: ProcId { task_id: 0, .. }, left: 1, .. })));
 }
 
 #[test]
@@ -345,7 +345,10 @@ fn an_abnormal_exit_is_replaced_under_the_same_task_id() {
         });
         world.run_for(1000);
         assert_eq!(world.deeds()[3..], [Deed::Fork(1)], "{status:?}");
-        assert!(matches!(world.notices.last(), Some(Notice::Started { worker: Who { task_id: 1, .. }, restarts: 1 })));
+        assert!(matches!(
+            world.notices.last(),
+            Some(Notice::Started { worker: ProcId { task_id: 1, .. }, restarts: 1 })
+        ));
     }
 }
 
