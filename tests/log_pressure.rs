@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 
+use nix::sys::resource::{Resource, setrlimit};
+use support::before_exec::before_exec;
 use support::session::Session;
 use support::terminal::Terminal;
 use support::{Lines, Signal, children_of, send, until};
@@ -110,6 +112,24 @@ fn a_closed_standard_error_stops_nothing() {
 fn a_full_disk_stops_nothing() {
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
     goes_on_and_stops(Session::start_with_stderr(&mut fixture!("sleeps"), full.into()));
+}
+
+#[test]
+fn a_file_that_may_not_grow_stops_nothing() {
+    let path = std::env::temp_dir().join(format!("prefork-may-not-grow-{}", std::process::id()));
+    let file = File::create(&path).expect("a file");
+    let mut command = fixture!("sleeps");
+    before_exec(&mut command, || Ok(setrlimit(Resource::RLIMIT_FSIZE, 1, 1)?));
+    goes_on_and_stops(Session::start_with_stderr(&mut command, file.into()));
+    std::fs::remove_file(path).expect("the file");
+}
+
+#[test]
+fn a_logger_that_panics_stops_nothing() {
+    let program = Session::start(&mut fixture!("panics-while-logging"));
+    goes_on_restarting(&program, 5);
+    program.stderr.wait_for_nth("killed by SIGKILL", 5);
+    goes_on_and_stops(program);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What was written before a fork appears once, what workers write appears, and the lines go where they should.
 
 mod support;
-use support::Program;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Stdio;
+
+use support::{Lines, Program, Signal, send, until};
 
 fn appears_once(text: &str) {
     assert_eq!(text.matches("rust-text ").count(), 1, "{text}");
@@ -30,6 +34,20 @@ fn text_buffered_before_the_fork_appears_once_in_a_file() {
     std::fs::remove_file(&file).expect("removed");
     assert_eq!(code, 0);
     appears_once(&text);
+}
+
+#[test]
+fn a_full_pipe_at_the_first_fork_does_not_keep_sigterm_from_ending_the_program() {
+    let (_reader, mut writer) = std::io::pipe().expect("a pipe");
+    let mut command = fixture!("prints-before-start");
+    let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).expect("its size");
+    writer.write_all(&vec![b'x'; size.try_into().expect("a size")]).expect("it takes that much");
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
+    let lines = Lines::read(child.stderr.take().expect("piped"));
+    lines.wait_for("starting 3 workers");
+    send(child.id().try_into().expect("a process id"), Signal::SIGTERM);
+    let status = until("it ends", || child.try_wait().expect("our child"));
+    assert_eq!(status.signal(), Some(Signal::SIGTERM as i32));
 }
 
 #[test]

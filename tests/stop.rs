@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use support::session::Session;
-use support::{Signal, is_alive, send, state_of, until, wait_until_gone};
+use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
 
 #[test]
 fn a_stop_is_graceful_and_complete_and_the_last_line_says_why() {
@@ -118,6 +118,19 @@ fn a_stop_does_not_wait_for_a_backoff() {
     assert_eq!(program.exit_code(), 0);
     let last = program.stderr.all().pop().expect("lines");
     assert!(last.starts_with("prefork: stopped by SIGTERM from pid"), "{last}");
+}
+
+#[test]
+fn the_second_signal_that_timeout_sends_is_the_same_stop() {
+    let mut command = clean_command("timeout");
+    command.arg("1h").arg(env!("CARGO_BIN_EXE_sleeps"));
+    let mut program = Session::start(&mut command);
+    program.stdout.wait_for_nth("task", 3);
+    // It passes a signal on as it sends its own: to the program, and then to its group.
+    program.signal(Signal::SIGTERM);
+    program.wait();
+    program.stderr.wait_for("exiting with status 0");
+    assert_eq!(program.stderr.count("killing"), 0, "{:#?}", program.stderr.all());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 use std::ffi::c_int;
 use std::io::Write;
+use std::panic::catch_unwind;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +51,8 @@ pub(crate) fn last_line(error: &Error) {
 
 /// Hands on what the user's logger holds back: before a fork, so that no worker inherits it, and at the end.
 pub(crate) fn flush() {
-    log::logger().flush();
+    // A logger that panics must not take the workers along, here or below.
+    let _ = catch_unwind(|| log::logger().flush());
 }
 
 /// Closes what was opened for the supervisor's lines. In a worker.
@@ -61,7 +63,10 @@ pub(crate) fn close() {
 
 fn say(level: Level, line: &str) {
     if logger_is_installed() {
-        log::log!(target: TARGET, level, "{line}");
+        // One that prints to a closed pipe does.
+        if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
+            write(line);
+        }
     } else {
         write(line);
     }

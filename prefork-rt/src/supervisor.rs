@@ -19,6 +19,9 @@ use crate::report;
 use crate::sys::{self, Alone, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
 use crate::worker::{Worker, become_worker};
 
+/// A stop repeated sooner by the leader of our process group is the same one.
+const ECHO: Duration = Duration::from_millis(100);
+
 /// How `supervise` ends, in which process.
 pub(crate) enum Outcome {
     /// In a worker, ready to run the body.
@@ -37,6 +40,8 @@ pub(crate) struct Service {
 
 /// Forks the workers and supervises them. An error means that nothing was started.
 pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error> {
+    // Before signals are blocked: a reader that is stopped must not keep us from ending.
+    flush_buffers();
     let mask = Mask::block().map_err(|source| Error::System { call: "sigprocmask(2)", source })?;
     let signals = SignalQueue::open().map_err(|source| {
         // The error that is reported is the one that matters.
@@ -53,7 +58,8 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         unreaped: true,
         mask,
         stdin_is_terminal: io::stdin().is_terminal(),
-        flushed: false,
+        flushed: !report::logger_is_installed(),
+        asked: None,
         service,
     }
     .run()
@@ -72,6 +78,8 @@ struct Supervisor {
     stdin_is_terminal: bool,
     /// Nothing is left in a buffer, and nobody is there to write into one.
     flushed: bool,
+    /// The last stop that was asked for, and when.
+    asked: Option<(Received, Instant)>,
     service: Service,
 }
 
@@ -114,8 +122,16 @@ impl Supervisor {
         }
     }
 
+    /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that is in.
+    fn is_echo(&mut self, received: &Received) -> bool {
+        let before = self.asked.replace((*received, Instant::now()));
+        let by_leader = received.sent == Sent::By(sys::getpgrp().as_raw()) && sys::getpgrp() != self.pid;
+        by_leader && before.is_some_and(|(before, when)| before == *received && when.elapsed() < ECHO)
+    }
+
     fn take_signal(&mut self, received: &Received) {
         let ask = match received.signal {
+            Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
             Signal::SIGTERM | Signal::SIGINT => Ask::Stop,
             Signal::SIGQUIT => Ask::StopNow,
             Signal::SIGTSTP => return self.suspend(),
@@ -144,7 +160,7 @@ impl Supervisor {
 
     /// Returns in both processes: in the worker with the proof that it has one thread.
     fn fork(&mut self, proc: ProcId) -> Option<Alone> {
-        self.flush_buffers();
+        self.flush_what_a_logger_wrote();
         let event = match self.service.fork_check.again().map(sys::fork) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
@@ -158,17 +174,12 @@ impl Supervisor {
         None
     }
 
-    /// What was written but not handed on would be copied by a fork, and appear twice. Once everything was handed on,
-    /// only a logger can write more: nobody else's code runs between two forks.
-    fn flush_buffers(&mut self) {
+    /// Once everything was handed on, only a logger can write more: nobody else's code runs between two forks.
+    fn flush_what_a_logger_wrote(&mut self) {
         if mem::replace(&mut self.flushed, !report::logger_is_installed()) {
             return;
         }
-        // First, because it may print.
-        report::flush();
-        // A closed standard output loses its text with or without a fork.
-        let _ = io::stdout().flush();
-        sys::flush_c_stdio();
+        flush_buffers();
     }
 
     fn perform(&mut self, action: Action) {
@@ -222,13 +233,11 @@ impl Supervisor {
     /// its listeners.
     fn turn_into(self, worker: Worker, alone: &Alone) {
         let Supervisor { pid, signals, mask, stdin_is_terminal, service, policy, table, .. } = self;
-        if !sys::die_with(pid) {
-            sys::end_now(1);
-        }
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
-        let stdin = if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) };
+        let tied = sys::die_with(pid);
+        let stdin = tied.and_then(|()| if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) });
         let prepared = stdin.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
@@ -271,6 +280,17 @@ impl Supervisor {
         report::last_line(&error);
         Ok(Outcome::Over(Err(error)))
     }
+}
+
+/// What was written but not handed on would be copied by a fork, and appear twice.
+fn flush_buffers() {
+    // First, because it may print.
+    report::flush();
+    // A closed standard output loses its text with or without a fork; one that is full for now does not.
+    while io::stdout().flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        sys::wait_for_stdout();
+    }
+    sys::flush_c_stdio();
 }
 
 /// "SIGTERM from pid 4711".

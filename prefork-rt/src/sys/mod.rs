@@ -13,12 +13,20 @@ mod threads;
 
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use process::{
-    Change, Fork, Pid, die_with, end_now, entropy, fork, getpid, is_privileged_start, kill, kill_group, lead_group,
-    reap, remove_variable, stdin_to_null,
+    Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, is_privileged_start, kill, kill_group,
+    lead_group, reap, remove_variable, stdin_to_null,
 };
 pub(crate) use signals::{Mask, Received, Sent, Signal, SignalQueue, signal_name, suspend};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
+
+/// Waits until standard output takes more: poll(2).
+pub(crate) fn wait_for_stdout() {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let stdout = std::io::stdout();
+    let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+}
 
 /// Writes what C code left in its buffers, so that a fork does not copy it. An error stays with the stream.
 pub(crate) fn flush_c_stdio() {

@@ -25,7 +25,8 @@ pub(crate) enum Fork {
 pub(crate) fn fork(alone: Alone) -> io::Result<Fork> {
     // SAFETY: fork(2) leaves the child of a process with other threads with locks that nobody will release. `Alone`
     // is made by `other_threads` when it found none, and this thread starts none before it gets here, so the child
-    // has every lock in the state this thread left it in.
+    // has every lock in the state this thread left it in. Where the system tells nothing of threads, `Alone` rests on
+    // the word of the user, who was warned.
     match unsafe { unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
         ForkResult::Child => Ok(Fork::Child(alone)),
@@ -37,9 +38,9 @@ pub(crate) fn getpid() -> Pid {
     unistd::getpid()
 }
 
-/// getppid(2).
-pub(crate) fn getppid() -> Pid {
-    unistd::getppid()
+/// getpgrp(2).
+pub(crate) fn getpgrp() -> Pid {
+    unistd::getpgrp()
 }
 
 /// Makes this process the leader of a group of its own: setpgid(2).
@@ -48,13 +49,14 @@ pub(crate) fn lead_group() {
     let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
 }
 
-/// Asks the kernel to kill this process when `supervisor` ends, and reports whether it is still there.
-pub(crate) fn die_with(supervisor: Pid) -> bool {
+/// Asks the kernel to kill this process when `supervisor` ends: prctl(2). Fails when it has ended already.
+pub(crate) fn die_with(supervisor: Pid) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    if nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_err() {
-        return false;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    match unistd::getppid() {
+        parent if parent == supervisor => Ok(()),
+        parent => Err(io::Error::other(format!("its parent is pid {parent} and not the supervisor, pid {supervisor}"))),
     }
-    getppid() == supervisor
 }
 
 /// Ends this process with no further ado: `_exit(2)`.
@@ -71,11 +73,13 @@ pub(crate) fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
     }
 }
 
-/// killpg(2) to the group that `pid` leads, and kill(2) to `pid` itself, which may have left it.
+/// kill(2) to `pid`, which may have left its group or not made it yet, then killpg(2) to the group: after a SIGKILL
+/// nobody joins it any more.
 pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
+    let sent = kill(pid, signal);
     // There is no such group when the worker moved to another and made no process before.
     let _ = signal::killpg(pid, signal);
-    kill(pid, signal)
+    sent
 }
 
 /// What happened to a process.
@@ -108,7 +112,7 @@ pub(crate) fn reap() -> Option<(Pid, Change)> {
 
 /// Puts /dev/null in the place of standard input: open(2), dup2(2).
 pub(crate) fn stdin_to_null() -> io::Result<()> {
-    let null = File::open("/dev/null")?;
+    let null = File::open("/dev/null").map_err(|error| io::Error::new(error.kind(), format!("/dev/null: {error}")))?;
     Ok(unistd::dup2_stdin(null.as_fd())?)
 }
 

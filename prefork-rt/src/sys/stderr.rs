@@ -83,7 +83,26 @@ fn write_without_waiting(_: &[u8]) -> io::Result<usize> {
 
 /// Between the question and the write, somebody else may fill what is left.
 fn write_if_ready(line: &[u8]) -> io::Result<usize> {
-    if is_ready() { io::stderr().write(line) } else { Err(io::ErrorKind::WouldBlock.into()) }
+    if is_ready() {
+        without_file_size_signal(|| io::stderr().write(line))
+    } else {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+/// A file that may not grow (RLIMIT_FSIZE) is an error of the write, and not the end of this process: SIGXFSZ.
+fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
+    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
+    let size: SigSet = [Signal::SIGXFSZ].into_iter().collect();
+    let before = size.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let result = write();
+    if let Ok(before) = before {
+        if !before.contains(Signal::SIGXFSZ) {
+            let _ = super::signals::forget_pending(Signal::SIGXFSZ);
+        }
+        let _ = before.thread_set_mask();
+    }
+    result
 }
 
 fn is_ready() -> bool {

@@ -64,11 +64,13 @@ fn has_one_thread() -> Option<bool> {
 }
 
 fn names_of_others() -> Vec<String> {
-    let own = std::process::id().to_string();
+    // As /proc numbers it, which may be that of another PID namespace.
+    let own = fs::read_link("/proc/thread-self").ok();
+    let own = own.as_deref().and_then(std::path::Path::file_name);
     let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     tasks
         .filter_map(Result::ok)
-        .filter(|task| task.file_name().to_str() != Some(&own))
+        .filter(|task| Some(task.file_name().as_os_str()) != own)
         .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok())
         .map(|name| name.trim_end().to_owned())
         .collect()

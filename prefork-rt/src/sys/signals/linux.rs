@@ -4,12 +4,15 @@ use std::io;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
 use super::{Received, Sent, queued};
+
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The signals that arrived and were not read yet.
 pub(crate) struct SignalQueue {
@@ -45,7 +48,10 @@ impl SignalQueue {
     /// Waits until a signal has arrived or the time is over. May return early.
     pub(crate) fn wait(&self, timeout: Option<Duration>) {
         // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
-        let _ = self.ready_within(timeout);
+        if let Err(Errno::EINVAL) = self.ready_within(timeout) {
+            // RLIMIT_NOFILE is 0, and poll(2) looks at no descriptor then: look again in a while.
+            std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+        }
     }
 
     /// How many descriptors can be read, of one.

@@ -48,6 +48,7 @@ pub(crate) struct Mask {
 }
 
 /// A signal that arrived.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) signal: Signal,
     pub(crate) sent: Sent,
@@ -95,7 +96,7 @@ impl Mask {
 }
 
 /// Discards a signal that is pending: POSIX does so when a signal is set to be ignored.
-fn forget_pending(signal: Signal) -> io::Result<()> {
+pub(super) fn forget_pending(signal: Signal) -> io::Result<()> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
     let before = set_disposition(signal, &ignore)?;
     set_disposition(signal, &before)?;
