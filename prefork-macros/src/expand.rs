@@ -22,7 +22,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     signature::check(&main, &args, &mut errors);
-    if errors.is_empty() { output(&args, &main) } else { with_errors(&errors, stand_in(main)) }
+    if errors.is_empty() { output(&args, &main) } else { with_errors(&errors, stand_in(&args, main)) }
 }
 
 fn output(args: &Args, main: &Main) -> TokenStream {
@@ -149,16 +149,35 @@ fn with_errors(errors: &[Error], item: TokenStream) -> TokenStream {
 }
 
 /// The user's function in a place where nothing runs it, so that the body is still looked at and nothing else is
-/// reported. A function that is not `main` stays where it is: others may call it.
-fn stand_in(mut main: Main) -> TokenStream {
+/// reported, but for an argument's type that is a mistake, too. A function that is not `main` stays where it is: others
+/// may call it.
+fn stand_in(args: &Args, mut main: Main) -> TokenStream {
     let body = main.body_after(&TokenStream::new());
+    let types = check_types(args, &main);
     let Main { attrs, vis, sig, .. } = &mut main;
     if sig.ident != "main" || sig.receiver().is_some() {
         return quote!(#(#attrs)* #[allow(unused)] #vis #sig #body);
     }
     attrs.retain(is_inert);
     (sig.constness, sig.abi, sig.variadic) = (None, None, None);
-    quote!(#vis fn main() { #(#attrs)* #[allow(unused)] #sig #body })
+    quote!(#vis fn main() { #types #(#attrs)* #[allow(unused)] #sig #body })
+}
+
+/// Has rustc look at the arguments' types that have no error of ours, where the runtime and the types can be named.
+fn check_types(args: &Args, main: &Main) -> TokenStream {
+    let nameable = main.sig.generics.params.is_empty() && !args.gives("crate");
+    let unknown = main.arguments().filter(|argument| nameable && matches!(kind(&argument.ty), Kind::Other));
+    let checks = unknown.map(|argument| {
+        let conditions = argument.attrs.iter().filter(is_condition);
+        let needs = from_worker(&argument.ty, "needs");
+        quote_spanned!(Span::mixed_site()=> #(#conditions)* let _ = #needs;)
+    });
+    let checks: Vec<TokenStream> = checks.collect();
+    if checks.is_empty() {
+        return TokenStream::new();
+    }
+    let (runtime, rt) = (&args.runtime, rt(Span::mixed_site()));
+    quote_spanned!(Span::mixed_site()=> use #runtime as #rt; #(#checks)*)
 }
 
 #[cfg(test)]
