@@ -60,7 +60,8 @@ children_are() {
     [ ${#children[@]} = "$1" ]
 }
 
-signals_are_blocked() { grep -q '^SigBlk:.*[1-9a-f]' "/proc/$supervisor/status"; }
+# SIGTERM is bit 14.
+sigterm_is_blocked() { grep -Eq '^SigBlk:.*[4-7c-f][0-9a-f]{3}$' "/proc/$supervisor/status"; }
 
 kill_a_worker() {
     children_of "$supervisor"
@@ -104,7 +105,9 @@ check() { # NAME FUNCTION ARGUMENTS...
 # fork(3) is clone(2) here; strace names it after the call that the C library makes.
 
 signal_in_a_fork_of_the_start() { # SIGNAL NTH SIDE CHILDREN
-    start sleeps "clone:delay_$3=800000:when=$2" && until_true "signals are blocked" signals_are_blocked && until_true "the call is entered" children_are "$4" &&
+    start sleeps "clone:delay_$3=800000:when=$2" &&
+        until_true "signals are blocked" sigterm_is_blocked &&
+        until_true "the call is entered" children_are "$4" &&
         kill "-$1" "$supervisor" && ended 0 && expect "stopped by SIG$1"
 }
 
