@@ -3,6 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PREFORK_GRACEFUL_TIMEOUT=10s
+cargo build --quiet --examples
 
 # expect NAME STATUS TEXT: the example ends with this status, and prints this text.
 expect() {
@@ -20,13 +21,11 @@ expect crash 1 'gave up'
 expect tornado 0 'does jobs \[3, 7, 11, 15, 19\]'
 expect preload 0 'worker 3: sum'
 
-# A port that is free now, where tests may run beside this.
 log=$(mktemp)
 trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
 
 # serve NAME: starts the server on any free port; sets supervisor and address.
 serve() {
-  cargo build -q --example "$1"
   PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
   supervisor=$!
   wait_until listens

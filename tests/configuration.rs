@@ -210,17 +210,19 @@ fn what_container_links_make_is_not_warned_of() {
 
 #[test]
 fn workers_and_their_children_see_none_of_the_variables_and_all_others() {
-    let mut command = fixture!("shows-its-environment");
-    command
-        .env("PREFORK_WORKERS", "1")
-        .env("PREFORK_LISTEN", "")
-        .env("PREFORK_COLOUR", "red")
-        .env("PREFORKED", "other")
-        .env("HOME", "/");
-    command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    let mut command = with_variables_of_all_kinds();
+    command.env("PREFORK_WORKERS", "1").env("PREFORK_LISTEN", "");
     let mut program = Program::start(&mut command);
     program.wait();
     sees_only_what_is_not_ours(&program);
+}
+
+/// Ours, others', and those of a service that happens to be called prefork.
+fn with_variables_of_all_kinds() -> std::process::Command {
+    let mut command = fixture!("shows-its-environment");
+    command.env("PREFORK_COLOUR", "red").env("PREFORKED", "other").env("HOME", "/");
+    command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    command
 }
 
 fn sees_only_what_is_not_ours(program: &Program) {
@@ -239,14 +241,8 @@ fn sees_only_what_is_not_ours(program: &Program) {
 
 #[test]
 fn prefork_off_runs_the_body_in_the_one_process_as_task_0_of_1() {
-    let mut command = fixture!("shows-its-environment");
-    command
-        .env("PREFORK", "off")
-        .env("PREFORK_WORKERS", "5")
-        .env("PREFORK_COLOUR", "red")
-        .env("PREFORKED", "other")
-        .env("HOME", "/");
-    command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
+    let mut command = with_variables_of_all_kinds();
+    command.env("PREFORK", "off").env("PREFORK_WORKERS", "5");
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 9);
     program.stdout.wait_for("task 0 of 1 restarts 0");

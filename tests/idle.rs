@@ -1,12 +1,11 @@
 //! Promise 9: the idle supervisor does nothing, and its descriptors are O(1) in the number of workers.
 
 mod support;
-use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
 use support::session::Session;
-use support::{stat_of, status_of, until};
+use support::{descriptors_of, stat_of, status_of, until};
 
 /// How often the kernel switched to or from it, and how long it ran.
 fn activity(pid: i32) -> (String, String, String, String) {
@@ -52,12 +51,4 @@ fn a_worker_has_the_descriptors_it_would_have_had_without_us() {
         let same = || (descriptors_of(worker) == descriptors_of(plain.pid())).then_some(());
         until("both have the same descriptors", same);
     }
-}
-
-fn descriptors_of(pid: i32) -> Vec<String> {
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
-    let mut numbers: Vec<String> =
-        open.map(|entry| entry.expect("/proc").file_name().into_string().expect("a number")).collect();
-    numbers.sort();
-    numbers
 }

@@ -1,7 +1,7 @@
 //! Addresses are bound once, before the first fork, and each worker is handed its listener.
 
 mod support;
-use support::{Program, Signal, send, until};
+use support::{Program, Signal, descriptors_of, send, until};
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -256,7 +256,7 @@ fn the_supervisors_descriptors_do_not_grow_with_the_number_of_workers() {
         command.env("PREFORK_WORKERS", workers.to_string()).env("PREFORK_LISTEN", "127.0.0.1:0");
         let program = Program::start(&mut command);
         program.stdout.wait_for_nth("task ", workers);
-        std::fs::read_dir(format!("/proc/{}/fd", program.pid())).expect("/proc").count()
+        descriptors_of(program.pid()).len()
     };
     assert_eq!(count(2), count(64));
 }

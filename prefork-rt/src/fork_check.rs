@@ -13,6 +13,10 @@ use crate::sys::{self, Alone, Threads};
 /// A thread that was joined may be seen for a moment longer.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// The end of each advice.
+const WHERE_INSTEAD: &str = "in main's body, which runs in the workers, not in preload or before prefork starts; write \
+                             #[prefork] above the runtime's attribute";
+
 /// Remembers what was seen, so that a check before every fork is cheap.
 pub(crate) struct ForkCheck {
     /// As long as the next descriptor would get this number, no event loop was made.
@@ -82,8 +86,7 @@ impl ForkCheck {
             None => Ok(()),
             Some(kind) => Err(format!(
                 "an event loop ({kind}) is open in this process, and all workers would share it: build the async \
-                 runtime in main's body, which runs in the workers, not in preload or before prefork starts; write \
-                 #[prefork] above the runtime's attribute"
+                 runtime {WHERE_INSTEAD}"
             )),
         }
     }
@@ -101,7 +104,6 @@ fn threads_are_alive(names: &[String]) -> String {
     let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
     format!(
         "{count} {are} alive in this process{listed}, and a worker would inherit the locks they hold but not the \
-         threads: start threads and async runtimes in main's body, which runs in the workers, not in preload or \
-         before prefork starts; write #[prefork] above the runtime's attribute"
+         threads: start threads and async runtimes {WHERE_INSTEAD}"
     )
 }

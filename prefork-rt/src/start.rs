@@ -171,11 +171,9 @@ const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(listeners: Vec<TcpListener>, variables: &[String]) {
     report::close();
-    if let Threads::None(alone) = sys::other_threads() {
-        for variable in variables {
-            sys::remove_variable(variable, &alone);
-        }
-    }
-    listen::hand_over(listeners);
-    become_worker(THE_ONLY_WORKER);
+    let alone = match sys::other_threads() {
+        Threads::None(alone) => Some(alone),
+        Threads::Others(_) | Threads::Unknown(_) => None,
+    };
+    become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
 }

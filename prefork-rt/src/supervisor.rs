@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen;
 use crate::policy::{self, Action, Ask, Event, Exit, Policy, ProcId, Rules, Status, Time};
 use crate::report;
 use crate::sys::{self, Alone, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
@@ -243,15 +242,11 @@ impl Supervisor {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         }
-        for variable in &service.variables {
-            sys::remove_variable(variable, alone);
-        }
-        listen::hand_over(service.listeners);
+        become_worker(worker, service.listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(policy);
         mem::forget(table);
         mem::forget(service.variables);
-        become_worker(worker);
     }
 
     fn over(self, exit: Exit) -> Result<Outcome, Error> {

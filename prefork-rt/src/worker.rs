@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::Error;
 use crate::listen;
 use crate::preload;
+use crate::sys::{self, Alone};
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
 /// and of [`after_fork`](crate::after_fork) hooks.
@@ -83,8 +84,13 @@ pub fn worker() -> Option<Worker> {
     })
 }
 
-/// Makes this process a worker. A process becomes one once: a worker cannot start workers.
-pub(crate) fn become_worker(worker: Worker) {
+/// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
+/// it may have other threads, which may read them. A process becomes one once: a worker cannot start workers.
+pub(crate) fn become_worker(worker: Worker, listeners: Vec<TcpListener>, variables: &[String], alone: Option<&Alone>) {
+    if let Some(alone) = alone {
+        variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
+    }
+    listen::hand_over(listeners);
     TASK_ID.store(worker.task_id, Ordering::Relaxed);
     WORKERS.store(worker.workers, Ordering::Relaxed);
     RESTARTS.store(worker.restarts, Ordering::Relaxed);

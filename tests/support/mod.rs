@@ -250,6 +250,15 @@ pub fn moments() -> impl Iterator<Item = u64> {
     })
 }
 
+/// The numbers of its open descriptors.
+pub fn descriptors_of(pid: i32) -> Vec<String> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).expect("/proc");
+    let mut numbers: Vec<String> =
+        open.map(|entry| entry.expect("/proc").file_name().into_string().expect("a number")).collect();
+    numbers.sort();
+    numbers
+}
+
 /// A line of /proc/PID/status, without its name.
 pub fn status_of(pid: i32, name: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process is there");
