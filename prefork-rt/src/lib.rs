@@ -21,6 +21,8 @@ mod grammar;
 #[cfg(unix)]
 mod listen;
 #[cfg(unix)]
+mod oom;
+#[cfg(unix)]
 mod policy;
 #[cfg(unix)]
 mod preload;

@@ -1,0 +1,264 @@
+//! Whether a SIGKILL that we did not send was the kernel's for want of memory.
+//!
+//! It must not know which worker died of it: the kernel counts such kills, and names nobody.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// How often the kernel has killed for want of memory, as last read: in this process's cgroup, and anywhere.
+pub(crate) struct OomKills {
+    /// The more telling first.
+    counters: Vec<Counter>,
+}
+
+/// That the kernel has killed for want of memory since the last reading.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Growth {
+    /// "the cgroup's" or "the kernel's".
+    pub(crate) counter: &'static str,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+impl OomKills {
+    /// Finds the counters and reads them for the first time. A system may have none.
+    pub(crate) fn read() -> OomKills {
+        let files = text("/proc/self/cgroup").zip(text("/proc/self/mountinfo"));
+        let files = files.map_or_else(Vec::new, |(cgroup, mountinfo)| cgroup_files(&cgroup, &mountinfo));
+        let own = files.into_iter().find_map(|path| Counter::open("the cgroup's", path));
+        let any = Counter::open("the kernel's", "/proc/vmstat".into());
+        OomKills { counters: own.into_iter().chain(any).collect() }
+    }
+
+    /// Reads them again: the one that grew since the last reading, the cgroup's where both did.
+    ///
+    /// The kernel counts before it kills, so a death that was reaped is in the count.
+    pub(crate) fn grown(&mut self) -> Option<Growth> {
+        // Each is read, whatever the others say.
+        self.counters.iter_mut().filter_map(Counter::grown).reduce(|first, _| first)
+    }
+}
+
+struct Counter {
+    name: &'static str,
+    path: PathBuf,
+    count: u64,
+}
+
+impl Counter {
+    fn open(name: &'static str, path: PathBuf) -> Option<Counter> {
+        let count = oom_kills(&text(&path)?)?;
+        Some(Counter { name, path, count })
+    }
+
+    fn grown(&mut self) -> Option<Growth> {
+        let count = oom_kills(&text(&self.path)?)?;
+        let from = std::mem::replace(&mut self.count, count);
+        (count > from).then_some(Growth { counter: self.name, from, to: count })
+    }
+}
+
+/// The count in a file of names and numbers.
+fn oom_kills(file: &str) -> Option<u64> {
+    file.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// A mount point anywhere on the system may have a name that is no UTF-8.
+fn text(path: impl AsRef<Path>) -> Option<String> {
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Where the cgroup's counter may be, the likeliest first, by what /proc says of this process's cgroups and mounts.
+///
+/// Version 1 counts the kills of each cgroup by itself. Version 2 counts those below too, and a cgroup without the
+/// memory controller is accounted for by the next one above that has it.
+fn cgroup_files(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
+    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let groups = cgroup.lines().filter_map(Group::parse);
+    groups.flat_map(|group| mounts.iter().flat_map(move |mount| mount.files_of(&group))).collect()
+}
+
+/// A line of /proc/self/cgroup that matters for memory: `4:memory:/a/b` (version 1), `0::/a/b` (version 2).
+struct Group<'a> {
+    version: Version,
+    path: &'a Path,
+}
+
+/// A line of /proc/self/mountinfo: `35 31 0:32 ROOT POINT rw,relatime shared:9 - cgroup cgroup rw,memory`. It shows the
+/// part of the hierarchy below ROOT, which is not `/` in a container without a cgroup namespace.
+struct Mount {
+    version: Version,
+    root: PathBuf,
+    point: PathBuf,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+impl Group<'_> {
+    fn parse(line: &str) -> Option<Group<'_>> {
+        let mut fields = line.splitn(3, ':');
+        let version = match (fields.next()?, fields.next()?) {
+            ("0", "") => Version::Two,
+            (_, controllers) if has(controllers, "memory") => Version::One,
+            _ => return None,
+        };
+        Some(Group { version, path: Path::new(fields.next()?) })
+    }
+}
+
+impl Mount {
+    fn parse(line: &str) -> Option<Mount> {
+        let (place, kind) = line.split_once(" - ")?;
+        let mut kind = kind.split(' ');
+        let version = match (kind.next()?, kind.nth(1)?) {
+            ("cgroup2", _) => Version::Two,
+            ("cgroup", options) if has(options, "memory") => Version::One,
+            _ => return None,
+        };
+        let mut place = place.split(' ').skip(3).map(|path| PathBuf::from(unescaped(path)));
+        Some(Mount { version, root: place.next()?, point: place.next()? })
+    }
+
+    /// The files that count for the group, where this mount shows it.
+    fn files_of(&self, group: &Group<'_>) -> Vec<PathBuf> {
+        let below = group.path.strip_prefix(&self.root).ok().filter(|_| self.version == group.version);
+        // Outside this process's cgroup namespace, names begin with "..", and no directory of the mount has them.
+        let is_plain = |below: &&Path| below.components().all(|component| matches!(component, Component::Normal(_)));
+        let Some(below) = below.filter(is_plain) else { return Vec::new() };
+        match self.version {
+            Version::One => vec![self.point.join(below).join("memory.oom_control")],
+            Version::Two => below.ancestors().map(|below| self.point.join(below).join("memory.events")).collect(),
+        }
+    }
+}
+
+fn has(list: &str, name: &str) -> bool {
+    list.split(',').any(|entry| entry == name)
+}
+
+/// Undoes what the kernel writes for blanks, which separate the fields, and for the backslash.
+fn unescaped(path: &str) -> String {
+    // The backslash last: what it stands for must not be read again.
+    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")]
+        .into_iter()
+        .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V1_CGROUP: &str = "9:name=systemd:/\n5:cpu,memory:/a/b\n1:memory_of_elephants:/c\n";
+    const V1_MOUNTS: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime shared:9 master:3 - cgroup cgroup rw,cpu,memory
+36 31 0:33 / /sys/fs/cgroup/devices rw,relatime - cgroup cgroup rw,devices
+";
+    const V2_CGROUP: &str = "0::/system.slice/app.service\n";
+    const V2_MOUNTS: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot
+";
+
+    fn files(cgroup: &str, mountinfo: &str) -> Vec<String> {
+        cgroup_files(cgroup, mountinfo).iter().map(|path| path.to_str().expect("text").to_owned()).collect()
+    }
+
+    #[test]
+    fn version_1_is_where_the_memory_controller_is_mounted() {
+        assert_eq!(files(V1_CGROUP, V1_MOUNTS), ["/sys/fs/cgroup/memory/a/b/memory.oom_control"]);
+    }
+
+    #[test]
+    fn version_2_is_the_groups_own_or_the_next_above() {
+        let expected = ["system.slice/app.service/", "system.slice/", ""]
+            .map(|below| format!("/sys/fs/cgroup/{below}memory.events"));
+        assert_eq!(files(V2_CGROUP, V2_MOUNTS), expected);
+    }
+
+    #[test]
+    fn of_a_hybrid_both_are_tried() {
+        let mounts = V1_MOUNTS.to_owned() + "41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let expected = ["/sys/fs/cgroup/memory/x/memory.oom_control", "/sys/fs/cgroup/unified/memory.events"];
+        assert_eq!(files("4:memory:/x\n0::/\n", &mounts), expected);
+    }
+
+    #[test]
+    fn a_container_sees_its_part_of_the_hierarchy() {
+        let mount = |root: &str, point: &str| format!("35 31 0:32 {root} {point} ro - cgroup cgroup rw,memory\n");
+        // Without a cgroup namespace: the root of the mount is the container's cgroup.
+        let own = mount("/docker/0a1b", "/sys/fs/cgroup/memory");
+        assert_eq!(files("4:memory:/docker/0a1b\n", &own), ["/sys/fs/cgroup/memory/memory.oom_control"]);
+        assert_eq!(files("4:memory:/docker/0a1b/x\n", &own), ["/sys/fs/cgroup/memory/x/memory.oom_control"]);
+        // With one, everything is relative to it.
+        assert_eq!(files("0::/\n", V2_MOUNTS), ["/sys/fs/cgroup/memory.events"]);
+        // The host's, lent to the container, beside its own.
+        let lent = mount("/", "/host/cgroup") + &own;
+        let found = files("4:memory:/docker/0a1b\n", &lent);
+        assert_eq!(found.first().map(String::as_str), Some("/host/cgroup/docker/0a1b/memory.oom_control"));
+        assert_eq!(found.last().map(String::as_str), Some("/sys/fs/cgroup/memory/memory.oom_control"));
+    }
+
+    #[test]
+    fn what_a_mount_does_not_show_is_not_guessed() {
+        let mount = |root: &str| format!("35 31 0:32 {root} /m rw - cgroup2 cgroup2 rw\n");
+        assert!(files("0::/docker/0a1b\n", &mount("/docker/0a1")).is_empty());
+        assert!(files("0::/\n", &mount("/../..")).is_empty());
+        assert!(files("0::/../other\n", &mount("/")).is_empty());
+        assert_eq!(files("0::/../other\n", &mount("/..")), ["/m/other/memory.events", "/m/memory.events"]);
+    }
+
+    #[test]
+    fn names_may_have_colons_and_blanks() {
+        let mounts = "35 31 0:32 / /a\\040b\\134040 rw - cgroup2 none rw\n";
+        assert_eq!(files("0::/c:d e\n", mounts)[0], "/a b\\040/c:d e/memory.events");
+    }
+
+    #[test]
+    fn what_is_broken_is_passed_over() {
+        for broken in ["", "\n", "0", "0:", "0::", "memory", "4:memory", ":::", " - ", "- cgroup2", "1 2 3 - cgroup2 x"]
+        {
+            assert!(files(broken, V2_MOUNTS).iter().all(|file| file.starts_with("/sys/fs/cgroup/")), "{broken}");
+            assert!(files(V2_CGROUP, broken).is_empty(), "{broken}");
+            assert_eq!(oom_kills(broken), None);
+        }
+    }
+
+    #[test]
+    fn the_count_has_a_line_of_its_own() {
+        assert_eq!(oom_kills("oom_kill_disable 1\nunder_oom 1\noom_kill 7\n"), Some(7));
+        assert_eq!(oom_kills("low 0\nhigh 0\nmax 8\noom 3\noom_kill 2\noom_group_kill 4\n"), Some(2));
+        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\n"), None);
+        assert_eq!(oom_kills("oom_kill many\n"), None);
+    }
+
+    #[test]
+    fn growth_is_told_once_and_the_cgroups_first() {
+        let directory = std::env::temp_dir().join(format!("prefork-oom-{}", std::process::id()));
+        fs::create_dir_all(&directory).expect("a directory");
+        let write = |file: &str, count: u64| {
+            fs::write(directory.join(file), format!("oom_kill {count}\n")).expect("a file");
+        };
+        let open = |name, file: &str| Counter::open(name, directory.join(file));
+        write("own", 1);
+        write("any", 8);
+        assert!(open("the cgroup's", "missing").is_none());
+        let counters = open("the cgroup's", "own").into_iter().chain(open("the kernel's", "any")).collect();
+        let mut kills = OomKills { counters };
+        assert_eq!(kills.grown(), None);
+        write("any", 9);
+        assert_eq!(kills.grown(), Some(Growth { counter: "the kernel's", from: 8, to: 9 }));
+        write("own", 3);
+        write("any", 12);
+        assert_eq!(kills.grown(), Some(Growth { counter: "the cgroup's", from: 1, to: 3 }));
+        assert_eq!(kills.grown(), None);
+        write("own", 0);
+        assert_eq!(kills.grown(), None);
+        fs::remove_dir_all(&directory).expect("it is ours");
+        assert_eq!(kills.grown(), None);
+    }
+}
