@@ -6,12 +6,14 @@
 #![allow(unsafe_code)]
 
 mod cpus;
+mod proc;
 mod process;
 mod signals;
 mod stderr;
 mod threads;
 
 pub(crate) use cpus::{affinity_cpus, host_cpus};
+pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
     Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, is_privileged_start, kill, kill_group,
     lead_group, reap, remove_variable, stdin_to_null,
