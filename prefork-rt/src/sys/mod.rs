@@ -8,6 +8,7 @@
 mod cpus;
 mod proc;
 mod process;
+mod process_name;
 mod signals;
 mod stderr;
 mod threads;
@@ -18,6 +19,7 @@ pub(crate) use process::{
     Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, is_privileged_start, kill, kill_group,
     lead_group, reap, remove_variable, stdin_to_null,
 };
+pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use signals::{Mask, Received, Sent, Signal, SignalQueue, signal_name, suspend};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};

@@ -1,0 +1,146 @@
+//! What this process is called in `ps`.
+
+use std::fmt::{self, Write};
+
+/// The kernel keeps no longer one, in bytes.
+const LIMIT: usize = 15;
+
+/// A name that the kernel takes as it is. It is made without memory from the heap.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessName {
+    bytes: [u8; LIMIT],
+    length: usize,
+}
+
+/// "app: supervisor".
+pub(crate) fn supervisor_name(app: &str) -> ProcessName {
+    ProcessName::of(app, format_args!("supervisor"))
+}
+
+/// "app: worker 2".
+pub(crate) fn worker_name(app: &str, task_id: usize) -> ProcessName {
+    ProcessName::of(app, format_args!("worker {task_id}"))
+}
+
+/// Names this process, by its main thread: prctl(2), and nothing where there is no such call.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn set_process_name(name: &str) {
+    let mut ended_by_zero = [0; LIMIT + 1];
+    let length = boundary(name, LIMIT);
+    ended_by_zero[..length].copy_from_slice(&name.as_bytes()[..length]);
+    if let Ok(name) = std::ffi::CStr::from_bytes_until_nul(&ended_by_zero) {
+        // A name is for people who look on: the process works without.
+        let _ = nix::sys::prctl::set_name(name);
+    }
+}
+
+/// What it is called now: prctl(2), and nothing where there is no such call.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn process_name() -> String {
+    nix::sys::prctl::get_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn set_process_name(_: &str) {}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn process_name() -> String {
+    String::new()
+}
+
+impl ProcessName {
+    const EMPTY: ProcessName = ProcessName { bytes: [0; LIMIT], length: 0 };
+
+    /// The role whole, after as much of the program's name as fits.
+    fn of(app: &str, role: fmt::Arguments<'_>) -> ProcessName {
+        let role = ProcessName::EMPTY.and(role);
+        let room = LIMIT.saturating_sub(role.length + ": ".len());
+        match &app[..boundary(app, room)] {
+            "" => role,
+            app => ProcessName::EMPTY.and(format_args!("{app}: {}", role.as_str())),
+        }
+    }
+
+    fn and(mut self, text: fmt::Arguments<'_>) -> ProcessName {
+        // What does not fit is cut.
+        let _ = self.write_fmt(text);
+        self
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        // Only whole characters are written to it, so this is no error.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+}
+
+impl Write for ProcessName {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let text = &text.as_bytes()[..boundary(text, LIMIT - self.length)];
+        self.bytes[self.length..][..text.len()].copy_from_slice(text);
+        self.length += text.len();
+        Ok(())
+    }
+}
+
+/// Where to cut so that at most `room` bytes and only whole characters are left.
+fn boundary(text: &str, room: usize) -> usize {
+    (0..=room.min(text.len())).rfind(|&end| text.is_char_boundary(end)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_part_gives_way_to_the_role() {
+        for (app, expected) in [
+            ("app", "app: supervisor"),
+            ("http", "htt: supervisor"),
+            ("a", "a: supervisor"),
+            ("", "supervisor"),
+            ("ä", "ä: supervisor"),
+            ("aää", "aä: supervisor"),
+            ("ää", "ä: supervisor"),
+            ("€€", "€: supervisor"),
+            ("🦀", "supervisor"),
+        ] {
+            assert_eq!(supervisor_name(app).as_str(), expected);
+        }
+        for (app, task_id, expected) in [
+            ("app", 2, "app: worker 2"),
+            ("tcp_echo", 2, "tcp_e: worker 2"),
+            ("tcp_echo", 12, "tcp_: worker 12"),
+            ("tcp_echo", 4095, "tc: worker 4095"),
+            ("tcp_echo", 99_999, "t: worker 99999"),
+            ("tcp_echo", 100_000, "worker 100000"),
+            ("tcp_echo", 4_194_304, "worker 4194304"),
+        ] {
+            assert_eq!(worker_name(app, task_id).as_str(), expected);
+        }
+    }
+
+    #[test]
+    fn no_name_is_longer_than_the_kernels() {
+        for app in ["", "a", "tcp_echo", "äöüäöüäöüäöü", "🦀🦀🦀🦀🦀"] {
+            assert!(supervisor_name(app).as_str().len() <= LIMIT);
+            for task_id in [0, 10, 1_000_000, usize::MAX] {
+                assert!(worker_name(app, task_id).as_str().len() <= LIMIT);
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_name_is_what_it_was_set_to() {
+        // The name is the thread's; a process has that of its main thread.
+        let named = |name: &str| {
+            set_process_name(name);
+            process_name()
+        };
+        assert_eq!(named(worker_name("äpp", 12).as_str()), "äpp: worker 12");
+        assert_eq!(named("0123456789abcdefg"), "0123456789abcde");
+        assert_eq!(named("0123456789abcdä"), "0123456789abcd");
+        assert_eq!(named("before\0after"), "before");
+        assert_eq!(named(""), "");
+    }
+}
