@@ -16,8 +16,8 @@ mod threads;
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
-    Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, is_privileged_start, kill, kill_group,
-    lead_group, reap, remove_variable, stdin_to_null,
+    Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, getsid, has_terminal, is_privileged_start,
+    kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use signals::{Mask, Received, Sent, Signal, SignalQueue, signal_name, suspend};

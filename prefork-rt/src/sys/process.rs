@@ -1,9 +1,10 @@
 //! Making, ending and burying processes.
 
 use std::ffi::c_int;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
@@ -41,6 +42,23 @@ pub(crate) fn getpid() -> Pid {
 /// getpgrp(2).
 pub(crate) fn getpgrp() -> Pid {
     unistd::getpgrp()
+}
+
+/// The leader of this process's session: getsid(2). 0 when it is of another PID namespace, as is the sender of a signal
+/// from there: who compares the two must leave 0 out.
+pub(crate) fn getsid() -> Pid {
+    // Of this process itself it cannot fail.
+    unistd::getsid(None).unwrap_or(Pid::from_raw(0))
+}
+
+/// Whether this process has a controlling terminal that is still connected: open(2) of /dev/tty.
+pub(crate) fn has_terminal() -> bool {
+    let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    match OpenOptions::new().read(true).custom_flags(flags).open("/dev/tty") {
+        Ok(_) => true,
+        // Any other, such as that no descriptor is left, says nothing of the terminal.
+        Err(error) => !matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EIO | libc::ENODEV | libc::ENOENT)),
+    }
 }
 
 /// Makes this process the leader of a group of its own: setpgid(2).
@@ -144,5 +162,25 @@ pub(crate) fn entropy() -> io::Result<u64> {
     match unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } {
         0 => Ok(u64::from_ne_bytes(bytes)),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// The session and the terminal of this process, as /proc numbers them.
+    fn session_and_terminal() -> (i32, i32) {
+        let stat = std::fs::read_to_string("/proc/self/stat").expect("/proc");
+        let fields = stat.rsplit_once(") ").expect("a name in parentheses").1.split(' ');
+        let mut numbers = fields.skip(3).map(|field| field.parse().expect("a number"));
+        (numbers.next().expect("the session"), numbers.next().expect("the terminal"))
+    }
+
+    #[test]
+    fn the_session_and_its_terminal_are_what_the_kernel_says() {
+        let (session, terminal) = session_and_terminal();
+        assert_eq!(getsid().as_raw(), session);
+        assert_eq!(has_terminal(), terminal != 0);
     }
 }
