@@ -42,7 +42,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
     let mask = Mask::block().map_err(|source| Error::System { call: "sigprocmask(2)", source })?;
-    let signals = SignalQueue::open().map_err(|source| {
+    let signals = SignalQueue::open(None).map_err(|source| {
         // The error that is reported is the one that matters.
         let _ = mask.restore();
         Error::System { call: "signalfd(2)", source }
@@ -103,7 +103,8 @@ impl Supervisor {
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
     fn take_facts(&mut self) {
-        while let Some(received) = self.signals.read() {
+        while self.signals.ready(None, Some(Duration::ZERO)).signals {
+            let Some(received) = self.signals.read() else { break };
             match received.signal {
                 Signal::SIGCHLD => self.unreaped = true,
                 _ => self.take_signal(&received),
@@ -225,7 +226,7 @@ impl Supervisor {
 
     fn wait(&self) {
         let now = self.clock.now();
-        self.signals.wait(self.policy.poll_timeout().map(|deadline| deadline.since(now)));
+        self.signals.ready(None, self.policy.poll_timeout().map(|deadline| deadline.since(now)));
     }
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but

@@ -20,7 +20,7 @@ pub(crate) use process::{
     kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
-pub(crate) use signals::{Mask, Received, Sent, Signal, SignalQueue, signal_name, suspend};
+pub(crate) use signals::{Mask, Ready, Received, Sent, Signal, SignalQueue, is_ignored, signal_name, suspend};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
 

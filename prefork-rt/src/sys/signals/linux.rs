@@ -1,7 +1,7 @@
 //! Blocked signals are read from a descriptor: signalfd(2).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
-use super::{Received, Sent, queued};
+use super::{Ready, Received, Sent, queued};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -20,8 +20,8 @@ pub(crate) struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Queues the supervisor's signals, which are blocked already.
-    pub(crate) fn open() -> io::Result<SignalQueue> {
+    /// Queues the supervisor's signals, which are blocked already. Any `other` can be waited for besides.
+    pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         let signals = queued()?.into_iter().collect();
         let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(SignalQueue { descriptor })
@@ -33,32 +33,36 @@ impl SignalQueue {
         Ok(())
     }
 
-    /// The next signal, without waiting.
+    /// The next signal, without waiting. Only when `ready` told of one: a read that finds nothing sets errno, and after
+    /// a fork that copies the page in which it lies.
     pub(crate) fn read(&mut self) -> Option<Received> {
-        // A read that finds nothing sets errno, and after a fork that copies the page in which it lies.
-        if self.ready_within(Some(Duration::ZERO)) == Ok(0) {
-            return None;
-        }
         let info = self.descriptor.read_signal().ok()??;
         let sent = if info.ssi_code <= 0 { Sent::By(info.ssi_pid as i32) } else { Sent::ByKernel };
         let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
         Some(Received { signal, sent })
     }
 
-    /// Waits until a signal has arrived or the time is over. May return early.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        // An error (EINTR, ENOMEM) is a wait that ended early: the caller looks for signals and waits again.
-        if let Err(Errno::EINVAL) = self.ready_within(timeout) {
-            // RLIMIT_NOFILE is 0, and poll(2) looks at no descriptor then: look again in a while.
-            std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
-        }
-    }
-
-    /// How many descriptors can be read, of one.
-    fn ready_within(&self, timeout: Option<Duration>) -> nix::Result<i32> {
-        let mut queue = [PollFd::new(self.descriptor.as_fd(), PollFlags::POLLIN)];
+    /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: ppoll(2). May
+    /// return early, and tell of what is not there; `other` is non-blocking therefore.
+    pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
+        let signals = self.descriptor.as_fd();
+        let mut both = [signals, other.unwrap_or(signals)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let asked = &mut both[..1 + usize::from(other.is_some())];
         // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
-        let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
-        ppoll(&mut queue, timeout, None)
+        let limited = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
+        match ppoll(asked, limited, None) {
+            Ok(_) => {
+                let ready = |asked: &PollFd<'_>| asked.any() != Some(false);
+                Ready { signals: ready(&asked[0]), other: asked.get(1).is_some_and(ready) }
+            }
+            Err(error) => {
+                if error == Errno::EINVAL {
+                    // RLIMIT_NOFILE is too low for poll(2) to look at so many: look again in a while.
+                    std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+                }
+                // Or EINTR, ENOMEM: it says nothing, so the caller looks for itself, and waits again.
+                Ready { signals: true, other: other.is_some() }
+            }
+        }
     }
 }

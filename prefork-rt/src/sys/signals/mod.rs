@@ -54,6 +54,13 @@ pub(crate) struct Received {
     pub(crate) sent: Sent,
 }
 
+/// What there is to read, as [`SignalQueue::ready`] found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ready {
+    pub(crate) signals: bool,
+    pub(crate) other: bool,
+}
+
 /// Who sent it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Sent {
@@ -131,7 +138,8 @@ fn queued() -> io::Result<Vec<Signal>> {
     Ok(signals)
 }
 
-fn is_ignored(signal: Signal) -> io::Result<bool> {
+/// Whether the signal is ignored. Before a [`SignalQueue`] is opened: whether it was when this program started.
+pub(crate) fn is_ignored(signal: Signal) -> io::Result<bool> {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
     // third, which is to a live local of that type.
@@ -175,4 +183,74 @@ fn real_time_minimum() -> c_int {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn real_time_minimum() -> c_int {
     c_int::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::time::{Duration, Instant};
+
+    const LOOK: Option<Duration> = Some(Duration::ZERO);
+    const LONG: Option<Duration> = Some(Duration::from_secs(3600));
+    const NEITHER: Ready = Ready { signals: false, other: false };
+    const SIGNALS: Ready = Ready { signals: true, other: false };
+    const OTHER: Ready = Ready { signals: false, other: true };
+
+    #[test]
+    fn an_ignored_signal_is_told_from_others() {
+        // Rust's runtime ignores the one and handles the other.
+        assert!(is_ignored(Signal::SIGPIPE).expect("asked"));
+        assert!(!is_ignored(Signal::SIGSEGV).expect("asked"));
+    }
+
+    /// Signals go to this thread alone; the queue is one for the whole process, so there is one test of it.
+    #[test]
+    fn one_look_tells_of_signals_and_of_the_other_descriptor() {
+        let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
+        let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+        let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+        let mask = Mask::block().expect("blocked");
+        let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
+
+        assert_eq!(queue.ready(Some(reader.as_fd()), LOOK), NEITHER);
+        assert_eq!(queue.ready(None, LOOK), NEITHER);
+        let before = Instant::now();
+        assert_eq!(queue.ready(Some(reader.as_fd()), Some(Duration::from_millis(20))), NEITHER);
+        assert!(before.elapsed() >= Duration::from_millis(20));
+
+        writer.write_all(b"x").expect("written");
+        for timeout in [LOOK, LONG, None] {
+            assert_eq!(queue.ready(Some(reader.as_fd()), timeout), OTHER);
+        }
+        assert_eq!(queue.ready(None, LOOK), NEITHER);
+
+        // Signals are told of even while the other is always ready.
+        raise(Signal::SIGUSR1);
+        raise(Signal::SIGUSR2);
+        let mut read = Vec::new();
+        while queue.ready(Some(reader.as_fd()), None).signals {
+            read.extend(queue.read());
+        }
+        assert!(read.iter().all(|received| received.sent == Sent::By(std::process::id() as i32)));
+        assert_eq!(read.iter().map(|received| received.signal).collect::<Vec<_>>(), [Signal::SIGUSR1, Signal::SIGUSR2]);
+        assert_eq!(queue.ready(Some(reader.as_fd()), LONG), OTHER);
+
+        reader.read_exact(&mut [0]).expect("read");
+        raise(Signal::SIGTTIN);
+        for timeout in [LOOK, LONG, None] {
+            assert_eq!(queue.ready(Some(reader.as_fd()), timeout), SIGNALS);
+            assert_eq!(queue.ready(None, timeout), SIGNALS);
+        }
+        assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN));
+        assert!(queue.read().is_none());
+
+        // The end of the other can be read too.
+        drop(writer);
+        assert_eq!(queue.ready(Some(reader.as_fd()), None), OTHER);
+        queue.close().expect("closed");
+        mask.restore().expect("restored");
+    }
 }

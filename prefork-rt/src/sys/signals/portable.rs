@@ -4,14 +4,15 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::select::pselect;
+use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::time::TimeSpec;
 
-use super::{Received, Sent, queued, set_disposition};
+use super::{Ready, Received, Sent, queued, set_disposition};
 
 /// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
 static NOTED: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
@@ -26,8 +27,11 @@ pub(crate) struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Queues the supervisor's signals, which are blocked already.
-    pub(crate) fn open() -> io::Result<SignalQueue> {
+    /// Queues the supervisor's signals, which are blocked already. Fails when `other` cannot be waited for besides.
+    pub(crate) fn open(other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
+        if let Some(other) = other {
+            check_number(other.as_raw_fd())?;
+        }
         let action = SigAction::new(SigHandler::SigAction(note), SaFlags::SA_RESTART, SigSet::all());
         let mut queue = SignalQueue { before: Vec::new(), open_mask: SigSet::thread_get_mask()? };
         for signal in queued()? {
@@ -48,16 +52,20 @@ impl SignalQueue {
     /// The next signal, without waiting.
     pub(crate) fn read(&mut self) -> Option<Received> {
         self.noted().or_else(|| {
-            self.let_in(Some(Duration::ZERO));
+            self.let_in(None, Some(Duration::ZERO));
             self.noted()
         })
     }
 
-    /// Waits until a signal has arrived or the time is over. May return early.
-    pub(crate) fn wait(&self, timeout: Option<Duration>) {
-        if NOTED.iter().all(|noted| noted.load(Ordering::Relaxed) == 0) {
-            self.let_in(timeout);
+    /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: pselect(2). May
+    /// return early, and a signal may hide that `other` is ready until it was read.
+    pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
+        let other = self.let_in(other, if is_any_noted() { Some(Duration::ZERO) } else { timeout });
+        if other {
+            // A kernel that finds the descriptor ready may not have let any signal in.
+            self.let_in(None, Some(Duration::ZERO));
         }
+        Ready { signals: is_any_noted(), other }
     }
 
     fn noted(&self) -> Option<Received> {
@@ -71,10 +79,30 @@ impl SignalQueue {
         })
     }
 
-    fn let_in(&self, timeout: Option<Duration>) {
+    /// Whether `other` is ready.
+    fn let_in(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> bool {
         let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
+        let mut set = FdSet::new();
+        other.into_iter().for_each(|other| set.insert(other));
+        let count = other.map_or(0, |other| other.as_raw_fd() + 1);
         // An error (EINTR) is a wait that ended early: the caller looks for signals and waits again.
-        let _ = pselect(0, None, None, None, timeout.as_ref(), &self.open_mask);
+        let ready = pselect(count, &mut set, None, None, timeout.as_ref(), &self.open_mask);
+        ready.is_ok_and(|ready| ready > 0)
+    }
+}
+
+fn is_any_noted() -> bool {
+    NOTED.iter().any(|noted| noted.load(Ordering::Relaxed) != 0)
+}
+
+/// pselect(2) knows descriptors by their place in a set of fixed size.
+fn check_number(descriptor: RawFd) -> io::Result<()> {
+    match usize::try_from(descriptor) {
+        Ok(number) if number < FD_SETSIZE => Ok(()),
+        _ => Err(io::Error::other(format!(
+            "pselect(2) can wait for descriptors below {FD_SETSIZE} only, and the lowest free one was {descriptor}: \
+             open fewer before the start"
+        ))),
     }
 }
 
@@ -89,5 +117,20 @@ extern "C" fn note(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     };
     if let Some(slot) = NOTED.get(signal as usize) {
         slot.store(noted, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_that_fits_no_set_is_refused() {
+        assert!(check_number(0).is_ok());
+        assert!(check_number(FD_SETSIZE as RawFd - 1).is_ok());
+        let error = check_number(FD_SETSIZE as RawFd).expect_err("it does not fit");
+        assert!(error.to_string().contains("open fewer"), "{error}");
+        assert!(check_number(RawFd::MAX).is_err());
+        assert!(check_number(-1).is_err());
     }
 }
