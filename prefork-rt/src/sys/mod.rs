@@ -5,17 +5,23 @@
 //! port to another Unix is a matter of this folder.
 #![allow(unsafe_code)]
 
+mod bell;
+mod clock;
 mod cpus;
 mod process;
+mod shared;
 mod signals;
 mod stderr;
 mod threads;
 
+pub(crate) use bell::{Bell, Heard, ring};
+pub(crate) use clock::milliseconds;
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use process::{
     Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, is_privileged_start, kill, kill_group,
     lead_group, reap, remove_variable, stdin_to_null,
 };
+pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use signals::{Mask, Received, Sent, Signal, SignalQueue, signal_name, suspend};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
