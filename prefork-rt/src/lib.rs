@@ -29,6 +29,8 @@ mod preload;
 #[cfg(unix)]
 mod report;
 #[cfg(unix)]
+mod scoreboard;
+#[cfg(unix)]
 mod start;
 #[cfg(unix)]
 mod supervisor;
@@ -45,6 +47,8 @@ pub use config::{IntoBackoff, IntoDuration, IntoListen, IntoMaxRestarts, IntoWor
 pub use cpu::cpu_count;
 #[cfg(unix)]
 pub use error::Error;
+#[cfg(unix)]
+pub use scoreboard::{State, Status, WorkerStatus, status};
 #[cfg(unix)]
 pub use start::{Role, fork_processes};
 #[cfg(unix)]

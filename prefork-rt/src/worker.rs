@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::error::Error;
 use crate::listen;
 use crate::preload;
+use crate::scoreboard;
 use crate::sys::{self, Alone};
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
@@ -34,6 +35,93 @@ impl Worker {
     /// How many times this task id was started before: 0 in the first worker that has it.
     pub fn restarts(self) -> usize {
         self.restarts
+    }
+
+    /// Says that this worker is ready to do its work: bound, connected, warmed up.
+    ///
+    /// With the option `ready_timeout` a worker counts as ready when it has said so, and is killed and replaced when it
+    /// has not said so in time. Without that option a worker counts as ready when its body starts, and this is a no-op,
+    /// as it is under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Worker, prefork};
+    /// use std::net::TcpListener;
+    ///
+    /// #[prefork(listen = "127.0.0.1:8080")]
+    /// fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
+    ///     let words = std::fs::read_to_string("/usr/share/dict/words")?;
+    ///     worker.ready(); // from here on it can answer
+    ///     for connection in listener.incoming() {
+    ///         println!("{:?} may look up {} words", connection?, words.lines().count());
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn ready(self) {
+        scoreboard::ready();
+    }
+
+    /// Says that this worker is alive: to be called again and again from where it does its work, so that it stays away
+    /// when that is stuck. A thread of its own would prove nothing but itself.
+    ///
+    /// With the option `heartbeat_timeout` a worker that has said so once, and then not for that long, hangs: it gets
+    /// SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat it may take as long as it likes, unless
+    /// `ready_timeout` says otherwise. Silence is noticed between the timeout and 1.1 × the timeout plus about 10 ms
+    /// after the last heartbeat: the supervisor only looks when a deadline could have passed. So beat several times
+    /// within the timeout. [`status`](crate::status) shows heartbeats with or without the option.
+    ///
+    /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
+    /// supervisor. It cannot fail, and may be called from any thread.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    /// use std::sync::mpsc;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().run(|worker| {
+    ///         let (sender, jobs) = mpsc::channel::<String>();
+    ///         // … threads that get jobs have the sender
+    ///         # drop(sender);
+    ///         for job in jobs {
+    ///             worker.heartbeat();
+    ///             println!("worker {} does {job}", worker.task_id());
+    ///         }
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// A worker that may wait for long beats while it waits: with
+    /// [`recv_timeout`](std::sync::mpsc::Receiver::recv_timeout), say, or a timer of its async runtime.
+    #[inline]
+    pub fn heartbeat(self) {
+        scoreboard::heartbeat();
+    }
+
+    /// Asks for this worker to be replaced: after so many requests, say, because memory is fragmented or leaks.
+    ///
+    /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
+    /// the option `reload` decides whether its replacement is started before. One that has asked and then returns with
+    /// status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`.
+    ///
+    /// A no-op under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Worker, prefork};
+    /// use std::net::TcpListener;
+    ///
+    /// #[prefork(listen = "127.0.0.1:8080")]
+    /// fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
+    ///     for (served, connection) in listener.incoming().enumerate() {
+    ///         println!("serving {:?}", connection?.peer_addr());
+    ///         if served == 10_000 {
+    ///             worker.recycle();
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn recycle(self) {
+        scoreboard::recycle();
     }
 
     /// What an argument of type `T` would be given: the injection of `#[prefork]`, by hand.

@@ -5,14 +5,19 @@
 //! port to another Unix is a matter of this folder.
 #![allow(unsafe_code)]
 
+mod bell;
+mod clock;
 mod cpus;
 mod proc;
 mod process;
 mod process_name;
+mod shared;
 mod signals;
 mod stderr;
 mod threads;
 
+pub(crate) use bell::{Bell, Heard, ring};
+pub(crate) use clock::milliseconds;
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
@@ -21,6 +26,7 @@ pub(crate) use process::{
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use signals::{Mask, Ready, Received, Sent, Signal, SignalQueue, is_ignored, signal_name, suspend};
+pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
 

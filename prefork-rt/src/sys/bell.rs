@@ -1,0 +1,227 @@
+//! The bell by which a worker wakes the supervisor: a pipe.
+//!
+//! A ring says who may have something to say, and no more: the supervisor looks at the scoreboard before it acts, so a
+//! ring too many does no harm, and neither does one that is missing because the pipe was full.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::OnceLock;
+
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::unistd::pipe;
+
+/// No pipe takes less: POSIX. So one that has less in it was never full since it was last emptied.
+const SMALLEST_PIPE: usize = libc::PIPE_BUF;
+/// A worker that rings on and on must not keep the supervisor from its work.
+const MOST_READS: usize = 64;
+
+/// Made before the first fork. As [`AsFd`] it is readable when somebody has rung.
+pub(crate) struct Bell {
+    reader: File,
+    rope: OwnedFd,
+    pipe: Identity,
+}
+
+/// What was heard.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    /// Whose tasks to look at. Any number can be in it: whoever has the pipe can write to it.
+    pub(crate) task_ids: Vec<u32>,
+    /// Rings may be missing: look at everybody.
+    pub(crate) overflow: bool,
+}
+
+impl Bell {
+    /// pipe(2), fcntl(2).
+    pub(crate) fn new() -> io::Result<Bell> {
+        let (reader, rope) = pipe()?;
+        for end in [&reader, &rope] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        }
+        let pipe = Identity::of(rope.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
+        Ok(Bell { reader: reader.into(), rope, pipe })
+    }
+
+    /// Who has rung since the last call, without waiting: read(2).
+    ///
+    /// To be called when poll(2) says that it is readable: where there is nothing to read, errno is set, and after a
+    /// fork that may copy a page.
+    pub(crate) fn heard(&self) -> Heard {
+        let mut heard = Heard::default();
+        let mut buffer = [0; SMALLEST_PIPE];
+        for _ in 0..MOST_READS {
+            // An error says that there is nothing more: the pipe is ours, and does not wait.
+            let length = (&self.reader).read(&mut buffer).unwrap_or(0);
+            // A ring is written in one piece, so what is read has no half of one.
+            let rings = buffer[..length].chunks_exact(4).filter_map(|ring| ring.try_into().ok());
+            heard.task_ids.extend(rings.map(u32::from_ne_bytes));
+            if length < buffer.len() {
+                break;
+            }
+            heard.overflow = true;
+        }
+        heard
+    }
+
+    /// Keeps the bell for [`ring`]. In a worker.
+    pub(crate) fn keep(self) {
+        let Bell { reader, rope, pipe } = self;
+        drop(reader);
+        let kept = ROPE.set(Rope { descriptor: rope.into_raw_fd(), pipe });
+        debug_assert!(kept.is_ok(), "a process becomes a worker once");
+    }
+}
+
+impl AsFd for Bell {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.reader.as_fd()
+    }
+}
+
+static ROPE: OnceLock<Rope> = OnceLock::new();
+
+/// Wakes the supervisor, in a worker that has kept the bell; elsewhere nothing. It never waits.
+pub(crate) fn ring(task_id: u32) {
+    if let Some(rope) = ROPE.get() {
+        rope.pull(task_id);
+    }
+}
+
+/// The writing end, which the program may close without asking.
+struct Rope {
+    descriptor: RawFd,
+    pipe: Identity,
+}
+
+impl Rope {
+    /// fstat(2), write(2). SIGPIPE cannot come, unless the supervisor is gone, which has the reading end open; and
+    /// then this worker is being killed anyway.
+    fn pull(&self, task_id: u32) {
+        if Identity::of(self.descriptor) != Some(self.pipe) {
+            return;
+        }
+        let bytes = task_id.to_ne_bytes();
+        // A full pipe makes the supervisor look at everybody: any error is one to ignore.
+        // SAFETY: write(2) reads as many bytes from the pointer as the length says; both are the array's.
+        let _ = unsafe { libc::write(self.descriptor, bytes.as_ptr().cast(), bytes.len()) };
+    }
+}
+
+/// Which file it is, whatever descriptors it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: libc::dev_t,
+    inode: libc::ino_t,
+}
+
+impl Identity {
+    /// That of the file which is open under this number: fstat(2).
+    fn of(descriptor: RawFd) -> Option<Identity> {
+        let mut status = MaybeUninit::uninit();
+        // SAFETY: fstat(2) takes any number, one that is not open is EBADF; it writes one `stat` through the pointer,
+        // which is to a live local of that type.
+        if unsafe { libc::fstat(descriptor, status.as_mut_ptr()) } != 0 {
+            return None;
+        }
+        // SAFETY: fstat(2) fills it in when it returns 0.
+        let status = unsafe { status.assume_init() };
+        Some(Identity { device: status.st_dev, inode: status.st_ino })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+    use super::*;
+
+    /// What `keep` keeps, without the static, and with the reading end.
+    fn hung() -> (Bell, Rope) {
+        let bell = Bell::new().unwrap();
+        let rope = Rope { descriptor: bell.rope.as_raw_fd(), pipe: bell.pipe };
+        (bell, rope)
+    }
+
+    fn is_readable(bell: &Bell) -> bool {
+        poll(&mut [PollFd::new(bell.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    }
+
+    #[test]
+    fn rings_are_heard_once_and_in_order() {
+        let (bell, rope) = hung();
+        assert!(!is_readable(&bell));
+        assert_eq!(bell.heard(), Heard::default(), "and it does not wait");
+        for task_id in [3, 0, 4095, 3] {
+            rope.pull(task_id);
+        }
+        assert!(is_readable(&bell));
+        assert_eq!(bell.heard(), Heard { task_ids: vec![3, 0, 4095, 3], overflow: false });
+        assert!(!is_readable(&bell));
+    }
+
+    #[test]
+    fn a_full_pipe_drops_rings_and_says_so() {
+        let (bell, rope) = hung();
+        for task_id in 0..100_000 {
+            rope.pull(task_id);
+        }
+        let heard = bell.heard();
+        assert!(heard.overflow);
+        assert!(heard.task_ids.len() < 100_000 && heard.task_ids.iter().zip(0..).all(|(&rung, n)| rung == n));
+        assert!(!is_readable(&bell), "it is emptied");
+        rope.pull(7);
+        assert_eq!(bell.heard(), Heard { task_ids: vec![7], overflow: false });
+    }
+
+    #[test]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn the_smallest_pipe_says_so_too() {
+        let (bell, rope) = hung();
+        let bytes = fcntl(&bell.rope, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
+        let rings = u32::try_from(bytes).unwrap() / 4;
+        (0..=rings).for_each(|task_id| rope.pull(task_id));
+        assert_eq!(bell.heard(), Heard { task_ids: (0..rings).collect(), overflow: true });
+    }
+
+    #[test]
+    fn a_closed_descriptor_is_not_written_to() {
+        let (bell, mut rope) = hung();
+        let copy = bell.rope.try_clone().unwrap();
+        rope.descriptor = copy.as_raw_fd();
+        drop(copy);
+        rope.pull(1);
+        assert!(!is_readable(&bell));
+    }
+
+    #[test]
+    fn a_descriptor_that_was_used_again_is_not_written_to() {
+        let (_bell, mut rope) = hung();
+        let (mut reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+        rope.descriptor = writer.as_raw_fd();
+        rope.pull(1);
+        // Another pipe is another file, too.
+        let other = Bell::new().unwrap();
+        rope.descriptor = other.rope.as_raw_fd();
+        rope.pull(1);
+        assert!(!is_readable(&other));
+        writer.write_all(b"mine").unwrap();
+        drop(writer);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "mine");
+    }
+
+    #[test]
+    fn both_ends_close_on_exec_and_do_not_wait() {
+        let bell = Bell::new().unwrap();
+        for end in [bell.as_fd(), bell.rope.as_fd()] {
+            assert_eq!(fcntl(end, FcntlArg::F_GETFD), Ok(FdFlag::FD_CLOEXEC.bits()));
+            assert!(OFlag::from_bits_truncate(fcntl(end, FcntlArg::F_GETFL).unwrap()).contains(OFlag::O_NONBLOCK));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Memory that this process and those forked from it later have in common.
+//!
+//! It has no descriptor, so no program can close it by accident, and no limit on the size of files (RLIMIT_FSIZE)
+//! stands in its way.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::AtomicU64;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+
+/// The kernel gives it memory page by page, as pages are used.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const FLAGS: MapFlags = MapFlags::MAP_SHARED.union(MapFlags::MAP_NORESERVE);
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+const FLAGS: MapFlags = MapFlags::MAP_SHARED;
+
+const WORD: usize = size_of::<AtomicU64>();
+
+/// Zeroes at first, and never unmapped.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedWords {
+    words: &'static [AtomicU64],
+}
+
+impl SharedWords {
+    /// mmap(2).
+    pub(crate) fn map(words: usize) -> io::Result<SharedWords> {
+        let length = words.checked_mul(WORD).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::InvalidInput)?;
+        let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
+        let start = unsafe { mmap_anonymous(None, length, access, FLAGS) }?;
+        // SAFETY: mmap(2) returned as many bytes as these words take, zeroed and aligned to a page; any bits are an
+        // AtomicU64. They are never unmapped, nor made unreadable, and every process that has them uses them through
+        // this type, whose words are atomic.
+        let words = unsafe { slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), words) };
+        Ok(SharedWords { words })
+    }
+
+    /// A store to a word that this process may only read ends it, with SIGSEGV.
+    pub(crate) fn words(&self) -> &'static [AtomicU64] {
+        self.words
+    }
+
+    /// In this process, and in those it forks from now on: mprotect(2).
+    pub(crate) fn make_read_only(&self) -> io::Result<()> {
+        protect(self.words, ProtFlags::PROT_READ)
+    }
+
+    /// In this process, and in those it forks from now on: mprotect(2). The range consists of whole pages.
+    pub(crate) fn make_writable(&self, range: Range<usize>) -> io::Result<()> {
+        protect(&self.words[range], ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
+    }
+}
+
+fn protect(words: &'static [AtomicU64], access: ProtFlags) -> io::Result<()> {
+    // SAFETY: mprotect(2) changes the pages of these words, which nothing but these words is in; a start inside a page
+    // is EINVAL. Loads go on as before, as both kinds of access include reading. A store that is not allowed any more
+    // changes nothing: the processor stops it, and the process ends.
+    unsafe { mprotect(NonNull::from(words).cast(), size_of_val(words), access) }.map_err(io::Error::from)
+}
+
+/// How many words a page has: sysconf(3).
+pub(crate) fn words_per_page() -> io::Result<usize> {
+    // SAFETY: sysconf(3) takes any number and touches no memory of ours.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(bytes).map(|bytes| bytes / WORD).map_err(|_| io::Error::last_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use super::*;
+
+    #[test]
+    fn words_are_zero_and_keep_what_is_stored() {
+        let shared = SharedWords::map(1000).unwrap();
+        assert_eq!(shared.words().len(), 1000);
+        assert!(shared.words().iter().all(|word| word.load(Relaxed) == 0));
+        shared.words()[999].store(7, Relaxed);
+        assert_eq!(shared.words()[999].load(Relaxed), 7);
+    }
+
+    #[test]
+    fn a_page_is_made_writable_alone() {
+        let page = words_per_page().unwrap();
+        let shared = SharedWords::map(3 * page).unwrap();
+        shared.words()[0].store(1, Relaxed);
+        shared.make_read_only().unwrap();
+        assert_eq!(shared.words()[0].load(Relaxed), 1);
+        shared.make_writable(page..2 * page).unwrap();
+        shared.words()[page].store(2, Relaxed);
+        shared.words()[2 * page - 1].store(3, Relaxed);
+        assert!(shared.make_writable(page + 1..2 * page).is_err(), "half a page has no protection of its own");
+    }
+
+    #[test]
+    fn no_words_and_too_many_are_errors() {
+        for words in [0, usize::MAX / 2, usize::MAX / 8] {
+            assert!(SharedWords::map(words).is_err());
+        }
+    }
+}
