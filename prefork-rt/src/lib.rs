@@ -27,6 +27,8 @@ mod preload;
 #[cfg(unix)]
 mod report;
 #[cfg(unix)]
+mod shutdown;
+#[cfg(unix)]
 mod start;
 #[cfg(unix)]
 mod supervisor;
@@ -43,6 +45,8 @@ pub use config::{IntoBackoff, IntoDuration, IntoListen, IntoMaxRestarts, IntoWor
 pub use cpu::cpu_count;
 #[cfg(unix)]
 pub use error::Error;
+#[cfg(unix)]
+pub use shutdown::Shutdown;
 #[cfg(unix)]
 pub use start::{Role, fork_processes};
 #[cfg(unix)]
