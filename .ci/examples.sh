@@ -76,7 +76,9 @@ serve tcp_echo
 exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
 echo 'are you there' >&3
 read -r answer <&3
-exec 3>&-
 [ "$answer" = 'are you there' ] || { echo "tcp_echo answered '$answer'"; exit 1; }
+# The client stays connected.
 stop tcp_echo
-echo 'tcp_echo: echoed'
+exec 3>&-
+if grep 'killed' "$log"; then exit 1; fi
+echo 'tcp_echo: echoed; a silent client did not keep it from stopping'

@@ -10,11 +10,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use prefork_rt::{Worker, prefork};
-use tokio::signal::unix::{SignalKind, signal};
 
 #[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s")]
 #[tokio::main(flavor = "current_thread")]
 async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
+    let shutdown = worker.shutdown();
     let answer =
         format!("hello from worker {} of {}, pid {}\n", worker.task_id(), worker.workers(), std::process::id());
     let slow_answer = answer.clone();
@@ -30,11 +30,6 @@ async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
 
-    // SIGTERM means: accept no more, finish what was begun, return.
-    let mut terminate = signal(SignalKind::terminate())?;
-    axum::serve(listener, app)
-        .with_graceful_shutdown(async move {
-            terminate.recv().await;
-        })
-        .await
+    // Told to stop, it accepts no more, finishes what was begun, and returns.
+    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
 }

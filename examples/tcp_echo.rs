@@ -1,31 +1,56 @@
-//! A blocking echo server, with nothing but std: one connection at a time in each of four workers.
+//! A blocking echo server: one connection at a time in each of four workers.
 //!
-//! `cargo run --example tcp_echo`, then `nc 127.0.0.1 7777`. A blocking worker needs no signal code: SIGTERM ends it.
+//! `cargo run --example tcp_echo`, then `nc 127.0.0.1 7777`. Ctrl-C, or `kill` the supervisor: nobody is let in any
+//! more, what a client has sent is still answered, and one that has nothing to say keeps no worker from returning.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsFd;
 
-use prefork_rt::prefork;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use prefork_rt::{Shutdown, Worker, prefork};
 
 #[prefork(workers = 4, listen = "127.0.0.1:7777")]
-fn main(task_id: usize, listener: TcpListener) -> std::io::Result<()> {
-    for connection in listener.incoming() {
-        let connection = connection?;
-        println!("worker {task_id} talks to {}", connection.peer_addr()?);
+fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
+    let shutdown = worker.shutdown();
+    // One listener is shared by all workers, so none may block on it: another may have taken the connection.
+    listener.set_nonblocking(true)?;
+    while wait_for_input(&listener, &shutdown)? && !shutdown.is_requested() {
+        let (connection, client) = match listener.accept() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            accepted => accepted?,
+        };
+        println!("worker {} talks to {client}", worker.task_id());
         // A client that goes away in the middle is no reason to end the worker.
-        if let Err(error) = echo(connection) {
-            println!("worker {task_id}: {error}");
+        if let Err(error) = echo(connection, &shutdown) {
+            println!("worker {}: {error}", worker.task_id());
         }
     }
     Ok(())
 }
 
-fn echo(mut connection: TcpStream) -> std::io::Result<()> {
+/// Until the client has said all it has to say; or is silent when it is time to stop.
+fn echo(mut connection: TcpStream, shutdown: &Shutdown) -> io::Result<()> {
+    connection.set_nonblocking(false)?;
     let mut buffer = [0; 4096];
-    loop {
+    while wait_for_input(&connection, shutdown)? {
         match connection.read(&mut buffer)? {
-            0 => return Ok(()),
+            0 => break,
             count => connection.write_all(&buffer[..count])?,
         }
     }
+    Ok(())
+}
+
+/// Waits for input or the time to stop, and says whether there is input.
+fn wait_for_input(socket: &impl AsFd, shutdown: &Shutdown) -> io::Result<bool> {
+    let mut both = [socket.as_fd(), shutdown.as_fd()].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
+    while let Err(error) = poll(&mut both, PollTimeout::NONE) {
+        // A signal came: perhaps the one to stop.
+        if error != Errno::EINTR {
+            return Err(error.into());
+        }
+    }
+    Ok(both[0].any().unwrap_or(false))
 }

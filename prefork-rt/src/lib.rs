@@ -31,6 +31,8 @@ mod report;
 #[cfg(unix)]
 mod scoreboard;
 #[cfg(unix)]
+mod shutdown;
+#[cfg(unix)]
 mod start;
 #[cfg(unix)]
 mod supervisor;
@@ -49,6 +51,8 @@ pub use cpu::cpu_count;
 pub use error::Error;
 #[cfg(unix)]
 pub use scoreboard::{State, Status, WorkerStatus, status};
+#[cfg(unix)]
+pub use shutdown::Shutdown;
 #[cfg(unix)]
 pub use start::{Role, fork_processes};
 #[cfg(unix)]

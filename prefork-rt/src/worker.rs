@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::listen;
 use crate::preload;
 use crate::scoreboard;
+use crate::shutdown::{self, Shutdown};
 use crate::sys::{self, Alone};
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
@@ -148,6 +149,40 @@ impl Worker {
     /// before; a reference to what `preload` did not return; a task id that does not fit a `u32`.
     pub fn get<T: FromWorker>(self) -> Result<T, Error> {
         T::from_worker(self)
+    }
+
+    /// Takes SIGTERM, with which the supervisor tells a worker to stop, and returns the handle that says whether it
+    /// came: for every runtime, and for none.
+    ///
+    /// From the first call on SIGTERM does not end this worker any more: it has `graceful_timeout` to accept no more,
+    /// finish what was begun, and return. Before that call, and in a worker that makes none, SIGTERM ends it at once.
+    /// So ask first thing in `main`. Later calls return another handle of the same stop.
+    ///
+    /// Handlers of other libraries run too, whichever was first, as long as they chain as tokio and signal-hook do. A
+    /// SIGTERM that was ignored or blocked when the program was started reaches this worker nevertheless (it is
+    /// unblocked in the calling thread), because the supervisor has no other word for it. A command that the worker
+    /// runs has SIGTERM at its default action and does not see the descriptors; a process that it forks without exec(3)
+    /// keeps the handler, and there only [`is_requested`](Shutdown::is_requested) tells of its own SIGTERM. Under `PREFORK=off` it is the SIGTERM
+    /// to the one process.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().run(|worker| {
+    ///         let shutdown = worker.shutdown();
+    ///         while !shutdown.is_requested() {
+    ///             // one piece of work
+    ///         }
+    ///     })
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// In the first call, when this process may not open two more descriptors.
+    pub fn shutdown(self) -> Shutdown {
+        shutdown::shutdown()
     }
 }
 

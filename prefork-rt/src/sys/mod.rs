@@ -16,7 +16,7 @@ mod signals;
 mod stderr;
 mod threads;
 
-pub(crate) use bell::{Bell, Heard, ring};
+pub(crate) use bell::{Bell, ring};
 pub(crate) use clock::milliseconds;
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use proc::{catches, private_memory};
@@ -24,9 +24,12 @@ pub(crate) use process::{
     Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, getsid, has_terminal, is_privileged_start,
     kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
-pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
-pub(crate) use signals::{Mask, Ready, Received, Sent, Signal, SignalQueue, is_ignored, signal_name, suspend};
+pub(crate) use process_name::{process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use shared::{SharedWords, words_per_page};
+pub(crate) use signals::{
+    Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,
+    unblock,
+};
 pub(crate) use stderr::Stderr;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
 
@@ -36,6 +39,27 @@ pub(crate) fn wait_for_stdout() {
     use std::os::fd::AsFd;
     let stdout = std::io::stdout();
     let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+}
+
+/// Waits until the descriptor can be read, or the time is over: poll(2). Says which; may say no early.
+pub(crate) fn wait_readable(descriptor: std::os::fd::BorrowedFd<'_>, timeout: Option<std::time::Duration>) -> bool {
+    use nix::errno::Errno;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::time::Duration;
+    const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+    // Rounded up, so that the last millisecond is not spent asking; a wait that is too long for a call may end early.
+    let milliseconds = |timeout: Duration| PollTimeout::try_from(timeout.as_nanos().div_ceil(1_000_000));
+    let call_timeout = timeout.map_or(PollTimeout::NONE, |timeout| milliseconds(timeout).unwrap_or(PollTimeout::MAX));
+    match poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], call_timeout) {
+        Ok(ready) => ready == 1,
+        Err(Errno::EINTR) => false,
+        Err(_) => {
+            // No memory, or RLIMIT_NOFILE is 0: the caller asks again, and not all the time.
+            std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+            false
+        }
+    }
 }
 
 /// Writes what C code left in its buffers, so that a fork does not copy it. An error stays with the stream.

@@ -163,6 +163,29 @@ pub(crate) fn suspend() -> io::Result<()> {
     Ok(())
 }
 
+/// Runs the action in a handler of this signal, after the handlers that were there before, errno preserved. The action
+/// makes async-signal-safe calls and no other, and does not panic.
+pub(crate) fn add_handler(signal: Signal, action: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+    // SAFETY: what it asks for is that the action is async-signal-safe. There is one caller, `shutdown`, whose action
+    // stores atomics and calls getpid(2), clock_gettime(2) and shutdown(2), which signal-safety(7) lists.
+    unsafe { signal_hook_registry::register(signal as c_int, action) }.map(drop)
+}
+
+/// Lets the signal reach this thread.
+pub(crate) fn unblock(signal: Signal) -> io::Result<()> {
+    let signals: SigSet = [signal].into_iter().collect();
+    Ok(signals.thread_unblock()?)
+}
+
+/// Starts a thread in which no handler ever runs.
+pub(crate) fn spawn_without_signals(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    // A thread begins with the mask of the one that starts it.
+    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
+    before.thread_set_mask()?;
+    thread.map(drop)
+}
+
 /// The signal's name: `SIGSEGV`, `SIGRTMIN+3`.
 pub(crate) fn signal_name(signal: c_int) -> String {
     if let Ok(signal) = Signal::try_from(signal) {

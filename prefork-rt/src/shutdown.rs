@@ -1,0 +1,388 @@
+//! That this worker was told to stop: set by SIGTERM, asked in any runtime or none. It must not know who sent it or why.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::net;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::scoreboard;
+use crate::sys::{self, Pid, Signal};
+use crate::worker;
+
+/// Whether this worker was told to stop, by SIGTERM: from [`Worker::shutdown`](crate::Worker::shutdown).
+///
+/// There are four ways to learn of it, for any number of handles and threads:
+///
+/// * [`is_requested`](Shutdown::is_requested) between two pieces of work;
+/// * [`wait`](Shutdown::wait) and [`wait_timeout`](Shutdown::wait_timeout), which block;
+/// * `.await`, in every executor: it is a [`Future`], `Unpin`, and ready for ever once the stop was requested;
+/// * its descriptor ([`AsFd`]), readable for ever once the stop was requested, for poll(2), epoll and mio beside sockets.
+///
+/// A stop in order is: accept no more, finish what was begun, return from `main`. Whoever takes longer than
+/// `graceful_timeout` is killed.
+///
+/// ```no_run
+/// use prefork_rt::{prefork, Worker};
+///
+/// #[prefork(workers = 2)]
+/// #[tokio::main]
+/// async fn main(worker: Worker) {
+///     let mut shutdown = worker.shutdown();
+///     loop {
+///         tokio::select! {
+///             _ = &mut shutdown => break,
+///             job = next_job() => println!("worker {} did {job}", worker.task_id()),
+///         }
+///     }
+/// }
+/// # async fn next_job() -> usize { 0 }
+/// ```
+///
+/// # Panics
+///
+/// As a future, when the first that has to wait cannot start the one thread that wakes them all ("prefork-sigterm").
+pub struct Shutdown {
+    state: &'static State,
+    /// Under which its waker is kept, once it was polled.
+    key: Option<u64>,
+}
+
+/// The handle of this worker. The first call makes the descriptors and catches SIGTERM.
+pub(crate) fn shutdown() -> Shutdown {
+    static STATE: OnceLock<&State> = OnceLock::new();
+    Shutdown { state: STATE.get_or_init(catch_sigterm), key: None }
+}
+
+impl Shutdown {
+    /// Whether the stop was requested. It costs one load from memory.
+    pub fn is_requested(&self) -> bool {
+        self.state.requested.load(Ordering::Acquire)
+    }
+
+    /// Blocks this thread until the stop is requested. In an async runtime, await the handle instead.
+    pub fn wait(&self) {
+        while !self.is_requested() && !sys::wait_readable(self.as_fd(), None) {}
+    }
+
+    /// The same, for at most so long. Says whether the stop was requested.
+    ///
+    /// For work at intervals:
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # let worker = prefork_rt::worker().unwrap();
+    /// let shutdown = worker.shutdown();
+    /// while !shutdown.wait_timeout(Duration::from_secs(5)) {
+    ///     // what is to be done every five seconds
+    /// }
+    /// ```
+    pub fn wait_timeout(&self, timeout: Duration) -> bool {
+        let start = Instant::now();
+        loop {
+            let left = timeout.saturating_sub(start.elapsed());
+            if self.is_requested() || sys::wait_readable(self.as_fd(), Some(left)) {
+                return true;
+            }
+            if left.is_zero() {
+                return false;
+            }
+        }
+    }
+}
+
+impl Future for Shutdown {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.is_requested() {
+            return Poll::Ready(());
+        }
+        let state = self.state;
+        match state.keep(&mut self.key, context.waker()) {
+            Ok(kept) => kept,
+            Err(error) => panic!(
+                "{} cannot start the thread that waits for SIGTERM: {error}: raise the limit of processes and threads \
+                 (ulimit -u, pids.max, TasksMax=)",
+                who()
+            ),
+        }
+    }
+}
+
+/// Another handle of the same stop.
+impl Clone for Shutdown {
+    fn clone(&self) -> Shutdown {
+        Shutdown { state: self.state, key: None }
+    }
+}
+
+/// Readable for ever once the stop was requested. There is nothing to be read from it.
+impl AsFd for Shutdown {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.state.readable.as_fd()
+    }
+}
+
+/// The same, for what takes a number.
+impl AsRawFd for Shutdown {
+    fn as_raw_fd(&self) -> RawFd {
+        self.state.readable.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Shutdown {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Shutdown").field("is_requested", &self.is_requested()).finish()
+    }
+}
+
+impl Drop for Shutdown {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            // Dropped after the lock is released, as what a waker holds may hold handles too.
+            let _waker = self.state.wakers().waiting.remove(&key);
+        }
+    }
+}
+
+/// What all handles of this process share.
+struct State {
+    requested: AtomicBool,
+    /// At its end once `writable` is shut down: readable, and no read changes that.
+    readable: UnixStream,
+    writable: UnixStream,
+    /// Who made it: a process that it forks has both descriptors too.
+    owner: Pid,
+    wakers: Mutex<Wakers>,
+}
+
+#[derive(Default)]
+struct Wakers {
+    thread_is_started: bool,
+    last_key: u64,
+    waiting: BTreeMap<u64, Waker>,
+}
+
+fn catch_sigterm() -> &'static State {
+    let caught = State::new().and_then(|state| {
+        let state: &State = Box::leak(Box::new(state));
+        scoreboard::prepare();
+        // It runs in the signal handler, so it makes async-signal-safe calls and no other.
+        sys::add_handler(Signal::SIGTERM, || state.request())?;
+        sys::unblock(Signal::SIGTERM)?;
+        Ok(state)
+    });
+    caught.unwrap_or_else(|error| {
+        panic!(
+            "{} cannot catch SIGTERM with the two descriptors that this takes: {error}: ask for Worker::shutdown() \
+             first thing in main, or raise the limit of descriptors (ulimit -n, LimitNOFILE=)",
+            who()
+        )
+    })
+}
+
+fn who() -> String {
+    format!("worker {} (pid {})", worker::task_id().unwrap_or_default(), sys::getpid())
+}
+
+impl State {
+    fn new() -> io::Result<State> {
+        let (readable, writable) = UnixStream::pair()?;
+        let wakers = Mutex::default();
+        Ok(State { requested: AtomicBool::new(false), readable, writable, owner: sys::getpid(), wakers })
+    }
+
+    /// Called by the signal handler, any number of times: it makes async-signal-safe calls and no other.
+    fn request(&self) {
+        self.requested.store(true, Ordering::Release);
+        // A signal to a process that this worker forked is not meant for this worker.
+        if sys::getpid() == self.owner {
+            scoreboard::terminated();
+            // It cannot fail: the socket is open and connected as long as the process lives.
+            let _ = self.writable.shutdown(net::Shutdown::Write);
+        }
+    }
+
+    /// Keeps the waker until the stop is requested.
+    fn keep(&'static self, key: &mut Option<u64>, waker: &Waker) -> io::Result<Poll<()>> {
+        let kept = |key| self.wakers().waiting.get(&key).is_some_and(|kept| kept.will_wake(waker));
+        if key.is_some_and(kept) {
+            return Ok(Poll::Pending);
+        }
+        // A waker is cloned before the lock is taken and dropped after it is released, as both are code of others.
+        let waker = waker.clone();
+        let mut wakers = self.wakers();
+        // The thread takes the wakers after the request: it has not taken them yet, or the request is seen here.
+        if self.requested.load(Ordering::Acquire) {
+            return Ok(Poll::Ready(()));
+        }
+        if !wakers.thread_is_started {
+            sys::spawn_without_signals("prefork-sigterm", || self.wake_all())?;
+            wakers.thread_is_started = true;
+        }
+        let key = *key.get_or_insert_with(|| {
+            wakers.last_key += 1;
+            wakers.last_key
+        });
+        let replaced = wakers.waiting.insert(key, waker);
+        drop(wakers);
+        drop(replaced);
+        Ok(Poll::Pending)
+    }
+
+    /// What the thread does.
+    fn wake_all(&'static self) {
+        Shutdown { state: self, key: None }.wait();
+        let waiting = mem::take(&mut self.wakers().waiting);
+        waiting.into_values().for_each(Waker::wake);
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Wakers> {
+        // Nothing that panics runs while it is held.
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    fn new() -> Shutdown {
+        Shutdown { state: Box::leak(Box::new(State::new().unwrap())), key: None }
+    }
+
+    fn waiting(shutdown: &Shutdown) -> usize {
+        shutdown.state.wakers().waiting.len()
+    }
+
+    #[derive(Default)]
+    struct Counter(AtomicUsize);
+
+    impl Wake for Counter {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// An executor for one future, which parks.
+    fn block_on<F: Future>(future: F) -> F::Output {
+        struct Unpark(thread::Thread);
+        impl Wake for Unpark {
+            fn wake(self: Arc<Self>) {
+                self.0.unpark();
+            }
+        }
+        let waker = Arc::new(Unpark(thread::current())).into();
+        let mut future = pin!(future);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return output;
+            }
+            thread::park();
+        }
+    }
+
+    fn poll(shutdown: &mut Shutdown, waker: &Waker) -> Poll<()> {
+        Pin::new(shutdown).poll(&mut Context::from_waker(waker))
+    }
+
+    #[test]
+    fn everybody_who_waits_learns_of_the_request() {
+        let shutdown = new();
+        assert!(!shutdown.is_requested());
+        assert!(!shutdown.wait_timeout(Duration::from_millis(1)));
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| shutdown.wait());
+                scope.spawn(|| assert!(shutdown.wait_timeout(Duration::MAX)));
+                scope.spawn(|| block_on(shutdown.clone()));
+            }
+            while waiting(&shutdown) < 3 {
+                thread::yield_now();
+            }
+            shutdown.state.request();
+        });
+        assert!(shutdown.is_requested() && shutdown.wait_timeout(Duration::ZERO));
+        shutdown.wait();
+        block_on(shutdown.clone());
+        block_on(shutdown);
+    }
+
+    #[test]
+    fn a_request_repeated_or_read_stays_a_request() {
+        let shutdown = new();
+        shutdown.state.request();
+        shutdown.state.request();
+        for _ in 0..3 {
+            assert!(sys::wait_readable(shutdown.as_fd(), Some(Duration::ZERO)));
+            assert_eq!((&shutdown.state.readable).read(&mut [0; 8]).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn a_future_keeps_one_waker_the_last_and_none_when_dropped() {
+        let (first, last) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
+        let mut shutdown = new();
+        for counter in [&first, &first, &last, &last] {
+            assert_eq!(poll(&mut shutdown, &Arc::clone(counter).into()), Poll::Pending);
+            assert_eq!(waiting(&shutdown), 1);
+        }
+        assert_eq!(Arc::strong_count(&first), 1);
+
+        let mut other = shutdown.clone();
+        assert_eq!(poll(&mut other, &Arc::clone(&first).into()), Poll::Pending);
+        assert_eq!(waiting(&shutdown), 2);
+        drop(other);
+        assert_eq!(waiting(&shutdown), 1);
+        assert_eq!(Arc::strong_count(&first), 1);
+
+        shutdown.state.request();
+        while last.0.load(Ordering::SeqCst) == 0 {
+            thread::yield_now();
+        }
+        assert_eq!((first.0.load(Ordering::SeqCst), last.0.load(Ordering::SeqCst)), (0, 1));
+        assert_eq!(poll(&mut shutdown, Waker::noop()), Poll::Ready(()));
+        assert_eq!(poll(&mut shutdown, Waker::noop()), Poll::Ready(()));
+    }
+
+    #[test]
+    fn a_waker_may_hold_a_handle() {
+        struct Holds(#[expect(dead_code, reason = "it is dropped")] Shutdown);
+        impl Wake for Holds {
+            fn wake(self: Arc<Self>) {}
+        }
+        let mut shutdown = new();
+        for _ in 0..3 {
+            let mut held = shutdown.clone();
+            assert_eq!(poll(&mut held, Waker::noop()), Poll::Pending);
+            assert_eq!(poll(&mut shutdown, &Arc::new(Holds(held)).into()), Poll::Pending);
+        }
+        let state = shutdown.state;
+        drop(shutdown);
+        assert!(state.wakers().waiting.is_empty());
+    }
+
+    #[test]
+    fn it_goes_wherever_a_future_may_have_to_go() {
+        fn check(_: impl Future<Output = ()> + Clone + Unpin + Send + Sync + fmt::Debug + 'static) {}
+        let shutdown = new();
+        assert_eq!(format!("{shutdown:?}"), "Shutdown { is_requested: false }");
+        check(shutdown);
+    }
+}
