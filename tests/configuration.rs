@@ -76,6 +76,70 @@ fn listens_on(addresses: usize, case: &str) {
     assert_eq!(program.stderr.count("listening on 127.0.0.1:"), addresses, "{case}");
 }
 
+/// Accepted, without a word about it: what the value does is tested where it does it.
+fn is_accepted(command: &mut std::process::Command) {
+    let mut program = Program::start(command.env("PREFORK", "check"));
+    assert_eq!(program.exit_code(), 0, "{command:?}: {:#?}", program.stderr.all());
+    program.stderr.wait_for("PREFORK=check: all is well");
+    assert_eq!(program.stderr.count("PREFORK_"), 0, "{command:?}: {:#?}", program.stderr.all());
+}
+
+#[test]
+fn the_options_of_a_worker_s_life_take_values_of_several_types() {
+    let durations = ["Duration", "Option", "None", "str", "String", "&String", "none"];
+    let sizes = ["literal", "u64", "Option", "None", "str", "String", "&String", "bytes", "none"];
+    for (option, values) in [
+        ("restart_window", &durations[..]),
+        ("ready_timeout", &durations),
+        ("heartbeat_timeout", &durations),
+        ("max_lifetime", &durations),
+        ("max_memory", &sizes),
+        ("restart", &["Restart", "str", "String", "&String"]),
+        ("reload", &["Reload", "str", "String", "&String"]),
+    ] {
+        for value in values {
+            is_accepted(fixture!("takes-any-value").args([&format!("{option} {value}"), "finish"]));
+        }
+    }
+}
+
+#[test]
+fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
+    for (variable, values) in [
+        ("PREFORK_RESTART_WINDOW", &["10m", "none"][..]),
+        ("PREFORK_RESTART", &["on-failure", "always"]),
+        ("PREFORK_HEARTBEAT_TIMEOUT", &["100ms", "500h", "none"]),
+        ("PREFORK_MAX_LIFETIME", &["1ms", "none"]),
+        ("PREFORK_MAX_MEMORY", &["512MiB", "2GiB", "1048576", "none"]),
+        ("PREFORK_RELOAD", &["overlap", "exclusive"]),
+    ] {
+        for value in values {
+            for case in ["nothing", "everything"] {
+                is_accepted(fixture!("takes-any-value").args([case, "finish"]).env(variable, value));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_environment_changes_a_ready_timeout_but_introduces_none() {
+    for value in ["10s", "none"] {
+        let mut command = fixture!("takes-any-value");
+        is_accepted(command.args(["ready_timeout str", "finish"]).env("PREFORK_READY_TIMEOUT", value));
+    }
+    for case in ["nothing", "ready_timeout None"] {
+        let mut command = fixture!("takes-any-value");
+        let mut program = Program::start(
+            command.args([case, "finish"]).env("PREFORK_READY_TIMEOUT", "10s").env("PREFORK_WORKERS", "1"),
+        );
+        assert_eq!(program.exit_code(), 0);
+        program.stderr.wait_for("PREFORK_READY_TIMEOUT is ignored: this program does not announce readiness");
+        assert_eq!(program.stderr.count("PREFORK_READY_TIMEOUT"), 1);
+
+        is_accepted(fixture!("takes-any-value").args([case, "finish"]).env("PREFORK_READY_TIMEOUT", "none"));
+    }
+}
+
 #[test]
 fn the_environment_wins_over_the_code() {
     let auto = format!("starting {} worker", prefork_rt::cpu_count());
@@ -102,9 +166,13 @@ fn the_environment_wins_over_the_code() {
 fn an_empty_variable_is_unset() {
     let mut command = fixture!("takes-any-value");
     command.args(["everything", "finish"]);
-    for name in ["", "_WORKERS", "_MAX_RESTARTS", "_GRACEFUL_TIMEOUT", "_BACKOFF", "_LISTEN", "_UNKNOWN"] {
-        command.env(format!("PREFORK{name}"), "");
+    for name in ["WORKERS", "MAX_RESTARTS", "RESTART_WINDOW", "RESTART", "GRACEFUL_TIMEOUT", "BACKOFF", "LISTEN"] {
+        command.env(format!("PREFORK_{name}"), "");
     }
+    for name in ["READY_TIMEOUT", "HEARTBEAT_TIMEOUT", "MAX_LIFETIME", "MAX_MEMORY", "RELOAD", "UNKNOWN"] {
+        command.env(format!("PREFORK_{name}"), "");
+    }
+    command.env("PREFORK", "");
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
     program.stderr.wait_for("starting 2 workers: workers = 2");
@@ -145,6 +213,24 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_LISTEN", "8080", "127.0.0.1:8080"),
         ("PREFORK_LISTEN", "localhost:80", "127.0.0.1:80"),
         ("PREFORK_LISTEN", "127.0.0.1", "127.0.0.1:8080"),
+        ("PREFORK_RESTART_WINDOW", "0s", "\"none\""),
+        ("PREFORK_RESTART_WINDOW", "10", "\"10s\""),
+        ("PREFORK_RESTART_WINDOW", "off", "or \"none\""),
+        ("PREFORK_RESTART", "never", "\"on-failure\""),
+        ("PREFORK_RESTART", "Always", "\"always\""),
+        ("PREFORK_READY_TIMEOUT", "0s", "\"30s\""),
+        ("PREFORK_READY_TIMEOUT", "soon", "a number and a unit"),
+        ("PREFORK_HEARTBEAT_TIMEOUT", "99ms", "\"100ms\" or more"),
+        ("PREFORK_HEARTBEAT_TIMEOUT", "501h", "\"500h\" or less"),
+        ("PREFORK_MAX_LIFETIME", "0s", "\"1h\""),
+        ("PREFORK_MAX_LIFETIME", "1d", "ms, s, m or h"),
+        ("PREFORK_MAX_MEMORY", "512", "write for example \"512MiB\""),
+        ("PREFORK_MAX_MEMORY", "256M", "\"256MiB\""),
+        ("PREFORK_MAX_MEMORY", "2GB", "\"2GiB\""),
+        ("PREFORK_MAX_MEMORY", "1.5GiB", "\"1536MiB\""),
+        ("PREFORK_MAX_MEMORY", "16777216TiB", "more than any machine has"),
+        ("PREFORK_MAX_MEMORY", "-1", "a number and a unit"),
+        ("PREFORK_RELOAD", "soft", "\"overlap\""),
         ("PREFORK", "bogus", "\"off\""),
         ("PREFORK", "bogus", "\"check\""),
         ("PREFORK", "OFF", "\"off\""),
@@ -167,6 +253,15 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("graceful_timeout 30", ["graceful_timeout", "\"30\"", "\"30s\""]),
         ("backoff backwards", ["backoff", "2s", "the shorter one first"]),
         ("listen localhost", ["listen", "\"localhost:80\"", "127.0.0.1:80"]),
+        ("restart_window 0s", ["restart_window", "0s", "\"none\""]),
+        ("restart never", ["restart", "\"never\"", "\"always\""]),
+        ("ready_timeout 0s", ["ready_timeout", "0s", "\"none\""]),
+        ("heartbeat_timeout 0s", ["heartbeat_timeout", "0s", "\"100ms\""]),
+        ("heartbeat_timeout 501h", ["heartbeat_timeout", "501h", "\"500h\""]),
+        ("max_lifetime 0s", ["max_lifetime", "0s", "\"none\""]),
+        ("max_memory 512", ["max_memory", "512 bytes", "\"512MiB\""]),
+        ("max_memory 512M", ["max_memory", "\"512M\"", "\"512MiB\""]),
+        ("reload soft", ["reload", "\"soft\"", "\"exclusive\""]),
     ] {
         is_refused(fixture!("takes-any-value").args([case, "finish"]), &parts);
     }
@@ -179,6 +274,8 @@ fn an_unknown_variable_is_warned_of_with_the_nearest_name() {
         ("PREFORK_MAX_RESTART", "did you mean PREFORK_MAX_RESTARTS?"),
         ("PREFORK_workers", "did you mean PREFORK_WORKERS?"),
         ("PREFORK_COLOUR", "PREFORK_COLOUR is unknown and ignored: known are "),
+        ("PREFORK_RESTARTS_WINDOW", "did you mean PREFORK_RESTART_WINDOW?"),
+        ("PREFORK_MAX_MEMMORY", "did you mean PREFORK_MAX_MEMORY?"),
         ("PREFORK_PRELOAD", "PREFORK_PRELOAD is ignored: preload is set in the code only"),
     ] {
         let mut command = fixture!("takes-any-value");

@@ -2,6 +2,8 @@
 //!
 //! It must not know what the item looks like.
 
+use std::time::Duration;
+
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
@@ -27,11 +29,18 @@ pub(crate) struct Args {
 
 /// Each option: its name, a value to show in messages, and what it takes.
 const OPTIONS: &[(&str, &str, Takes)] = &[
-    ("workers", "4", Takes::Value(|text| grammar::workers(text).map(drop))),
-    ("max_restarts", "100", Takes::Value(|text| grammar::max_restarts(text).map(drop))),
+    ("workers", "4", Takes::Number("usize", |text| grammar::workers(text).map(drop))),
+    ("max_restarts", "100", Takes::Number("usize", |text| grammar::max_restarts(text).map(drop))),
+    ("restart_window", "\"10m\"", Takes::Value(|text| optional_duration(text, grammar::restart_window))),
+    ("restart", "\"always\"", Takes::Value(|text| grammar::restart(text).map(drop))),
     ("graceful_timeout", "\"30s\"", Takes::Value(|text| grammar::duration(text).map(drop))),
     ("backoff", "\"100ms..1s\"", Takes::Value(|text| grammar::backoff(text).map(drop))),
     ("listen", "\"127.0.0.1:8080\"", Takes::Addresses),
+    ("ready_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::ready_timeout))),
+    ("heartbeat_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::heartbeat_timeout))),
+    ("max_lifetime", "\"1h\"", Takes::Value(|text| optional_duration(text, grammar::max_lifetime))),
+    ("max_memory", "\"512MiB\"", Takes::Number("u64", |text| grammar::max_memory(text).map(drop))),
+    ("reload", "\"exclusive\"", Takes::Value(|text| grammar::reload(text).map(drop))),
     ("preload", "path::to::function", Takes::Function),
     ("crate", "path::to::prefork_rt", Takes::Crate),
 ];
@@ -39,6 +48,8 @@ const OPTIONS: &[(&str, &str, Takes)] = &[
 enum Takes {
     /// A literal that this function accepts, or any expression.
     Value(Check),
+    /// The same, and the literal may be an integer of this type.
+    Number(&'static str, Check),
     /// Literals that are addresses, lists of them, or any expression.
     Addresses,
     /// The path of a function.
@@ -93,7 +104,11 @@ impl Args {
         }
         match takes {
             Takes::Value(check) => {
-                check_literal(&value, check).map_err(|reason| about(&name, &value, &reason))?;
+                check_literal(&value, check, None).map_err(|reason| about(&name, &value, &reason))?;
+                self.calls.push((name, value));
+            }
+            Takes::Number(integer, check) => {
+                check_literal(&value, check, Some(integer)).map_err(|reason| about(&name, &value, &reason))?;
                 self.calls.push((name, value));
             }
             Takes::Addresses => {
@@ -159,14 +174,27 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
     Error::new_spanned(value, format!("{name}: {reason}"))
 }
 
-fn check_literal(value: &Expr, check: &Check) -> std::result::Result<(), String> {
+fn optional_duration(
+    text: &str,
+    check: fn(Option<Duration>) -> std::result::Result<Option<Duration>, String>,
+) -> std::result::Result<(), String> {
+    grammar::optional_duration(text).and_then(check).map(drop)
+}
+
+/// `integer` is the type of the option's numbers, if it takes any.
+fn check_literal(value: &Expr, check: &Check, integer: Option<&str>) -> std::result::Result<(), String> {
     let Some(text) = literal(value) else { return Ok(()) };
     check(&text)?;
-    match bare(value) {
-        Expr::Lit(ExprLit { lit: Lit::Str(_), .. }) => Ok(()),
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if matches!(number.suffix(), "" | "usize") => Ok(()),
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
-            Err(format!("expected a `usize`, found an `{}`: write `{text}`", number.suffix()))
+    match (bare(value), integer) {
+        (Expr::Lit(ExprLit { lit: Lit::Str(_), .. }), _) => Ok(()),
+        (Expr::Lit(ExprLit { lit: Lit::Int(number), .. }), Some(integer)) if is_integer(number.suffix()) => {
+            match number.suffix() {
+                suffix if suffix.is_empty() || suffix == integer => Ok(()),
+                suffix => {
+                    let article = if suffix.starts_with('i') { "an" } else { "a" };
+                    Err(format!("expected a `{integer}`, found {article} `{suffix}`: write `{text}`"))
+                }
+            }
         }
         _ => Err(format!("write it in quotes: {text:?}")),
     }
@@ -268,6 +296,15 @@ mod tests {
         accepted(quote!(workers = 0, max_restarts = "unlimited", graceful_timeout = "5m", backoff = "0s"));
         accepted(quote!(workers = "auto", max_restarts = 4usize));
         accepted(quote!(workers = (0x10), max_restarts = 1_000));
+        accepted(quote!(max_memory = 536_870_912u64, restart = "always", reload = ("exclusive"), max_lifetime = "1h"));
+        accepted(quote!(max_memory = "512MiB", restart_window = "10m", ready_timeout = "30s"));
+        accepted(quote!(
+            restart_window = "none",
+            ready_timeout = None,
+            heartbeat_timeout = "none",
+            max_lifetime = None,
+            max_memory = "none"
+        ));
         accepted(quote!(crate = "::a::b"));
     }
 
@@ -294,6 +331,10 @@ mod tests {
             (quote!(listen = ["a", "b", ["c", -1]]), 4),
             (quote!(unknown, unknwon = , other(4), another = f(1, 2)), 4),
             (quote!(workers = 4i32, max_restarts = 4u64, graceful_timeout = 30u64), 3),
+            (quote!(workers = 4u64, max_memory = 512MiB, ready_timeout = 30s, restart = always()), 3),
+            (quote!(restart_window = "0s", ready_timeout = "0s", heartbeat_timeout = "99ms", max_lifetime = "0s"), 4),
+            (quote!(restart = "never", reload = true, max_memory = 512, heartbeat_timeout = "501h"), 4),
+            (quote!(restart_window = 30, ready_timeout = 1.5, heartbeat_timeout = "soon", max_memory = -1), 4),
             (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
             (quote!(listen = &["a"], preload = (load())), 2),
             (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),
@@ -302,6 +343,19 @@ mod tests {
             let (_, errors) = parse(tokens.clone());
             assert_eq!(errors.len(), mistakes, "{tokens}: {errors:#?}");
         }
+    }
+
+    #[test]
+    fn a_number_has_the_type_of_its_option() {
+        let (_, errors) = parse(quote!(workers = 4u64, max_restarts = 4i32, max_memory = 536_870_912usize));
+        assert_eq!(
+            errors,
+            [
+                "workers: expected a `usize`, found a `u64`: write `4`",
+                "max_restarts: expected a `usize`, found an `i32`: write `4`",
+                "max_memory: expected a `u64`, found a `usize`: write `536870912`",
+            ]
+        );
     }
 
     #[test]

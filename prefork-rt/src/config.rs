@@ -8,7 +8,7 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::grammar::{self, Backoff};
+use crate::grammar::{self, Backoff, Reload, Restart};
 use crate::sys;
 use crate::worker::Needs;
 
@@ -42,9 +42,16 @@ pub struct Prefork {
 pub(crate) struct Values {
     pub(crate) workers: Option<Option<usize>>,
     pub(crate) max_restarts: Option<Option<usize>>,
+    pub(crate) restart_window: Option<Option<Duration>>,
+    pub(crate) restart: Option<Restart>,
     pub(crate) graceful_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) listen: Option<Vec<SocketAddr>>,
+    pub(crate) ready_timeout: Option<Option<Duration>>,
+    pub(crate) heartbeat_timeout: Option<Option<Duration>>,
+    pub(crate) max_lifetime: Option<Option<Duration>>,
+    pub(crate) max_memory: Option<Option<u64>>,
+    pub(crate) reload: Option<Reload>,
 }
 
 /// What `PREFORK` asks for.
@@ -74,9 +81,16 @@ pub(crate) struct Settings {
     /// Why that many.
     pub(crate) workers_because: String,
     pub(crate) max_restarts: Option<usize>,
+    pub(crate) restart_window: Option<Duration>,
+    pub(crate) restart: Restart,
     pub(crate) graceful_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) ready_timeout: Option<Duration>,
+    pub(crate) heartbeat_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) reload: Reload,
 }
 
 const DEFAULT_MAX_RESTARTS: usize = 100;
@@ -87,9 +101,28 @@ const DEFAULT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), lo
 const OPTIONS: &[(&str, Read)] = &[
     ("WORKERS", |values, text| grammar::workers(text).map(|value| values.workers = Some(value))),
     ("MAX_RESTARTS", |values, text| grammar::max_restarts(text).map(|value| values.max_restarts = Some(value))),
+    ("RESTART_WINDOW", |values, text| {
+        let value = grammar::optional_duration(text).and_then(grammar::restart_window);
+        value.map(|value| values.restart_window = Some(value))
+    }),
+    ("RESTART", |values, text| grammar::restart(text).map(|value| values.restart = Some(value))),
     ("GRACEFUL_TIMEOUT", |values, text| grammar::duration(text).map(|value| values.graceful_timeout = Some(value))),
     ("BACKOFF", |values, text| grammar::backoff(text).map(|value| values.backoff = Some(value))),
     ("LISTEN", |values, text| grammar::addresses(text).map(|value| values.listen = Some(value))),
+    ("READY_TIMEOUT", |values, text| {
+        let value = grammar::optional_duration(text).and_then(grammar::ready_timeout);
+        value.map(|value| values.ready_timeout = Some(value))
+    }),
+    ("HEARTBEAT_TIMEOUT", |values, text| {
+        let value = grammar::optional_duration(text).and_then(grammar::heartbeat_timeout);
+        value.map(|value| values.heartbeat_timeout = Some(value))
+    }),
+    ("MAX_LIFETIME", |values, text| {
+        let value = grammar::optional_duration(text).and_then(grammar::max_lifetime);
+        value.map(|value| values.max_lifetime = Some(value))
+    }),
+    ("MAX_MEMORY", |values, text| grammar::max_memory(text).map(|value| values.max_memory = Some(value))),
+    ("RELOAD", |values, text| grammar::reload(text).map(|value| values.reload = Some(value))),
 ];
 
 type Read = fn(&mut Values, &str) -> Result<(), String>;
@@ -118,13 +151,38 @@ impl Prefork {
         self
     }
 
-    /// How many abnormal exits are replaced, over all workers and for the lifetime of the supervisor, before giving
-    /// up: a `usize` or `"unlimited"`. Default: 100, as in Tornado.
+    /// How many abnormal exits are replaced, over all workers, before giving up: a `usize` or `"unlimited"`. Default:
+    /// 100, as in Tornado.
     ///
-    /// The exit that is one too many stops the other workers gracefully; the exit status is then 1. 0 replaces none.
+    /// They count for the lifetime of the supervisor, or within the [`restart_window`](Self::restart_window). The exit
+    /// that is one too many stops the other workers gracefully; the exit status is then 1. 0 replaces none.
     /// Environment: `PREFORK_MAX_RESTARTS`.
     pub fn max_restarts(mut self, max_restarts: impl IntoMaxRestarts) -> Self {
         self.code.max_restarts = self.accept("max_restarts", max_restarts.into_max_restarts());
+        self
+    }
+
+    /// For how long a restart counts against [`max_restarts`](Self::max_restarts): a [`Duration`], a string such as
+    /// `"10m"`, or `None`. Default: `None`, or `"none"`: for the lifetime of the supervisor, as in Tornado.
+    ///
+    /// `max_restarts = 10` with `restart_window = "1m"` gives up at the eleventh abnormal exit within a minute: the
+    /// intensity and period of an Erlang/OTP supervisor. Without a window, a service that runs for years gives up one
+    /// day, however rarely it fails. `"0s"` is refused. Environment: `PREFORK_RESTART_WINDOW`.
+    pub fn restart_window(mut self, restart_window: impl IntoOptionalDuration) -> Self {
+        let window = restart_window.into_optional_duration().and_then(grammar::restart_window);
+        self.code.restart_window = self.accept("restart_window", window);
+        self
+    }
+
+    /// Which workers are replaced when they end by themselves: a [`Restart`], `"on-failure"` or `"always"`. Default:
+    /// `"on-failure"`, as in Tornado.
+    ///
+    /// With `"on-failure"` a worker that exits with status 0 has finished, and the supervisor ends when all have. With
+    /// `"always"` it is replaced too, as under runit, s6 or systemd's `Restart=always`: that costs none of
+    /// [`max_restarts`](Self::max_restarts), but one that ends quickly again and again waits for the
+    /// [`backoff`](Self::backoff) all the same. Environment: `PREFORK_RESTART`.
+    pub fn restart(mut self, restart: impl IntoRestart) -> Self {
+        self.code.restart = self.accept("restart", restart.into_restart());
         self
     }
 
@@ -163,6 +221,74 @@ impl Prefork {
         self
     }
 
+    /// How long a worker may take from its start until it calls `Worker::ready()`: a [`Duration`], a string such as
+    /// `"30s"`, or `None`. Default: `None`, or `"none"`: a worker is ready when its body starts.
+    ///
+    /// One that is not ready in time is killed by SIGKILL and counted as a restart: systemd's `Type=notify` and
+    /// `TimeoutStartSec=`, for each worker. A task id whose worker ends twice in a row before it was ready, while the
+    /// pool has never been ready, ends the service at once with status 1: what cannot boot says so within moments, not
+    /// after a hundred tries. `"0s"` is refused.
+    ///
+    /// Environment: `PREFORK_READY_TIMEOUT`, which can change or switch off what the code sets. Where the code sets
+    /// none, the program does not announce that it is ready, so the variable is ignored with a warning.
+    pub fn ready_timeout(mut self, ready_timeout: impl IntoOptionalDuration) -> Self {
+        let timeout = ready_timeout.into_optional_duration().and_then(grammar::ready_timeout);
+        self.code.ready_timeout = self.accept("ready_timeout", timeout);
+        self
+    }
+
+    /// How long a worker that has called `Worker::heartbeat()` may go without calling it again: a [`Duration`] from
+    /// 100 ms to 500 h, a string such as `"30s"`, or `None`. Default: `None`, or `"none"`: beats are not watched.
+    ///
+    /// A worker that is silent for longer hangs: it gets SIGABRT, which leaves a core dump where those are enabled, 5 s
+    /// later SIGKILL, and is replaced and counted, like a worker that misses gunicorn's `timeout` or systemd's
+    /// `WatchdogSec=`. Before its first beat only [`ready_timeout`](Self::ready_timeout) applies. A silence is confirmed
+    /// a tenth of the timeout later; when the supervisor itself was late, because it was stopped, suspended or starved,
+    /// every worker gets a fresh interval. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
+    pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
+        let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::heartbeat_timeout);
+        self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);
+        self
+    }
+
+    /// After how long a worker is recycled: a [`Duration`], a string such as `"1h"`, or `None`. Default: `None`, or
+    /// `"none"`: never.
+    ///
+    /// Recycling is a graceful stop and a replacement in the style of [`reload`](Self::reload), one worker at a time,
+    /// and costs none of [`max_restarts`](Self::max_restarts). Each worker lives up to a tenth shorter or longer, at
+    /// random, so that those that started together do not end together: uWSGI's `max-worker-lifetime`, with the jitter
+    /// of gunicorn's `max_requests`. `"0s"` is refused. Environment: `PREFORK_MAX_LIFETIME`.
+    pub fn max_lifetime(mut self, max_lifetime: impl IntoOptionalDuration) -> Self {
+        let lifetime = max_lifetime.into_optional_duration().and_then(grammar::max_lifetime);
+        self.code.max_lifetime = self.accept("max_lifetime", lifetime);
+        self
+    }
+
+    /// With how much memory of its own a worker is recycled: a `u64` of bytes, a string such as `"512MiB"` (units: KiB,
+    /// MiB, GiB, TiB; a plain number is bytes), or `None`. Default: `None`, or `"none"`: never.
+    ///
+    /// What counts is the worker's private memory, so not what it shares with the supervisor and the other workers,
+    /// sampled every 10 s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful, one worker at a time,
+    /// not counted; uWSGI's `reload-on-rss` does the same with all memory, shared or not. It is no limit: a worker can
+    /// exceed it between two samples. Less than 1 MiB is refused, and so is the option on systems other than Linux.
+    /// Environment: `PREFORK_MAX_MEMORY`.
+    pub fn max_memory(mut self, max_memory: impl IntoMaxMemory) -> Self {
+        self.code.max_memory = self.accept("max_memory", max_memory.into_max_memory());
+        self
+    }
+
+    /// In which order a reload (SIGHUP) replaces a worker: a [`Reload`], `"overlap"` or `"exclusive"`. Default:
+    /// `"overlap"`.
+    ///
+    /// With `"overlap"` the new worker must be ready before the old one is told to stop, as in nginx and unicorn, so
+    /// that nobody waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
+    /// so that there are never two: for workers that own what their task id stands for, such as a file or a partition.
+    /// Recycling follows it too. Environment: `PREFORK_RELOAD`.
+    pub fn reload(mut self, reload: impl IntoReload) -> Self {
+        self.code.reload = self.accept("reload", reload.into_reload());
+        self
+    }
+
     fn accept<V>(&mut self, name: &'static str, value: Result<V, String>) -> Option<V> {
         match value {
             Ok(value) => Some(value),
@@ -181,8 +307,8 @@ impl Default for Prefork {
 }
 
 impl Settings {
-    /// The environment's values, else the code's, else the defaults.
-    pub(crate) fn new(environment: Values, code: Values) -> Settings {
+    /// The environment's values, else the code's, else the defaults; and a warning for what is ignored.
+    pub(crate) fn new(environment: Values, code: Values, warnings: &mut Vec<String>) -> Settings {
         let (workers, workers_because) = match (environment.workers, code.workers) {
             (Some(Some(workers)), _) => (workers, format!("PREFORK_WORKERS={workers}")),
             (None, Some(Some(workers))) => (workers, format!("workers = {workers}")),
@@ -194,10 +320,35 @@ impl Settings {
             workers_because,
             max_restarts: environment.max_restarts.or(code.max_restarts).unwrap_or(Some(DEFAULT_MAX_RESTARTS)),
             graceful_timeout: graceful_timeout.unwrap_or(DEFAULT_GRACEFUL_TIMEOUT),
+            restart_window: environment.restart_window.or(code.restart_window).flatten(),
+            restart: environment.restart.or(code.restart).unwrap_or_default(),
             backoff: environment.backoff.or(code.backoff).unwrap_or(DEFAULT_BACKOFF),
             listen: environment.listen.or(code.listen).unwrap_or_default(),
+            ready_timeout: ready_timeout(environment.ready_timeout, code.ready_timeout.flatten(), warnings),
+            heartbeat_timeout: environment.heartbeat_timeout.or(code.heartbeat_timeout).flatten(),
+            max_lifetime: environment.max_lifetime.or(code.max_lifetime).flatten(),
+            max_memory: environment.max_memory.or(code.max_memory).flatten(),
+            reload: environment.reload.or(code.reload).unwrap_or_default(),
         }
     }
+}
+
+/// The environment changes a timeout but introduces none: a program that never announces readiness would never be ready.
+fn ready_timeout(
+    environment: Option<Option<Duration>>,
+    code: Option<Duration>,
+    warnings: &mut Vec<String>,
+) -> Option<Duration> {
+    let timeout = environment.unwrap_or(code);
+    if code.is_none() && timeout.is_some() {
+        warnings.push(
+            "environment variable PREFORK_READY_TIMEOUT is ignored: this program does not announce readiness, because \
+             its code sets no ready_timeout"
+                .to_owned(),
+        );
+        return None;
+    }
+    timeout
 }
 
 impl Environment {
@@ -278,6 +429,11 @@ impl Sealed for &str {}
 impl Sealed for &String {}
 impl Sealed for String {}
 impl Sealed for Duration {}
+impl Sealed for Option<Duration> {}
+impl Sealed for u64 {}
+impl Sealed for Option<u64> {}
+impl Sealed for Restart {}
+impl Sealed for Reload {}
 impl Sealed for Range<Duration> {}
 impl Sealed for RangeInclusive<Duration> {}
 impl Sealed for SocketAddr {}
@@ -316,6 +472,46 @@ pub trait IntoMaxRestarts: Sealed {
 pub trait IntoDuration: Sealed {
     #[doc(hidden)]
     fn into_duration(self) -> Result<Duration, String>;
+}
+
+/// What takes a duration that may be none: a [`Duration`], a string such as `"30s"`, or `None` or `"none"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a duration",
+    label = "expected a `Duration`, a string such as `\"30s\"`, or `None`"
+)]
+pub trait IntoOptionalDuration: Sealed {
+    #[doc(hidden)]
+    fn into_optional_duration(self) -> Result<Option<Duration>, String>;
+}
+
+/// What [`Prefork::max_memory`] takes: a `u64` of bytes, a string such as `"512MiB"`, or `None` or `"none"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as an amount of memory",
+    label = "expected a `u64` of bytes, a string such as `\"512MiB\"`, or `None`"
+)]
+pub trait IntoMaxMemory: Sealed {
+    #[doc(hidden)]
+    fn into_max_memory(self) -> Result<Option<u64>, String>;
+}
+
+/// What [`Prefork::restart`] takes: a [`Restart`], or a string (`"on-failure"` or `"always"`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which workers are replaced",
+    label = "expected `\"on-failure\"`, `\"always\"` or a `prefork_rt::Restart`"
+)]
+pub trait IntoRestart: Sealed {
+    #[doc(hidden)]
+    fn into_restart(self) -> Result<Restart, String>;
+}
+
+/// What [`Prefork::reload`] takes: a [`Reload`], or a string (`"overlap"` or `"exclusive"`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say in which order a reload replaces a worker",
+    label = "expected `\"overlap\"`, `\"exclusive\"` or a `prefork_rt::Reload`"
+)]
+pub trait IntoReload: Sealed {
+    #[doc(hidden)]
+    fn into_reload(self) -> Result<Reload, String>;
 }
 
 /// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
@@ -359,6 +555,44 @@ impl IntoMaxRestarts for usize {
 
 impl IntoDuration for Duration {
     fn into_duration(self) -> Result<Duration, String> {
+        Ok(self)
+    }
+}
+
+impl IntoOptionalDuration for Duration {
+    fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+        Ok(Some(self))
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoOptionalDuration for Option<Duration> {
+    fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+        Ok(self)
+    }
+}
+
+impl IntoMaxMemory for u64 {
+    fn into_max_memory(self) -> Result<Option<u64>, String> {
+        grammar::max_memory_counted(self, &self.to_string()).map(Some)
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoMaxMemory for Option<u64> {
+    fn into_max_memory(self) -> Result<Option<u64>, String> {
+        self.map_or(Ok(None), IntoMaxMemory::into_max_memory)
+    }
+}
+
+impl IntoRestart for Restart {
+    fn into_restart(self) -> Result<Restart, String> {
+        Ok(self)
+    }
+}
+
+impl IntoReload for Reload {
+    fn into_reload(self) -> Result<Reload, String> {
         Ok(self)
     }
 }
@@ -446,6 +680,26 @@ macro_rules! strings_are_read_by_the_grammar {
                 grammar::duration(self.as_ref())
             }
         }
+        impl IntoOptionalDuration for $text {
+            fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+                grammar::optional_duration(self.as_ref())
+            }
+        }
+        impl IntoMaxMemory for $text {
+            fn into_max_memory(self) -> Result<Option<u64>, String> {
+                grammar::max_memory(self.as_ref())
+            }
+        }
+        impl IntoRestart for $text {
+            fn into_restart(self) -> Result<Restart, String> {
+                grammar::restart(self.as_ref())
+            }
+        }
+        impl IntoReload for $text {
+            fn into_reload(self) -> Result<Reload, String> {
+                grammar::reload(self.as_ref())
+            }
+        }
         impl IntoBackoff for $text {
             fn into_backoff(self) -> Result<Backoff, String> {
                 grammar::backoff(self.as_ref())
@@ -459,3 +713,158 @@ macro_rules! strings_are_read_by_the_grammar {
     )*};
 }
 strings_are_read_by_the_grammar!(&str, &String, String);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    /// Without the variables that the tests themselves run with.
+    fn prefork() -> Prefork {
+        let (code, environment) = Default::default();
+        Prefork { code, environment, needs: Vec::new(), error: None }
+    }
+
+    fn environment(variables: &[(&str, &str)]) -> Environment {
+        let mut environment = Environment::default();
+        for (option, value) in variables {
+            environment.read_one(&format!("PREFORK_{option}"), value).expect(option);
+        }
+        environment
+    }
+
+    fn settings(variables: &[(&str, &str)], code: Prefork) -> (Settings, Vec<String>) {
+        assert!(code.error.is_none(), "{:?}", code.error);
+        let mut environment = environment(variables);
+        let settings = Settings::new(environment.values, code.code, &mut environment.warnings);
+        (settings, environment.warnings)
+    }
+
+    /// The options of the restart policy and of a worker's life, in the order of [`Settings`].
+    #[derive(Debug, PartialEq)]
+    struct Life(Option<Duration>, Restart, Option<Duration>, Option<Duration>, Option<Duration>, Option<u64>, Reload);
+
+    const DEFAULT: Life = Life(None, Restart::OnFailure, None, None, None, None, Reload::Overlap);
+
+    fn life(settings: &Settings) -> Life {
+        let Settings { restart_window, restart, ready_timeout, heartbeat_timeout, max_lifetime, .. } = *settings;
+        Life(
+            restart_window,
+            restart,
+            ready_timeout,
+            heartbeat_timeout,
+            max_lifetime,
+            settings.max_memory,
+            settings.reload,
+        )
+    }
+
+    fn everything() -> Prefork {
+        prefork()
+            .restart_window("1m")
+            .restart("always")
+            .ready_timeout(2 * MINUTE)
+            .heartbeat_timeout(Some(3 * MINUTE))
+            .max_lifetime("4m".to_owned())
+            .max_memory(5_000_000)
+            .reload(Reload::Exclusive)
+    }
+
+    const EVERYTHING: Life = Life(
+        Some(MINUTE),
+        Restart::Always,
+        Some(Duration::from_secs(120)),
+        Some(Duration::from_secs(180)),
+        Some(Duration::from_secs(240)),
+        Some(5_000_000),
+        Reload::Exclusive,
+    );
+
+    #[test]
+    fn a_worker_s_life_has_no_bounds_by_default() {
+        assert_eq!(life(&settings(&[], prefork()).0), DEFAULT);
+        let nothing = prefork()
+            .restart_window(None)
+            .restart(Restart::OnFailure)
+            .ready_timeout("none")
+            .heartbeat_timeout(None)
+            .max_lifetime("none")
+            .max_memory(None)
+            .reload("overlap");
+        assert_eq!(life(&settings(&[], nothing).0), DEFAULT);
+    }
+
+    #[test]
+    fn the_code_says_how_a_worker_lives() {
+        assert_eq!(life(&settings(&[], everything()).0), EVERYTHING);
+        let same = prefork()
+            .restart_window(Some(MINUTE))
+            .restart(Restart::Always)
+            .ready_timeout("120s")
+            .heartbeat_timeout(3 * MINUTE)
+            .max_lifetime("240000ms")
+            .max_memory("5000000")
+            .reload("exclusive");
+        assert_eq!(life(&settings(&[], same).0), EVERYTHING);
+        assert_eq!(settings(&[], prefork().max_memory("2GiB")).0.max_memory, Some(2 << 30));
+        assert_eq!(settings(&[], prefork().max_memory(Some(2 << 30))).0.max_memory, Some(2 << 30));
+    }
+
+    #[test]
+    fn the_environment_says_better_how_a_worker_lives() {
+        let variables = [
+            ("RESTART_WINDOW", "1m"),
+            ("RESTART", "always"),
+            ("READY_TIMEOUT", "2m"),
+            ("HEARTBEAT_TIMEOUT", "3m"),
+            ("MAX_LIFETIME", "4m"),
+            ("MAX_MEMORY", "5000000"),
+            ("RELOAD", "exclusive"),
+        ];
+        assert_eq!(life(&settings(&variables, prefork().ready_timeout("1h")).0), EVERYTHING);
+        let defaults = [
+            ("RESTART_WINDOW", "none"),
+            ("RESTART", "on-failure"),
+            ("READY_TIMEOUT", "none"),
+            ("HEARTBEAT_TIMEOUT", "none"),
+            ("MAX_LIFETIME", "none"),
+            ("MAX_MEMORY", "none"),
+            ("RELOAD", "overlap"),
+        ];
+        let (settings, warnings) = settings(&defaults, everything());
+        assert_eq!(life(&settings), DEFAULT);
+        assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn the_environment_introduces_no_ready_timeout() {
+        for code in [prefork(), prefork().ready_timeout(None)] {
+            let (settings, warnings) = settings(&[("READY_TIMEOUT", "30s")], code);
+            assert_eq!(settings.ready_timeout, None);
+            assert_eq!(warnings.len(), 1, "{warnings:?}");
+            assert!(warnings[0].contains("PREFORK_READY_TIMEOUT is ignored"), "{warnings:?}");
+        }
+        assert_eq!(settings(&[("READY_TIMEOUT", "none")], prefork()).1, [""; 0]);
+        assert!(environment(&[]).read_one("PREFORK_READY_TIMEOUT", "0s").is_err());
+    }
+
+    #[test]
+    fn the_first_bad_value_is_kept_with_the_option_s_name() {
+        const TOO_SHORT: Duration = Duration::from_millis(99);
+        for (bad, says) in [
+            (prefork().restart_window(Duration::ZERO), "restart_window: 0s "),
+            (prefork().restart("never"), "restart: \"never\" "),
+            (prefork().ready_timeout(Some(Duration::ZERO)), "ready_timeout: 0s "),
+            (prefork().heartbeat_timeout(TOO_SHORT).max_memory(1), "heartbeat_timeout: 99ms "),
+            (prefork().heartbeat_timeout(Duration::MAX), "heartbeat_timeout: "),
+            (prefork().max_lifetime("0s"), "max_lifetime: 0s "),
+            (prefork().max_memory(512), "max_memory: 512 is 512 bytes"),
+            (prefork().max_memory(Some(0)), "max_memory: 0 is 0 bytes"),
+            (prefork().reload("soft"), "reload: \"soft\" "),
+        ] {
+            let error = bad.error.expect(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -10,11 +10,38 @@ use std::time::Duration;
 /// Linux has no greater process id on any machine.
 const MOST_WORKERS: usize = 1 << 22;
 
+const SHORTEST_HEARTBEAT_TIMEOUT: Duration = Duration::from_millis(100);
+const LONGEST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(500 * 60 * 60);
+
+/// No process has less.
+const LEAST_MEMORY: u64 = 1 << 20;
+
 /// The bounds of the delay before a restart: the first wait and the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     pub(crate) first: Duration,
     pub(crate) longest: Duration,
+}
+
+/// Which workers are replaced when they end by themselves: what `Prefork::restart` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Those that end abnormally; one that exits with status 0 has finished. In strings: `"on-failure"`.
+    #[default]
+    OnFailure,
+    /// Those that exit with status 0 too, which is not counted as a restart. In strings: `"always"`.
+    Always,
+}
+
+/// In which order a reload starts the new worker and stops the old one: what `Prefork::reload` takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reload {
+    /// The new one is ready before the old one is told to stop. In strings: `"overlap"`.
+    #[default]
+    Overlap,
+    /// The old one has ended before the new one is started, so that no two live workers have one task id. In strings:
+    /// `"exclusive"`.
+    Exclusive,
 }
 
 /// `"auto"` or a number; `None` is `"auto"`, which 0 means too.
@@ -42,13 +69,93 @@ pub(crate) fn max_restarts(text: &str) -> Result<Option<usize>, String> {
     }
 }
 
+/// `"on-failure"` or `"always"`.
+pub(crate) fn restart(text: &str) -> Result<Restart, String> {
+    match text {
+        "on-failure" => Ok(Restart::OnFailure),
+        "always" => Ok(Restart::Always),
+        _ => Err(format!(
+            "{text:?} is not accepted: write \"on-failure\" to replace workers that end abnormally, or \"always\" to \
+             replace those that finish with status 0 too"
+        )),
+    }
+}
+
+/// `"overlap"` or `"exclusive"`.
+pub(crate) fn reload(text: &str) -> Result<Reload, String> {
+    match text {
+        "overlap" => Ok(Reload::Overlap),
+        "exclusive" => Ok(Reload::Exclusive),
+        _ => Err(format!(
+            "{text:?} is not accepted: write \"overlap\" to start the new worker first, or \"exclusive\" to stop the \
+             old one first"
+        )),
+    }
+}
+
 /// A whole number and its unit: `"250ms"`, `"30s"`, `"5m"`, `"1h"`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
+    duration_otherwise(text, "")
+}
+
+/// The same, or `"none"`, which is `None`.
+pub(crate) fn optional_duration(text: &str) -> Result<Option<Duration>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => duration_otherwise(text, ", or \"none\"").map(Some),
+    }
+}
+
+/// How long a restart counts.
+pub(crate) fn restart_window(window: Option<Duration>) -> Result<Option<Duration>, String> {
+    not_zero(window, "0s would forget every restart at once: write for example \"10m\", or \"none\" to count them all")
+}
+
+/// How long a worker may take to be ready.
+pub(crate) fn ready_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
+    not_zero(timeout, "0s gives no worker the time to get ready: write for example \"30s\", or \"none\"")
+}
+
+/// How long a worker may be silent.
+pub(crate) fn heartbeat_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
+    match timeout {
+        Some(timeout) if timeout < SHORTEST_HEARTBEAT_TIMEOUT => Err(format!(
+            "{} is too short, because the clock of a heartbeat is coarse: write \"100ms\" or more, or \"none\"",
+            written(timeout)
+        )),
+        Some(timeout) if timeout > LONGEST_HEARTBEAT_TIMEOUT => Err(format!(
+            "{} is too long, because the time of a heartbeat is 32 bits of milliseconds: write \"500h\" or less, or \
+             \"none\"",
+            written(timeout)
+        )),
+        _ => Ok(timeout),
+    }
+}
+
+/// How long a worker may live.
+pub(crate) fn max_lifetime(lifetime: Option<Duration>) -> Result<Option<Duration>, String> {
+    not_zero(lifetime, "0s lets no worker live: write for example \"1h\", or \"none\"")
+}
+
+fn not_zero(time: Option<Duration>, why_not: &str) -> Result<Option<Duration>, String> {
+    if time.is_some_and(|time| time.is_zero()) { Err(why_not.to_owned()) } else { Ok(time) }
+}
+
+/// As a person would write it.
+fn written(time: Duration) -> String {
+    match time.as_secs() {
+        _ if time.is_zero() => "0s".to_owned(),
+        seconds if time.subsec_nanos() == 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        _ => format!("{time:?}"),
+    }
+}
+
+fn duration_otherwise(text: &str, otherwise: &str) -> Result<Duration, String> {
+    let (number, unit) = number_and_unit(text);
     if number.is_empty() {
         return Err(format!(
-            "{text:?} is not a duration: write a number and a unit, for example \"250ms\", \"30s\", \"5m\" or \"1h\""
+            "{text:?} is not a duration: write a number and a unit, for example \"250ms\", \"30s\", \"5m\" or \
+             \"1h\"{otherwise}"
         ));
     }
     let too_long = || format!("{text:?} is too long a duration");
@@ -67,6 +174,67 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         }
     };
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(too_long)
+}
+
+fn number_and_unit(text: &str) -> (&str, &str) {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    text.split_at(digits)
+}
+
+/// How much memory a worker may have, in bytes: `"512MiB"`, or a plain number; `None` is `"none"`.
+pub(crate) fn max_memory(text: &str) -> Result<Option<u64>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => max_memory_counted(size(text)?, text).map(Some),
+    }
+}
+
+/// The same of a number of bytes, which was written like this.
+pub(crate) fn max_memory_counted(bytes: u64, text: &str) -> Result<u64, String> {
+    if bytes < LEAST_MEMORY {
+        return Err(format!(
+            "{text} is {bytes} bytes, which is less than any process has: write for example \"512MiB\", or \"none\""
+        ));
+    }
+    Ok(bytes)
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = number_and_unit(text);
+    if number.is_empty() {
+        return Err(format!(
+            "{text:?} is not a size: write a number and a unit, for example \"512MiB\" or \"2GiB\", or \"none\""
+        ));
+    }
+    let factor = match unit {
+        "" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ if unit.starts_with('.') => {
+            return Err(format!("{text:?} is not a whole number: use a smaller unit, for example \"1536MiB\""));
+        }
+        _ => {
+            let example = unit_of_size(unit).map_or("512MiB".to_owned(), |meant| format!("{number}{meant}"));
+            return Err(format!(
+                "{text:?} has an unknown unit {unit:?}: write for example {example:?} (units: KiB, MiB, GiB, TiB)"
+            ));
+        }
+    };
+    let bytes = number.parse().ok().and_then(|number: u64| number.checked_mul(factor));
+    bytes.ok_or_else(|| format!("{text:?} is more than any machine has: write for example \"512MiB\", or \"none\""))
+}
+
+/// What other programs call a unit: `M`, `mb`, `MiB` after a space.
+fn unit_of_size(unit: &str) -> Option<&'static str> {
+    match unit.trim().to_ascii_lowercase().as_str() {
+        "k" | "kb" | "kib" => Some("KiB"),
+        "m" | "mb" | "mib" => Some("MiB"),
+        "g" | "gb" | "gib" => Some("GiB"),
+        "t" | "tb" | "tib" => Some("TiB"),
+        _ => None,
+    }
 }
 
 /// Two durations, `"100ms..1s"`, or one for a delay that does not grow; `"0s"` never waits.
@@ -198,6 +366,86 @@ mod tests {
         assert!(duration("1.5s").unwrap_err().contains("1500ms"));
         for bad in ["", "s", "-1s", " 1s", "1 s", "1s ", "٣s", "99999999999999999999s", "18446744073709551615h"] {
             assert!(duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_by_default_has_a_word_for_it() {
+        assert_eq!(optional_duration("none"), Ok(None));
+        assert_eq!(optional_duration("30s"), Ok(Some(Duration::from_secs(30))));
+        assert_eq!(max_memory("none"), Ok(None));
+        for bad in ["", "off", "None"] {
+            assert!(optional_duration(bad).unwrap_err().ends_with(", or \"none\""), "{bad:?}");
+            assert!(max_memory(bad).unwrap_err().ends_with(", or \"none\""), "{bad:?}");
+        }
+        assert!(optional_duration("30").unwrap_err().contains("\"30s\""));
+        assert!(!duration("off").unwrap_err().contains("none"));
+    }
+
+    #[test]
+    fn durations_that_would_do_harm_are_refused() {
+        let (zero, short) = (Some(Duration::ZERO), Some(Duration::from_nanos(1)));
+        for check in [restart_window, ready_timeout, max_lifetime] {
+            assert_eq!(check(None), Ok(None));
+            assert_eq!(check(short), Ok(short));
+            assert_eq!(check(Some(Duration::MAX)), Ok(Some(Duration::MAX)));
+            assert!(check(zero).unwrap_err().starts_with("0s "));
+        }
+        assert_eq!(heartbeat_timeout(None), Ok(None));
+        for good in ["100ms", "1s", "500h"] {
+            assert!(optional_duration(good).and_then(heartbeat_timeout).is_ok(), "{good}");
+        }
+        for (bad, accepted) in [("0s", "\"100ms\""), ("99ms", "\"100ms\""), ("501h", "\"500h\"")] {
+            let why = optional_duration(bad).and_then(heartbeat_timeout).unwrap_err();
+            assert!(why.starts_with(bad) && why.contains(accepted), "{bad}: {why}");
+        }
+        assert!(heartbeat_timeout(Some(Duration::MAX)).is_err());
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_have_a_binary_unit() {
+        assert_eq!(max_memory("1048576"), Ok(Some(1 << 20)));
+        assert_eq!(max_memory("1024KiB"), Ok(Some(1 << 20)));
+        assert_eq!(max_memory("512MiB"), Ok(Some(512 << 20)));
+        assert_eq!(max_memory("2GiB"), Ok(Some(2 << 30)));
+        assert_eq!(max_memory("1TiB"), Ok(Some(1 << 40)));
+        assert_eq!(max_memory("18446744073709551615"), Ok(Some(u64::MAX)));
+        assert_eq!(max_memory_counted(1 << 20, "1048576"), Ok(1 << 20));
+        assert_eq!(
+            max_memory("512").unwrap_err(),
+            "512 is 512 bytes, which is less than any process has: write for example \"512MiB\", or \"none\""
+        );
+        assert_eq!(max_memory("512").unwrap_err(), max_memory_counted(512, "512").unwrap_err());
+        for (bad, advice) in [
+            ("0", "less than any process has"),
+            ("1023KiB", "1023KiB is 1047552 bytes"),
+            ("512M", "\"512MiB\""),
+            ("256MB", "\"256MiB\""),
+            ("4g", "\"4GiB\""),
+            ("512 MiB", "\"512MiB\""),
+            ("64kb", "\"64KiB\""),
+            ("5PiB", "(units: KiB, MiB, GiB, TiB)"),
+            ("1.5GiB", "\"1536MiB\""),
+            ("-1", "a number and a unit"),
+            ("MiB", "a number and a unit"),
+            ("18446744073709551616", "more than any machine has"),
+            ("18446744073709551615KiB", "more than any machine has"),
+            ("16777216TiB", "more than any machine has"),
+        ] {
+            let why = max_memory(bad).unwrap_err();
+            assert!(why.contains(advice), "{bad:?}: {why}");
+        }
+    }
+
+    #[test]
+    fn restart_and_reload_are_one_of_two_words() {
+        assert_eq!(restart("on-failure"), Ok(Restart::OnFailure));
+        assert_eq!(restart("always"), Ok(Restart::Always));
+        assert_eq!(reload("overlap"), Ok(Reload::Overlap));
+        assert_eq!(reload("exclusive"), Ok(Reload::Exclusive));
+        for bad in ["", "never", "Always", "on_failure", "none"] {
+            assert!(restart(bad).unwrap_err().contains("\"always\""), "{bad:?}");
+            assert!(reload(bad).unwrap_err().contains("\"overlap\""), "{bad:?}");
         }
     }
 

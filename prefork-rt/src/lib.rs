@@ -44,11 +44,16 @@ mod worker;
 #[cfg(unix)]
 pub use after_fork::after_fork;
 #[cfg(unix)]
-pub use config::{IntoBackoff, IntoDuration, IntoListen, IntoMaxRestarts, IntoWorkers, Prefork};
+pub use config::{
+    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoReload,
+    IntoRestart, IntoWorkers, Prefork,
+};
 #[cfg(unix)]
 pub use cpu::cpu_count;
 #[cfg(unix)]
 pub use error::Error;
+#[cfg(unix)]
+pub use grammar::{Reload, Restart};
 #[cfg(unix)]
 pub use scoreboard::{State, Status, WorkerStatus, status};
 #[cfg(unix)]
@@ -87,7 +92,8 @@ pub use worker::{FromWorker, Worker, task_id, worker};
 ///
 /// # Options
 ///
-/// `workers`, `max_restarts`, `backoff`, `graceful_timeout` and `listen` are the builder's methods of these names: see
+/// `workers`, `max_restarts`, `restart_window`, `restart`, `backoff`, `graceful_timeout`, `listen`, `ready_timeout`,
+/// `heartbeat_timeout`, `max_lifetime`, `max_memory` and `reload` are the builder's methods of these names: see
 /// [there](Prefork) for types, units and defaults. A literal is checked when the program is compiled; any other
 /// expression is evaluated at the start, in written order, and checked then (exit status 2). Two are the attribute's
 /// alone:

@@ -133,8 +133,8 @@ fn start_once(prefork: Prefork) -> Result<Outcome, Error> {
 
 /// Everything before the first fork, which may be all there is to do.
 fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let Environment { mode, values, warnings, variables } = prefork.environment;
-    let settings = Settings::new(values, prefork.code);
+    let Environment { mode, values, mut warnings, variables } = prefork.environment;
+    let settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
     match mode {
         Mode::On => report::info(&format!("starting {workers}")),

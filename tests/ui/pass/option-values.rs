@@ -1,6 +1,9 @@
 use prefork_rt::prefork;
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use prefork_rt::{Reload, Restart};
 
 const WORKERS: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 const LIMIT: usize = 3;
@@ -38,7 +41,74 @@ mod expressions {
     pub fn main() {}
 }
 
+mod none {
+    use super::*;
+
+    #[prefork(restart_window = None, ready_timeout = None, heartbeat_timeout = None, max_lifetime = None, max_memory = None)]
+    pub fn main() {}
+}
+
+mod none_in_text {
+    use super::*;
+
+    #[prefork(
+        restart_window = "none",
+        ready_timeout = "none",
+        heartbeat_timeout = "none",
+        max_lifetime = "none",
+        max_memory = "none"
+    )]
+    pub fn main() {}
+}
+
+mod life_in_literals {
+    use super::*;
+
+    #[prefork(
+        restart_window = "10m",
+        restart = "always",
+        ready_timeout = "30s",
+        heartbeat_timeout = "100ms",
+        max_lifetime = "1h",
+        max_memory = "512MiB",
+        reload = "exclusive"
+    )]
+    pub fn main() {}
+}
+
+mod life_in_expressions {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[prefork(
+        restart_window = 10 * MINUTE,
+        restart = Restart::OnFailure,
+        ready_timeout = Some(MINUTE),
+        heartbeat_timeout = if LIMIT > 2 { None } else { Some(MINUTE) },
+        max_lifetime = format!("{LIMIT}h"),
+        max_memory = 1 << 30,
+        reload = Reload::Overlap
+    )]
+    pub fn main() {}
+}
+
+mod bytes {
+    use super::*;
+
+    #[prefork(max_memory = 536_870_912)]
+    pub fn main() {}
+}
+
+mod bytes_with_a_type {
+    use super::*;
+
+    #[prefork(restart = ("on-failure"), reload = ("overlap"), max_memory = 0x2000_0000u64)]
+    pub fn main() {}
+}
+
 fn main() -> std::process::ExitCode {
-    let _ = (constants::main, literals::main, text::main);
+    let _ = (constants::main, literals::main, text::main, none::main, none_in_text::main);
+    let _ = (life_in_literals::main, life_in_expressions::main, bytes::main, bytes_with_a_type::main);
     expressions::main()
 }
