@@ -24,8 +24,17 @@ static HOOKS: Mutex<Vec<Hook>> = Mutex::new(Vec::new());
 /// });
 /// ```
 pub fn after_fork<T: Termination>(hook: impl Fn(Worker) -> T + Send + 'static) {
+    register(hook);
+}
+
+pub(crate) fn register<T: Termination>(hook: impl Fn(Worker) -> T + Send + 'static) {
     let hook: Hook = Box::new(move |worker| hook(worker).report());
     HOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+}
+
+/// Whether there are hooks, which keep a worker from its body for as long as they take.
+pub(crate) fn any() -> bool {
+    !HOOKS.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
 /// Reseeds what the cargo features name, then runs the hooks.

@@ -60,11 +60,24 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
-    /// More workers ended abnormally than `max_restarts` allows; the others were stopped. Exit status 1.
+    /// More workers ended abnormally than `max_restarts` allows, within `restart_window` if there is one; the others
+    /// were stopped. Exit status 1.
     GaveUp {
         /// How many restarts were allowed.
         max_restarts: usize,
         /// The task id of the worker whose end was one too many.
+        task_id: usize,
+    },
+    /// With `ready_timeout`: a worker ended twice in a row before it was ready, and the pool has never been ready; the
+    /// others were stopped. Exit status 1.
+    CannotBoot {
+        /// Its task id.
+        task_id: usize,
+    },
+    /// A worker exited with [`EXIT_GIVE_UP`](crate::EXIT_GIVE_UP), which says that trying again will not help; the
+    /// others were stopped. Exit status 1.
+    PermanentFailure {
+        /// Its task id.
         task_id: usize,
     },
     /// Processes that did not die of SIGKILL within 5 seconds. Exit status 1.
@@ -95,6 +108,8 @@ impl Error {
             | Error::BecameUnsafeToFork { .. }
             | Error::Fork { .. }
             | Error::GaveUp { .. }
+            | Error::CannotBoot { .. }
+            | Error::PermanentFailure { .. }
             | Error::Unkillable { .. }
             | Error::System { .. } => ExitCode::FAILURE,
         }
@@ -141,6 +156,18 @@ impl fmt::Display for Error {
                 f,
                 "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used; \
                  the other workers were stopped; the lines above say how each worker ended"
+            ),
+            Error::CannotBoot { task_id } => write!(
+                f,
+                "gave up: worker {task_id} ended twice in a row before it was ready, and the pool has never been ready: the \
+                 service cannot boot; the other workers were stopped; check what the worker printed, its configuration \
+                 and what it connects to"
+            ),
+            Error::PermanentFailure { task_id } => write!(
+                f,
+                "gave up: worker {task_id} exited with status {}, which says that trying again will not help; the other \
+                 workers were stopped; what it printed should say why",
+                crate::EXIT_GIVE_UP
             ),
             Error::Unkillable { pids } => write!(
                 f,

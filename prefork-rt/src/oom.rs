@@ -4,15 +4,21 @@
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// How often the kernel has killed for want of memory, as last read: in this process's cgroup, and anywhere.
 pub(crate) struct OomKills {
     /// The more telling first.
     counters: Vec<Counter>,
+    /// The last growth, when it was read, and how many of its kills are not accounted for.
+    last: Option<(Growth, Instant, u64)>,
 }
 
+/// The deaths of one growth are reaped within this time.
+const TOGETHER: Duration = Duration::from_secs(1);
+
 /// That the kernel has killed for want of memory since the last reading.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Growth {
     /// "the cgroup's" or "the kernel's".
     pub(crate) counter: &'static str,
@@ -27,13 +33,26 @@ impl OomKills {
         let files = files.map_or_else(Vec::new, |(cgroup, mountinfo)| cgroup_files(&cgroup, &mountinfo));
         let own = files.into_iter().find_map(|path| Counter::open("the cgroup's", path));
         let any = Counter::open("the kernel's", "/proc/vmstat".into());
-        OomKills { counters: own.into_iter().chain(any).collect() }
+        OomKills { counters: own.into_iter().chain(any).collect(), last: None }
+    }
+
+    /// The growth that one more death by SIGKILL is part of, if there is one: several kills can be one growth.
+    ///
+    /// The kernel counts before it kills, so a death that was reaped is in the count.
+    pub(crate) fn explain(&mut self) -> Option<Growth> {
+        if let Some(growth) = self.grown() {
+            self.last = Some((growth, Instant::now(), growth.to - growth.from));
+        }
+        let (growth, when, left) = self.last.as_mut()?;
+        if when.elapsed() > TOGETHER {
+            return None;
+        }
+        *left = left.checked_sub(1)?;
+        Some(*growth)
     }
 
     /// Reads them again: the one that grew since the last reading, the cgroup's where both did.
-    ///
-    /// The kernel counts before it kills, so a death that was reaped is in the count.
-    pub(crate) fn grown(&mut self) -> Option<Growth> {
+    fn grown(&mut self) -> Option<Growth> {
         // Each is read, whatever the others say.
         self.counters.iter_mut().filter_map(Counter::grown).reduce(|first, _| first)
     }
@@ -248,7 +267,7 @@ mod tests {
         write("any", 8);
         assert!(open("the cgroup's", "missing").is_none());
         let counters = open("the cgroup's", "own").into_iter().chain(open("the kernel's", "any")).collect();
-        let mut kills = OomKills { counters };
+        let mut kills = OomKills { counters, last: None };
         assert_eq!(kills.grown(), None);
         write("any", 9);
         assert_eq!(kills.grown(), Some(Growth { counter: "the kernel's", from: 8, to: 9 }));

@@ -12,7 +12,9 @@ use std::time::Duration;
 use log::{Level, LevelFilter};
 
 use crate::error::Error;
-use crate::policy::{Budget, KillReason, Notice, ProcId, Status};
+use crate::policy::{
+    Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Share, Spent, Status, TurnFailure,
+};
 use crate::sys::{self, Pid, Stderr};
 
 const TARGET: &str = "prefork_rt";
@@ -108,35 +110,121 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
         None => format!("worker {}", worker.task_id()),
     };
+    let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
     match notice {
         // One line for each of a thousand first starts is for those who ask for it.
-        Notice::Started { worker, restarts: 0 } => log::debug!(target: TARGET, "{} started", name(worker)),
-        Notice::Started { worker, restarts } => info(&format!("{} started, restart {restarts} of it", name(worker))),
+        Notice::Started { worker, restarts: 0, .. } => log::debug!(target: TARGET, "{} started", name(worker)),
+        Notice::Started { worker, restarts, replaces } => info(&format!(
+            "{} started, restart {restarts} of it{}",
+            name(worker),
+            replaces.as_ref().map_or_else(String::new, |old| format!(", to take the place of {}", only_pid(old)))
+        )),
+        Notice::PoolReady { workers, took } => info(&format!("{} ready after {}", all_are(*workers), age(*took))),
         Notice::Finished { worker, up, left } => {
             info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)));
         }
-        Notice::Restarting { worker, status, up, delay, budget } => warn(&format!(
-            "{} {} after {}, restarting{} ({})",
+        Notice::Restarting { worker, failure, up, delay, spent } => warn(&format!(
+            "{} {} after {}, restarting{} ({}){}",
             name(worker),
-            how(*status),
+            what(*failure),
             age(*up),
             in_a_while(*delay),
-            used(*budget)
+            used(*spent),
+            by_whom(*failure)
         )),
-        Notice::GivingUp { worker, status, up, max_restarts } => error(&format!(
-            "{} {} after {}, giving up: {max_restarts} of {max_restarts} restarts are used",
+        Notice::StartingAgain { worker, why, up, delay } => info(&format!(
+            "{} exited with status 0 after {}{}, starting again{} (not counted)",
             name(worker),
-            how(*status),
-            age(*up)
+            age(*up),
+            match why {
+                Neutral::Always => " (restart = \"always\")",
+                Neutral::Terminated => ", told to end by a SIGTERM that is not the supervisor's",
+                Neutral::Recycled => ", having asked to be replaced",
+            },
+            in_a_while(*delay)
         )),
-        Notice::ForkFailed { task_id, error, delay, budget } => warn(&format!(
+        Notice::Stopped { worker, status, up } => {
+            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)));
+        }
+        Notice::Replaced { worker, status, up } => {
+            info(&format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)));
+        }
+        Notice::ForkFailed { task_id, error, delay, spent } => warn(&format!(
             "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
             in_a_while(*delay),
-            used(*budget)
+            used(*spent)
         )),
-        Notice::ForkFailedTooOften { task_id, error, max_restarts } => self::error(&format!(
-            "worker {task_id} cannot be forked: {error}; giving up: {max_restarts} of {max_restarts} restarts are used"
+        Notice::BudgetLow { spent } => warn(&format!(
+            "restarts are running out: {} used{}; when all are, the pool is stopped with status 1: see above what the \
+             workers die of",
+            used(*spent),
+            within(spent.window)
         )),
+        Notice::BootLooksBroken { task_id } => warn(&format!(
+            "worker {task_id} failed twice within 1s of its start, and no worker has lived for 1s yet: this looks like a \
+             failure to boot; check what the worker prints, its configuration and what it connects to"
+        )),
+        Notice::Hung { worker, silent, kill_after } => warn(&format!(
+            "{} has not beaten for {} (heartbeat_timeout): it hangs; SIGABRT now, SIGKILL in {}",
+            name(worker),
+            age(*silent),
+            time(*kill_after)
+        )),
+        Notice::NotReady { worker, ready_timeout } => {
+            warn(&format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)));
+        }
+        Notice::KillingOne { worker, after } => {
+            warn(&format!("killing {}, which did not end within {}", name(worker), time(*after)));
+        }
+        Notice::Overdue { worker } => warn(&format!(
+            "{} has not died of SIGKILL within 5s; its task id stays empty until it does; it is probably blocked in the \
+             kernel (state D in ps), on a disk or a network file system",
+            name(worker)
+        )),
+        Notice::GivingUp { worker, failure, up, reason } => {
+            let (what, why) = (what(*failure), why_give_up(*reason));
+            error(&format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)));
+        }
+        Notice::ForkFailedTooOften { task_id, error, spent } => self::error(&format!(
+            "worker {task_id} cannot be forked: {error}; giving up: {}",
+            why_give_up(GiveUp::Budget(*spent))
+        )),
+        Notice::Contributed(share) => warn(&contribution(share)),
+        Notice::Reloading { by, alive } => info(&format!("{by}: reloading {}, one at a time", workers(*alive))),
+        Notice::ReloadQueued { by } => {
+            info(&format!("{by}: a reload is in progress; the next begins when it is done"));
+        }
+        Notice::ReloadFailed { task_id, why, kept, replaced } => warn(&format!(
+            "reload abandoned at worker {task_id}: {}; {}; {} replaced before",
+            turn_failure(why, name),
+            kept.as_ref()
+                .map_or_else(|| "there was no old one left to stay".to_owned(), |old| format!("{} stays", name(old))),
+            workers_were(*replaced)
+        )),
+        Notice::Reloaded { replaced, took } => {
+            info(&format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)));
+        }
+        Notice::Recycling { worker, why, up } => info(&format!(
+            "recycling {}: {}",
+            name(worker),
+            match why {
+                Recycle::Asked => format!("it asked for it after {}", age(*up)),
+                Recycle::Lifetime => format!("it has lived for {} (max_lifetime)", age(*up)),
+                Recycle::Memory(bytes) => format!("{} of memory are its own (max_memory)", size(*bytes)),
+            }
+        )),
+        Notice::RecycleFailed { worker, why, retry } => warn(&format!(
+            "{} cannot be recycled: {}; it stays, the next try is in {}",
+            name(worker),
+            turn_failure(why, name),
+            time(*retry)
+        )),
+        Notice::Scaled { by, from, to } => info(&format!("{by}: {} instead of {from}", workers(*to))),
+        Notice::NotScaled { by, workers: 1 } => info(&format!("{by}: the last worker stays; SIGTERM stops it")),
+        Notice::NotScaled { by, workers } => {
+            warn(&format!("{by}: {workers} workers are the most that this run has room for: start it with more"));
+        }
+        Notice::Ignored { by } => info(&format!("{by} is ignored: the pool is stopping")),
         Notice::Stopping { by, alive, graceful_timeout } => info(&format!(
             "{}stopping {}, at most {}",
             by.as_ref().map_or_else(String::new, |by| format!("{by}: ")),
@@ -144,13 +232,76 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             time(*graceful_timeout)
         )),
         Notice::AlreadyStopping { by } => info(&format!("{by}: already stopping; once more kills at once")),
-        Notice::Stopped { worker, status, up } => {
-            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)));
-        }
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
         }
         Notice::Killing { alive, why: KillReason::Asked(by) } => warn(&format!("{by}: killing {}", workers(*alive))),
+    }
+}
+
+/// Why a worker's end counts, as the end of a sentence that begins with it.
+fn what(failure: Failure) -> String {
+    match failure {
+        Failure::Ended(status) => how(status),
+        Failure::Hung(status) => format!("hung and was {}", how(status).replace("killed by", "ended by")),
+        Failure::NotReady => "was not ready in time and was killed".to_owned(),
+        Failure::CannotFork => "could not be forked".to_owned(),
+    }
+}
+
+/// Who is to blame for a SIGKILL that the supervisor did not send.
+fn by_whom(failure: Failure) -> String {
+    match failure {
+        Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => format!(
+            "; probably the kernel's, for want of memory: {} oom_kill counter went from {} to {}",
+            growth.counter, growth.from, growth.to
+        ),
+        Failure::Ended(Status::KilledByOthers(Killer::Unknown)) => "; the SIGKILL came from outside".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn why_give_up(reason: GiveUp) -> String {
+    match reason {
+        GiveUp::Budget(Spent { max_restarts, window, .. }) => {
+            let max_restarts = max_restarts.unwrap_or(usize::MAX);
+            format!("{max_restarts} of {max_restarts} restarts are used{}", within(window))
+        }
+        GiveUp::Boot => "it ended before it was ready, twice, and the pool was never ready: it cannot boot".to_owned(),
+        GiveUp::Final => format!("status {} says that trying again will not help", crate::EXIT_GIVE_UP),
+    }
+}
+
+/// One line for each slot: how often, of what, when last.
+fn contribution(share: &Share) -> String {
+    let mut kinds: Vec<(String, usize)> = Vec::new();
+    for failure in &share.failures {
+        let out_of_memory = matches!(failure, Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(_))));
+        let kind = what(*failure) + if out_of_memory { " for want of memory" } else { "" };
+        match kinds.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, count)) => *count += 1,
+            None => kinds.push((kind, 1)),
+        }
+    }
+    kinds.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} x {kind}")).collect();
+    let times = if share.failures.len() == 1 { "once".to_owned() } else { format!("{} times", share.failures.len()) };
+    let last = if share.last.is_zero() { "now".to_owned() } else { format!("{} ago", age(share.last)) };
+    format!("worker {} failed {times}: {}; last {last}", share.task_id, kinds.join(", "))
+}
+
+fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
+    match why {
+        TurnFailure::Failed { worker, failure, up } => {
+            let by_whom = by_whom(*failure).replace(';', ",");
+            format!(
+                "its replacement, {}, {} after {}, before it was ready{by_whom}",
+                name(worker),
+                what(*failure),
+                age(*up)
+            )
+        }
+        TurnFailure::CannotFork(error) => format!("its replacement cannot be forked: {error}"),
     }
 }
 
@@ -161,6 +312,7 @@ fn how(status: Status) -> String {
         Status::Killed { signal, dumped_core } => {
             format!("killed by {}{}", sys::signal_name(signal), if dumped_core { " (core dumped)" } else { "" })
         }
+        Status::KilledByOthers(_) => "killed by SIGKILL".to_owned(),
     }
 }
 
@@ -179,10 +331,31 @@ pub(crate) fn workers(count: usize) -> String {
     format!("{count} worker{}", if count == 1 { "" } else { "s" })
 }
 
-fn used(budget: Budget) -> String {
-    match budget.max_restarts {
-        Some(max_restarts) => format!("{}/{max_restarts}", budget.used),
-        None => format!("{}/unlimited", budget.used),
+/// "4 workers were", "1 worker was".
+fn workers_were(count: usize) -> String {
+    format!("{} {}", workers(count), if count == 1 { "was" } else { "were" })
+}
+
+fn all_are(workers: usize) -> String {
+    if workers == 1 { "the worker is".to_owned() } else { format!("all {workers} workers are") }
+}
+
+fn used(spent: Spent) -> String {
+    match spent.max_restarts {
+        Some(max_restarts) => format!("{}/{max_restarts}", spent.used),
+        None => format!("{}/unlimited", spent.used),
+    }
+}
+
+fn within(window: Option<Duration>) -> String {
+    window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
+}
+
+/// `600 MiB`, `1.5 GiB`.
+fn size(bytes: u64) -> String {
+    match bytes as f64 / f64::from(1 << 20) {
+        mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.0} MiB"),
+        mebibytes => format!("{:.1} GiB", mebibytes / 1024.0),
     }
 }
 

@@ -145,7 +145,7 @@ pub(crate) struct Said {
 }
 
 /// How many slots a pool of so many workers has: room to add some while it runs.
-fn capacity(workers: usize) -> usize {
+pub(crate) fn capacity(workers: usize) -> usize {
     workers.saturating_mul(2).max(workers.saturating_add(64))
 }
 
@@ -167,7 +167,7 @@ fn lock_board() -> MutexGuard<'static, Option<Board>> {
 }
 
 const ROW_WORDS: usize = 8;
-const SEATS: usize = 2;
+pub(crate) const SEATS: usize = 2;
 
 // The words of the header.
 /// Odd while the supervisor writes.
@@ -221,14 +221,14 @@ impl Board {
         board.sit(0, process.seat, process.fork)
     }
 
+    /// The time since it was made.
+    pub(crate) fn age(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
     /// Nothing was started after all.
     pub(crate) fn forget(self) {
         *lock_board() = None;
-    }
-
-    /// How many task ids there is room for.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
     }
 
     /// Puts a slot's row. In the supervisor.
@@ -603,7 +603,7 @@ mod tests {
     fn there_is_room_for_more_workers() {
         assert_eq!([0, 1, 4, 64, 65, 4096].map(capacity), [64, 65, 68, 128, 130, 8192]);
         assert_eq!(capacity(usize::MAX), usize::MAX);
-        assert_eq!(Board::new(4).unwrap().capacity(), 68);
+        assert_eq!(Board::new(4).unwrap().capacity, 68);
         assert!(Board::new(usize::MAX).is_err());
     }
 

@@ -5,14 +5,16 @@ use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::after_fork;
 use crate::config::{Environment, Mode, Prefork, Settings};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen;
-use crate::policy::Rules;
+use crate::policy::{Readiness, Rules};
 use crate::report;
+use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
 use crate::worker::{Worker, become_worker, check_needs, worker};
@@ -145,9 +147,10 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
         report::warn(warning);
     }
     check_needs(&prefork.needs, settings.listen.len())?;
+    check_memory_can_be_measured(settings.max_memory)?;
     let listeners = listen::bind(&settings.listen)?;
     if mode == Mode::Off {
-        become_the_only_worker(listeners, &variables);
+        become_the_only_worker(listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -157,23 +160,59 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
     }
     let rules = Rules {
         workers: settings.workers,
+        most_workers: scoreboard::capacity(settings.workers),
         max_restarts: settings.max_restarts,
+        restart_window: settings.restart_window,
+        restart: settings.restart,
         backoff: settings.backoff,
         graceful_timeout: settings.graceful_timeout,
+        readiness: readiness(settings.ready_timeout),
+        heartbeat_timeout: settings.heartbeat_timeout,
+        max_lifetime: settings.max_lifetime,
+        max_memory: settings.max_memory,
+        reload: settings.reload,
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
     Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
 }
 
+/// A worker is ready when its body starts, unless it says so itself. Where hooks run before, they say so when they are
+/// done; where none do, it need not be said.
+fn readiness(ready_timeout: Option<Duration>) -> Readiness {
+    match ready_timeout {
+        Some(ready_timeout) => Readiness::Announced(ready_timeout),
+        None if after_fork::any() => {
+            after_fork::register(|_| scoreboard::ready());
+            Readiness::AtBody
+        }
+        None => Readiness::AtFork,
+    }
+}
+
 const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 
 /// `PREFORK=off`: this process runs the body itself.
-fn become_the_only_worker(listeners: Vec<TcpListener>, variables: &[String]) {
+fn become_the_only_worker(listeners: Vec<TcpListener>, variables: &[String]) -> Result<(), Error> {
+    Board::alone().map_err(|source| Error::System { call: "mmap(2)", source })?;
     report::close();
     let alone = match sys::other_threads() {
         Threads::None(alone) => Some(alone),
         Threads::Others(_) | Threads::Unknown(_) => None,
     };
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
+    Ok(())
+}
+
+fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {
+    match max_memory.map(|_| sys::private_memory(sys::getpid())) {
+        Some(Err(error)) => Err(Error::Option {
+            name: "max_memory",
+            reason: format!(
+                "this system does not tell how much memory is a process's own ({error}): it needs Linux 4.14 and /proc; \
+                 leave the option out"
+            ),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -4,19 +4,24 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
-use std::collections::BTreeMap;
+mod table;
+
 use std::ffi::c_int;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::policy::{self, Action, Ask, Event, Exit, Policy, ProcId, Rules, Status, Time};
+use crate::oom::OomKills;
+use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Status, Time};
 use crate::report;
-use crate::sys::{self, Alone, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
+use crate::scoreboard::{Board, Row};
+use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
 use crate::worker::{Worker, become_worker};
+use table::Table;
 
 /// A stop repeated sooner by the leader of our process group is the same one.
 const ECHO: Duration = Duration::from_millis(100);
@@ -39,26 +44,36 @@ pub(crate) struct Service {
 
 /// Forks the workers and supervises them. An error means that nothing was started.
 pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error> {
+    let system = |call| move |source| Error::System { call, source };
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
-    let mask = Mask::block().map_err(|source| Error::System { call: "sigprocmask(2)", source })?;
-    let signals = SignalQueue::open(None).map_err(|source| {
+    let board = Board::new(rules.workers).map_err(system("mmap(2)"))?;
+    let bell = Bell::new().map_err(system("pipe(2)"))?;
+    let terminal = Terminal::look();
+    let mask = Mask::block().map_err(system("sigprocmask(2)"))?;
+    let signals = SignalQueue::open(Some(bell.as_fd())).map_err(|source| {
         // The error that is reported is the one that matters.
         let _ = mask.restore();
         Error::System { call: "signalfd(2)", source }
     })?;
+    let name = sys::process_name();
+    sys::set_process_name(sys::supervisor_name(&name).as_str());
     Supervisor {
         pid: sys::getpid(),
-        workers: rules.workers,
+        name,
         policy: Box::new(Policy::new(rules)),
         clock: Clock { origin: Instant::now(), stopped: Duration::ZERO },
         table: Table::default(),
+        board,
+        bell,
         signals,
         unreaped: true,
         mask,
-        stdin_is_terminal: io::stdin().is_terminal(),
+        terminal,
         flushed: !report::logger_is_installed(),
         asked: None,
+        oom_kills: OomKills::read(),
+        weighs: true,
         service,
     }
     .run()
@@ -66,31 +81,47 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
 
 struct Supervisor {
     pid: Pid,
-    workers: usize,
+    /// What this process was called before.
+    name: String,
     policy: Box<Policy>,
     clock: Clock,
     table: Table,
+    board: Board,
+    bell: Bell,
     signals: SignalQueue,
     /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
     unreaped: bool,
     mask: Mask,
-    stdin_is_terminal: bool,
+    terminal: Terminal,
     /// Nothing is left in a buffer, and nobody is there to write into one.
     flushed: bool,
     /// The last stop that was asked for, and when.
     asked: Option<(Received, Instant)>,
+    oom_kills: OomKills,
+    /// That memory cannot be measured was not said yet.
+    weighs: bool,
     service: Service,
+}
+
+/// What this process had of a terminal when it started.
+struct Terminal {
+    is_stdin: bool,
+    controls_us: bool,
+    /// SIGHUP was ignored: `nohup`.
+    hangups_ignored: bool,
 }
 
 impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
         loop {
             self.take_facts();
-            match self.policy.poll() {
-                Some(Action::Fork { proc, restarts }) => {
+            let action = self.policy.poll();
+            self.publish();
+            match action {
+                Some(Action::Fork { proc, restarts, workers }) => {
                     if let Some(alone) = self.fork(proc) {
-                        let worker = Worker { task_id: proc.task_id(), workers: self.workers, restarts };
-                        self.turn_into(worker, &alone);
+                        let worker = Worker { task_id: proc.task_id(), workers, restarts };
+                        self.turn_into(worker, proc, &alone);
                         return Ok(Outcome::Worker(worker));
                     }
                 }
@@ -103,11 +134,16 @@ impl Supervisor {
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
     fn take_facts(&mut self) {
-        while self.signals.ready(None, Some(Duration::ZERO)).signals {
-            let Some(received) = self.signals.read() else { break };
-            match received.signal {
-                Signal::SIGCHLD => self.unreaped = true,
-                _ => self.take_signal(&received),
+        loop {
+            let ready = self.signals.ready(Some(self.bell.as_fd()), Some(Duration::ZERO));
+            if ready.other {
+                self.answer_bell();
+            }
+            let received = if ready.signals { self.signals.read() } else { None };
+            match received {
+                Some(received) if received.signal == Signal::SIGCHLD => self.unreaped = true,
+                Some(received) => self.take_signal(&received),
+                None => break,
             }
         }
         while self.unreaped {
@@ -122,6 +158,26 @@ impl Supervisor {
         }
     }
 
+    /// Listens to who has rung, or to everybody.
+    fn answer_bell(&mut self) {
+        let heard = self.bell.heard();
+        let procs: Vec<ProcId> = if heard.overflow {
+            self.table.alive().map(|(_, proc)| proc).collect()
+        } else {
+            heard.task_ids.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
+        };
+        for proc in procs {
+            self.hear(proc);
+        }
+    }
+
+    /// Takes in what a worker has said of itself so far.
+    fn hear(&mut self, proc: ProcId) {
+        let Some(seat) = self.table.seat(proc) else { return };
+        let said = self.board.hear(proc.task_id(), seat, proc.fork());
+        self.policy.handle(self.clock.now(), Event::Said(proc, said));
+    }
+
     /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that is in.
     fn is_echo(&mut self, received: &Received) -> bool {
         let before = self.asked.replace((*received, Instant::now()));
@@ -130,22 +186,56 @@ impl Supervisor {
     }
 
     fn take_signal(&mut self, received: &Received) {
-        let ask = match received.signal {
+        let by = sender(received);
+        let (ask, by) = match received.signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
-            Signal::SIGTERM | Signal::SIGINT => Ask::Stop,
-            Signal::SIGQUIT => Ask::StopNow,
+            Signal::SIGTERM | Signal::SIGINT => (Ask::Stop, by),
+            Signal::SIGQUIT => (Ask::StopNow, by),
+            Signal::SIGHUP => match self.terminal.hung_up(received, self.pid) {
+                Some(why) => (Ask::HangUp, format!("{by}{why}")),
+                None => (Ask::Reload, by),
+            },
+            Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
+            Signal::SIGTTIN => (Ask::More, by),
+            Signal::SIGTTOU => (Ask::Fewer, by),
+            Signal::SIGUSR1 => return self.pass_on(received),
             Signal::SIGTSTP => return self.suspend(),
             Signal::SIGCONT => return self.signal_all(Signal::SIGCONT),
             _ => return report::warn(&refusal(received)),
         };
-        self.policy.handle(self.clock.now(), Event::Ask(ask, sender(received)));
+        self.policy.handle(self.clock.now(), Event::Ask(ask, by));
+    }
+
+    /// To every worker that has a handler for it: the others would die of it.
+    fn pass_on(&self, received: &Received) {
+        let signal = received.signal;
+        let (mut passed, mut others) = (0, Vec::new());
+        for (pid, proc) in self.table.alive() {
+            match sys::catches(pid, signal) {
+                Ok(true) => {
+                    passed += 1;
+                    self.send(pid, signal, sys::kill);
+                }
+                // One that has just ended is no news here.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(false) | Err(_) => others.push(format!("{} (pid {pid})", proc.task_id())),
+            }
+        }
+        let to = format!("{}: passed on to {}", sender(received), report::workers(passed));
+        match others.len() {
+            0 => report::info(&to),
+            _ => report::warn(&format!("{to}; without a handler for it, and left alone: {}", others.join(", "))),
+        }
     }
 
     fn take_change(&mut self, pid: Pid, change: &Change) {
         // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all.
-        let Some(&proc) = self.table.alive.get(&pid) else { return };
+        let Some(proc) = self.table.proc(pid) else { return };
         let status = match *change {
             Change::Exited(code) => Status::Exited(code),
+            Change::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
+                Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
+            }
             Change::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
             Change::Stopped { signal } => {
                 if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
@@ -154,7 +244,8 @@ impl Supervisor {
                 return;
             }
         };
-        self.table.alive.remove(&pid);
+        self.hear(proc);
+        self.table.remove(pid);
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 
@@ -166,7 +257,7 @@ impl Supervisor {
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
             Ok(Ok(Fork::Parent(pid))) => {
-                self.table.enter(proc, pid);
+                self.table.enter(proc, pid, self.board.age());
                 Event::Forked(proc)
             }
         };
@@ -185,29 +276,66 @@ impl Supervisor {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Signal(proc, signal) => self.signal(proc, signal),
+            Action::Look(proc) => self.hear(proc),
+            Action::Weigh(proc) => self.weigh(proc),
             Action::CloseListeners => self.service.listeners.clear(),
             Action::Tell(notice) => report::notice(&notice, |proc| self.table.pid(proc)),
             Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
         }
     }
 
-    fn signal(&self, proc: ProcId, signal: policy::Signal) {
+    fn signal(&mut self, proc: ProcId, signal: policy::Signal) {
         let Some(pid) = self.table.living_pid(proc) else { return };
-        let sent = match signal {
+        match signal {
             // A stopped worker would not see SIGTERM before it is continued.
-            policy::Signal::Terminate => sys::kill(pid, Signal::SIGTERM).and_then(|()| sys::kill(pid, Signal::SIGCONT)),
-            policy::Signal::Kill => sys::kill_group(pid, Signal::SIGKILL),
-        };
-        if let Err(error) = sent {
-            report::warn(&format!("cannot signal pid {pid}: {error}"));
+            policy::Signal::Terminate => {
+                self.send(pid, Signal::SIGTERM, sys::kill);
+                self.send(pid, Signal::SIGCONT, sys::kill);
+            }
+            policy::Signal::Abort => self.send(pid, Signal::SIGABRT, sys::kill),
+            policy::Signal::Kill => {
+                self.table.note_kill(proc);
+                self.send(pid, Signal::SIGKILL, sys::kill_group);
+            }
         }
     }
 
     fn signal_all(&self, signal: Signal) {
-        for &pid in self.table.alive.keys() {
-            if let Err(error) = sys::kill_group(pid, signal) {
-                report::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
-            }
+        for (pid, _) in self.table.alive() {
+            self.send(pid, signal, sys::kill_group);
+        }
+    }
+
+    fn send(&self, pid: Pid, signal: Signal, send: fn(Pid, Signal) -> io::Result<()>) {
+        if let Err(error) = send(pid, signal) {
+            report::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
+        }
+    }
+
+    fn weigh(&mut self, proc: ProcId) {
+        let Some(pid) = self.table.living_pid(proc) else { return };
+        match sys::private_memory(pid) {
+            Ok(bytes) => self.policy.handle(self.clock.now(), Event::Weighed(proc, bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if mem::take(&mut self.weighs) => report::warn(&format!(
+                "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
+                 be measured: a worker that changes its user is readable only for root",
+                proc.task_id()
+            )),
+            Err(_) => {}
+        }
+    }
+
+    /// Lets whoever looks at the pool see what has changed.
+    fn publish(&mut self) {
+        let mut changed = false;
+        while let Some((task_id, view)) = self.policy.take_changed() {
+            let occupant = view.proc.and_then(|proc| self.table.occupant(proc));
+            self.board.publish(task_id, Row { state: view.state, proc: occupant, restarts: view.restarts });
+            changed = true;
+        }
+        if changed {
+            self.board.set_totals(self.policy.size(), self.policy.restarts());
         }
     }
 
@@ -226,34 +354,41 @@ impl Supervisor {
 
     fn wait(&self) {
         let now = self.clock.now();
-        self.signals.ready(None, self.policy.poll_timeout().map(|deadline| deadline.since(now)));
+        let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
+        self.signals.ready(Some(self.bell.as_fd()), timeout);
     }
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
-    fn turn_into(self, worker: Worker, alone: &Alone) {
-        let Supervisor { pid, signals, mask, stdin_is_terminal, service, policy, table, .. } = self;
+    fn turn_into(self, worker: Worker, proc: ProcId, alone: &Alone) {
+        let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, bell, .. } = self;
+        let seat = table.next_seat(worker.task_id);
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
         let tied = sys::die_with(pid);
-        let stdin = tied.and_then(|()| if stdin_is_terminal { sys::stdin_to_null() } else { Ok(()) });
-        let prepared = stdin.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
+        let stdin = tied.and_then(|()| if terminal.is_stdin { sys::stdin_to_null() } else { Ok(()) });
+        let seated = stdin.and_then(|()| board.sit(worker.task_id, seat, proc.fork()));
+        let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         }
+        sys::set_process_name(sys::worker_name(&name, worker.task_id).as_str());
+        bell.keep();
         become_worker(worker, service.listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(policy);
         mem::forget(table);
+        mem::forget(name);
+        mem::forget(self.oom_kills);
         mem::forget(service.variables);
     }
 
     fn over(self, exit: Exit) -> Result<Outcome, Error> {
         let error = match exit {
             Exit::Finished => {
-                report::info(&format!("{} finished: exiting with status 0", all(self.workers)));
+                report::info(&format!("{} finished: exiting with status 0", all(self.policy.size())));
                 return Ok(Outcome::Over(Ok(())));
             }
             Exit::Stopped { by, killed } => {
@@ -263,10 +398,12 @@ impl Supervisor {
             }
             Exit::CannotFork(source) => {
                 // Nothing that was started is left: the caller may go on as before.
+                self.board.forget();
+                sys::set_process_name(&self.name);
                 let _ = self.signals.close().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
             }
-            Exit::GaveUp { task_id, max_restarts } => Error::GaveUp { max_restarts, task_id },
+            Exit::GaveUp { task_id, reason } => gave_up(task_id, reason),
             Exit::Unsafe(reason) => Error::BecameUnsafeToFork { reason },
             Exit::Unkillable(procs) => {
                 let pids = procs.into_iter().filter_map(|proc| self.table.pid(proc)).map(Pid::as_raw).collect();
@@ -299,14 +436,40 @@ fn sender(received: &Received) -> String {
 }
 
 fn refusal(received: &Received) -> String {
-    let does = match received.signal {
-        Signal::SIGHUP => "does not reload",
-        Signal::SIGUSR1 => "does not pass it on to workers",
-        Signal::SIGUSR2 => "does not upgrade in place",
-        Signal::SIGTTIN | Signal::SIGTTOU => "does not change the number of workers while it runs",
-        _ => "does not use it",
-    };
-    format!("{} is ignored: this version {does}; SIGTERM stops", sender(received))
+    format!("{} is ignored: this version does not upgrade in place; SIGTERM stops, SIGHUP reloads", sender(received))
+}
+
+fn gave_up(task_id: usize, reason: GiveUp) -> Error {
+    match reason {
+        GiveUp::Budget(spent) => Error::GaveUp { max_restarts: spent.max_restarts.unwrap_or(usize::MAX), task_id },
+        GiveUp::Boot => Error::CannotBoot { task_id },
+        GiveUp::Final => Error::PermanentFailure { task_id },
+    }
+}
+
+impl Terminal {
+    fn look() -> Terminal {
+        Terminal {
+            is_stdin: io::stdin().is_terminal(),
+            controls_us: sys::has_terminal(),
+            // Where that cannot be known, it is as usual.
+            hangups_ignored: sys::is_ignored(Signal::SIGHUP).unwrap_or(false),
+        }
+    }
+
+    /// Whether this SIGHUP means that the terminal went away, and how one knows.
+    fn hung_up(&self, received: &Received, own: Pid) -> Option<&'static str> {
+        let leader = sys::getsid();
+        match received.sent {
+            _ if self.hangups_ignored => None,
+            Sent::ByKernel => Some(", which is gone"),
+            Sent::By(pid) if pid != 0 && pid == leader.as_raw() && leader != own => {
+                Some(", the shell of this session, which ends (under nohup or from elsewhere it is a reload)")
+            }
+            Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),
+            Sent::By(_) => None,
+        }
+    }
 }
 
 fn all(workers: usize) -> String {
@@ -325,33 +488,5 @@ struct Clock {
 impl Clock {
     fn now(&self) -> Time {
         Time(self.origin.elapsed().saturating_sub(self.stopped))
-    }
-}
-
-/// Which process is which worker's, both ways.
-#[derive(Default)]
-struct Table {
-    /// The living. Not a hash map: all workers' hash maps would share its keys.
-    alive: BTreeMap<Pid, ProcId>,
-    /// The last process of each task id, still to be named in a line when it is gone.
-    latest: Vec<Option<(ProcId, Pid)>>,
-}
-
-impl Table {
-    fn enter(&mut self, proc: ProcId, pid: Pid) {
-        self.alive.insert(pid, proc);
-        self.latest.resize(self.latest.len().max(proc.task_id() + 1), None);
-        self.latest[proc.task_id()] = Some((proc, pid));
-    }
-
-    /// The process id that it has, or had until its task id got another process.
-    fn pid(&self, proc: ProcId) -> Option<Pid> {
-        let &(latest, pid) = self.latest.get(proc.task_id())?.as_ref()?;
-        (latest == proc).then_some(pid)
-    }
-
-    /// The process id while nobody else can have it: a worker may have been reaped since a signal to it was chosen.
-    fn living_pid(&self, proc: ProcId) -> Option<Pid> {
-        self.pid(proc).filter(|pid| self.alive.get(pid) == Some(&proc))
     }
 }

@@ -1,0 +1,94 @@
+//! How many failures are made good before giving up: OTP's intensity and period, over the instants of the failures.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Failure, Time};
+
+/// The failures that count now, and how many may.
+pub(crate) struct Budget {
+    max_restarts: Option<usize>,
+    window: Option<Duration>,
+    counted: VecDeque<Counted>,
+    /// How many there are, where none is kept because there is no limit.
+    unlimited: usize,
+}
+
+struct Counted {
+    when: Time,
+    task_id: usize,
+    failure: Failure,
+}
+
+/// What is left of a budget: how many restarts were used, of how many, in what time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Spent {
+    pub(crate) used: usize,
+    pub(crate) max_restarts: Option<usize>,
+    pub(crate) window: Option<Duration>,
+}
+
+/// One slot's part in what used the budget up.
+#[derive(Debug)]
+pub(crate) struct Share {
+    pub(crate) task_id: usize,
+    pub(crate) failures: Vec<Failure>,
+    /// How long ago the last of them was.
+    pub(crate) last: Duration,
+}
+
+impl Budget {
+    pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>) -> Budget {
+        Budget { max_restarts, window, counted: VecDeque::new(), unlimited: 0 }
+    }
+
+    /// Counts a failure. An error, when it is one too many.
+    pub(crate) fn spend(&mut self, now: Time, task_id: usize, failure: Failure) -> Result<Spent, Spent> {
+        self.forget_before(now);
+        let Some(max_restarts) = self.max_restarts else {
+            self.unlimited = self.unlimited.saturating_add(1);
+            return Ok(self.spent());
+        };
+        let left = self.counted.len() < max_restarts;
+        self.counted.push_back(Counted { when: now, task_id, failure });
+        if left { Ok(self.spent()) } else { Err(self.spent()) }
+    }
+
+    /// How many failures count at this moment.
+    pub(crate) fn used(&mut self, now: Time) -> usize {
+        self.forget_before(now);
+        self.spent().used
+    }
+
+    /// Who used it up, in the order of task ids.
+    pub(crate) fn shares(&self, now: Time) -> Vec<Share> {
+        let mut counted: Vec<&Counted> = self.counted.iter().collect();
+        counted.sort_by_key(|counted| counted.task_id);
+        let share = |counted: &[&Counted]| {
+            let last = counted.iter().map(|counted| counted.when).max()?;
+            let failures = counted.iter().map(|counted| counted.failure).collect();
+            Some(Share { task_id: counted.first()?.task_id, failures, last: now.since(last) })
+        };
+        counted.chunk_by(|a, b| a.task_id == b.task_id).filter_map(share).collect()
+    }
+
+    fn spent(&self) -> Spent {
+        let used = if self.max_restarts.is_some() { self.counted.len() } else { self.unlimited };
+        Spent { used, max_restarts: self.max_restarts, window: self.window }
+    }
+
+    fn forget_before(&mut self, now: Time) {
+        let Some(window) = self.window else { return };
+        while self.counted.front().is_some_and(|oldest| now.since(oldest.when) >= window) {
+            self.counted.pop_front();
+        }
+    }
+}
+
+impl Spent {
+    /// Whether this failure is the one that brings the budget to four fifths.
+    pub(crate) fn is_low(&self) -> bool {
+        let low = |used: usize, max: usize| used.saturating_mul(5) >= max.saturating_mul(4);
+        self.max_restarts.is_some_and(|max| low(self.used, max) && !low(self.used.saturating_sub(1), max))
+    }
+}

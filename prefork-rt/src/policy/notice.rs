@@ -1,0 +1,175 @@
+//! What happened, for whoever reads the log. How it reads is decided elsewhere.
+
+use std::io;
+use std::time::Duration;
+
+use super::{Failure, Neutral, ProcId, Recycle, Share, Spent, Status};
+
+#[derive(Debug)]
+pub(crate) enum Notice {
+    Started {
+        worker: ProcId,
+        restarts: usize,
+        replaces: Option<ProcId>,
+    },
+    /// Every worker is ready, for the first time.
+    PoolReady {
+        workers: usize,
+        took: Duration,
+    },
+    Finished {
+        worker: ProcId,
+        up: Duration,
+        left: usize,
+    },
+    /// It failed, counts, and is replaced after a while.
+    Restarting {
+        worker: ProcId,
+        failure: Failure,
+        up: Duration,
+        delay: Duration,
+        spent: Spent,
+    },
+    /// It ended, does not count, and is replaced after a while.
+    StartingAgain {
+        worker: ProcId,
+        why: Neutral,
+        up: Duration,
+        delay: Duration,
+    },
+    /// It was told to end, and did.
+    Stopped {
+        worker: ProcId,
+        status: Status,
+        up: Duration,
+    },
+    /// The same, for the sake of its replacement.
+    Replaced {
+        worker: ProcId,
+        status: Status,
+        up: Duration,
+    },
+    ForkFailed {
+        task_id: usize,
+        error: io::Error,
+        delay: Duration,
+        spent: Spent,
+    },
+    /// Few restarts are left.
+    BudgetLow {
+        spent: Spent,
+    },
+    /// Nothing has ever run here for long: it looks as if it could not.
+    BootLooksBroken {
+        task_id: usize,
+    },
+    /// It is not answering, and gets SIGABRT.
+    Hung {
+        worker: ProcId,
+        silent: Duration,
+        kill_after: Duration,
+    },
+    /// It is killed.
+    NotReady {
+        worker: ProcId,
+        ready_timeout: Duration,
+    },
+    /// It did not end in time, and is killed.
+    KillingOne {
+        worker: ProcId,
+        after: Duration,
+    },
+    /// SIGKILL has not ended it.
+    Overdue {
+        worker: ProcId,
+    },
+    GivingUp {
+        worker: ProcId,
+        failure: Failure,
+        up: Duration,
+        reason: GiveUp,
+    },
+    ForkFailedTooOften {
+        task_id: usize,
+        error: io::Error,
+        spent: Spent,
+    },
+    Contributed(Share),
+    Reloading {
+        by: String,
+        alive: usize,
+    },
+    ReloadQueued {
+        by: String,
+    },
+    ReloadFailed {
+        task_id: usize,
+        why: TurnFailure,
+        kept: Option<ProcId>,
+        replaced: usize,
+    },
+    Reloaded {
+        replaced: usize,
+        took: Duration,
+    },
+    Recycling {
+        worker: ProcId,
+        why: Recycle,
+        up: Duration,
+    },
+    RecycleFailed {
+        worker: ProcId,
+        why: TurnFailure,
+        retry: Duration,
+    },
+    Scaled {
+        by: String,
+        from: usize,
+        to: usize,
+    },
+    /// There cannot be more workers, or fewer.
+    NotScaled {
+        by: String,
+        workers: usize,
+    },
+    /// Whatever was asked, the pool is stopping.
+    Ignored {
+        by: String,
+    },
+    Stopping {
+        by: Option<String>,
+        alive: usize,
+        graceful_timeout: Duration,
+    },
+    AlreadyStopping {
+        by: String,
+    },
+    Killing {
+        alive: usize,
+        why: KillReason,
+    },
+}
+
+/// Why the supervisor gives up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GiveUp {
+    /// The budget is used up.
+    Budget(Spent),
+    /// It cannot boot.
+    Boot,
+    /// The worker says that trying again will not help.
+    Final,
+}
+
+/// Why a replacement did not take its predecessor's place.
+#[derive(Debug)]
+pub(crate) enum TurnFailure {
+    Failed { worker: ProcId, failure: Failure, up: Duration },
+    CannotFork(io::Error),
+}
+
+#[derive(Debug)]
+pub(crate) enum KillReason {
+    GracefulTimeout(Duration),
+    Asked(String),
+}

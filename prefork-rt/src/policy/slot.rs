@@ -1,0 +1,181 @@
+//! The place of one task id, the processes that hold it, and what the end of one means.
+
+use std::time::Duration;
+
+use super::{ProcId, Recycle, Status, Time};
+
+/// The place of one task id.
+#[derive(Default)]
+pub(crate) struct Slot {
+    pub(crate) current: Option<Proc>,
+    /// Beside it: its replacement, which is not ready yet, or its predecessor, which was told to end.
+    pub(crate) beside: Option<Proc>,
+    pub(crate) starts: usize,
+    /// Its next process is, or the one it has was, started because its predecessor ended.
+    pub(crate) is_replaced: bool,
+    /// Replacements in a row that ended soon, or could not be forked: doublings of the backoff, plus one.
+    pub(crate) quick_ends: u32,
+    /// Failures in a row before it was ready, or, where readiness is not announced, within a moment.
+    pub(crate) boot_failures: u32,
+    /// Not to be started before.
+    pub(crate) start_at: Option<Time>,
+    pub(crate) finished: bool,
+    /// Counted among those that are ready.
+    pub(crate) counted_ready: bool,
+}
+
+/// A process.
+pub(crate) struct Proc {
+    pub(crate) id: ProcId,
+    pub(crate) born: Time,
+    pub(crate) state: ProcState,
+    pub(crate) was_ready: bool,
+    pub(crate) last_beat: Option<Time>,
+    /// It did not beat in time: it is looked at once more before that is held against it.
+    pub(crate) was_silent: bool,
+    /// It noticed a SIGTERM then, whoever sent it.
+    pub(crate) terminated: Option<Time>,
+    /// Why it is to be replaced when its turn comes.
+    pub(crate) recycle: Option<Recycle>,
+    /// What is asked of it was for this.
+    pub(crate) looked_at: Option<Alarm>,
+    /// Its deadlines, each of which is in the policy's set, too.
+    pub(crate) alarms: Vec<(Alarm, Time)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProcState {
+    Forking,
+    /// Running, and not ready.
+    Starting,
+    Ready,
+    /// Told to end.
+    Ending(Why),
+    Killed(Why),
+}
+
+/// Why a process was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// The pool stops.
+    Stop,
+    /// It is replaced, by a reload or for its own sake.
+    Turn,
+    /// There is one worker too many.
+    Surplus,
+    /// It has stopped beating.
+    Hung,
+    /// It was not ready in time.
+    NotReady,
+}
+
+/// What time can do to a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// It should be ready by now.
+    Ready,
+    /// It should have beaten by now.
+    Beat,
+    /// Its memory is to be measured.
+    Weigh,
+    /// It has lived long enough.
+    Retire,
+    /// It was told to end, and had its time.
+    Kill,
+    /// Even SIGKILL has not ended it.
+    Overdue,
+}
+
+/// Why a worker's end counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Ended(Status),
+    Hung(Status),
+    NotReady,
+    CannotFork,
+}
+
+/// Why a worker is replaced though it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Neutral {
+    /// As `restart = "always"` has it.
+    Always,
+    /// Somebody else than the supervisor sent it SIGTERM.
+    Terminated,
+    /// It asked to be replaced, and did not wait for its turn.
+    Recycled,
+}
+
+/// What a worker's end means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A normal exit, which is final.
+    Finished,
+    /// It is replaced, and that counts.
+    Failed(Failure),
+    /// It is replaced, and that does not count.
+    Neutral(Neutral),
+    /// It was told to end, and is not missed.
+    Expected,
+    /// It was told to end for the sake of its replacement.
+    Replaced,
+    /// It asks for no further try.
+    Final,
+}
+
+/// The only place that decides what a worker's end means.
+pub(crate) fn classify(proc: &Proc, status: Status, now: Time, rules: &super::Rules) -> Class {
+    let terminated = |grace: Duration| proc.terminated.is_some_and(|when| now.since(when) <= grace);
+    match (proc.state, status) {
+        (ProcState::Ending(why) | ProcState::Killed(why), _) => match why {
+            Why::Stop | Why::Surplus => Class::Expected,
+            Why::Turn => Class::Replaced,
+            Why::Hung => Class::Failed(Failure::Hung(status)),
+            Why::NotReady => Class::Failed(Failure::NotReady),
+        },
+        (_, Status::Exited(0)) if terminated(rules.graceful_timeout) => Class::Neutral(Neutral::Terminated),
+        (_, Status::Exited(0)) if proc.recycle == Some(Recycle::Asked) => Class::Neutral(Neutral::Recycled),
+        (_, Status::Exited(0)) if rules.restart == crate::grammar::Restart::Always => Class::Neutral(Neutral::Always),
+        (_, Status::Exited(0)) => Class::Finished,
+        (_, Status::Exited(code)) if code == i32::from(crate::EXIT_GIVE_UP) => Class::Final,
+        _ => Class::Failed(Failure::Ended(status)),
+    }
+}
+
+impl Slot {
+    /// The process with this id, whichever place it holds.
+    pub(crate) fn proc(&mut self, id: ProcId) -> Option<&mut Proc> {
+        self.procs().find(|proc| proc.id == id)
+    }
+
+    pub(crate) fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
+        self.current.iter_mut().chain(&mut self.beside)
+    }
+
+    /// Takes a process out of its place.
+    pub(crate) fn take(&mut self, id: ProcId) -> Option<Proc> {
+        [&mut self.current, &mut self.beside].into_iter().find_map(|place| place.take_if(|proc| proc.id == id))
+    }
+}
+
+impl Proc {
+    pub(crate) fn forking(id: ProcId, now: Time) -> Proc {
+        Proc {
+            id,
+            born: now,
+            state: ProcState::Forking,
+            was_ready: false,
+            last_beat: None,
+            was_silent: false,
+            terminated: None,
+            recycle: None,
+            looked_at: None,
+            alarms: Vec::new(),
+        }
+    }
+
+    /// Running, and not told to end.
+    pub(crate) fn is_working(&self) -> bool {
+        matches!(self.state, ProcState::Starting | ProcState::Ready)
+    }
+}

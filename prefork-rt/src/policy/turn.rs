@@ -1,0 +1,283 @@
+//! Replacing workers that run: a reload, which takes every slot in its turn, and recycling. One slot at a time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::backoff;
+use super::notice::{Notice, TurnFailure};
+use super::slot::{Proc, Why};
+use super::{Deadline, Phase, Place, Policy, ProcId, STABLE, Time};
+use crate::grammar::Reload as Style;
+
+/// A worker that could not be recycled is tried again after this.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What is to be replaced, and what is being replaced.
+#[derive(Default)]
+pub(crate) struct Turns {
+    current: Option<Turn>,
+    reload: Option<Reload>,
+    /// Slots whose worker is to be recycled.
+    recycles: VecDeque<usize>,
+}
+
+/// One slot's replacement in progress.
+struct Turn {
+    task_id: usize,
+    /// Why, where it is not for a reload.
+    recycle: Option<Recycle>,
+    step: Step,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// The old worker is gone, and its replacement is about to be started.
+    AwaitStart,
+    /// The replacement is started, and not ready yet.
+    AwaitReady(ProcId),
+    /// The old worker was told to end.
+    AwaitEnd(ProcId),
+}
+
+struct Reload {
+    since: Time,
+    /// What was forked from here on is fresh already.
+    first_fork: u64,
+    /// The slot to look at next.
+    next: usize,
+    replaced: usize,
+    /// Somebody asked for another one meanwhile.
+    again: Option<String>,
+}
+
+/// Why a worker is recycled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Recycle {
+    Asked,
+    Lifetime,
+    /// It has so many bytes of its own.
+    Memory(u64),
+}
+
+impl Policy {
+    pub(super) fn ask_reload(&mut self, by: String) {
+        match &mut self.turns.reload {
+            Some(reload) => {
+                reload.again = Some(by.clone());
+                self.tell(Notice::ReloadQueued { by });
+            }
+            None => self.begin_reload(by),
+        }
+    }
+
+    /// Has a worker replaced when its turn comes.
+    pub(super) fn ask_recycle(&mut self, id: ProcId, why: Recycle) {
+        let (now, backoff, task_id) = (self.now, self.rules.backoff, id.task_id);
+        let Some(proc) = self.proc(id).filter(|proc| proc.is_working() && proc.recycle.is_none()) else { return };
+        proc.recycle = Some(why);
+        let is_soon = why == Recycle::Asked && now.since(proc.born) < STABLE;
+        let quick_ends = if is_soon { self.slots[task_id].quick_ends } else { 0 };
+        let delay = backoff::delay(backoff, quick_ends, &mut self.jitter);
+        self.deadlines.insert((now.after(delay), Deadline::Recycle(task_id)));
+    }
+
+    /// The slot's worker waits for its turn.
+    pub(super) fn queue_recycle(&mut self, task_id: usize) {
+        self.turns.recycles.push_back(task_id);
+    }
+
+    /// Nothing is replaced any more.
+    pub(super) fn forget_turns(&mut self) {
+        self.turns = Turns::default();
+    }
+
+    /// The slot is given up: its turn, if it has it, is over.
+    pub(super) fn cancel_turn(&mut self, task_id: usize) {
+        self.turns.current.take_if(|turn| turn.task_id == task_id);
+    }
+
+    /// Begins the next turn, if there is one and none is in progress.
+    pub(super) fn begin_turn(&mut self) -> bool {
+        if !matches!(self.phase, Phase::Running) || self.turns.current.is_some() {
+            return false;
+        }
+        if let Some(task_id) = self.next_of_reload() {
+            self.start_turn(task_id, None);
+            return true;
+        }
+        let Some(task_id) = self.turns.recycles.pop_front() else { return false };
+        let waiting = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working());
+        if let Some(why) = waiting.and_then(|proc| proc.recycle) {
+            self.start_turn(task_id, Some(why));
+        }
+        true
+    }
+
+    /// Whether this is a replacement that stands beside the worker it is to replace.
+    pub(super) fn is_incoming(&self, id: ProcId) -> bool {
+        let beside = self.slots.get(id.task_id).and_then(|slot| slot.beside.as_ref());
+        self.awaits_ready(id) && beside.is_some_and(|proc| proc.id == id)
+    }
+
+    /// Whether a turn goes on when this process is ready.
+    pub(super) fn awaits_ready(&self, id: ProcId) -> bool {
+        self.turns.awaits_ready(id)
+    }
+
+    /// A process is ready: if a turn waits for that, the old worker may go.
+    pub(super) fn turn_ready(&mut self, id: ProcId) {
+        if !self.awaits_ready(id) {
+            return;
+        }
+        match self.promote(id) {
+            Some(old) => self.turn_step(Step::AwaitEnd(old)),
+            None => self.turn_done(),
+        }
+    }
+
+    /// A process has ended: if a turn waits for that, it goes on.
+    pub(super) fn turn_ended(&mut self, id: ProcId) {
+        let waits = self.turns.current.as_ref().is_some_and(|turn| turn.step == Step::AwaitEnd(id));
+        match self.rules.reload {
+            _ if !waits => {}
+            Style::Overlap => self.turn_done(),
+            Style::Exclusive => {
+                self.turn_step(Step::AwaitStart);
+                self.start_after(id.task_id, Duration::ZERO);
+            }
+        }
+    }
+
+    /// A worker is about to be started: if a turn waits for that, it waits for this one to be ready.
+    pub(super) fn turn_forks(&mut self, id: ProcId) {
+        if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.task_id == id.task_id) {
+            if turn.step == Step::AwaitStart {
+                turn.step = Step::AwaitReady(id);
+            }
+        }
+    }
+
+    /// A worker that ended leaves its place to the replacement that stands beside it, ready or not.
+    pub(super) fn take_over(&mut self, task_id: usize) {
+        let beside = self.slots[task_id].beside.as_ref().map(|proc| proc.id);
+        let slot = &mut self.slots[task_id];
+        if slot.current.is_none() && beside.is_some_and(|id| self.turns.awaits_ready(id)) {
+            slot.current = slot.beside.take();
+        }
+    }
+
+    /// The replacement failed: the worker that is there stays, and a reload ends here.
+    pub(super) fn turn_failed(&mut self, why: TurnFailure) {
+        let Some(Turn { task_id, recycle, .. }) = self.turns.current.take() else { return };
+        let kept = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id);
+        if recycle.is_none() {
+            let Some(reload) = self.turns.reload.take() else { return };
+            self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
+            self.reload_again(reload.again);
+        } else if let Some(worker) = kept {
+            self.tell(Notice::RecycleFailed { worker, why, retry: RETRY });
+            self.deadlines.insert((self.now.after(RETRY), Deadline::Recycle(task_id)));
+        }
+    }
+
+    /// What a slot's next start has to do with its last end.
+    pub(super) fn note_end(&mut self, task_id: usize, up: Duration) {
+        let slot = &mut self.slots[task_id];
+        if up >= STABLE {
+            slot.quick_ends = 0;
+        } else if slot.is_replaced {
+            slot.quick_ends = slot.quick_ends.saturating_add(1);
+        }
+        slot.is_replaced = true;
+    }
+
+    fn begin_reload(&mut self, by: String) {
+        let reload = Reload { since: self.now, first_fork: self.forks, next: 0, replaced: 0, again: None };
+        self.turns.reload = Some(reload);
+        self.tell(Notice::Reloading { by, alive: self.alive });
+    }
+
+    fn reload_again(&mut self, by: Option<String>) {
+        if let Some(by) = by {
+            self.begin_reload(by);
+        }
+    }
+
+    /// The next slot whose worker is older than the reload. Ends the reload when there is none.
+    fn next_of_reload(&mut self) -> Option<usize> {
+        let reload = self.turns.reload.as_mut()?;
+        let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < reload.first_fork;
+        let wanted = self.slots.get(reload.next..self.size).unwrap_or_default();
+        if let Some(offset) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
+            let task_id = reload.next + offset;
+            reload.next = task_id + 1;
+            return Some(task_id);
+        }
+        let Reload { since, replaced, again, .. } = self.turns.reload.take()?;
+        self.tell(Notice::Reloaded { replaced, took: self.now.since(since) });
+        self.reload_again(again);
+        self.next_of_reload()
+    }
+
+    fn start_turn(&mut self, task_id: usize, recycle: Option<Recycle>) {
+        let Some(old) = &self.slots[task_id].current else { return };
+        let (old, up) = (old.id, self.now.since(old.born));
+        if let Some(why) = recycle {
+            self.tell(Notice::Recycling { worker: old, why, up });
+        }
+        let step = match self.rules.reload {
+            Style::Overlap => Step::AwaitReady(self.fork(task_id, Place::Beside)),
+            Style::Exclusive => {
+                self.note_turn(task_id, recycle.is_some(), up);
+                self.terminate(old, Why::Turn);
+                Step::AwaitEnd(old)
+            }
+        };
+        self.turns.current = Some(Turn { task_id, recycle, step });
+    }
+
+    /// Puts a replacement in the place of the old worker, which is told to end and returned, if it is still there.
+    fn promote(&mut self, incoming: ProcId) -> Option<ProcId> {
+        let slot = &mut self.slots[incoming.task_id];
+        if slot.current.as_ref().is_some_and(|proc| proc.id == incoming) {
+            return None;
+        }
+        std::mem::swap(&mut slot.current, &mut slot.beside);
+        let old = slot.beside.as_ref()?;
+        let (old, is_working, up) = (old.id, old.is_working(), self.now.since(old.born));
+        let is_recycled = self.turns.current.as_ref().is_some_and(|turn| turn.recycle.is_some());
+        self.note_turn(incoming.task_id, is_recycled, up);
+        if is_working {
+            self.terminate(old, Why::Turn);
+        }
+        Some(old)
+    }
+
+    /// A reload is a new beginning. Recycling is one only of a worker that lived for long.
+    fn note_turn(&mut self, task_id: usize, is_recycled: bool, up: Duration) {
+        if is_recycled {
+            return self.note_end(task_id, up);
+        }
+        let slot = &mut self.slots[task_id];
+        (slot.quick_ends, slot.is_replaced) = (0, false);
+    }
+
+    fn turn_step(&mut self, step: Step) {
+        if let Some(turn) = &mut self.turns.current {
+            turn.step = step;
+        }
+    }
+
+    fn turn_done(&mut self) {
+        let Some(turn) = self.turns.current.take() else { return };
+        if let (None, Some(reload)) = (turn.recycle, &mut self.turns.reload) {
+            reload.replaced += 1;
+        }
+    }
+}
+
+impl Turns {
+    fn awaits_ready(&self, id: ProcId) -> bool {
+        self.current.as_ref().is_some_and(|turn| turn.step == Step::AwaitReady(id))
+    }
+}

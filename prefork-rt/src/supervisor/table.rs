@@ -1,0 +1,98 @@
+//! Which process is which worker's, both ways, and which seat of the scoreboard it has.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::policy::ProcId;
+use crate::scoreboard::{Occupant, SEATS};
+use crate::sys::Pid;
+
+#[derive(Default)]
+pub(super) struct Table {
+    /// The living. Not a hash map: all workers' hash maps would share its keys.
+    alive: BTreeMap<Pid, ProcId>,
+    /// The last process in each seat of each task id, still to be named in a line when it is gone.
+    seats: Vec<[Option<Entry>; SEATS]>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    proc: ProcId,
+    pid: Pid,
+    /// Since the scoreboard was made.
+    started: Duration,
+    /// SIGKILL was sent to it.
+    killed: bool,
+}
+
+impl Table {
+    pub(super) fn enter(&mut self, proc: ProcId, pid: Pid, started: Duration) {
+        let seat = self.next_seat(proc.task_id());
+        self.alive.insert(pid, proc);
+        self.seats.resize(self.seats.len().max(proc.task_id() + 1), [None; SEATS]);
+        self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });
+    }
+
+    pub(super) fn remove(&mut self, pid: Pid) {
+        self.alive.remove(&pid);
+    }
+
+    /// The seat for a process that is about to be made: one that nobody alive has.
+    pub(super) fn next_seat(&self, task_id: usize) -> usize {
+        let Some(seats) = self.seats.get(task_id) else { return 0 };
+        let is_free = |entry: &Option<Entry>| !entry.is_some_and(|entry| self.is_alive(&entry));
+        seats.iter().position(is_free).unwrap_or(0)
+    }
+
+    pub(super) fn seat(&self, proc: ProcId) -> Option<usize> {
+        self.seats.get(proc.task_id())?.iter().position(|entry| entry.is_some_and(|entry| entry.proc == proc))
+    }
+
+    /// Whose process this is, if it is a worker that was not removed.
+    pub(super) fn proc(&self, pid: Pid) -> Option<ProcId> {
+        self.alive.get(&pid).copied()
+    }
+
+    pub(super) fn alive(&self) -> impl Iterator<Item = (Pid, ProcId)> {
+        self.alive.iter().map(|(&pid, &proc)| (pid, proc))
+    }
+
+    /// Those of this task id that are alive.
+    pub(super) fn alive_of(&self, task_id: usize) -> impl Iterator<Item = ProcId> {
+        let entries = self.seats.get(task_id).into_iter().flatten().flatten();
+        entries.filter(|entry| self.is_alive(entry)).map(|entry| entry.proc)
+    }
+
+    /// The process id that it has, or had until its seat got another process.
+    pub(super) fn pid(&self, proc: ProcId) -> Option<Pid> {
+        self.entry(proc).map(|entry| entry.pid)
+    }
+
+    /// The process id while nobody else can have it: a worker may have been reaped since a signal to it was chosen.
+    pub(super) fn living_pid(&self, proc: ProcId) -> Option<Pid> {
+        self.entry(proc).filter(|entry| self.is_alive(entry)).map(|entry| entry.pid)
+    }
+
+    pub(super) fn note_kill(&mut self, proc: ProcId) {
+        let entries = self.seats.get_mut(proc.task_id()).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.proc == proc).for_each(|entry| entry.killed = true);
+    }
+
+    pub(super) fn was_killed(&self, proc: ProcId) -> bool {
+        self.entry(proc).is_some_and(|entry| entry.killed)
+    }
+
+    /// As the scoreboard shows it.
+    pub(super) fn occupant(&self, proc: ProcId) -> Option<Occupant> {
+        let &Entry { pid, started, .. } = self.entry(proc)?;
+        Some(Occupant { pid: pid.as_raw(), fork: proc.fork(), seat: self.seat(proc)?, started })
+    }
+
+    fn entry(&self, proc: ProcId) -> Option<&Entry> {
+        self.seats.get(proc.task_id())?.iter().flatten().find(|entry| entry.proc == proc)
+    }
+
+    fn is_alive(&self, entry: &Entry) -> bool {
+        self.alive.get(&entry.pid) == Some(&entry.proc)
+    }
+}
