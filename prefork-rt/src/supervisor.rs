@@ -398,7 +398,6 @@ impl Supervisor {
             }
             Exit::CannotFork(source) => {
                 // Nothing that was started is left: the caller may go on as before.
-                self.board.forget();
                 sys::set_process_name(&self.name);
                 let _ = self.signals.close().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
