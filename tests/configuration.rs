@@ -211,7 +211,12 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_BACKOFF", "1..2", "\"1s\""),
         ("PREFORK_BACKOFF", "0s..1s", "\"10ms..1s\""),
         ("PREFORK_LISTEN", "8080", "127.0.0.1:8080"),
-        ("PREFORK_LISTEN", "localhost:80", "127.0.0.1:80"),
+        ("PREFORK_LISTEN", "localhost", "\"localhost:8080\""),
+        ("PREFORK_LISTEN", "ad min=127.0.0.1:0", "use letters, digits, '-', '_' and '.'"),
+        ("PREFORK_LISTEN", "tcp:127.0.0.1:0", "write \"127.0.0.1:0\""),
+        ("PREFORK_LISTEN", "udp:127.0.0.1", "\"udp:127.0.0.1:8080\""),
+        ("PREFORK_LISTEN", "unix:app.sock", "\"unix:/run/app.sock\""),
+        ("PREFORK_LISTEN", "unix:/run/app.sock?mode=999", "\"mode=660\""),
         ("PREFORK_LISTEN", "127.0.0.1", "127.0.0.1:8080"),
         ("PREFORK_RESTART_WINDOW", "0s", "\"none\""),
         ("PREFORK_RESTART_WINDOW", "10", "\"10s\""),
@@ -240,6 +245,9 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         is_refused(command.args(["everything", "finish"]).env(variable, value), &[variable, said, accepted]);
     }
     let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK_LISTEN", "admin=127.0.0.1:0,admin=127.0.0.2:0");
+    is_refused(&mut command, &["PREFORK_LISTEN", "\"admin\" is given twice: give each address a name of its own"]);
+    let mut command = fixture!("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK_WORKERS", OsStr::from_bytes(b"\xff"));
     is_refused(&mut command, &["PREFORK_WORKERS", "not UTF-8"]);
 }
@@ -252,7 +260,8 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("max_restarts some", ["max_restarts", "\"some\"", "or \"unlimited\""]),
         ("graceful_timeout 30", ["graceful_timeout", "\"30\"", "\"30s\""]),
         ("backoff backwards", ["backoff", "2s", "the shorter one first"]),
-        ("listen localhost", ["listen", "\"localhost:80\"", "127.0.0.1:80"]),
+        ("listen localhost", ["listen", "\"localhost\"", "\"localhost:8080\""]),
+        ("listen a name twice", ["listen", "\"admin\"", "given twice"]),
         ("restart_window 0s", ["restart_window", "0s", "\"none\""]),
         ("restart never", ["restart", "\"never\"", "\"always\""]),
         ("ready_timeout 0s", ["ready_timeout", "0s", "\"none\""]),

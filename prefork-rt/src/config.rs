@@ -8,7 +8,7 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::grammar::{self, Backoff, Reload, Restart};
+use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
 use crate::sys;
 use crate::worker::Needs;
 
@@ -46,7 +46,7 @@ pub(crate) struct Values {
     pub(crate) restart: Option<Restart>,
     pub(crate) graceful_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
-    pub(crate) listen: Option<Vec<SocketAddr>>,
+    pub(crate) listen: Option<Vec<Entry>>,
     pub(crate) ready_timeout: Option<Option<Duration>>,
     pub(crate) heartbeat_timeout: Option<Option<Duration>>,
     pub(crate) max_lifetime: Option<Option<Duration>>,
@@ -85,7 +85,7 @@ pub(crate) struct Settings {
     pub(crate) restart: Restart,
     pub(crate) graceful_timeout: Duration,
     pub(crate) backoff: Backoff,
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Entry>,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) heartbeat_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
@@ -207,15 +207,32 @@ impl Prefork {
         self
     }
 
-    /// TCP addresses to listen on: a string (`"127.0.0.1:8080"`, `"[::]:80"`; several comma-separated), a
-    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` and `None` mean too.
+    /// What to listen on: a string, a [`SocketAddr`] for TCP, or an array, slice or `Vec` of either. Default: none,
+    /// which `"none"` and `None` mean too.
     ///
-    /// Bound once, before the first fork; a worker takes its listener as an argument of type
-    /// [`std::net::TcpListener`], or with [`Worker::get`](crate::Worker::get). With port 0 the system chooses the port,
-    /// which is logged. The listener is in blocking mode: call
-    /// [`set_nonblocking(true)`](std::net::TcpListener::set_nonblocking) before handing it to an async runtime. An
-    /// address in use is tried again for 2 s, then the exit status is 1. `[::]` serves IPv4 too, unless the list has an
-    /// IPv4 address with the same port. Environment: `PREFORK_LISTEN`.
+    /// | written | is |
+    /// |---|---|
+    /// | `"127.0.0.1:8080"`, `"[::]:80"` | a TCP address; with port 0 the system chooses the port, which is logged |
+    /// | `"localhost:8080"` | all TCP addresses that the name has when the program starts; with port 0 they have one port |
+    /// | `"udp:127.0.0.1:5353"` | the same for UDP |
+    /// | `"unix:/run/app.sock?mode=660&owner=www-data&group=www-data"` | a Unix socket; each parameter can be left out |
+    /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these with a name to ask for it by |
+    /// | `"127.0.0.1:8080, admin=127.0.0.1:9000"` | several, as in a list |
+    ///
+    /// Bound once, before the first fork. A worker takes what it has exactly one of as an argument of type
+    /// [`TcpListener`](std::net::TcpListener), [`UnixListener`](std::os::unix::net::UnixListener) or
+    /// [`UdpSocket`](std::net::UdpSocket), several of a type as a `Vec`, and each by its name with
+    /// [`Worker::listener`](crate::Worker::listener). They are in blocking mode; with the cargo feature `tokio` the types
+    /// of these names in `tokio::net` are accepted too, and the mode is taken care of.
+    ///
+    /// An address in use is tried again for 2 s, then the exit status is 1; so it is when a name has no address. Those of
+    /// a name's addresses that belong to no interface of this machine are left out, with a warning. `[::]` serves IPv4
+    /// too, unless the list has an IPv4 address with the same port.
+    ///
+    /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
+    /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock
+    /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
+    /// supervisor removes it at its end, if it is still its own. Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
@@ -524,7 +541,7 @@ pub trait IntoBackoff: Sealed {
     fn into_backoff(self) -> Result<Backoff, String>;
 }
 
-/// What [`Prefork::listen`] takes: a string, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
+/// What [`Prefork::listen`] takes: a string such as `"127.0.0.1:8080"`, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
 /// `None` (as an `Option<&str>`) for no address.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as an address to listen on",
@@ -532,7 +549,7 @@ pub trait IntoBackoff: Sealed {
 )]
 pub trait IntoListen: Sealed {
     #[doc(hidden)]
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String>;
+    fn into_listen(self) -> Result<Vec<Entry>, String>;
 }
 
 impl IntoWorkers for usize {
@@ -616,51 +633,51 @@ impl IntoBackoff for RangeInclusive<Duration> {
 }
 
 impl IntoListen for SocketAddr {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
-        Ok(vec![self])
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        Ok(vec![Entry { name: None, place: Place::Tcp(Host::Address(self)) }])
     }
 }
 
 impl<T: IntoListen, const N: usize> IntoListen for [T; N] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self)
     }
 }
 
 impl<T: IntoListen + Clone, const N: usize> IntoListen for &[T; N] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 impl<T: IntoListen + Clone> IntoListen for &[T] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 impl<T: IntoListen + Clone> IntoListen for &Vec<T> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 /// One type of option only, so that a plain `None` has a type.
 impl IntoListen for Option<&str> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         self.map_or_else(|| Ok(Vec::new()), IntoListen::into_listen)
     }
 }
 
 impl<T: IntoListen> IntoListen for Vec<T> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self)
     }
 }
 
-fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<SocketAddr>, String> {
-    let lists: Vec<Vec<SocketAddr>> = list.into_iter().map(T::into_listen).collect::<Result<_, _>>()?;
-    Ok(lists.into_iter().flatten().collect())
+fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<Entry>, String> {
+    let lists: Vec<Vec<Entry>> = list.into_iter().map(T::into_listen).collect::<Result<_, _>>()?;
+    grammar::each_name_once(lists.into_iter().flatten().collect())
 }
 
 macro_rules! strings_are_read_by_the_grammar {
@@ -706,7 +723,7 @@ macro_rules! strings_are_read_by_the_grammar {
             }
         }
         impl IntoListen for $text {
-            fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+            fn into_listen(self) -> Result<Vec<Entry>, String> {
                 grammar::addresses(self.as_ref())
             }
         }

@@ -21,6 +21,8 @@ mod grammar;
 #[cfg(unix)]
 mod listen;
 #[cfg(unix)]
+mod listener;
+#[cfg(unix)]
 mod oom;
 #[cfg(unix)]
 mod policy;
@@ -54,6 +56,8 @@ pub use cpu::cpu_count;
 pub use error::Error;
 #[cfg(unix)]
 pub use grammar::{Reload, Restart};
+#[cfg(unix)]
+pub use listener::FromListener;
 #[cfg(unix)]
 pub use scoreboard::{State, Status, WorkerStatus, status};
 #[cfg(unix)]
@@ -128,7 +132,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 /// # Arguments
 ///
 /// Whatever implements [`FromWorker`], in any order, and `&T` for what `preload` returned. What an argument needs is
-/// checked before anything is forked, where literals show it at compile time.
+/// checked before anything is forked, where literals show it at compile time. What `listen` has several of is asked for by
+/// name, with [`Worker::listener`].
 ///
 /// ```no_run
 /// use prefork_rt::prefork;

@@ -9,12 +9,12 @@ mod table;
 use std::ffi::c_int;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
+use crate::listen::Listener;
 use crate::oom::OomKills;
 use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Status, Time};
 use crate::report;
@@ -36,7 +36,7 @@ pub(crate) enum Outcome {
 
 /// What `supervise` needs that the policy does not.
 pub(crate) struct Service {
-    pub(crate) listeners: Vec<TcpListener>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) fork_check: ForkCheck,
     /// The environment variables that workers do not see.
     pub(crate) variables: Vec<String>,
