@@ -154,6 +154,20 @@ supervisor_killed_in_prctl() { # SIDE
         kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace
 }
 
+# Between the question whether somebody has the socket and the file that shows it.
+second_start_while_a_unix_socket_is_made() { # CALL
+    export PREFORK_LISTEN=unix:$work/app.sock
+    start sleeps "$1:delay_enter=800000" && until_true "the socket is made" test -S "$work/app.sock.new" &&
+        second_start_is_refused && until_true "three workers" children_are 3 && kill -TERM "$supervisor" && ended 0 &&
+        [ ! -e "$work/app.sock" ]
+}
+
+second_start_is_refused() {
+    local status=0
+    timeout 60 "$programs/sleeps" > /dev/null 2> "$work/second" || status=$?
+    [ $status = 1 ] && grep -q 'another process listens there' "$work/second" || { problem="a second start: $status"; return 1; }
+}
+
 wait_for_strace() { wait "$session" 2> /dev/null || true; }
 
 # The supervisor may not open this pipe once more, and it fills up between the question whether it takes a line and
@@ -194,6 +208,10 @@ for side in enter exit; do
     check "the supervisor is killed while workers ask for the parent-death signal ($side)" \
         supervisor_killed_in_prctl $side
 done
+for call in listen rename; do
+    check "a second start before $call of a Unix socket" second_start_while_a_unix_socket_is_made $call
+done
+unset PREFORK_LISTEN
 if [ "$(id -u)" = 0 ]; then
     chmod 711 "$work"
     check "a pipe of another user fills up" pipe_of_another_user_fills_up
