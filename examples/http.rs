@@ -4,12 +4,12 @@
 //! `kill -9` one: the next is there before you can ask again. Ctrl-C, or `kill` the supervisor: requests in flight
 //! are answered (try `curl http://127.0.0.1:8080/slow`), then all is over.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
 use prefork_rt::{Worker, prefork};
+use tokio::net::TcpListener; // with prefork-rt's cargo feature `tokio`
 
 #[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s")]
 #[tokio::main(flavor = "current_thread")]
@@ -25,10 +25,6 @@ async fn main(worker: Worker, listener: TcpListener) -> std::io::Result<()> {
             slow_answer
         }),
     );
-
-    // One listener is shared by all workers, so none may block on it: another may have taken the connection.
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
 
     // Told to stop, it accepts no more, finishes what was begun, and returns.
     axum::serve(listener, app).with_graceful_shutdown(shutdown).await
