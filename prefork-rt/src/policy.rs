@@ -345,7 +345,8 @@ impl Policy {
             match self.dirty.pop_front() {
                 Some(task_id) => self.settle(task_id),
                 None if self.begin_turn() => {}
-                None => return None,
+                // The end of a reload begins no turn, and is told.
+                None => return self.actions.pop_front(),
             }
         }
     }
