@@ -347,7 +347,8 @@ fn used(spent: Spent) -> String {
     }
 }
 
-fn within(window: Option<Duration>) -> String {
+/// " within 10m00s (restart_window)".
+pub(crate) fn within(window: Option<Duration>) -> String {
     window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
 }
 
