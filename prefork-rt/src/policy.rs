@@ -794,6 +794,7 @@ impl Policy {
         self.disarm_all(id);
         let Some(proc) = self.proc(id) else { return };
         proc.state = ProcState::Ending(why);
+        proc.grace = timeout;
         self.arm(id, Alarm::Kill, timeout);
         self.actions.push_back(Action::Signal(id, signal));
         self.touched(id.task_id);
@@ -929,8 +930,7 @@ impl Policy {
 
     /// It was told to end, and had its time.
     fn kill_late(&mut self, id: ProcId) {
-        let Some(&mut Proc { state: ProcState::Ending(why), .. }) = self.proc(id) else { return };
-        let after = if why == Why::Hung { ABORT_TIMEOUT } else { self.rules.graceful_timeout };
+        let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
         self.tell(Notice::KillingOne { worker: id, after });
         self.count_killed(1);
         self.kill(id, why);

@@ -29,6 +29,8 @@ pub(crate) struct Proc {
     pub(crate) id: ProcId,
     pub(crate) born: Time,
     pub(crate) state: ProcState,
+    /// How long it has when it is told to end, whatever it is told after that.
+    pub(crate) grace: Duration,
     pub(crate) was_ready: bool,
     pub(crate) last_beat: Option<Time>,
     /// It did not beat in time: it is looked at once more before that is held against it.
@@ -164,6 +166,7 @@ impl Proc {
             id,
             born: now,
             state: ProcState::Forking,
+            grace: Duration::ZERO,
             was_ready: false,
             last_beat: None,
             was_silent: false,
