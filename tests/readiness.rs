@@ -3,9 +3,8 @@
 mod support;
 
 use std::fs;
-use std::io::{PipeWriter, Write};
 
-use support::lives::{WAYS, Way, lives, nth_worker, settle};
+use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
 use support::session::Session;
 use support::{Signal, is_alive, send};
 
@@ -17,17 +16,6 @@ fn stop(mut program: Session) {
     program.wait_until_empty();
 }
 
-/// Lets so many workers go on that read.
-fn let_go_on(writer: &mut PipeWriter, workers: usize) {
-    writer.write_all(&vec![b'.'; workers]).expect("they read");
-}
-
-/// The command's workers go on one by one: each writes one byte.
-fn start(command: &mut std::process::Command) -> (Session, PipeWriter) {
-    let (reader, writer) = std::io::pipe().expect("a pipe");
-    (Session::start(command.stdin(reader)), writer)
-}
-
 #[test]
 fn the_pool_is_ready_once_when_all_have_said_so() {
     for way in WAYS {
@@ -35,19 +23,19 @@ fn the_pool_is_ready_once_when_all_have_said_so() {
         if way == Way::Environment {
             command.arg("--ready_timeout=2h");
         }
-        let (program, mut writer) = start(&mut command);
-        let_go_on(&mut writer, 2);
+        let (program, writer) = start(&mut command);
+        let_go_on(&writer, 2);
         program.stdout.wait_for_nth("says that it is ready", 2);
         settle(&program);
         assert_eq!(program.stderr.count("ready"), 0, "{:#?}", program.stderr.all());
-        let_go_on(&mut writer, 1);
+        let_go_on(&writer, 1);
         let line = program.stderr.wait_for("prefork: all 3 workers are ready after ");
         assert!(line.ends_with('s'), "{line}");
 
         // Once is enough: the next time is a restart.
         send(nth_worker(&program, 1, 1), Signal::SIGKILL);
         nth_worker(&program, 1, 2);
-        let_go_on(&mut writer, 1);
+        let_go_on(&writer, 1);
         program.stdout.wait_for_nth("says that it is ready", 4);
         settle(&program);
         assert_eq!(program.stderr.count("are ready after"), 1);
@@ -102,15 +90,15 @@ fn without_ready_timeout_a_worker_is_ready_when_its_body_starts() {
 #[test]
 fn without_ready_timeout_a_worker_is_ready_when_its_hooks_are_done() {
     for way in [Way::Attribute, Way::Builder] {
-        let (program, mut writer) = start(&mut way.lives([], ["hook:read"]));
+        let (program, writer) = start(&mut way.lives([], ["hook:read"]));
         program.wait_for_children(2);
-        let_go_on(&mut writer, 1);
+        let_go_on(&writer, 1);
         program.stdout.wait_for("task ");
         settle(&program);
         assert_eq!(program.stderr.count("ready"), 0, "{:#?}", program.stderr.all());
-        let_go_on(&mut writer, 1);
+        let_go_on(&writer, 1);
         program.stderr.wait_for("all 2 workers are ready after ");
-        assert_eq!(program.stdout.count("task "), 2);
+        program.stdout.wait_for_nth("task ", 2);
         stop(program);
     }
 }
@@ -118,11 +106,11 @@ fn without_ready_timeout_a_worker_is_ready_when_its_hooks_are_done() {
 #[test]
 fn with_ready_timeout_the_end_of_the_hooks_says_nothing() {
     let mut command = Way::Builder.lives([("ready_timeout", "1h")], ["hook:beat", "read", "ready"]);
-    let (program, mut writer) = start(&mut command);
+    let (program, writer) = start(&mut command);
     program.stdout.wait_for_nth("task ", 2);
     settle(&program);
     assert_eq!(program.stderr.count("ready"), 0, "{:#?}", program.stderr.all());
-    let_go_on(&mut writer, 2);
+    let_go_on(&writer, 2);
     program.stderr.wait_for("all 2 workers are ready after ");
     stop(program);
 }

@@ -3,11 +3,10 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use support::lives::{WAYS, Way, lives, nth_worker, settle};
+use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
 use support::session::Session;
 use support::{DEADLINE, Program, Signal, clean_command, send, until};
 
@@ -123,12 +122,11 @@ fn exit_status_125_gives_up_at_once_and_stops_the_others_gracefully() {
     for end in [format!("exit={status}"), format!("return={status}"), format!("hook:exit={status}")] {
         for max_restarts in ["100", "unlimited"] {
             // Worker 1 ends when worker 0 waits for its stop.
-            let (reader, mut writer) = std::io::pipe().expect("a pipe");
             let hook = if end.starts_with("hook:") { "hook:" } else { "" };
             let steps = ["worker=0", "drain", &format!("{hook}worker=1"), &format!("{hook}read"), &end];
-            let mut program = Session::start(Way::Builder.lives([("max_restarts", max_restarts)], steps).stdin(reader));
+            let (mut program, writer) = start(&mut Way::Builder.lives([("max_restarts", max_restarts)], steps));
             program.stdout.wait_for("task 0 waits for its stop");
-            writer.write_all(b".").expect("it reads");
+            let_go_on(&writer, 1);
             let says = "status 125 says that trying again will not help";
             gives_up(&mut program, says, "worker 1 exited with status 125, which says that trying again will not help");
             assert_eq!(program.stderr.count("restarting"), 0);
@@ -167,11 +165,10 @@ fn a_service_that_cannot_boot_says_so_within_moments() {
 fn a_worker_that_fails_before_it_is_ready_is_a_restart_once_the_pool_was_ready() {
     // Worker 1 is ready at first, and in its later lives it is not.
     let steps = ["worker=0", "ready", "worker=1", "before-restart=1", "ready", "read", "exit=3", "worker=1", "exit=4"];
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
     let mut command = Way::Builder.lives([("ready_timeout", "1h"), ("max_restarts", "5")], steps);
-    let mut program = Session::start(command.stdin(reader));
+    let (mut program, writer) = start(&mut command);
     program.stderr.wait_for("all 2 workers are ready after ");
-    writer.write_all(b".").expect("it reads");
+    let_go_on(&writer, 1);
     gives_up(&mut program, "5 of 5 restarts are used", "worker 1 ended abnormally and all 5 restarts");
 }
 
@@ -278,13 +275,12 @@ fn giving_up_says_who_failed_how_often_of_what_and_when_last() {
     program.stderr.wait_for("restarting (3/3)");
     send(nth_worker(&program, 0, 3), Signal::SIGKILL);
     gives_up(&mut program, "3 of 3 restarts are used", "worker 0 ended abnormally");
-    let line = program.stderr.wait_for("worker 0 failed 3 times: ");
+    let line = program.stderr.wait_for("worker 0 failed 3 times, last just now: ");
     for part in ["1 x exited with status 3", "1 x killed by SIGALRM", "1 x killed by SIGKILL"] {
         assert!(line.contains(part), "{line}");
     }
-    assert!(line.ends_with("; last now"), "{line}");
-    let line = program.stderr.wait_for("worker 2 failed once: 1 x killed by SIGKILL; last ");
-    assert!(line.ends_with("s ago"), "{line}");
+    let line = program.stderr.wait_for("worker 2 failed once, ");
+    assert!(line.ends_with("s ago: killed by SIGKILL"), "{line}");
     assert_eq!(program.stderr.count("worker 1 failed"), 0, "it has no part in it: {:#?}", program.stderr.all());
 }
 
@@ -391,4 +387,16 @@ fn a_stop_during_a_backoff_is_immediate() {
         stop(program);
         assert!(asked.elapsed() < DEADLINE);
     }
+}
+
+#[test]
+fn a_worker_that_hangs_when_the_pool_stops_is_killed_when_its_own_time_is_over() {
+    let steps = ["worker=0", "ignore", "beat", "wait"];
+    let mut program = Session::start(&mut Way::Builder.lives([("heartbeat_timeout", "100ms")], steps));
+    let hung = nth_worker(&program, 0, 1);
+    program.stderr.wait_for("it hangs; SIGABRT now, SIGKILL in 5s");
+    program.signal(Signal::SIGTERM);
+    program.stderr.wait_for(&format!("killing worker 0 (pid {hung}), which did not end within 5s"));
+    assert_eq!(program.exit_code(), 0);
+    program.stderr.wait_for("1 had to be killed");
 }

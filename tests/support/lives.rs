@@ -1,5 +1,8 @@
 //! Runs the fixture whose workers live as its arguments say, with options given in each way there is.
 
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 
 use super::Signal;
@@ -36,6 +39,17 @@ impl Way {
         command.args(steps);
         command
     }
+}
+
+/// Starts workers that `read`: each waits there for one byte.
+pub fn start(command: &mut Command) -> (Session, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().expect("a socket pair");
+    (Session::start(command.stdin(OwnedFd::from(theirs))), ours)
+}
+
+/// Lets so many workers go on that read.
+pub fn let_go_on(mut writer: &UnixStream, workers: usize) {
+    writer.write_all(&vec![b'.'; workers]).expect("they read");
 }
 
 /// The process that has this task id for the nth time, once it has said so.
