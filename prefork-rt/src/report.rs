@@ -293,7 +293,9 @@ fn contribution(share: &Share) -> String {
         2 => "twice, last".to_owned(),
         count => format!("{count} times, last"),
     };
-    let when = if share.last.is_zero() { "just now".to_owned() } else { format!("{} ago", age(share.last)) };
+    // In tenths of a second, as times are said here.
+    let is_now = share.last < Duration::from_millis(100);
+    let when = if is_now { "just now".to_owned() } else { format!("{} ago", age(share.last)) };
     format!("worker {} failed {how_often} {when}: {of_what}", share.task_id)
 }
 
