@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::oom::OomKills;
-use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Status, Time};
+use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
 use crate::scoreboard::{Board, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
@@ -440,7 +440,9 @@ fn refusal(received: &Received) -> String {
 
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     match reason {
-        GiveUp::Budget(spent) => Error::GaveUp { max_restarts: spent.max_restarts.unwrap_or(usize::MAX), task_id },
+        GiveUp::Budget(Spent { max_restarts, window, .. }) => {
+            Error::GaveUp { max_restarts: max_restarts.unwrap_or(usize::MAX), restart_window: window, task_id }
+        }
         GiveUp::Boot => Error::CannotBoot { task_id },
         GiveUp::Final => Error::PermanentFailure { task_id },
     }
