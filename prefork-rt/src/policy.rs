@@ -345,7 +345,8 @@ impl Policy {
             match self.dirty.pop_front() {
                 Some(task_id) => self.settle(task_id),
                 None if self.begin_turn() => {}
-                None => return None,
+                // It may have said that all turns are over.
+                None => return self.actions.pop_front(),
             }
         }
     }
