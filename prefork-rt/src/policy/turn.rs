@@ -105,7 +105,8 @@ impl Policy {
             self.start_turn(task_id, None);
             return true;
         }
-        let Some(task_id) = self.turns.recycles.pop_front() else { return false };
+        let next = self.turns.recycles.iter().position(|&task_id| self.slots[task_id].beside.is_none());
+        let Some(task_id) = next.and_then(|index| self.turns.recycles.remove(index)) else { return false };
         let waiting = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working());
         if let Some(why) = waiting.and_then(|proc| proc.recycle) {
             self.start_turn(task_id, Some(why));
@@ -203,15 +204,17 @@ impl Policy {
         }
     }
 
-    /// The next slot whose worker is older than the reload. Ends the reload when there is none.
+    /// The next slot whose worker is older than the reload. Ends the reload when there is none. A slot that was removed
+    /// and added again may still have somebody who drains in the place of the replacement: he is waited for.
     fn next_of_reload(&mut self) -> Option<usize> {
         let reload = self.turns.reload.as_mut()?;
         let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < reload.first_fork;
         let wanted = self.slots.get(reload.next..self.size).unwrap_or_default();
         if let Some(offset) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
-            let task_id = reload.next + offset;
-            reload.next = task_id + 1;
-            return Some(task_id);
+            reload.next += offset;
+            let task_id = Some(reload.next).filter(|&task_id| self.slots[task_id].beside.is_none());
+            reload.next += usize::from(task_id.is_some());
+            return task_id;
         }
         let Reload { since, replaced, again, .. } = self.turns.reload.take()?;
         self.tell(Notice::Reloaded { replaced, took: self.now.since(since) });
