@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 pub mod before_exec;
 pub mod lives;
+pub mod pool;
 pub mod session;
 pub mod terminal;
 
