@@ -588,7 +588,7 @@ impl Policy {
         self.booted |= up >= BOOT;
         let class = classify(&proc, status, self.now, &self.rules);
         let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
-        if is_incoming && class != Class::Expected {
+        if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {
             self.take_over(id.task_id);
@@ -604,7 +604,7 @@ impl Policy {
                 Class::Replaced => self.tell(Notice::Replaced { worker: id, status, up }),
             }
             self.turn_ended(id);
-            if is_awaited && matches!(class, Class::Finished | Class::Expected) {
+            if is_awaited && class == Class::Finished {
                 self.cancel_turn(id.task_id);
             } else if is_awaited {
                 self.turn_failed(TurnFailure::Failed { worker: id, failure, up });

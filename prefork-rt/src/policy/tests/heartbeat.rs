@@ -182,6 +182,12 @@ fn a_supervisor_that_was_a_little_late_goes_on() {
     world.sleep(ms(251));
     world.run_for(150);
     assert_eq!(world.times(Deed::Abort(0)), [ms(3250 + SECOND_LOOK)]);
+    let short = Rules { heartbeat_timeout: Some(ms(100)), ..rules(1) };
+    let mut world = World::new(short, |_, fork| if fork == 0 { serves().beats(0, 10, 200) } else { serves() });
+    world.run_for(299);
+    world.sleep(ms(90));
+    world.run_for(150);
+    assert_eq!(world.times(Deed::Abort(0)), [ms(399)], "a tenth of a second is nothing");
 }
 
 #[test]

@@ -4,6 +4,8 @@ use super::clock::{NOBODY, nonsense};
 use super::*;
 use std::collections::BTreeMap;
 
+const SCENARIOS: u64 = 4000;
+
 /// Xorshift: the same rolls for the same seed.
 struct Dice(u64);
 
@@ -122,8 +124,7 @@ fn whatever_happens_the_invariants_hold() {
     assert!(seen.iter().all(|&count| count >= 100), "{seen:?}");
 }
 
-const SCENARIOS: u64 = 4000;
-
+/// A random pool and what happens to it for a while.
 fn scenario(seed: u64, steps: &mut usize) -> World {
     let mut dice = Dice(seed * 0x9e37_79b9);
     let mut fate = Dice(seed * 0x85eb_ca6b);
@@ -137,7 +138,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
         *steps += 1;
         match dice.roll(1000) {
             0 => world.ask(Ask::Stop),
-            1 if dice.roll(3) == 0 => world.ask(dice_stop(&mut dice)),
+            1 if dice.roll(3) == 0 => world.ask(dice.pick([Ask::StopNow, Ask::HangUp])),
             2..10 => world.ask(Ask::Reload),
             10..15 => world.ask(Ask::More),
             15..20 => world.ask(Ask::Fewer),
@@ -154,8 +155,4 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
         }
     }
     world
-}
-
-fn dice_stop(dice: &mut Dice) -> Ask {
-    dice.pick([Ask::StopNow, Ask::HangUp])
 }

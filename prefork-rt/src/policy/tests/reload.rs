@@ -69,6 +69,7 @@ fn a_replacement_says_whom_it_replaces() {
     world.run_for(0);
     let said = |notice: &Notice| matches!(notice, Notice::Started { replaces: Some(replaced), restarts: 1, .. } if *replaced == old);
     assert_eq!(world.count(said), 1);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Started { replaces: None, .. })), 1, "a first one nobody");
 }
 
 #[test]

@@ -536,7 +536,7 @@ fn where_any_worker_has_lived_for_1_s_no_boot_failure_is_said() {
         (serves(), 10),
         (ends(1000, NORMAL), 20),
         (drains(0, NORMAL).told_by_operator(1000), 20),
-        (ends(1000, NORMAL).asks_at(999), 20),
+        (ends(1000, NORMAL).asks_at(1000), 20),
         (ends(1000, FAILED), 20),
     ];
     for (survivor, second) in survivors {

@@ -97,8 +97,8 @@ fn a_slot_that_is_wanted_again_begins_anew() {
     world.ask(Ask::More);
     world.run_for(1);
     assert_eq!(world.times(Deed::Fork(1)).last(), Some(&ms(300)), "without waiting");
-    world.run_for(30);
-    assert_eq!(world.times(Deed::Fork(1)).last(), Some(&ms(320)), "as after a first end");
+    world.run_for(20);
+    assert_eq!(world.times(Deed::Fork(1)).last(), Some(&ms(310)), "as after a first end");
     world.run_for(10_000);
     let left = |notice: &Notice| matches!(notice, Notice::Finished { left: 1, .. });
     assert_eq!(world.count(left), 1);

@@ -661,8 +661,11 @@ impl World {
         assert_eq!(self.policy.alive, self.alive.len(), "how many are alive");
         let timeout = self.policy.poll_timeout();
         for &(_, deadline) in &self.policy.deadlines {
-            if let Deadline::Proc(proc, _) = deadline {
-                assert!(self.alive.contains_key(&proc), "{deadline:?} is left over");
+            if let Deadline::Proc(proc, alarm) = deadline {
+                let alive = self.alive.get(&proc);
+                let told = alive.is_none_or(|alive| !alive.told.is_empty());
+                let is_left = alive.is_none() || told && !matches!(alarm, Alarm::Kill | Alarm::Overdue);
+                assert!(!is_left, "{deadline:?} is left over");
             }
         }
         if self.fate.is_some() {
