@@ -54,13 +54,13 @@ fn one_worker_is_the_worker() {
 fn a_worker_that_is_not_ready_in_time_is_killed_replaced_and_counted() {
     for way in WAYS {
         let steps = ["worker=0", "before-restart=1", "ignore", "wait", "worker=0", "ready", "worker=1", "ready"];
-        let mut command = way.lives([("ready_timeout", "500ms"), ("max_restarts", "50")], steps);
+        let mut command = way.lives([("ready_timeout", "1s"), ("max_restarts", "50")], steps);
         if way == Way::Environment {
             command.arg("--ready_timeout=1h");
         }
         let program = Session::start(&mut command);
         let late = nth_worker(&program, 0, 1);
-        program.stderr.wait_for(&format!("worker 0 (pid {late}) is not ready after 500ms (ready_timeout): killing it"));
+        program.stderr.wait_for(&format!("worker 0 (pid {late}) is not ready after 1s (ready_timeout): killing it"));
         let line = program.stderr.wait_for("was not ready in time and was killed after ");
         assert!(line.contains(&format!("worker 0 (pid {late}) was not ready")), "{line}");
         assert!(line.ends_with(", restarting (1/50)"), "{line}");

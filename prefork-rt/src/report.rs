@@ -155,8 +155,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             used(*spent)
         )),
         Notice::BudgetLow { spent } => warn(&format!(
-            "restarts are running out: {} used{}; the first failure after the last restart stops the pool with status \
-             1: see above what the workers die of",
+            "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
+             above what the workers die of",
             used(*spent),
             within(spent.window)
         )),
@@ -254,7 +254,8 @@ fn what(failure: Failure) -> String {
 fn by_whom(failure: Failure) -> String {
     match failure {
         Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => format!(
-            "; probably the kernel's, for want of memory: {} oom_kill counter went from {} to {}",
+            "; probably an out-of-memory kill: {} oom_kill counter went from {} to {}; give it more memory or run fewer \
+             workers",
             growth.counter, growth.from, growth.to
         ),
         Failure::Ended(Status::KilledByOthers(Killer::Unknown)) => "; the SIGKILL came from outside".to_owned(),
@@ -303,7 +304,7 @@ fn contribution(share: &Share) -> String {
 fn kind(failure: Failure) -> String {
     match failure {
         Failure::Ended(status @ Status::KilledByOthers(Killer::OutOfMemory(_))) => {
-            format!("{}, probably for want of memory", how(status))
+            format!("{}, probably out of memory", how(status))
         }
         Failure::Ended(status) => how(status),
         Failure::Hung(_) => "hung".to_owned(),
