@@ -260,7 +260,7 @@ impl Supervisor {
     /// Returns in both processes: in the worker with the proof that it has one thread.
     fn fork(&mut self, proc: ProcId) -> Option<Alone> {
         self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(sys::fork) {
+        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
