@@ -275,8 +275,6 @@ struct Stopping {
 enum Deadline {
     /// A slot's backoff is over.
     Start(usize),
-    /// A slot's worker may be recycled.
-    Recycle(usize),
     Proc(ProcId, Alarm),
     /// The graceful stop was long enough.
     Kill,
@@ -344,9 +342,9 @@ impl Policy {
             }
             match self.dirty.pop_front() {
                 Some(task_id) => self.settle(task_id),
-                None if self.begin_turn() => {}
-                // It may have said that all turns are over.
-                None => return self.actions.pop_front(),
+                // That there is no turn can be news, too.
+                None if self.begin_turn() || !self.actions.is_empty() => {}
+                None => return None,
             }
         }
     }
@@ -386,7 +384,9 @@ impl Policy {
         let slot = &self.slots[task_id];
         let open = matches!(self.phase, Phase::Running) && task_id < self.size;
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
-        if open && !early && !slot.finished && slot.current.is_none() {
+        // A surplus worker that still drains is waited for.
+        let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
+        if open && !early && !slot.finished && is_free {
             self.fork(task_id, Place::Current);
         }
     }
@@ -406,7 +406,8 @@ impl Policy {
         }
         let (restarts, workers) = (slot.starts, self.size);
         self.turn_forks(id);
-        self.actions.push_back(Action::Fork { proc: id, restarts, workers });
+        // Before what else is to be done, so that no fact comes between the decision and the fork.
+        self.actions.push_front(Action::Fork { proc: id, restarts, workers });
         id
     }
 
@@ -462,6 +463,7 @@ impl Policy {
         self.tell(Notice::ForkFailed { task_id, error, delay, spent });
         self.tell_if_low(spent);
         self.start_after(task_id, delay);
+        self.touched(task_id);
         if let Some(error) = awaited {
             self.turn_failed(TurnFailure::CannotFork(error));
         }
@@ -491,7 +493,7 @@ impl Policy {
             proc.last_beat = proc.last_beat.max(Some(now.before(age)));
         }
         let looked_at = proc.looked_at.take();
-        if said.ready && self.rules.readiness != Readiness::AtFork {
+        if said.ready {
             self.became_ready(id);
         }
         if said.recycle {
@@ -509,6 +511,9 @@ impl Policy {
         proc.state = ProcState::Ready;
         proc.was_ready = true;
         self.disarm(id, Alarm::Ready);
+        if matches!(self.rules.readiness, Readiness::Announced(_)) {
+            self.slots[id.task_id].boot_failures = 0;
+        }
         self.turn_ready(id);
         self.touched(id.task_id);
     }
@@ -580,9 +585,10 @@ impl Policy {
             self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
         }
         let up = self.now.since(proc.born);
+        self.booted |= up >= BOOT;
         let class = classify(&proc, status, self.now, &self.rules);
         let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
-        if is_incoming && class != Class::Expected {
+        if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {
             self.take_over(id.task_id);
@@ -598,7 +604,7 @@ impl Policy {
                 Class::Replaced => self.tell(Notice::Replaced { worker: id, status, up }),
             }
             self.turn_ended(id);
-            if is_awaited && matches!(class, Class::Finished | Class::Expected) {
+            if is_awaited && class == Class::Finished {
                 self.cancel_turn(id.task_id);
             } else if is_awaited {
                 self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
@@ -656,7 +662,6 @@ impl Policy {
     fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
         let announced = matches!(self.rules.readiness, Readiness::Announced(_));
         let booted = if announced { proc.was_ready } else { up >= BOOT };
-        self.booted |= up >= BOOT;
         let slot = &mut self.slots[proc.id.task_id];
         slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
         announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES
@@ -778,6 +783,7 @@ impl Policy {
         self.uncount_ready(task_id);
         self.size = task_id;
         self.touched(task_id);
+        self.tell_if_ready();
         self.exit_if_over();
     }
 
@@ -793,7 +799,7 @@ impl Policy {
     fn end(&mut self, id: ProcId, why: Why, signal: Signal, timeout: Duration) {
         self.disarm_all(id);
         let Some(proc) = self.proc(id) else { return };
-        proc.state = ProcState::Ending(why);
+        (proc.state, proc.grace) = (ProcState::Ending(why), timeout);
         self.arm(id, Alarm::Kill, timeout);
         self.actions.push_back(Action::Signal(id, signal));
         self.touched(id.task_id);
@@ -816,7 +822,7 @@ impl Policy {
         if self.alive > 0 {
             self.tell(Notice::Stopping { by, alive: self.alive, graceful_timeout });
         }
-        self.signal_all(ProcState::Ending(Why::Stop), Signal::Terminate);
+        self.signal_all(Signal::Terminate);
         self.exit_if_over();
     }
 
@@ -844,7 +850,7 @@ impl Policy {
         if self.alive > 0 {
             self.tell(Notice::Killing { alive: self.alive, why });
         }
-        self.signal_all(ProcState::Killed(Why::Stop), Signal::Kill);
+        self.signal_all(Signal::Kill);
         self.exit_if_over();
     }
 
@@ -854,14 +860,21 @@ impl Policy {
         }
     }
 
-    fn signal_all(&mut self, state: ProcState, signal: Signal) {
-        let told = self.procs().map(|proc| {
-            proc.state = state;
-            proc.id
-        });
-        let told: Vec<ProcId> = told.collect();
-        self.actions.extend(told.iter().map(|&id| Action::Signal(id, signal)));
-        told.iter().for_each(|id| self.touched(id.task_id));
+    /// SIGTERM or SIGKILL for the stop. One that got that, or worse, only learns why.
+    fn signal_all(&mut self, signal: Signal) {
+        let procs: Vec<ProcId> = self.procs().map(|proc| proc.id).collect();
+        for id in procs {
+            let Some(proc) = self.proc(id) else { continue };
+            match (&mut proc.state, signal) {
+                (ProcState::Killed(why), _) | (ProcState::Ending(why), Signal::Terminate) => *why = Why::Stop,
+                (state, _) => {
+                    let kills = signal == Signal::Kill;
+                    *state = if kills { ProcState::Killed(Why::Stop) } else { ProcState::Ending(Why::Stop) };
+                    self.actions.push_back(Action::Signal(id, signal));
+                }
+            }
+            self.touched(id.task_id);
+        }
     }
 
     fn exit_if_over(&mut self) {
@@ -894,7 +907,6 @@ impl Policy {
         self.deadlines.pop_first();
         match deadline {
             Deadline::Start(task_id) => self.dirty.push_back(task_id),
-            Deadline::Recycle(task_id) => self.queue_recycle(task_id),
             Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
@@ -904,14 +916,23 @@ impl Policy {
 
     fn alarm(&mut self, id: ProcId, alarm: Alarm, due: Time) {
         let late = self.now.since(due);
-        let is_late = self.rules.heartbeat_timeout.is_some_and(|timeout| late > LATE.max(timeout / 4));
+        let is_late = |timeout: Duration| late > LATE.max(timeout / 4);
         let Some(proc) = self.proc(id) else { return };
         proc.alarms.retain(|&(kept, _)| kept != alarm);
-        match alarm {
-            Alarm::Beat if is_late => {
+        match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
+            // Who was kept from running as long has had no chance.
+            (Alarm::Ready, Readiness::Announced(timeout), _) if is_late(timeout) => self.arm(id, alarm, timeout),
+            (Alarm::Beat, _, Some(timeout)) if is_late(timeout) => {
                 self.arm(id, Alarm::Beat, Duration::ZERO);
                 self.begin_silence_anew();
             }
+            _ => self.act_on(id, alarm),
+        }
+    }
+
+    fn act_on(&mut self, id: ProcId, alarm: Alarm) {
+        let Some(proc) = self.proc(id) else { return };
+        match alarm {
             Alarm::Ready | Alarm::Beat => {
                 proc.looked_at = Some(alarm);
                 self.actions.push_back(Action::Look(id));
@@ -922,6 +943,7 @@ impl Policy {
                 self.actions.push_back(Action::Weigh(id));
             }
             Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
+            Alarm::Recycle => self.queue_recycle(id),
             Alarm::Kill => self.kill_late(id),
             Alarm::Overdue => self.tell(Notice::Overdue { worker: id }),
         }
@@ -929,8 +951,7 @@ impl Policy {
 
     /// It was told to end, and had its time.
     fn kill_late(&mut self, id: ProcId) {
-        let Some(&mut Proc { state: ProcState::Ending(why), .. }) = self.proc(id) else { return };
-        let after = if why == Why::Hung { ABORT_TIMEOUT } else { self.rules.graceful_timeout };
+        let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
         self.tell(Notice::KillingOne { worker: id, after });
         self.count_killed(1);
         self.kill(id, why);
@@ -981,6 +1002,10 @@ impl Policy {
         let is_ready = slot.finished || slot.current.as_ref().is_some_and(|proc| proc.state == ProcState::Ready);
         let was_ready = std::mem::replace(&mut slot.counted_ready, is_ready);
         self.ready = self.ready + usize::from(is_ready) - usize::from(was_ready);
+        self.tell_if_ready();
+    }
+
+    fn tell_if_ready(&mut self) {
         let running = matches!(self.phase, Phase::Running) && self.finished < self.size;
         if running && self.ready == self.size && !std::mem::replace(&mut self.was_ready, true) {
             self.tell(Notice::PoolReady { workers: self.size, took: self.now.since(Time(Duration::ZERO)) });

@@ -166,6 +166,11 @@ fn lock_board() -> MutexGuard<'static, Option<Board>> {
     BOARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Nothing was started after all.
+pub(crate) fn forget() {
+    *lock_board() = None;
+}
+
 const ROW_WORDS: usize = 8;
 pub(crate) const SEATS: usize = 2;
 
@@ -224,11 +229,6 @@ impl Board {
     /// The time since it was made.
     pub(crate) fn age(&self) -> Duration {
         self.origin.elapsed()
-    }
-
-    /// Nothing was started after all.
-    pub(crate) fn forget(self) {
-        *lock_board() = None;
     }
 
     /// Puts a slot's row. In the supervisor.

@@ -119,7 +119,10 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     match outcome {
         Ok(Outcome::Worker(worker)) => after_fork::run(worker),
         Ok(Outcome::Over(_)) => report::flush(),
-        Err(_) => STARTED.store(false, Ordering::Relaxed),
+        Err(_) => {
+            scoreboard::forget();
+            STARTED.store(false, Ordering::Relaxed);
+        }
     }
     outcome
 }

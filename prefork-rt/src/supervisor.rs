@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::oom::OomKills;
-use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Status, Time};
+use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
 use crate::scoreboard::{Board, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
@@ -406,7 +406,6 @@ impl Supervisor {
             }
             Exit::CannotFork(source) => {
                 // Nothing that was started is left: the caller may go on as before.
-                self.board.forget();
                 sys::set_process_name(&self.name);
                 let _ = self.signals.close().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
@@ -449,7 +448,9 @@ fn refusal(received: &Received) -> String {
 
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     match reason {
-        GiveUp::Budget(spent) => Error::GaveUp { max_restarts: spent.max_restarts.unwrap_or(usize::MAX), task_id },
+        GiveUp::Budget(Spent { max_restarts, window, .. }) => {
+            Error::GaveUp { max_restarts: max_restarts.unwrap_or(usize::MAX), restart_window: window, task_id }
+        }
         GiveUp::Boot => Error::CannotBoot { task_id },
         GiveUp::Final => Error::PermanentFailure { task_id },
     }

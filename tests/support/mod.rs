@@ -16,6 +16,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 pub mod before_exec;
+pub mod lives;
 pub mod pool;
 pub mod session;
 pub mod terminal;
