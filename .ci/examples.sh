@@ -55,8 +55,24 @@ stop() {
 
 ask() { curl -sS --retry 20 --retry-delay 1 --retry-all-errors --max-time 20 "http://$address/$1"; }
 
+reloaded() { [ "$(grep -c 'reload done' "$log")" -ge "$1" ]; }
+
+# Asks again and again, without a second try, until a reload was done so many times.
+ask_until_reloaded() {
+  until reloaded "$1"; do
+    curl -sSf --max-time 20 "http://$address/" >/dev/null || return 1
+    asked=$((asked + 1))
+  done
+}
+
 serve http
 ask '' | grep -q 'hello from worker'
+asked=0
+for reload in 1 2 3; do
+  kill -HUP "$supervisor"
+  ask_until_reloaded "$reload" || { cat "$log"; echo 'a request failed during a reload'; exit 1; }
+done
+echo "http: answered $asked requests during 3 reloads, none failed"
 for _ in 1 2 3 4 5; do
   worker=$(ask '' | sed 's/.*pid //')
   kill -9 "$worker"

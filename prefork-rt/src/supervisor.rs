@@ -70,6 +70,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         unreaped: true,
         mask,
         terminal,
+        hung_up: false,
         flushed: !report::logger_is_installed(),
         asked: None,
         oom_kills: OomKills::read(),
@@ -93,6 +94,8 @@ struct Supervisor {
     unreaped: bool,
     mask: Mask,
     terminal: Terminal,
+    /// It was said that the terminal went away.
+    hung_up: bool,
     /// Nothing is left in a buffer, and nobody is there to write into one.
     flushed: bool,
     /// The last stop that was asked for, and when.
@@ -189,10 +192,15 @@ impl Supervisor {
         let by = sender(received);
         let (ask, by) = match received.signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
+            // To a job that is suspended bash sends both, which mean the same.
+            Signal::SIGTERM if self.hung_up && is_by_shell(received, self.pid) => return,
             Signal::SIGTERM | Signal::SIGINT => (Ask::Stop, by),
             Signal::SIGQUIT => (Ask::StopNow, by),
             Signal::SIGHUP => match self.terminal.hung_up(received, self.pid) {
-                Some(why) => (Ask::HangUp, format!("{by}{why}")),
+                Some(why) => {
+                    self.hung_up = true;
+                    (Ask::HangUp, format!("{by}{why}"))
+                }
                 None => (Ask::Reload, by),
             },
             Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
@@ -252,7 +260,7 @@ impl Supervisor {
     /// Returns in both processes: in the worker with the proof that it has one thread.
     fn fork(&mut self, proc: ProcId) -> Option<Alone> {
         self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(sys::fork) {
+        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
@@ -448,6 +456,13 @@ fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     }
 }
 
+/// Whether the leader of this session sent it, and is another process than this one.
+fn is_by_shell(received: &Received, own: Pid) -> bool {
+    let leader = sys::getsid();
+    // 0 is a process of another PID namespace: any of them.
+    leader != own && leader.as_raw() != 0 && received.sent == Sent::By(leader.as_raw())
+}
+
 impl Terminal {
     fn look() -> Terminal {
         Terminal {
@@ -460,11 +475,11 @@ impl Terminal {
 
     /// Whether this SIGHUP means that the terminal went away, and how one knows.
     fn hung_up(&self, received: &Received, own: Pid) -> Option<&'static str> {
-        let leader = sys::getsid();
         match received.sent {
             _ if self.hangups_ignored => None,
             Sent::ByKernel => Some(", which is gone"),
-            Sent::By(pid) if pid != 0 && pid == leader.as_raw() && leader != own => {
+            // One that never had a terminal (the init of a container, say) passes on what it was sent.
+            Sent::By(_) if self.controls_us && is_by_shell(received, own) => {
                 Some(", the shell of this session, which ends (under nohup or from elsewhere it is a reload)")
             }
             Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),

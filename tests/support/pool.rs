@@ -144,7 +144,29 @@ impl Files {
         command.env("FILES", &self.0)
     }
 
-    fn write(&self, name: &str, text: &str) {
+    /// Waits until the file has a line that contains this, and returns it.
+    pub fn wait_for(&self, name: &str, part: &str) -> String {
+        self.wait_for_nth(name, part, 1)
+    }
+
+    /// The same for so many of them, and the last of these.
+    pub fn wait_for_nth(&self, name: &str, part: &str, nth: usize) -> String {
+        until(&format!("{nth} x {part:?} in {name}"), || {
+            self.lines(name).into_iter().filter(|line| line.contains(part)).nth(nth - 1)
+        })
+    }
+
+    /// How many lines of the file contain this.
+    pub fn count(&self, name: &str, part: &str) -> usize {
+        self.lines(name).iter().filter(|line| line.contains(part)).count()
+    }
+
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read(self.0.join(name)).unwrap_or_default();
+        String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
         // Whole or not at all.
         let unfinished = self.0.join(format!("{name}.new"));
         fs::write(&unfinished, text).expect("a file");
