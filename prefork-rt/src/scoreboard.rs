@@ -193,8 +193,10 @@ const FORKS: usize = 3;
 const SEAT: usize = 4;
 const STARTED: usize = 5;
 
-/// How often a reader tries to get between two writes.
-const TRIES: usize = 4096;
+/// How often a reader tries to get between two writes before it looks at the clock, too.
+const TRIES: usize = 64;
+/// A supervisor that was stopped or starved in the middle of a write is not waited for any longer.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Board {
     /// Before the first fork, in the process that is to be the supervisor.
@@ -302,16 +304,22 @@ impl Board {
     /// What `read` returns when nothing was written meanwhile.
     fn read<T>(&self, read: impl Fn() -> T) -> T {
         let generation = &self.header()[GENERATION];
-        for _ in 0..TRIES {
+        let undisturbed = || {
             let before = generation.load(Ordering::Acquire);
-            if before % 2 == 0 {
-                let result = read();
-                fence(Ordering::Acquire);
-                if load(generation) == before {
-                    return result;
-                }
+            let result = (before % 2 == 0).then(&read)?;
+            fence(Ordering::Acquire);
+            (load(generation) == before).then_some(result)
+        };
+        if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
+            return result;
+        }
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            // It may need this processor to get to the end of its write.
+            thread::sleep(Duration::from_micros(50));
+            if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
+                return result;
             }
-            thread::yield_now();
         }
         read()
     }

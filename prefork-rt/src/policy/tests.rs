@@ -1,6 +1,8 @@
 //! Every promise of the policy, in a world whose clock, processes and deaths are made up.
 
 use super::*;
+use crate::grammar::{Backoff, Reload, Restart};
+use crate::scoreboard::Said;
 use world::*;
 
 mod clock;

@@ -2,6 +2,8 @@
 //! does, in no time, keeps accounts of its own, and holds the policy to its invariants.
 
 use super::super::*;
+use crate::grammar::{Backoff, Reload, Restart};
+use crate::scoreboard::Said;
 use std::collections::BTreeMap;
 
 /// Longer than any test runs.
