@@ -211,7 +211,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             match why {
                 Recycle::Asked => format!("it asked for it after {}", age(*up)),
                 Recycle::Lifetime => format!("it has lived for {} (max_lifetime)", age(*up)),
-                Recycle::Memory(bytes) => format!("{} of memory are its own (max_memory)", size(*bytes)),
+                Recycle::Memory(bytes) => format!("its private memory, {}, is over max_memory", size(*bytes)),
             }
         )),
         Notice::RecycleFailed { worker, why, retry } => warn(&format!(

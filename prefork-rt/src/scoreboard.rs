@@ -27,7 +27,7 @@ use crate::worker::{Worker, worker};
 ///
 /// What the supervisor knows (everything but the beats) is a consistent snapshot: a reading that the supervisor wrote
 /// into is thrown away and taken again. Only if the supervisor was stopped in the middle of writing (by a debugger,
-/// say) is it returned as it is, after some thousand tries.
+/// say) is it returned as it is, after half a second.
 ///
 /// ```
 /// if let Some(status) = prefork_rt::status() {
