@@ -130,6 +130,8 @@ pub(crate) enum Event {
     Ended(ProcId, Status),
     /// Somebody wants something, and who.
     Ask(Ask, String),
+    /// The supervisor goes on after it was stopped, and so do its workers.
+    Continued,
     /// Time has passed.
     Tick,
 }
@@ -327,6 +329,7 @@ impl Policy {
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::Ask(ask, by) => self.asked(ask, by),
+            Event::Continued => self.begin_silence_anew(),
             Event::Tick => {}
         }
     }
@@ -362,7 +365,7 @@ impl Policy {
             Some(ProcState::Forking | ProcState::Starting) => State::Starting,
             Some(ProcState::Ready) => State::Ready,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => State::Stopping,
-            None if slot.finished => State::Finished,
+            None if slot.finished || !matches!(self.phase, Phase::Running) => State::Finished,
             None => State::Waiting,
         };
         let proc = slot.current.as_ref().map(|proc| proc.id);
@@ -832,6 +835,8 @@ impl Policy {
         let asked = matches!(exit, Exit::Stopped { .. });
         self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
         self.forget_turns();
+        // Whoever waited to be started is not waiting any more.
+        self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
         self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
         self.actions.push_back(Action::CloseListeners);

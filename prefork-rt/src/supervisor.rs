@@ -200,7 +200,7 @@ impl Supervisor {
             Signal::SIGTTOU => (Ask::Fewer, by),
             Signal::SIGUSR1 => return self.pass_on(received),
             Signal::SIGTSTP => return self.suspend(),
-            Signal::SIGCONT => return self.signal_all(Signal::SIGCONT),
+            Signal::SIGCONT => return self.go_on(),
             _ => return report::warn(&refusal(received)),
         };
         self.policy.handle(self.clock.now(), Event::Ask(ask, by));
@@ -350,6 +350,12 @@ impl Supervisor {
         }
         self.signal_all(Signal::SIGCONT);
         self.clock.stopped += before.elapsed();
+    }
+
+    /// Whoever was stopped with this process, or as long as it, could not beat.
+    fn go_on(&mut self) {
+        self.signal_all(Signal::SIGCONT);
+        self.policy.handle(self.clock.now(), Event::Continued);
     }
 
     fn wait(&self) {
