@@ -26,6 +26,7 @@ trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
 
 # serve NAME: starts the server on any free port; sets supervisor and address.
 serve() {
+  : >"$log" # What the last one said is not to be waited for.
   PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
   supervisor=$!
   wait_until listens
@@ -64,6 +65,13 @@ ask_until_reloaded() {
     asked=$((asked + 1))
   done
 }
+
+PREFORK_WORKERS=4 "${CARGO_TARGET_DIR:-target}/debug/examples/status" >"$log" 2>&1 &
+supervisor=$!
+shows() { grep -Eq '^ +3 +ready +[0-9]+ ' "$log"; }
+wait_until shows
+stop status
+echo 'status: printed a table of the pool'
 
 serve http
 ask '' | grep -q 'hello from worker'

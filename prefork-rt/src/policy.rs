@@ -140,6 +140,7 @@ impl Policy {
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::Ask(ask, by) => self.asked(ask, by),
+            Event::Continued => self.begin_silence_anew(),
             Event::Tick => {}
         }
     }
@@ -175,7 +176,7 @@ impl Policy {
             Some(ProcState::Forking | ProcState::Starting) => State::Starting,
             Some(ProcState::Ready) => State::Ready,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => State::Stopping,
-            None if slot.finished => State::Finished,
+            None if slot.finished || !matches!(self.phase, Phase::Running) => State::Finished,
             None => State::Waiting,
         };
         let proc = slot.current.as_ref().map(|proc| proc.id);

@@ -39,7 +39,8 @@ use crate::worker::{Worker, worker};
 /// ```
 pub fn status() -> Option<Status> {
     let board = *lock_board();
-    board.map(|board| board.status(PLACE.get()))
+    let place = *lock_place();
+    board.map(|board| board.status(place.as_ref()))
 }
 
 /// What [`status`] returns: the supervisor and its workers.
@@ -225,7 +226,7 @@ impl Board {
         let board = Board::new(1)?;
         let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
         board.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
-        board.sit(0, process.seat, process.fork)
+        board.sit(0, process)
     }
 
     /// The time since it was made.
@@ -271,15 +272,10 @@ impl Board {
     }
 
     /// Gives this process its seat. In a worker, right after the fork.
-    pub(crate) fn sit(&self, task_id: usize, seat: usize, fork: u64) -> io::Result<()> {
+    #[inline]
+    pub(crate) fn sit(&self, task_id: usize, process: Occupant) -> io::Result<()> {
         self.rows.make_read_only()?;
-        let pid = sys::getpid().as_raw();
-        let seated = PLACE.set(Place {
-            board: *self,
-            task_id,
-            process: Occupant { pid, fork, seat, started: self.origin.elapsed() },
-        });
-        debug_assert!(seated.is_ok(), "a process becomes a worker once");
+        *lock_place() = Some(Place { board: *self, task_id, process });
         Ok(())
     }
 
@@ -476,13 +472,20 @@ fn age_at(now: u32, milliseconds: u32) -> Duration {
 }
 
 /// Where this worker sits.
+#[derive(Clone, Copy)]
 struct Place {
     board: Board,
     task_id: usize,
     process: Occupant,
 }
 
-static PLACE: OnceLock<Place> = OnceLock::new();
+/// Not a `OnceLock`, whose code would be one page more for each new worker to enter.
+static PLACE: Mutex<Option<Place>> = Mutex::new(None);
+
+#[inline]
+fn lock_place() -> MutexGuard<'static, Option<Place>> {
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The seat of this worker, once it may write to it; `None` inside when it cannot.
 static OWN_SEAT: OnceLock<Option<OwnSeat>> = OnceLock::new();
@@ -532,7 +535,7 @@ fn own_seat() -> Option<&'static OwnSeat> {
 /// Only when it is used: a worker that says nothing does not pay for it.
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
-    let place = PLACE.get()?;
+    let place = (*lock_place())?;
     let take = || match OwnSeat::take(&place.board, place.task_id, place.process) {
         Ok(seat) => Some(seat),
         Err(error) => {

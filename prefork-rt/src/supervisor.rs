@@ -18,8 +18,8 @@ use crate::fork_check::ForkCheck;
 use crate::oom::OomKills;
 use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
-use crate::scoreboard::{Board, Row};
-use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
+use crate::scoreboard::{Board, Occupant, Row};
+use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
 use crate::worker::{Worker, become_worker};
 use table::Table;
 
@@ -57,7 +57,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         Error::System { call: "signalfd(2)", source }
     })?;
     let name = sys::process_name();
-    sys::set_process_name(sys::supervisor_name(&name).as_str());
+    sys::supervisor_name(&name).set();
     Supervisor {
         pid: sys::getpid(),
         name,
@@ -106,6 +106,22 @@ struct Supervisor {
     service: Service,
 }
 
+/// What a worker is to know of itself, found out before the fork: each page of code that a new worker enters, and each
+/// page of memory that it writes to, costs it a fault.
+struct Newcomer {
+    fork: u64,
+    seat: usize,
+    /// Since the scoreboard was made.
+    started: Duration,
+    name: ProcessName,
+}
+
+impl Newcomer {
+    fn occupant(&self, pid: Pid) -> Occupant {
+        Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
+    }
+}
+
 /// What this process had of a terminal when it started.
 struct Terminal {
     is_stdin: bool,
@@ -122,9 +138,10 @@ impl Supervisor {
             self.publish();
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
-                    if let Some(alone) = self.fork(proc) {
-                        let worker = Worker { task_id: proc.task_id(), workers, restarts };
-                        self.turn_into(worker, proc, &alone);
+                    let worker = Worker { task_id: proc.task_id(), workers, restarts };
+                    let newcomer = self.expect(proc);
+                    if let Some(alone) = self.fork(proc, &newcomer) {
+                        self.turn_into(worker, &newcomer, &alone);
                         return Ok(Outcome::Worker(worker));
                     }
                 }
@@ -208,7 +225,7 @@ impl Supervisor {
             Signal::SIGTTOU => (Ask::Fewer, by),
             Signal::SIGUSR1 => return self.pass_on(received),
             Signal::SIGTSTP => return self.suspend(),
-            Signal::SIGCONT => return self.signal_all(Signal::SIGCONT),
+            Signal::SIGCONT => return self.go_on(),
             _ => return report::warn(&refusal(received)),
         };
         self.policy.handle(self.clock.now(), Event::Ask(ask, by));
@@ -257,15 +274,25 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 
+    fn expect(&self, proc: ProcId) -> Newcomer {
+        let task_id = proc.task_id();
+        Newcomer {
+            fork: proc.fork(),
+            seat: self.table.next_seat(task_id),
+            started: self.board.age(),
+            name: sys::worker_name(&self.name, task_id),
+        }
+    }
+
     /// Returns in both processes: in the worker with the proof that it has one thread.
-    fn fork(&mut self, proc: ProcId) -> Option<Alone> {
+    fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
         self.flush_what_a_logger_wrote();
         let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
             Ok(Ok(Fork::Parent(pid))) => {
-                self.table.enter(proc, pid, self.board.age());
+                self.table.enter(proc, newcomer.seat, pid, newcomer.started);
                 Event::Forked(proc)
             }
         };
@@ -281,6 +308,7 @@ impl Supervisor {
         flush_buffers();
     }
 
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn perform(&mut self, action: Action) {
         match action {
             Action::Signal(proc, signal) => self.signal(proc, signal),
@@ -360,6 +388,12 @@ impl Supervisor {
         self.clock.stopped += before.elapsed();
     }
 
+    /// Whoever was stopped with this process, or as long as it, could not beat.
+    fn go_on(&mut self) {
+        self.signal_all(Signal::SIGCONT);
+        self.policy.handle(self.clock.now(), Event::Continued);
+    }
+
     fn wait(&self) {
         let now = self.clock.now();
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
@@ -368,21 +402,20 @@ impl Supervisor {
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
-    fn turn_into(self, worker: Worker, proc: ProcId, alone: &Alone) {
+    fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
         let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, bell, .. } = self;
-        let seat = table.next_seat(worker.task_id);
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
         let tied = sys::die_with(pid);
         let stdin = tied.and_then(|()| if terminal.is_stdin { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| board.sit(worker.task_id, seat, proc.fork()));
+        let seated = stdin.and_then(|()| board.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         }
-        sys::set_process_name(sys::worker_name(&name, worker.task_id).as_str());
+        newcomer.name.set();
         bell.keep();
         become_worker(worker, service.listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.

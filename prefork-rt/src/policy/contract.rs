@@ -90,6 +90,8 @@ pub(crate) enum Event {
     Ended(ProcId, Status),
     /// Somebody wants something, and who.
     Ask(Ask, String),
+    /// The supervisor goes on after it was stopped, and so do its workers.
+    Continued,
     /// Time has passed.
     Tick,
 }

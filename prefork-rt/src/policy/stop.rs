@@ -23,6 +23,8 @@ impl Policy {
         let asked = matches!(exit, Exit::Stopped { .. });
         self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
         self.forget_turns();
+        // Whoever waited to be started is not waiting any more.
+        self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
         self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
         self.actions.push_back(Action::CloseListeners);

@@ -24,7 +24,7 @@ pub(crate) use process::{
     Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, getsid, has_terminal, is_privileged_start,
     kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
-pub(crate) use process_name::{process_name, set_process_name, supervisor_name, worker_name};
+pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use signals::{
     Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,

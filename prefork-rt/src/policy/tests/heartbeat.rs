@@ -191,6 +191,17 @@ fn a_supervisor_that_was_a_little_late_goes_on() {
 }
 
 #[test]
+fn a_pool_that_was_stopped_has_a_fresh_interval_though_the_supervisor_is_not_late() {
+    let mut world = World::new(watched(2), |_, _| serves().beats(0, 100, 500));
+    world.run_for(1400);
+    world.policy.handle(Time(world.now), Event::Continued);
+    world.run_for(1000 + SECOND_LOOK - 1);
+    assert!([0, 1].iter().all(|&task_id| world.times(Deed::Abort(task_id)).is_empty()));
+    world.run_for(1);
+    assert_eq!(world.times(Deed::Abort(1)), [ms(1400 + 1000 + SECOND_LOOK)]);
+}
+
+#[test]
 fn a_worker_that_was_told_to_end_need_not_beat() {
     let mut world = World::new(watched(2), |_, _| drains(20_000, NORMAL).beats(0, 100, 500));
     world.run_for(600);

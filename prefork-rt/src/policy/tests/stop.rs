@@ -73,6 +73,23 @@ fn a_stop_during_a_backoff_is_immediate() {
 }
 
 #[test]
+fn who_waits_to_be_started_when_the_pool_stops_is_shown_as_finished() {
+    let backoff = Backoff { first: ms(60_000), longest: ms(60_000) };
+    let mut world = World::new(Rules { backoff, ..rules(2) }, |task_id, _| match task_id {
+        0 => ends(10, FAILED),
+        _ => drains(500, NORMAL),
+    });
+    world.run_for(1000);
+    let states = |world: &World| [0, 1].map(|task_id| world.views[&task_id].state);
+    assert_eq!(states(&world), [State::Waiting, State::Ready]);
+    world.ask(Ask::Stop);
+    world.run_for(100);
+    assert_eq!(states(&world), [State::Finished, State::Stopping]);
+    world.run();
+    assert_eq!(states(&world), [State::Finished; 2]);
+}
+
+#[test]
 fn a_stop_wins_over_a_restart_that_is_due() {
     let mut world = World::new(rules(2), |task_id, _| if task_id == 0 { ends(10, FAILED) } else { serves() });
     world.run_for(50);
