@@ -169,6 +169,7 @@ fn a_task_id_that_comes_back_waits_for_a_replacement_that_drains() {
     // The slot is passed over.
     pool.reload();
     pool.stderr.wait_for_nth("reload done", 2);
+    pool.wait_for_starts(10);
     assert_eq!(pool.restarts(), [2, 2, 1, 1]);
     pool.tell("booted", "");
     pool.stderr.wait_for(&format!("worker 2 (pid {replacement}) exited with status 0"));
