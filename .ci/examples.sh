@@ -26,6 +26,7 @@ trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
 
 # serve NAME: starts the server on any free port; sets supervisor and address.
 serve() {
+  : >"$log" # What the last one said is not to be waited for.
   PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
   supervisor=$!
   wait_until listens
@@ -55,8 +56,31 @@ stop() {
 
 ask() { curl -sS --retry 20 --retry-delay 1 --retry-all-errors --max-time 20 "http://$address/$1"; }
 
+reloaded() { [ "$(grep -c 'reload done' "$log")" -ge "$1" ]; }
+
+# Asks again and again, without a second try, until a reload was done so many times.
+ask_until_reloaded() {
+  until reloaded "$1"; do
+    curl -sSf --max-time 20 "http://$address/" >/dev/null || return 1
+    asked=$((asked + 1))
+  done
+}
+
+PREFORK_WORKERS=4 "${CARGO_TARGET_DIR:-target}/debug/examples/status" >"$log" 2>&1 &
+supervisor=$!
+shows() { grep -Eq '^ +3 +ready +[0-9]+ ' "$log"; }
+wait_until shows
+stop status
+echo 'status: printed a table of the pool'
+
 serve http
 ask '' | grep -q 'hello from worker'
+asked=0
+for reload in 1 2 3; do
+  kill -HUP "$supervisor"
+  ask_until_reloaded "$reload" || { cat "$log"; echo 'a request failed during a reload'; exit 1; }
+done
+echo "http: answered $asked requests during 3 reloads, none failed"
 for _ in 1 2 3 4 5; do
   worker=$(ask '' | sed 's/.*pid //')
   kill -9 "$worker"

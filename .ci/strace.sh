@@ -168,6 +168,26 @@ second_start_is_refused() {
     [ $status = 1 ] && grep -q 'another process listens there' "$work/second" || { problem="a second start: $status"; return 1; }
 }
 
+workers_are_nobody() {
+    children_of "$supervisor"
+    [ ${#children[@]} = 2 ] || return 1
+    local child
+    for child in "${children[@]}"; do grep -q '^Uid:.65534' "/proc/$child/status" || return 1; done
+}
+
+# The workers are another user already, and not tied to their supervisor again.
+supervisor_killed_after_the_drop() { # CALL
+    PREFORK_USER=nobody start ignores-term "$1:delay_exit=800000" &&
+        until_true "two workers of another user" workers_are_nobody &&
+        kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace &&
+        expect "cannot become\|is gone" && ! grep -q blocks "$work/out"
+}
+
+no_drop() { # CALL
+    PREFORK_USER=nobody PREFORK_MAX_RESTARTS=1 start ignores-term "$1:error=EPERM:delay_enter=300000" && ended 1 &&
+        expect "cannot become user nobody .*Operation not permitted" && ! grep -q blocks "$work/out"
+}
+
 wait_for_strace() { wait "$session" 2> /dev/null || true; }
 
 # The supervisor may not open this pipe once more, and it fills up between the question whether it takes a line and
@@ -213,10 +233,15 @@ for call in listen rename; do
 done
 unset PREFORK_LISTEN
 if [ "$(id -u)" = 0 ]; then
+    check "the supervisor is killed while workers become another user" supervisor_killed_after_the_drop setresuid
+    check "the supervisor is killed after workers became another user" supervisor_killed_after_the_drop capset
+    for call in setgroups setresgid setresuid capset; do
+        check "$call fails in the workers" no_drop "$call"
+    done
     chmod 711 "$work"
     check "a pipe of another user fills up" pipe_of_another_user_fills_up
     kill "$READER_PID"
 else
-    echo "skipped a pipe of another user: only root can be two users"
+    echo "skipped a pipe of another user and workers of another user: only root can be two users"
 fi
 exit $failed

@@ -32,6 +32,10 @@
 //!
 //! The aim is 1.15 in each row; an idle supervisor is to do nothing at all. `set-up` is the time from the call of `run`
 //! to the first fork, paid once: options, environment, fork check, first line; the bare loop has nothing to set up.
+//!
+//! `heartbeat` is the time of one call of `Worker::heartbeat` in a worker, with `heartbeat_timeout` set. `wakeups` counts
+//! how often the supervisor runs while nothing happens but time, with time-based options set, and against that the
+//! deadlines that fell due meanwhile: there is to be no more than one wakeup for each.
 
 #[cfg(target_os = "linux")]
 mod bench {
@@ -55,11 +59,16 @@ mod bench {
     use nix::sys::wait::waitpid;
     use nix::time::{ClockId, clock_gettime};
     use nix::unistd::{ForkResult, Pid, fork, ftruncate, getpid, getppid, pause, write};
-    use prefork_rt::Prefork;
+    use prefork_rt::{Prefork, Worker};
 
     const AIM: f64 = 1.15;
     const MOST_WORKERS: usize = 1024;
     const DEADLINE: Duration = Duration::from_secs(60);
+    /// How many calls are measured at once.
+    const BEATS: u64 = 10_000_000;
+    const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
+    /// How often `max_memory` is looked after.
+    const WEIGH_EVERY: Duration = Duration::from_secs(10);
     /// After the last worker's first statement its supervisor still has to come to rest.
     const SETTLE: Duration = Duration::from_millis(3);
 
@@ -96,6 +105,7 @@ mod bench {
     struct Slot {
         pid: AtomicI32,
         running_since: AtomicU64,
+        picoseconds_a_beat: AtomicU64,
     }
 
     static BOARD: OnceLock<&'static Board> = OnceLock::new();
@@ -138,7 +148,34 @@ mod bench {
                 .max_restarts("unlimited")
                 .backoff("0s")
                 .run(|worker| -> () { work(worker.task_id()) }),
+            "heartbeat" => Prefork::new().workers(workers).heartbeat_timeout("1s").run(|worker| -> () { beat(worker) }),
+            "wakeups" => Prefork::new()
+                .workers(workers)
+                .heartbeat_timeout(HEARTBEAT_TIMEOUT)
+                .max_memory("1TiB")
+                .run(|worker| -> () { beat_at_intervals(worker) }),
             _ => bare_loop(workers),
+        }
+    }
+
+    /// Measures a call, and reports it in place of a time.
+    fn beat(worker: Worker) -> ! {
+        worker.heartbeat();
+        let start = now();
+        for _ in 0..BEATS {
+            worker.heartbeat();
+        }
+        let slot = &board().slots[worker.task_id()];
+        slot.picoseconds_a_beat.store((now() - start) * 1000 / BEATS, SeqCst);
+        work(worker.task_id())
+    }
+
+    fn beat_at_intervals(worker: Worker) -> ! {
+        worker.heartbeat();
+        report(worker.task_id());
+        loop {
+            sleep(HEARTBEAT_TIMEOUT / 4);
+            worker.heartbeat();
         }
     }
 
@@ -151,15 +188,19 @@ mod bench {
 
     /// The body of every worker.
     fn work(task_id: usize) -> ! {
+        report(task_id);
+        loop {
+            pause();
+        }
+    }
+
+    fn report(task_id: usize) {
         let board = board();
         let slot = &board.slots[task_id];
         slot.running_since.store(now(), SeqCst);
         slot.pid.store(getpid().as_raw(), SeqCst);
         if board.reports.fetch_add(1, SeqCst) + 1 == board.awaited.load(SeqCst) {
             write(io::stdout(), b".").expect("the process that measures reads it");
-        }
-        loop {
-            pause();
         }
     }
 
@@ -356,6 +397,13 @@ mod bench {
             (switches.sum(), ticks.sum())
         }
 
+        /// How often it went to sleep of its own accord.
+        fn wakeups(&self) -> u64 {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it is alive");
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"));
+            last_number(line.expect("a line of status"))
+        }
+
         fn private_dirty_kilobytes(&self) -> u64 {
             let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("it is alive");
             let line = rollup.lines().find(|line| line.starts_with("Private_Dirty:")).expect("a line of smaps_rollup");
@@ -509,6 +557,12 @@ mod bench {
         if options.wants("idle") {
             idle(options.idle);
         }
+        if options.wants("heartbeat") {
+            heartbeat();
+        }
+        if options.wants("wakeups") {
+            wakeups(options.idle);
+        }
         let over: Vec<&str> = rows.iter().filter(|row| row.ratio(PREFORK) > AIM).map(|row| row.name.as_str()).collect();
         match over[..] {
             [] => println!("\nevery ratio is within the aim"),
@@ -564,6 +618,32 @@ mod bench {
         // What the kernel still has to clear up is not the next one's burden.
         sleep(SETTLE);
         samples
+    }
+
+    /// A call in each of two workers that run at the same time.
+    fn heartbeat() {
+        let contender = Contender::start("heartbeat", 2, Log::Null);
+        let calls = [0, 1].map(|task_id| contender.board.slots[task_id].picoseconds_a_beat.load(SeqCst));
+        let [first, second] = calls.map(|picoseconds| picoseconds as f64 / 1e3);
+        println!("\nheartbeat: {first:.1} ns and {second:.1} ns a call, in two workers at once");
+        contender.stop_time();
+    }
+
+    /// At rest but for the time-based options. Switches that the supervisor did not ask for are not wakeups.
+    fn wakeups(time: Duration) {
+        const WORKERS: usize = 8;
+        let contender = Contender::start("wakeups", WORKERS, Log::Null);
+        sleep(Duration::from_millis(200));
+        let before = contender.wakeups();
+        let start = Instant::now();
+        sleep(time);
+        let (wakeups, time) = (contender.wakeups() - before, start.elapsed().as_secs_f64());
+        // A worker that beats has its deadline one timeout after its last beat that was seen: at least three quarters
+        // of a timeout after it was looked at.
+        let beats = time / (HEARTBEAT_TIMEOUT.as_secs_f64() * 0.75);
+        let deadlines = WORKERS as f64 * (beats.ceil() + (time / WEIGH_EVERY.as_secs_f64()).ceil());
+        println!("\nwakeups in {time:.0} s, N = {WORKERS}: {wakeups}, of at most {deadlines:.0} deadlines");
+        contender.stop_time();
     }
 
     /// Both at rest, side by side.

@@ -11,11 +11,12 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prefork_rt::{Shutdown, Worker, prefork};
 
-#[prefork(workers = 4, listen = "127.0.0.1:7777")]
+#[prefork(workers = 4, listen = "127.0.0.1:7777", ready_timeout = "10s")]
 fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
     let shutdown = worker.shutdown();
     // One listener is shared by all workers, so none may block on it: another may have taken the connection.
     listener.set_nonblocking(true)?;
+    worker.ready();
     while wait_for_input(&listener, &shutdown)? && !shutdown.is_requested() {
         let (connection, client) = match listener.accept() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,

@@ -96,6 +96,8 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("max_memory", &sizes),
         ("restart", &["Restart", "str", "String", "&String"]),
         ("reload", &["Reload", "str", "String", "&String"]),
+        ("user", &["None", "none"]),
+        ("group", &["None", "none"]),
     ] {
         for value in values {
             is_accepted(fixture!("takes-any-value").args([&format!("{option} {value}"), "finish"]));
@@ -112,6 +114,8 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
         ("PREFORK_MAX_LIFETIME", &["1ms", "none"]),
         ("PREFORK_MAX_MEMORY", &["512MiB", "2GiB", "1048576", "none"]),
         ("PREFORK_RELOAD", &["overlap", "exclusive"]),
+        ("PREFORK_USER", &["none"]),
+        ("PREFORK_GROUP", &["none"]),
     ] {
         for value in values {
             for case in ["nothing", "everything"] {
@@ -169,7 +173,9 @@ fn an_empty_variable_is_unset() {
     for name in ["WORKERS", "MAX_RESTARTS", "RESTART_WINDOW", "RESTART", "GRACEFUL_TIMEOUT", "BACKOFF", "LISTEN"] {
         command.env(format!("PREFORK_{name}"), "");
     }
-    for name in ["READY_TIMEOUT", "HEARTBEAT_TIMEOUT", "MAX_LIFETIME", "MAX_MEMORY", "RELOAD", "UNKNOWN"] {
+    for name in
+        ["READY_TIMEOUT", "HEARTBEAT_TIMEOUT", "MAX_LIFETIME", "MAX_MEMORY", "RELOAD", "USER", "GROUP", "UNKNOWN"]
+    {
         command.env(format!("PREFORK_{name}"), "");
     }
     command.env("PREFORK", "");
@@ -236,6 +242,8 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_MAX_MEMORY", "16777216TiB", "more than any machine has"),
         ("PREFORK_MAX_MEMORY", "-1", "a number and a unit"),
         ("PREFORK_RELOAD", "soft", "\"overlap\""),
+        ("PREFORK_USER", "nobody nogroup", "\"none\""),
+        ("PREFORK_GROUP", "a:b", "two options"),
         ("PREFORK", "bogus", "\"off\""),
         ("PREFORK", "bogus", "\"check\""),
         ("PREFORK", "OFF", "\"off\""),
@@ -271,6 +279,8 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("max_memory 512", ["max_memory", "512 bytes", "\"512MiB\""]),
         ("max_memory 512M", ["max_memory", "\"512M\"", "\"512MiB\""]),
         ("reload soft", ["reload", "\"soft\"", "\"exclusive\""]),
+        ("user empty", ["user", "empty", "\"nobody\""]),
+        ("group of a user", ["group", "\"nobody:nogroup\"", "two options"]),
     ] {
         is_refused(fixture!("takes-any-value").args([case, "finish"]), &parts);
     }

@@ -1,17 +1,12 @@
 //! Promise 8: a fork that fails is retried with delay and counted; slots are never lost.
 
 mod support;
-use std::collections::BTreeMap;
-use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
-};
-use support::before_exec::before_exec;
+use support::before_exec::{before_exec, without_fork};
 use support::session::Session;
 use support::{Signal, send, status_of};
 
@@ -58,26 +53,9 @@ fn a_fork_that_fails_at_the_start_stops_what_was_started() {
     }
 }
 
-/// fork(2) fails with ENOMEM; a thread could be started.
-fn without_fork() -> BpfProgram {
-    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
-    let threads = libc::CLONE_VM as u64;
-    let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);
-    let rule = SeccompRule::new(vec![forks.expect("a condition")]).expect("a rule");
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = [(libc::SYS_clone, vec![rule])].into();
-    let refuse = SeccompAction::Errno(libc::ENOMEM as u32);
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");
-    filter.try_into().expect("a program")
-}
-
 #[test]
 fn a_first_fork_that_fails_is_the_end() {
-    let filter = without_fork();
-    let mut command = fixture!("sleeps");
-    before_exec(&mut command, move || {
-        seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into())
-    });
-    let mut program = Session::start(&mut command);
+    let mut program = Session::start(without_fork(&mut fixture!("sleeps")));
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     program.stderr.wait_for("cannot fork: Cannot allocate memory");
     program.wait_until_empty();

@@ -1,6 +1,7 @@
 //! Promise 9: the idle supervisor does nothing, and its descriptors are O(1) in the number of workers.
 
 mod support;
+use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -39,8 +40,16 @@ fn the_supervisors_descriptors_do_not_grow_with_the_workers() {
     assert_eq!(with(1), with(40));
 }
 
+/// Whether it is closed on exec.
+fn is_private(pid: i32, descriptor: &str) -> bool {
+    let info = fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}")).expect("it is open");
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).expect("flags").trim();
+    i32::from_str_radix(flags, 8).expect("an octal number") & libc::O_CLOEXEC != 0
+}
+
+/// And the pipe by which it wakes the supervisor, which what it starts does not have.
 #[test]
-fn a_worker_has_the_descriptors_it_would_have_had_without_us() {
+fn a_worker_has_the_descriptors_it_would_have_had_without_us_and_one_more() {
     let program = Session::start(&mut fixture!("sleeps"));
     program.stdout.wait_for_nth("task", 3);
     // The test's own may be anything; what it started has what is not closed on exec.
@@ -48,7 +57,12 @@ fn a_worker_has_the_descriptors_it_would_have_had_without_us() {
     until("it is the program", || (status_of(plain.pid(), "Name") == "sleep").then_some(()));
     for worker in program.wait_for_children(3) {
         // While the plain program starts, its loader has libraries open.
-        let same = || (descriptors_of(worker) == descriptors_of(plain.pid())).then_some(());
+        let (private, public): (Vec<_>, Vec<_>) =
+            descriptors_of(worker).into_iter().partition(|descriptor| is_private(worker, descriptor));
+        let same = || (public == descriptors_of(plain.pid())).then_some(());
         until("both have the same descriptors", same);
+        let [bell] = &private[..] else { panic!("{private:?}") };
+        let link = fs::read_link(format!("/proc/{worker}/fd/{bell}")).expect("it is open");
+        assert!(link.to_string_lossy().starts_with("pipe:"), "{link:?}");
     }
 }

@@ -60,9 +60,10 @@ fn a_full_pipe_loses_lines_and_says_how_many_when_it_is_read() {
     let lines = Lines::read(reader);
     goes_on_restarting(&program, 1);
     let note = lines.wait_for("lines missing here");
-    // That it starts, and two lines for every restart, the last of which may just have found room.
+    // That it starts, that all are ready, and two lines for every restart, the last of which may just have found room;
+    // where no worker had lived for a second, that this looks like a failure to boot, too.
     let lost: usize = note.rsplit(' ').next().and_then(|number| number.parse().ok()).expect("a number");
-    assert!(lost == 11 || lost == 10, "{note}");
+    assert!((11..=13).contains(&lost), "{note}");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
     lines.wait_for("exiting with status 0");

@@ -1,6 +1,7 @@
 //! Signals that are no stop, what is in place at the start, and what workers get of it.
 
 mod support;
+use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
@@ -8,37 +9,32 @@ use support::before_exec::{blocking, ignoring};
 use support::session::Session;
 use support::{Program, Signal, moments, send, state_of, until};
 
-const REFUSED: [Signal; 5] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU];
-
 #[test]
 fn a_signal_without_a_meaning_is_refused_with_one_line() {
     let mut program = Session::start(&mut fixture!("sleeps"));
     let workers = program.wait_for_children(3);
-    for signal in REFUSED {
-        program.signal(signal);
-        program.stderr.wait_for(&format!("{signal} from pid {} is ignored", std::process::id()));
-    }
-    for signal in REFUSED {
-        assert_eq!(program.stderr.count(signal.as_str()), 1, "{:#?}", program.stderr.all());
-    }
-    assert_eq!(program.children(), workers);
+    program.signal(Signal::SIGUSR2);
+    let line = program.stderr.wait_for(&format!("SIGUSR2 from pid {} is ignored", std::process::id()));
+    assert!(line.contains("SIGTERM stops, SIGHUP reloads"), "{line}");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stderr.count("SIGUSR2"), 1, "{:#?}", program.stderr.all());
+    workers.iter().for_each(|worker| assert_eq!(program.stderr.count(&format!("(pid {worker}) killed by SIGTERM")), 1));
 }
 
 #[test]
 fn a_signal_ignored_at_entry_is_never_a_stop() {
-    let ignored = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT];
+    let ignored = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT];
     let program = Session::start(ignoring(&mut fixture!("sleeps"), ignored));
     let workers = program.wait_for_children(3);
     for signal in ignored {
         program.signal(signal);
     }
     // The kernel hands out the lowest number first, so whatever was to be read of the others was read before.
-    program.signal(Signal::SIGTTOU);
-    program.stderr.wait_for("SIGTTOU");
-    assert_eq!(program.children(), workers);
-    assert_eq!(program.stderr.count("stop"), program.stderr.count("SIGTERM stops"), "{:#?}", program.stderr.all());
+    program.signal(Signal::SIGTTIN);
+    let now = program.wait_for_children(4);
+    assert!(workers.iter().all(|worker| now.contains(worker)), "{workers:?} became {now:?}");
+    assert_eq!(program.stderr.count("stop"), 0, "{:#?}", program.stderr.all());
 }
 
 #[test]
@@ -46,8 +42,24 @@ fn nohup_leaves_the_stop_signals() {
     let mut program = Session::start(ignoring(&mut fixture!("sleeps"), [Signal::SIGHUP]));
     program.wait_for_children(3);
     program.signal(Signal::SIGHUP);
+    program.stderr.wait_for(": 3 workers were replaced");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
+}
+
+/// As PID 1 of a container does with what `docker kill` sends.
+#[test]
+fn sighup_that_is_passed_on_by_a_session_leader_without_a_terminal_is_a_reload() {
+    let fixture = fixture!("sleeps");
+    let mut shell = support::clean_command("sh");
+    // The first line that it reads ends the wait.
+    shell.arg("-c").arg("\"$0\" & read line; kill -HUP $!; read line").arg(fixture.get_program());
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    let program = Session::start(shell.stdin(reader));
+    program.stderr.wait_for("ready after");
+    (&writer).write_all(b"\n").expect("the shell reads");
+    program.stderr.wait_for(&format!("SIGHUP from pid {}: reloading 3 workers", program.pid()));
+    program.stderr.wait_for(": 3 workers were replaced");
 }
 
 #[test]
@@ -134,8 +146,8 @@ fn a_stopped_worker_is_neither_ended_nor_replaced() {
     send(workers[0], Signal::SIGSTOP);
     until("the worker is stopped", || (state_of(workers[0]) == Some('T')).then_some(()));
     // Whatever the supervisor made of it, it has done when it answers this.
-    program.signal(Signal::SIGUSR1);
-    program.stderr.wait_for("SIGUSR1");
+    program.signal(Signal::SIGUSR2);
+    program.stderr.wait_for("SIGUSR2");
     assert_eq!(program.children(), workers);
     assert_eq!(program.stderr.count(&format!("pid {}", workers[0])), 0, "{:#?}", program.stderr.all());
     program.signal(Signal::SIGTERM);

@@ -41,7 +41,9 @@ fn strangers_are_reaped_and_otherwise_ignored(program: &Program, supervisor: i32
         wait_until_reaped(orphan);
     }
     assert_eq!(children_of(supervisor), workers);
-    assert_eq!(program.stderr.count(""), 1, "{:#?}", program.stderr.all());
+    // That it starts, and that all are ready.
+    program.stderr.wait_for("ready after");
+    assert_eq!(program.stderr.count(""), 2, "{:#?}", program.stderr.all());
     send(supervisor, Signal::SIGTERM);
 }
 
@@ -118,7 +120,9 @@ fn children_made_before_are_reaped_and_otherwise_ignored() {
     send(stranger, Signal::SIGKILL);
     wait_until_reaped(stranger);
     assert_eq!(program.children().len(), 2);
-    assert_eq!(program.stderr.count(""), 1, "{:#?}", program.stderr.all());
+    // That it starts, and that all are ready.
+    program.stderr.wait_for("ready after");
+    assert_eq!(program.stderr.count(""), 2, "{:#?}", program.stderr.all());
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
 }

@@ -41,6 +41,8 @@ const OPTIONS: &[(&str, &str, Takes)] = &[
     ("max_lifetime", "\"1h\"", Takes::Value(|text| optional_duration(text, grammar::max_lifetime))),
     ("max_memory", "\"512MiB\"", Takes::Number("u64", |text| grammar::max_memory(text).map(drop))),
     ("reload", "\"exclusive\"", Takes::Value(|text| grammar::reload(text).map(drop))),
+    ("user", "\"nobody\"", Takes::Value(|text| grammar::account(text).map(drop))),
+    ("group", "\"nogroup\"", Takes::Value(|text| grammar::account(text).map(drop))),
     ("preload", "path::to::function", Takes::Function),
     ("crate", "path::to::prefork_rt", Takes::Crate),
 ];
@@ -315,6 +317,8 @@ mod tests {
             max_lifetime = None,
             max_memory = "none"
         ));
+        accepted(quote!(user = "nobody", group = None));
+        accepted(quote!(user = "65534", group = group_of(site)));
         accepted(quote!(crate = "::a::b"));
     }
 
@@ -348,6 +352,9 @@ mod tests {
             (quote!(restart_window = "0s", ready_timeout = "0s", heartbeat_timeout = "99ms", max_lifetime = "0s"), 4),
             (quote!(restart = "never", reload = true, max_memory = 512, heartbeat_timeout = "501h"), 4),
             (quote!(restart_window = 30, ready_timeout = 1.5, heartbeat_timeout = "soon", max_memory = -1), 4),
+            (quote!(user = "", group = "a b", user = "twice"), 3),
+            (quote!(user = 65534, group = true), 2),
+            (quote!(user = "nobody:nogroup", group = "4294967295"), 2),
             (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
             (quote!(listen = &["a"], preload = (load())), 2),
             (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),

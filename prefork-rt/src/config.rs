@@ -52,6 +52,8 @@ pub(crate) struct Values {
     pub(crate) max_lifetime: Option<Option<Duration>>,
     pub(crate) max_memory: Option<Option<u64>>,
     pub(crate) reload: Option<Reload>,
+    pub(crate) user: Option<Option<String>>,
+    pub(crate) group: Option<Option<String>>,
 }
 
 /// What `PREFORK` asks for.
@@ -91,6 +93,15 @@ pub(crate) struct Settings {
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_memory: Option<u64>,
     pub(crate) reload: Reload,
+    pub(crate) user: Option<Account>,
+    pub(crate) group: Option<Account>,
+}
+
+/// A user or group that was asked for, by name or number, and where.
+pub(crate) struct Account {
+    pub(crate) name: String,
+    option: &'static str,
+    from_environment: bool,
 }
 
 const DEFAULT_MAX_RESTARTS: usize = 100;
@@ -123,6 +134,8 @@ const OPTIONS: &[(&str, Read)] = &[
     }),
     ("MAX_MEMORY", |values, text| grammar::max_memory(text).map(|value| values.max_memory = Some(value))),
     ("RELOAD", |values, text| grammar::reload(text).map(|value| values.reload = Some(value))),
+    ("USER", |values, text| grammar::account(text).map(|value| values.user = Some(value))),
+    ("GROUP", |values, text| grammar::account(text).map(|value| values.group = Some(value))),
 ];
 
 type Read = fn(&mut Values, &str) -> Result<(), String>;
@@ -306,6 +319,46 @@ impl Prefork {
         self
     }
 
+    /// The user that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
+    /// `None`, or `"none"`: they stay what the supervisor is.
+    ///
+    /// The supervisor stays root, binds ports below 1024, and can replace any worker; what serves clients can read and
+    /// signal no more than that user: nginx's `user`, gunicorn's `--user`. Each worker becomes the user for good (real,
+    /// effective and saved, without capabilities), its primary group unless [`group`](Self::group) says otherwise, and
+    /// has the supplementary groups that the system lists for that user, none of root's. All of it is
+    /// looked up once, before the first fork. [`after_fork`](crate::after_fork) hooks and the body run as that user;
+    /// `preload` and the listeners were before. Environment, working directory and umask stay as they are.
+    ///
+    /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
+    /// workers), unless the program runs as that user already: then nothing changes. A user that does not exist, or
+    /// that this process may not become, is refused before the first fork with exit status 2. A user called `none` is
+    /// to be given by number; a number without an entry in the system's list needs [`group`](Self::group) too.
+    ///
+    /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
+    /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot
+    /// open `/dev/stderr` by name where that is a pipe of root's, and it leaves no core dump (unless the sysctl
+    /// `fs.suid_dumpable` is 2, or the worker calls prctl(2) with `PR_SET_DUMPABLE`). For
+    /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but not in a Docker
+    /// container by default. Under `PREFORK=off` the one process becomes that user too; `PREFORK=check` looks whether it
+    /// could. Environment: `PREFORK_USER`.
+    pub fn user(mut self, user: impl IntoAccount) -> Self {
+        self.code.user = self.accept("user", user.into_account());
+        self
+    }
+
+    /// The group that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
+    /// `None`, or `"none"`: the primary group of [`user`](Self::user) where that is given, else as the supervisor.
+    ///
+    /// With `user` it takes the place of that user's primary group; the user's supplementary groups stay. Without
+    /// `user` it becomes the only group, and workers have no supplementary groups: those of root would give back what
+    /// the option takes (gunicorn leaves them; nginx has no such case). It takes root or CAP_SETGID, unless the program
+    /// has that group as its own already; a program without these rights then keeps its supplementary groups. What is
+    /// said of `user` holds here too. Environment: `PREFORK_GROUP`.
+    pub fn group(mut self, group: impl IntoAccount) -> Self {
+        self.code.group = self.accept("group", group.into_account());
+        self
+    }
+
     fn accept<V>(&mut self, name: &'static str, value: Result<V, String>) -> Option<V> {
         match value {
             Ok(value) => Some(value),
@@ -346,6 +399,29 @@ impl Settings {
             max_lifetime: environment.max_lifetime.or(code.max_lifetime).flatten(),
             max_memory: environment.max_memory.or(code.max_memory).flatten(),
             reload: environment.reload.or(code.reload).unwrap_or_default(),
+            user: Account::new("user", environment.user, code.user),
+            group: Account::new("group", environment.group, code.group),
+        }
+    }
+}
+
+impl Account {
+    fn new(option: &'static str, environment: Option<Option<String>>, code: Option<Option<String>>) -> Option<Account> {
+        let from_environment = environment.is_some();
+        let name = environment.or(code).flatten()?;
+        Some(Account { name, option, from_environment })
+    }
+
+    /// Where it is written as a number.
+    pub(crate) fn number(&self) -> Option<u32> {
+        grammar::account_number(&self.name)
+    }
+
+    /// Why it cannot be used, with the name of the option or variable that gave it.
+    pub(crate) fn refuse(&self, reason: String) -> Error {
+        match self.from_environment {
+            true => Error::Environment { variable: format!("PREFORK_{}", self.option.to_uppercase()), reason },
+            false => Error::Option { name: self.option, reason },
         }
     }
 }
@@ -531,6 +607,16 @@ pub trait IntoReload: Sealed {
     fn into_reload(self) -> Result<Reload, String>;
 }
 
+/// What [`Prefork::user`] and [`Prefork::group`] take: a string with a name or a number, or `None` (as an `Option<&str>`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a user or group",
+    label = "expected a string such as `\"nobody\"` or `\"65534\"`, or `None` (for an `Option<String>`, add `.as_deref()`)"
+)]
+pub trait IntoAccount: Sealed {
+    #[doc(hidden)]
+    fn into_account(self) -> Result<Option<String>, String>;
+}
+
 /// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a backoff",
@@ -611,6 +697,13 @@ impl IntoRestart for Restart {
 impl IntoReload for Reload {
     fn into_reload(self) -> Result<Reload, String> {
         Ok(self)
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoAccount for Option<&str> {
+    fn into_account(self) -> Result<Option<String>, String> {
+        self.map_or(Ok(None), grammar::account)
     }
 }
 
@@ -715,6 +808,11 @@ macro_rules! strings_are_read_by_the_grammar {
         impl IntoReload for $text {
             fn into_reload(self) -> Result<Reload, String> {
                 grammar::reload(self.as_ref())
+            }
+        }
+        impl IntoAccount for $text {
+            fn into_account(self) -> Result<Option<String>, String> {
+                grammar::account(self.as_ref())
             }
         }
         impl IntoBackoff for $text {
@@ -852,6 +950,21 @@ mod tests {
         let (settings, warnings) = settings(&defaults, everything());
         assert_eq!(life(&settings), DEFAULT);
         assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_user_that_is_refused_is_named_with_where_it_was_given() {
+        let code = || prefork().user("app").group(Some("7"));
+        let own = settings(&[], code()).0;
+        let (user, group) = (own.user.expect("a user"), own.group.expect("a group"));
+        assert_eq!((user.name.as_str(), user.number(), group.number()), ("app", None, Some(7)));
+        assert_eq!(user.refuse("why".to_owned()).to_string(), "user: why");
+        let theirs = settings(&[("USER", "web"), ("GROUP", "none")], code()).0;
+        let why = theirs.user.expect("a user").refuse("why".to_owned()).to_string();
+        assert_eq!(why, "environment variable PREFORK_USER: why");
+        assert!(theirs.group.is_none());
+        assert!(settings(&[], prefork().user(None).group("none")).0.user.is_none());
+        assert_eq!(prefork().group("a b").error.expect("an error").to_string().find("group: "), Some(0));
     }
 
     #[test]

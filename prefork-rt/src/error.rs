@@ -3,6 +3,9 @@
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::report;
 
 /// Why prefork could not start, gave up, or could not fill an argument.
 ///
@@ -66,6 +69,8 @@ pub enum Error {
     GaveUp {
         /// How many restarts were allowed.
         max_restarts: usize,
+        /// Within which time, if not ever.
+        restart_window: Option<Duration>,
         /// The task id of the worker whose end was one too many.
         task_id: usize,
     },
@@ -139,21 +144,22 @@ impl fmt::Display for Error {
                 "cannot fork: {source}; the workers already started were stopped; check the limits on processes \
                  (ulimit -u, the cgroup's pids.max) and free memory, or ask for fewer workers"
             ),
-            Error::GaveUp { max_restarts: 0, task_id } => write!(
+            Error::GaveUp { max_restarts: 0, task_id, .. } => write!(
                 f,
                 "gave up: worker {task_id} ended abnormally, and max_restarts = 0 replaces none; the other workers were \
                  stopped; the lines above say how each worker ended"
             ),
-            Error::GaveUp { max_restarts, task_id } => write!(
+            Error::GaveUp { max_restarts, restart_window, task_id } => write!(
                 f,
-                "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used; \
-                 the other workers were stopped; the lines above say how each worker ended"
+                "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used{}; \
+                 the other workers were stopped; the lines above say how each worker ended",
+                report::within(*restart_window)
             ),
             Error::CannotBoot { task_id } => write!(
                 f,
                 "gave up: worker {task_id} ended twice in a row before it was ready, and the pool has never been ready: the \
-                 service cannot boot; the other workers were stopped; check what the worker printed, its configuration \
-                 and what it connects to"
+                 service cannot boot; the other workers were stopped; check what the worker printed, its configuration, \
+                 what it connects to, and whether ready_timeout is long enough"
             ),
             Error::PermanentFailure { task_id } => write!(
                 f,

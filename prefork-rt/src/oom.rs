@@ -2,7 +2,8 @@
 //!
 //! It must not know which worker died of it: the kernel counts such kills, and names nobody.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -84,7 +85,11 @@ fn oom_kills(file: &str) -> Option<u64> {
 
 /// A mount point anywhere on the system may have a name that is no UTF-8.
 fn text(path: impl AsRef<Path>) -> Option<String> {
-    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    /// The kernel counts anew for each read(2), and does not say before how much there is to read.
+    const ROOM: usize = 16 << 10;
+    let mut bytes = Vec::with_capacity(ROOM);
+    File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Where the cgroup's counter may be, the likeliest first, by what /proc says of this process's cgroups and mounts.
@@ -169,6 +174,8 @@ fn unescaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const V1_CGROUP: &str = "9:name=systemd:/\n5:cpu,memory:/a/b\n1:memory_of_elephants:/c\n";

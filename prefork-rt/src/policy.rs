@@ -10,225 +10,38 @@
 
 mod backoff;
 mod budget;
+mod contract;
+mod ends;
 mod notice;
+mod scale;
 mod slot;
+mod stop;
 mod turn;
+mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::grammar::{Backoff, Reload, Restart};
-use crate::oom::Growth;
-use crate::scoreboard::{Said, State};
+use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
-use slot::{Alarm, Class, Proc, ProcState, Slot, Why, classify};
+use slot::{Alarm, Proc, ProcState, Slot, Why};
 use turn::Turns;
+use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
+pub(crate) use contract::{Action, Ask, Event, Exit, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View};
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
 pub(crate) use turn::Recycle;
 
 /// A worker that lived this long is forgiven its own end and its predecessors'.
 const STABLE: Duration = Duration::from_secs(10);
-/// Where readiness is not announced, a worker that lived this long has booted.
-const BOOT: Duration = Duration::from_secs(1);
-/// So many failures to boot in a row are no accident.
-const BOOT_FAILURES: u32 = 2;
 /// A refused fork is not tried again sooner, whatever the backoff.
 const FORK_RETRY: Duration = Duration::from_millis(100);
 /// A process that SIGKILL has not ended by then is left behind.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
-/// From SIGABRT to SIGKILL.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often the memory of a worker is measured.
-const WEIGH_EVERY: Duration = Duration::from_secs(10);
-/// A supervisor that is later than this, and than a quarter of the heartbeat's timeout, was itself kept from running.
-const LATE: Duration = Duration::from_millis(100);
-
-/// Time since the supervisor started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Time(pub(crate) Duration);
-
-impl Time {
-    pub(crate) fn after(self, delay: Duration) -> Time {
-        Time(self.0.saturating_add(delay))
-    }
-
-    pub(crate) fn before(self, age: Duration) -> Time {
-        Time(self.0.saturating_sub(age))
-    }
-
-    pub(crate) fn since(self, earlier: Time) -> Duration {
-        self.0.saturating_sub(earlier.0)
-    }
-}
-
-/// One fork for one task id; never used again, as a process id is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct ProcId {
-    task_id: usize,
-    fork: u64,
-}
-
-impl ProcId {
-    pub(crate) fn task_id(self) -> usize {
-        self.task_id
-    }
-
-    /// Which of all forks it is.
-    pub(crate) fn fork(self) -> u64 {
-        self.fork
-    }
-}
-
-/// What the policy goes by.
-pub(crate) struct Rules {
-    pub(crate) workers: usize,
-    /// There cannot be more workers than so many.
-    pub(crate) most_workers: usize,
-    pub(crate) max_restarts: Option<usize>,
-    pub(crate) restart_window: Option<Duration>,
-    pub(crate) restart: Restart,
-    pub(crate) backoff: Backoff,
-    pub(crate) graceful_timeout: Duration,
-    pub(crate) readiness: Readiness,
-    pub(crate) heartbeat_timeout: Option<Duration>,
-    pub(crate) max_lifetime: Option<Duration>,
-    pub(crate) max_memory: Option<u64>,
-    pub(crate) reload: Reload,
-    pub(crate) jitter_seed: u64,
-}
-
-/// When a worker counts as ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Readiness {
-    /// As soon as it is there: its body starts at once.
-    AtFork,
-    /// When its body starts, which it says: hooks run before.
-    AtBody,
-    /// When it says so, within this time.
-    Announced(Duration),
-}
-
-/// A fact.
-#[derive(Debug)]
-pub(crate) enum Event {
-    /// The answer to [`Action::Fork`]: the worker runs.
-    Forked(ProcId),
-    /// The answer to [`Action::Fork`]: the system refused.
-    ForkFailed(ProcId, io::Error),
-    /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
-    ForkUnsafe(ProcId, String),
-    /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::Look`].
-    Said(ProcId, Said),
-    /// The answer to [`Action::Weigh`]: so many bytes are its own.
-    Weighed(ProcId, u64),
-    /// A worker's process is gone.
-    Ended(ProcId, Status),
-    /// Somebody wants something, and who.
-    Ask(Ask, String),
-    /// Time has passed.
-    Tick,
-}
-
-/// What the supervisor is asked for from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
-    /// A graceful stop; asked for again, an immediate one.
-    Stop,
-    /// A graceful stop, because the terminal is gone, which may be said more than once.
-    HangUp,
-    /// An immediate stop.
-    StopNow,
-    Reload,
-    /// One worker more.
-    More,
-    /// One worker fewer.
-    Fewer,
-}
-
-/// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    Exited(i32),
-    Killed {
-        signal: i32,
-        dumped_core: bool,
-    },
-    /// By SIGKILL, which the supervisor did not send.
-    KilledByOthers(Killer),
-}
-
-/// Who sent a SIGKILL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Killer {
-    /// The kernel, as it seems, for want of memory: this counter grew.
-    OutOfMemory(Growth),
-    Unknown,
-}
-
-/// What the supervisor is to do.
-#[derive(Debug)]
-pub(crate) enum Action {
-    /// Start a worker, whose task id was started so many times before, as one of so many; to be answered before any
-    /// other fact.
-    Fork {
-        proc: ProcId,
-        restarts: usize,
-        workers: usize,
-    },
-    Signal(ProcId, Signal),
-    /// See what a worker has said of itself; to be answered before any other fact.
-    Look(ProcId),
-    /// Measure a worker's memory.
-    Weigh(ProcId),
-    /// The pool is stopping: new connections are to be refused from here on.
-    CloseListeners,
-    Tell(Notice),
-    /// All is over.
-    Exit(Exit),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
-    /// To the worker: end.
-    Terminate,
-    /// To the worker: leave a trace of what you were doing, and end.
-    Abort,
-    /// To the worker and the processes it made.
-    Kill,
-}
-
-/// Why the supervisor exits.
-#[derive(Debug)]
-pub(crate) enum Exit {
-    /// All workers ended normally.
-    Finished,
-    /// As asked, with so many alive when it came to SIGKILL.
-    Stopped {
-        by: String,
-        killed: usize,
-    },
-    GaveUp {
-        task_id: usize,
-        reason: GiveUp,
-    },
-    CannotFork(io::Error),
-    Unsafe(String),
-    /// These are left behind, whatever the stop was for.
-    Unkillable(Vec<ProcId>),
-}
-
-/// What is known of a slot, for whoever looks at the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct View {
-    pub(crate) state: State,
-    pub(crate) proc: Option<ProcId>,
-    pub(crate) restarts: usize,
-}
 
 pub(crate) struct Policy {
     rules: Rules,
@@ -275,8 +88,6 @@ struct Stopping {
 enum Deadline {
     /// A slot's backoff is over.
     Start(usize),
-    /// A slot's worker may be recycled.
-    Recycle(usize),
     Proc(ProcId, Alarm),
     /// The graceful stop was long enough.
     Kill,
@@ -329,6 +140,7 @@ impl Policy {
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::Ask(ask, by) => self.asked(ask, by),
+            Event::Continued => self.begin_silence_anew(),
             Event::Tick => {}
         }
     }
@@ -344,7 +156,8 @@ impl Policy {
             }
             match self.dirty.pop_front() {
                 Some(task_id) => self.settle(task_id),
-                None if self.begin_turn() => {}
+                // That there is no turn can be news, too.
+                None if self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,
             }
         }
@@ -363,7 +176,7 @@ impl Policy {
             Some(ProcState::Forking | ProcState::Starting) => State::Starting,
             Some(ProcState::Ready) => State::Ready,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => State::Stopping,
-            None if slot.finished => State::Finished,
+            None if slot.finished || !matches!(self.phase, Phase::Running) => State::Finished,
             None => State::Waiting,
         };
         let proc = slot.current.as_ref().map(|proc| proc.id);
@@ -385,7 +198,9 @@ impl Policy {
         let slot = &self.slots[task_id];
         let open = matches!(self.phase, Phase::Running) && task_id < self.size;
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
-        if open && !early && !slot.finished && slot.current.is_none() {
+        // A surplus worker that still drains is waited for.
+        let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
+        if open && !early && !slot.finished && is_free {
             self.fork(task_id, Place::Current);
         }
     }
@@ -405,7 +220,8 @@ impl Policy {
         }
         let (restarts, workers) = (slot.starts, self.size);
         self.turn_forks(id);
-        self.actions.push_back(Action::Fork { proc: id, restarts, workers });
+        // Before what else is to be done, so that no fact comes between the decision and the fork.
+        self.actions.push_front(Action::Fork { proc: id, restarts, workers });
         id
     }
 
@@ -461,6 +277,7 @@ impl Policy {
         self.tell(Notice::ForkFailed { task_id, error, delay, spent });
         self.tell_if_low(spent);
         self.start_after(task_id, delay);
+        self.touched(task_id);
         if let Some(error) = awaited {
             self.turn_failed(TurnFailure::CannotFork(error));
         }
@@ -478,221 +295,6 @@ impl Policy {
         self.slots[id.task_id].take(id)?;
         self.alive -= 1;
         Some(id.task_id)
-    }
-
-    fn said(&mut self, id: ProcId, said: Said) {
-        let now = self.now;
-        let Some(proc) = self.made(id) else { return };
-        if let Some(age) = said.terminated {
-            proc.terminated = Some(now.before(age));
-        }
-        if let Some(age) = said.beat {
-            proc.last_beat = proc.last_beat.max(Some(now.before(age)));
-        }
-        let looked_at = proc.looked_at.take();
-        if said.ready && self.rules.readiness != Readiness::AtFork {
-            self.became_ready(id);
-        }
-        if said.recycle {
-            self.ask_recycle(id, Recycle::Asked);
-        }
-        match looked_at {
-            Some(Alarm::Ready) => self.judge_readiness(id),
-            Some(Alarm::Beat) => self.judge_silence(id),
-            _ => self.watch_beats(id),
-        }
-    }
-
-    fn became_ready(&mut self, id: ProcId) {
-        let Some(proc) = self.proc(id).filter(|proc| proc.state == ProcState::Starting) else { return };
-        proc.state = ProcState::Ready;
-        proc.was_ready = true;
-        self.disarm(id, Alarm::Ready);
-        self.turn_ready(id);
-        self.touched(id.task_id);
-    }
-
-    fn judge_readiness(&mut self, id: ProcId) {
-        let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
-        if self.proc(id).is_some_and(|proc| proc.state == ProcState::Starting) {
-            self.tell(Notice::NotReady { worker: id, ready_timeout });
-            self.kill(id, Why::NotReady);
-        }
-    }
-
-    /// From its first beat on.
-    fn watch_beats(&mut self, id: ProcId) {
-        let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        let is_watched = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
-        if let Some(last_beat) = proc.last_beat.filter(|_| !is_watched) {
-            self.arm(id, Alarm::Beat, last_beat.after(timeout).since(now));
-        }
-    }
-
-    /// The worker was to have beaten by now. One that was silent is looked at once more, in a tenth of the time, for
-    /// it may have been kept from running as long as the supervisor was, and have had no chance yet.
-    fn judge_silence(&mut self, id: ProcId) {
-        let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        let silent = proc.last_beat.map_or(Duration::ZERO, |last_beat| now.since(last_beat));
-        if silent < timeout {
-            proc.was_silent = false;
-            self.arm(id, Alarm::Beat, timeout - silent);
-        } else if !proc.was_silent {
-            proc.was_silent = true;
-            self.arm(id, Alarm::Beat, timeout / 10);
-        } else {
-            self.tell(Notice::Hung { worker: id, silent, kill_after: ABORT_TIMEOUT });
-            self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
-        }
-    }
-
-    /// The supervisor was kept from running, so nobody's silence means anything.
-    fn begin_silence_anew(&mut self) {
-        let Some(timeout) = self.rules.heartbeat_timeout else { return };
-        let is_watched = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
-        let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
-        for id in watched {
-            if let Some(proc) = self.proc(id) {
-                proc.was_silent = false;
-            }
-            self.disarm(id, Alarm::Beat);
-            self.arm(id, Alarm::Beat, timeout);
-        }
-    }
-
-    fn weighed(&mut self, id: ProcId, bytes: u64) {
-        if self.rules.max_memory.is_some_and(|max_memory| bytes > max_memory) {
-            self.ask_recycle(id, Recycle::Memory(bytes));
-        }
-    }
-
-    fn ended(&mut self, id: ProcId, status: Status) {
-        if self.made(id).is_none() {
-            return;
-        }
-        let (is_incoming, is_awaited) = (self.is_incoming(id), self.awaits_ready(id));
-        let Some(proc) = self.slots[id.task_id].take(id) else { return };
-        self.alive -= 1;
-        for &(alarm, time) in &proc.alarms {
-            self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
-        }
-        let up = self.now.since(proc.born);
-        let class = classify(&proc, status, self.now, &self.rules);
-        let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
-        if is_incoming && class != Class::Expected {
-            self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
-        } else {
-            self.take_over(id.task_id);
-            match class {
-                Class::Finished => self.worker_finished(id, up),
-                Class::Failed(failure) => self.worker_failed(&proc, failure, up),
-                Class::Neutral(why) => self.worker_ended(&proc, why, up),
-                Class::Final => self.give_up(id, failure, up, GiveUp::Final),
-                Class::Expected => {
-                    self.tell(Notice::Stopped { worker: id, status, up });
-                    self.dirty.push_back(id.task_id);
-                }
-                Class::Replaced => self.tell(Notice::Replaced { worker: id, status, up }),
-            }
-            self.turn_ended(id);
-            if is_awaited && matches!(class, Class::Finished | Class::Expected) {
-                self.cancel_turn(id.task_id);
-            } else if is_awaited {
-                self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
-            }
-        }
-        self.touched(id.task_id);
-        self.exit_if_over();
-    }
-
-    fn worker_finished(&mut self, worker: ProcId, up: Duration) {
-        let slot = &mut self.slots[worker.task_id];
-        slot.finished = true;
-        let replacement = slot.current.as_ref().map(|proc| proc.id);
-        self.finished += 1;
-        self.tell(Notice::Finished { worker, up, left: self.size - self.finished });
-        // Its work is done, and nobody is to do it again.
-        if let Some(replacement) = replacement {
-            self.cancel_turn(worker.task_id);
-            self.terminate(replacement, Why::Surplus);
-        }
-    }
-
-    fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
-        let task_id = proc.id.task_id;
-        self.note_end(task_id, up);
-        if why == Neutral::Always && self.cannot_boot(proc, up) {
-            return self.give_up(proc.id, Failure::Ended(Status::Exited(0)), up, GiveUp::Boot);
-        }
-        let delay = self.backoff(task_id);
-        self.tell(Notice::StartingAgain { worker: proc.id, why, up, delay });
-        self.start_after(task_id, delay);
-    }
-
-    fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
-        let (worker, task_id) = (proc.id, proc.id.task_id);
-        self.note_end(task_id, up);
-        let cannot_boot = self.cannot_boot(proc, up);
-        let spent = self.budget.spend(self.now, task_id, failure);
-        if cannot_boot {
-            return self.give_up(worker, failure, up, GiveUp::Boot);
-        }
-        let spent = match spent {
-            Ok(spent) => spent,
-            Err(spent) => return self.give_up(worker, failure, up, GiveUp::Budget(spent)),
-        };
-        let delay = self.backoff(task_id);
-        self.tell(Notice::Restarting { worker, failure, up, delay, spent });
-        self.tell_if_boot_looks_broken(task_id);
-        self.tell_if_low(spent);
-        self.start_after(task_id, delay);
-    }
-
-    /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces
-    /// its readiness can prove it.
-    fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
-        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
-        let booted = if announced { proc.was_ready } else { up >= BOOT };
-        self.booted |= up >= BOOT;
-        let slot = &mut self.slots[proc.id.task_id];
-        slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
-        announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES
-    }
-
-    fn tell_if_boot_looks_broken(&mut self, task_id: usize) {
-        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
-        if announced || self.booted || self.slots[task_id].boot_failures < BOOT_FAILURES {
-            return;
-        }
-        let now = self.now;
-        let none_has_booted = self.procs().all(|proc| now.since(proc.born) < BOOT);
-        // Known from here on, or said, so this looks at every slot once.
-        self.booted = true;
-        if none_has_booted {
-            self.tell(Notice::BootLooksBroken { task_id });
-        }
-    }
-
-    fn tell_if_low(&mut self, spent: Spent) {
-        if spent.is_low() {
-            self.tell(Notice::BudgetLow { spent });
-        }
-    }
-
-    fn tell_shares(&mut self) {
-        for share in self.budget.shares(self.now) {
-            self.tell(Notice::Contributed(share));
-        }
-    }
-
-    fn give_up(&mut self, worker: ProcId, failure: Failure, up: Duration, reason: GiveUp) {
-        self.tell(Notice::GivingUp { worker, failure, up, reason });
-        if reason != GiveUp::Final {
-            self.tell_shares();
-        }
-        self.stop(Exit::GaveUp { task_id: worker.task_id, reason }, None);
     }
 
     /// How long the next start of this slot waits: not at all, where its replacement is there already.
@@ -744,42 +346,6 @@ impl Policy {
         }
     }
 
-    fn add_worker(&mut self, by: String) {
-        if self.size >= self.rules.most_workers {
-            return self.tell(Notice::NotScaled { by, workers: self.size });
-        }
-        let task_id = self.size;
-        self.size += 1;
-        if task_id == self.slots.len() {
-            self.slots.push(Slot::default());
-        }
-        let slot = &mut self.slots[task_id];
-        (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
-        self.tell(Notice::Scaled { by, from: task_id, to: self.size });
-        self.dirty.push_back(task_id);
-        self.touched(task_id);
-    }
-
-    fn remove_worker(&mut self, by: String) {
-        if self.size == 1 {
-            return self.tell(Notice::NotScaled { by, workers: 1 });
-        }
-        self.tell(Notice::Scaled { by, from: self.size, to: self.size - 1 });
-        let task_id = self.size - 1;
-        self.finished -= usize::from(self.slots[task_id].finished);
-        self.forget_start(task_id);
-        self.cancel_turn(task_id);
-        let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
-        for id in procs {
-            self.terminate(id, Why::Surplus);
-        }
-        // Only now: what is not wanted is not counted among those that are ready.
-        self.uncount_ready(task_id);
-        self.size = task_id;
-        self.touched(task_id);
-        self.exit_if_over();
-    }
-
     /// Tells a process to end, in the time that a graceful stop has. One that is ending already only learns why.
     fn terminate(&mut self, id: ProcId, why: Why) {
         let Some(proc) = self.proc(id) else { return };
@@ -792,7 +358,7 @@ impl Policy {
     fn end(&mut self, id: ProcId, why: Why, signal: Signal, timeout: Duration) {
         self.disarm_all(id);
         let Some(proc) = self.proc(id) else { return };
-        proc.state = ProcState::Ending(why);
+        (proc.state, proc.grace) = (ProcState::Ending(why), timeout);
         self.arm(id, Alarm::Kill, timeout);
         self.actions.push_back(Action::Signal(id, signal));
         self.touched(id.task_id);
@@ -807,83 +373,6 @@ impl Policy {
         self.touched(id.task_id);
     }
 
-    /// Begins a graceful stop.
-    fn stop(&mut self, exit: Exit, by: Option<String>) {
-        self.close(exit);
-        let graceful_timeout = self.rules.graceful_timeout;
-        self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
-        if self.alive > 0 {
-            self.tell(Notice::Stopping { by, alive: self.alive, graceful_timeout });
-        }
-        self.signal_all(ProcState::Ending(Why::Stop), Signal::Terminate);
-        self.exit_if_over();
-    }
-
-    /// Nothing is started from here on. What closes the pool decides the exit status. Who has been told to end before
-    /// has no more time for that than he had.
-    fn close(&mut self, exit: Exit) {
-        let asked = matches!(exit, Exit::Stopped { .. });
-        self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
-        self.forget_turns();
-        self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
-        self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
-        self.actions.push_back(Action::CloseListeners);
-    }
-
-    /// Turns a stop into an immediate one.
-    fn kill_all(&mut self, why: KillReason) {
-        let to_kill = self.procs().filter(|proc| !matches!(proc.state, ProcState::Killed(_))).count();
-        let Phase::Stopping(stopping) = &mut self.phase else { return };
-        if std::mem::replace(&mut stopping.immediate, true) {
-            return;
-        }
-        self.count_killed(to_kill);
-        self.deadlines.clear();
-        self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
-        if self.alive > 0 {
-            self.tell(Notice::Killing { alive: self.alive, why });
-        }
-        self.signal_all(ProcState::Killed(Why::Stop), Signal::Kill);
-        self.exit_if_over();
-    }
-
-    fn count_killed(&mut self, more: usize) {
-        if let Phase::Stopping(Stopping { exit: Exit::Stopped { killed, .. }, .. }) = &mut self.phase {
-            *killed += more;
-        }
-    }
-
-    fn signal_all(&mut self, state: ProcState, signal: Signal) {
-        let told = self.procs().map(|proc| {
-            proc.state = state;
-            proc.id
-        });
-        let told: Vec<ProcId> = told.collect();
-        self.actions.extend(told.iter().map(|&id| Action::Signal(id, signal)));
-        told.iter().for_each(|id| self.touched(id.task_id));
-    }
-
-    fn exit_if_over(&mut self) {
-        let over = match &self.phase {
-            Phase::Running => self.finished == self.size && self.alive == 0,
-            Phase::Stopping(_) => self.alive == 0,
-            Phase::Done => false,
-        };
-        if over {
-            self.exit();
-        }
-    }
-
-    fn exit(&mut self) {
-        let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.procs().map(|proc| proc.id).collect()),
-            Phase::Stopping(stopping) => stopping.exit,
-            _ => Exit::Finished,
-        };
-        self.deadlines.clear();
-        self.actions.push_back(Action::Exit(exit));
-    }
-
     /// In `poll`, when the facts are in: a process that has ended by now was not too late.
     fn take_due_deadline(&mut self) -> bool {
         let Some(&(time, deadline)) = self.deadlines.first() else { return false };
@@ -893,46 +382,11 @@ impl Policy {
         self.deadlines.pop_first();
         match deadline {
             Deadline::Start(task_id) => self.dirty.push_back(task_id),
-            Deadline::Recycle(task_id) => self.queue_recycle(task_id),
             Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
         }
         true
-    }
-
-    fn alarm(&mut self, id: ProcId, alarm: Alarm, due: Time) {
-        let late = self.now.since(due);
-        let is_late = self.rules.heartbeat_timeout.is_some_and(|timeout| late > LATE.max(timeout / 4));
-        let Some(proc) = self.proc(id) else { return };
-        proc.alarms.retain(|&(kept, _)| kept != alarm);
-        match alarm {
-            Alarm::Beat if is_late => {
-                self.arm(id, Alarm::Beat, Duration::ZERO);
-                self.begin_silence_anew();
-            }
-            Alarm::Ready | Alarm::Beat => {
-                proc.looked_at = Some(alarm);
-                self.actions.push_back(Action::Look(id));
-            }
-            Alarm::Weigh if proc.recycle.is_some() => {}
-            Alarm::Weigh => {
-                self.arm(id, Alarm::Weigh, WEIGH_EVERY);
-                self.actions.push_back(Action::Weigh(id));
-            }
-            Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
-            Alarm::Kill => self.kill_late(id),
-            Alarm::Overdue => self.tell(Notice::Overdue { worker: id }),
-        }
-    }
-
-    /// It was told to end, and had its time.
-    fn kill_late(&mut self, id: ProcId) {
-        let Some(&mut Proc { state: ProcState::Ending(why), .. }) = self.proc(id) else { return };
-        let after = if why == Why::Hung { ABORT_TIMEOUT } else { self.rules.graceful_timeout };
-        self.tell(Notice::KillingOne { worker: id, after });
-        self.count_killed(1);
-        self.kill(id, why);
     }
 
     fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
@@ -980,6 +434,10 @@ impl Policy {
         let is_ready = slot.finished || slot.current.as_ref().is_some_and(|proc| proc.state == ProcState::Ready);
         let was_ready = std::mem::replace(&mut slot.counted_ready, is_ready);
         self.ready = self.ready + usize::from(is_ready) - usize::from(was_ready);
+        self.tell_if_ready();
+    }
+
+    fn tell_if_ready(&mut self) {
         let running = matches!(self.phase, Phase::Running) && self.finished < self.size;
         if running && self.ready == self.size && !std::mem::replace(&mut self.was_ready, true) {
             self.tell(Notice::PoolReady { workers: self.size, took: self.now.since(Time(Duration::ZERO)) });

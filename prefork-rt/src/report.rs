@@ -155,14 +155,15 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             used(*spent)
         )),
         Notice::BudgetLow { spent } => warn(&format!(
-            "restarts are running out: {} used{}; when all are, the pool is stopped with status 1: see above what the \
-             workers die of",
+            "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
+             above what the workers die of",
             used(*spent),
             within(spent.window)
         )),
         Notice::BootLooksBroken { task_id } => warn(&format!(
             "worker {task_id} failed twice within 1s of its start, and no worker has lived for 1s yet: this looks like a \
-             failure to boot; check what the worker prints, its configuration and what it connects to"
+             failure to boot; check what the worker prints, its configuration and what it connects to; it is tried again \
+             until the restarts are used (with the option ready_timeout, this would be the end)"
         )),
         Notice::Hung { worker, silent, kill_after } => warn(&format!(
             "{} has not beaten for {} (heartbeat_timeout): it hangs; SIGABRT now, SIGKILL in {}",
@@ -210,7 +211,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             match why {
                 Recycle::Asked => format!("it asked for it after {}", age(*up)),
                 Recycle::Lifetime => format!("it has lived for {} (max_lifetime)", age(*up)),
-                Recycle::Memory(bytes) => format!("{} of memory are its own (max_memory)", size(*bytes)),
+                Recycle::Memory(bytes) => format!("its private memory, {}, is over max_memory", size(*bytes)),
             }
         )),
         Notice::RecycleFailed { worker, why, retry } => warn(&format!(
@@ -253,7 +254,8 @@ fn what(failure: Failure) -> String {
 fn by_whom(failure: Failure) -> String {
     match failure {
         Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => format!(
-            "; probably the kernel's, for want of memory: {} oom_kill counter went from {} to {}",
+            "; probably an out-of-memory kill: {} oom_kill counter went from {} to {}; give it more memory or run fewer \
+             workers",
             growth.counter, growth.from, growth.to
         ),
         Failure::Ended(Status::KilledByOthers(Killer::Unknown)) => "; the SIGKILL came from outside".to_owned(),
@@ -267,27 +269,48 @@ fn why_give_up(reason: GiveUp) -> String {
             let max_restarts = max_restarts.unwrap_or(usize::MAX);
             format!("{max_restarts} of {max_restarts} restarts are used{}", within(window))
         }
-        GiveUp::Boot => "it ended before it was ready, twice, and the pool was never ready: it cannot boot".to_owned(),
+        GiveUp::Boot => "the service cannot boot".to_owned(),
         GiveUp::Final => format!("status {} says that trying again will not help", crate::EXIT_GIVE_UP),
     }
 }
 
-/// One line for each slot: how often, of what, when last.
+/// One line for each slot: how often, when last, of what.
 fn contribution(share: &Share) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for failure in &share.failures {
-        let out_of_memory = matches!(failure, Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(_))));
-        let kind = what(*failure) + if out_of_memory { " for want of memory" } else { "" };
+        let kind = kind(*failure);
         match kinds.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,
             None => kinds.push((kind, 1)),
         }
     }
     kinds.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let kinds: Vec<String> = kinds.into_iter().map(|(kind, count)| format!("{count} x {kind}")).collect();
-    let times = if share.failures.len() == 1 { "once".to_owned() } else { format!("{} times", share.failures.len()) };
-    let last = if share.last.is_zero() { "now".to_owned() } else { format!("{} ago", age(share.last)) };
-    format!("worker {} failed {times}: {}; last {last}", share.task_id, kinds.join(", "))
+    let of_what = match &kinds[..] {
+        [(kind, _)] => kind.clone(),
+        _ => kinds.iter().map(|(kind, count)| format!("{count} x {kind}")).collect::<Vec<_>>().join(", "),
+    };
+    let how_often = match share.failures.len() {
+        1 => "once,".to_owned(),
+        2 => "twice, last".to_owned(),
+        count => format!("{count} times, last"),
+    };
+    // In tenths of a second, as times are said here.
+    let is_now = share.last < Duration::from_millis(100);
+    let when = if is_now { "just now".to_owned() } else { format!("{} ago", age(share.last)) };
+    format!("worker {} failed {how_often} {when}: {of_what}", share.task_id)
+}
+
+/// What failures have in common, in few words.
+fn kind(failure: Failure) -> String {
+    match failure {
+        Failure::Ended(status @ Status::KilledByOthers(Killer::OutOfMemory(_))) => {
+            format!("{}, probably out of memory", how(status))
+        }
+        Failure::Ended(status) => how(status),
+        Failure::Hung(_) => "hung".to_owned(),
+        Failure::NotReady => "not ready in time".to_owned(),
+        Failure::CannotFork => "could not be forked".to_owned(),
+    }
 }
 
 fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
@@ -347,7 +370,8 @@ fn used(spent: Spent) -> String {
     }
 }
 
-fn within(window: Option<Duration>) -> String {
+/// " within 10m00s (restart_window)".
+pub(crate) fn within(window: Option<Duration>) -> String {
     window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
 }
 

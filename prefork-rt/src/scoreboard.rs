@@ -27,7 +27,7 @@ use crate::worker::{Worker, worker};
 ///
 /// What the supervisor knows (everything but the beats) is a consistent snapshot: a reading that the supervisor wrote
 /// into is thrown away and taken again. Only if the supervisor was stopped in the middle of writing (by a debugger,
-/// say) is it returned as it is, after some thousand tries.
+/// say) is it returned as it is, after half a second.
 ///
 /// ```
 /// if let Some(status) = prefork_rt::status() {
@@ -39,7 +39,8 @@ use crate::worker::{Worker, worker};
 /// ```
 pub fn status() -> Option<Status> {
     let board = *lock_board();
-    board.map(|board| board.status(PLACE.get()))
+    let place = *lock_place();
+    board.map(|board| board.status(place.as_ref()))
 }
 
 /// What [`status`] returns: the supervisor and its workers.
@@ -193,8 +194,10 @@ const FORKS: usize = 3;
 const SEAT: usize = 4;
 const STARTED: usize = 5;
 
-/// How often a reader tries to get between two writes.
-const TRIES: usize = 4096;
+/// How often a reader tries to get between two writes before it looks at the clock, too.
+const TRIES: usize = 64;
+/// A supervisor that was stopped or starved in the middle of a write is not waited for any longer.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Board {
     /// Before the first fork, in the process that is to be the supervisor.
@@ -223,7 +226,7 @@ impl Board {
         let board = Board::new(1)?;
         let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
         board.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
-        board.sit(0, process.seat, process.fork)
+        board.sit(0, process)
     }
 
     /// The time since it was made.
@@ -269,15 +272,10 @@ impl Board {
     }
 
     /// Gives this process its seat. In a worker, right after the fork.
-    pub(crate) fn sit(&self, task_id: usize, seat: usize, fork: u64) -> io::Result<()> {
+    #[inline]
+    pub(crate) fn sit(&self, task_id: usize, process: Occupant) -> io::Result<()> {
         self.rows.make_read_only()?;
-        let pid = sys::getpid().as_raw();
-        let seated = PLACE.set(Place {
-            board: *self,
-            task_id,
-            process: Occupant { pid, fork, seat, started: self.origin.elapsed() },
-        });
-        debug_assert!(seated.is_ok(), "a process becomes a worker once");
+        *lock_place() = Some(Place { board: *self, task_id, process });
         Ok(())
     }
 
@@ -302,16 +300,22 @@ impl Board {
     /// What `read` returns when nothing was written meanwhile.
     fn read<T>(&self, read: impl Fn() -> T) -> T {
         let generation = &self.header()[GENERATION];
-        for _ in 0..TRIES {
+        let undisturbed = || {
             let before = generation.load(Ordering::Acquire);
-            if before % 2 == 0 {
-                let result = read();
-                fence(Ordering::Acquire);
-                if load(generation) == before {
-                    return result;
-                }
+            let result = (before % 2 == 0).then(&read)?;
+            fence(Ordering::Acquire);
+            (load(generation) == before).then_some(result)
+        };
+        if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
+            return result;
+        }
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            // It may need this processor to get to the end of its write.
+            thread::sleep(Duration::from_micros(50));
+            if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
+                return result;
             }
-            thread::yield_now();
         }
         read()
     }
@@ -468,13 +472,20 @@ fn age_at(now: u32, milliseconds: u32) -> Duration {
 }
 
 /// Where this worker sits.
+#[derive(Clone, Copy)]
 struct Place {
     board: Board,
     task_id: usize,
     process: Occupant,
 }
 
-static PLACE: OnceLock<Place> = OnceLock::new();
+/// Not a `OnceLock`, whose code would be one page more for each new worker to enter.
+static PLACE: Mutex<Option<Place>> = Mutex::new(None);
+
+#[inline]
+fn lock_place() -> MutexGuard<'static, Option<Place>> {
+    PLACE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// The seat of this worker, once it may write to it; `None` inside when it cannot.
 static OWN_SEAT: OnceLock<Option<OwnSeat>> = OnceLock::new();
@@ -524,7 +535,7 @@ fn own_seat() -> Option<&'static OwnSeat> {
 /// Only when it is used: a worker that says nothing does not pay for it.
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
-    let place = PLACE.get()?;
+    let place = (*lock_place())?;
     let take = || match OwnSeat::take(&place.board, place.task_id, place.process) {
         Ok(seat) => Some(seat),
         Err(error) => {

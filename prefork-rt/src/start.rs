@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::after_fork;
 use crate::config::{Environment, Mode, Prefork, Settings};
+use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Listener};
@@ -160,10 +161,14 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
     let places = listen::resolve(settings.listen)?;
     check_needs(&prefork.needs, &listen::labels(&places))?;
     check_memory_can_be_measured(settings.max_memory)?;
+    let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
+    if let Some(credentials) = &credentials {
+        report::info(&format!("workers run as {}", credentials.who));
+    }
     let listeners = listen::bind(&places, mode == Mode::Check)?;
     set_nonblocking_where_needed(&listeners, &prefork.needs)?;
     if mode == Mode::Off {
-        become_the_only_worker(listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -187,7 +192,7 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
+    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, variables })))
 }
 
 /// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.
@@ -216,7 +221,12 @@ fn readiness(ready_timeout: Option<Duration>) -> Readiness {
 const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 
 /// `PREFORK=off`: this process runs the body itself.
-fn become_the_only_worker(listeners: Vec<Listener>, variables: &[String]) -> Result<(), Error> {
+fn become_the_only_worker(
+    credentials: Option<&Credentials>,
+    listeners: Vec<Listener>,
+    variables: &[String],
+) -> Result<(), Error> {
+    credentials.map_or(Ok(()), Credentials::assume)?;
     Board::alone().map_err(|source| Error::System { call: "mmap(2)", source })?;
     report::close();
     let alone = match sys::other_threads() {

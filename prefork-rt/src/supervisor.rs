@@ -12,14 +12,16 @@ use std::mem;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::Listener;
 use crate::oom::OomKills;
-use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Status, Time};
+use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
-use crate::scoreboard::{Board, Row};
-use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, Received, Sent, Signal, SignalQueue};
+use crate::scoreboard::{Board, Occupant, Row};
+use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
+use crate::tie;
 use crate::worker::{Worker, become_worker};
 use table::Table;
 
@@ -36,6 +38,8 @@ pub(crate) enum Outcome {
 
 /// What `supervise` needs that the policy does not.
 pub(crate) struct Service {
+    /// Who the workers become.
+    pub(crate) credentials: Option<Credentials>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) fork_check: ForkCheck,
     /// The environment variables that workers do not see.
@@ -57,7 +61,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         Error::System { call: "signalfd(2)", source }
     })?;
     let name = sys::process_name();
-    sys::set_process_name(sys::supervisor_name(&name).as_str());
+    sys::supervisor_name(&name).set();
     Supervisor {
         pid: sys::getpid(),
         name,
@@ -70,6 +74,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         unreaped: true,
         mask,
         terminal,
+        hung_up: false,
         flushed: !report::logger_is_installed(),
         asked: None,
         oom_kills: OomKills::read(),
@@ -93,6 +98,8 @@ struct Supervisor {
     unreaped: bool,
     mask: Mask,
     terminal: Terminal,
+    /// It was said that the terminal went away.
+    hung_up: bool,
     /// Nothing is left in a buffer, and nobody is there to write into one.
     flushed: bool,
     /// The last stop that was asked for, and when.
@@ -101,6 +108,22 @@ struct Supervisor {
     /// That memory cannot be measured was not said yet.
     weighs: bool,
     service: Service,
+}
+
+/// What a worker is to know of itself, found out before the fork: each page of code that a new worker enters, and each
+/// page of memory that it writes to, costs it a fault.
+struct Newcomer {
+    fork: u64,
+    seat: usize,
+    /// Since the scoreboard was made.
+    started: Duration,
+    name: ProcessName,
+}
+
+impl Newcomer {
+    fn occupant(&self, pid: Pid) -> Occupant {
+        Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
+    }
 }
 
 /// What this process had of a terminal when it started.
@@ -119,9 +142,10 @@ impl Supervisor {
             self.publish();
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
-                    if let Some(alone) = self.fork(proc) {
-                        let worker = Worker { task_id: proc.task_id(), workers, restarts };
-                        self.turn_into(worker, proc, &alone);
+                    let worker = Worker { task_id: proc.task_id(), workers, restarts };
+                    let newcomer = self.expect(proc);
+                    if let Some(alone) = self.fork(proc, &newcomer) {
+                        self.turn_into(worker, &newcomer, &alone);
                         return Ok(Outcome::Worker(worker));
                     }
                 }
@@ -189,10 +213,15 @@ impl Supervisor {
         let by = sender(received);
         let (ask, by) = match received.signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
+            // To a job that is suspended bash sends both, which mean the same.
+            Signal::SIGTERM if self.hung_up && is_by_shell(received, self.pid) => return,
             Signal::SIGTERM | Signal::SIGINT => (Ask::Stop, by),
             Signal::SIGQUIT => (Ask::StopNow, by),
             Signal::SIGHUP => match self.terminal.hung_up(received, self.pid) {
-                Some(why) => (Ask::HangUp, format!("{by}{why}")),
+                Some(why) => {
+                    self.hung_up = true;
+                    (Ask::HangUp, format!("{by}{why}"))
+                }
                 None => (Ask::Reload, by),
             },
             Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
@@ -200,7 +229,7 @@ impl Supervisor {
             Signal::SIGTTOU => (Ask::Fewer, by),
             Signal::SIGUSR1 => return self.pass_on(received),
             Signal::SIGTSTP => return self.suspend(),
-            Signal::SIGCONT => return self.signal_all(Signal::SIGCONT),
+            Signal::SIGCONT => return self.go_on(),
             _ => return report::warn(&refusal(received)),
         };
         self.policy.handle(self.clock.now(), Event::Ask(ask, by));
@@ -249,15 +278,25 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 
+    fn expect(&self, proc: ProcId) -> Newcomer {
+        let task_id = proc.task_id();
+        Newcomer {
+            fork: proc.fork(),
+            seat: self.table.next_seat(task_id),
+            started: self.board.age(),
+            name: sys::worker_name(&self.name, task_id),
+        }
+    }
+
     /// Returns in both processes: in the worker with the proof that it has one thread.
-    fn fork(&mut self, proc: ProcId) -> Option<Alone> {
+    fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
         self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(sys::fork) {
+        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
             Ok(Ok(Fork::Child(alone))) => return Some(alone),
             Ok(Ok(Fork::Parent(pid))) => {
-                self.table.enter(proc, pid, self.board.age());
+                self.table.enter(proc, newcomer.seat, pid, newcomer.started);
                 Event::Forked(proc)
             }
         };
@@ -273,6 +312,7 @@ impl Supervisor {
         flush_buffers();
     }
 
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn perform(&mut self, action: Action) {
         match action {
             Action::Signal(proc, signal) => self.signal(proc, signal),
@@ -319,7 +359,7 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if mem::take(&mut self.weighs) => report::warn(&format!(
                 "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
-                 be measured: a worker that changes its user is readable only for root",
+                 be measured: one that changed its user takes root with CAP_SYS_PTRACE",
                 proc.task_id()
             )),
             Err(_) => {}
@@ -352,6 +392,12 @@ impl Supervisor {
         self.clock.stopped += before.elapsed();
     }
 
+    /// Whoever was stopped with this process, or as long as it, could not beat.
+    fn go_on(&mut self) {
+        self.signal_all(Signal::SIGCONT);
+        self.policy.handle(self.clock.now(), Event::Continued);
+    }
+
     fn wait(&self) {
         let now = self.clock.now();
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
@@ -360,21 +406,27 @@ impl Supervisor {
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
-    fn turn_into(self, worker: Worker, proc: ProcId, alone: &Alone) {
+    fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
         let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, bell, .. } = self;
-        let seat = table.next_seat(worker.task_id);
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
-        let tied = sys::die_with(pid);
+        let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if terminal.is_stdin { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| board.sit(worker.task_id, seat, proc.fork()));
+        let seated = stdin.and_then(|()| board.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         }
-        sys::set_process_name(sys::worker_name(&name, worker.task_id).as_str());
+        if let Some(credentials) = &service.credentials {
+            // The change of credentials has cut the tie.
+            if let Err(error) = credentials.assume().and_then(|()| tie::rearm()) {
+                report::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                sys::end_now(1);
+            }
+        }
+        newcomer.name.set();
         bell.keep();
         become_worker(worker, service.listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
@@ -383,6 +435,7 @@ impl Supervisor {
         mem::forget(name);
         mem::forget(self.oom_kills);
         mem::forget(service.variables);
+        mem::forget(service.credentials);
     }
 
     fn over(self, exit: Exit) -> Result<Outcome, Error> {
@@ -440,10 +493,19 @@ fn refusal(received: &Received) -> String {
 
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     match reason {
-        GiveUp::Budget(spent) => Error::GaveUp { max_restarts: spent.max_restarts.unwrap_or(usize::MAX), task_id },
+        GiveUp::Budget(Spent { max_restarts, window, .. }) => {
+            Error::GaveUp { max_restarts: max_restarts.unwrap_or(usize::MAX), restart_window: window, task_id }
+        }
         GiveUp::Boot => Error::CannotBoot { task_id },
         GiveUp::Final => Error::PermanentFailure { task_id },
     }
+}
+
+/// Whether the leader of this session sent it, and is another process than this one.
+fn is_by_shell(received: &Received, own: Pid) -> bool {
+    let leader = sys::getsid();
+    // 0 is a process of another PID namespace: any of them.
+    leader != own && leader.as_raw() != 0 && received.sent == Sent::By(leader.as_raw())
 }
 
 impl Terminal {
@@ -458,11 +520,11 @@ impl Terminal {
 
     /// Whether this SIGHUP means that the terminal went away, and how one knows.
     fn hung_up(&self, received: &Received, own: Pid) -> Option<&'static str> {
-        let leader = sys::getsid();
         match received.sent {
             _ if self.hangups_ignored => None,
             Sent::ByKernel => Some(", which is gone"),
-            Sent::By(pid) if pid != 0 && pid == leader.as_raw() && leader != own => {
+            // One that never had a terminal (the init of a container, say) passes on what it was sent.
+            Sent::By(_) if self.controls_us && is_by_shell(received, own) => {
                 Some(", the shell of this session, which ends (under nohup or from elsewhere it is a reload)")
             }
             Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),

@@ -13,6 +13,7 @@ use crate::preload;
 use crate::scoreboard;
 use crate::shutdown::{self, Shutdown};
 use crate::sys::{self, Alone};
+use crate::tie;
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
 /// and of [`after_fork`](crate::after_fork) hooks.
@@ -124,6 +125,36 @@ impl Worker {
     /// ```
     pub fn recycle(self) {
         scoreboard::recycle();
+    }
+
+    /// Ties this worker to its supervisor again, after the body itself has changed its user or group: no worker outlives
+    /// its supervisor, and the kernel forgets that at such a change (Linux).
+    ///
+    /// Not needed for the options `user` and `group`. Call it right after the change, on the main thread or one that
+    /// lives as long as the worker. When the supervisor has ended in between, it does not return: the process ends. A
+    /// no-op under `PREFORK=off`. A worker that gains rights, by setuid(2) or by running a set-user-ID program, is
+    /// beyond a supervisor that has fewer.
+    ///
+    /// ```no_run
+    /// use nix::unistd::{Uid, setuid};
+    /// use prefork_rt::{Worker, prefork};
+    ///
+    /// #[prefork(workers = 2)]
+    /// fn main(worker: Worker) -> Result<(), Box<dyn std::error::Error>> {
+    ///     // what takes root
+    ///     setuid(Uid::from_raw(65534))?;
+    ///     worker.rearm()?;
+    ///     // what does not
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when the system refuses (a seccomp filter without prctl(2)), and in a process that the worker
+    /// forked.
+    pub fn rearm(self) -> Result<(), Error> {
+        tie::rearm()
     }
 
     /// What an argument of type `T` would be given: the injection of `#[prefork]`, by hand.

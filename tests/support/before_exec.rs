@@ -1,10 +1,14 @@
 //! What a program finds when it starts: masks, dispositions, limits, filters.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 /// Runs something in the new process before it becomes the program. It makes system calls and nothing else.
 pub fn before_exec(
@@ -58,4 +62,21 @@ pub fn ignoring<const N: usize>(command: &mut Command, signals: [Signal; N]) -> 
 pub fn blocking<const N: usize>(command: &mut Command, signals: [Signal; N]) -> &mut Command {
     let set: SigSet = signals.into_iter().collect();
     before_exec(command, move || Ok(set.thread_block()?))
+}
+
+/// Starts the program so that its fork(2) fails with ENOMEM; it could start a thread.
+pub fn without_fork(command: &mut Command) -> &mut Command {
+    let filter = no_fork();
+    before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
+}
+
+fn no_fork() -> BpfProgram {
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let threads = libc::CLONE_VM as u64;
+    let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);
+    let rule = SeccompRule::new(vec![forks.expect("a condition")]).expect("a rule");
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = [(libc::SYS_clone, vec![rule])].into();
+    let refuse = SeccompAction::Errno(libc::ENOMEM as u32);
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");
+    filter.try_into().expect("a program")
 }

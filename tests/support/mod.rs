@@ -16,8 +16,11 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 pub mod before_exec;
+pub mod lives;
+pub mod pool;
 pub mod session;
 pub mod terminal;
+pub mod wear;
 
 /// How long a condition may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);

@@ -1,10 +1,13 @@
 //! A real terminal: what is typed, and what appears.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
 
-use nix::pty::openpty;
+use nix::fcntl::OFlag;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use nix::unistd::{Pid, setsid};
@@ -17,8 +20,10 @@ pub const CTRL_Z: &str = "\x1a";
 
 /// A terminal, and the program that leads its session.
 pub struct Terminal {
-    keyboard: File,
+    keyboard: Option<File>,
     pub screen: Lines,
+    /// It reads the screen, in a process of its own, which can be ended while it waits.
+    reader: Child,
     leader: Child,
 }
 
@@ -29,13 +34,26 @@ impl Terminal {
         Terminal::run(shell.arg("-i").env("PS1", "").env_remove("ENV"))
     }
 
+    /// The same with bash, which passes a hangup on to its jobs. `None` where it is not installed.
+    pub fn bash(command: &mut Command) -> Option<Terminal> {
+        let is_there = Command::new("bash").arg("--version").output().is_ok();
+        let quiet = command.env_remove("HISTFILE").env("PS1", "");
+        is_there.then(|| Terminal::run(quiet.args(["--noprofile", "--norc", "--noediting", "-i"])))
+    }
+
     /// Runs a program as the leader of a new terminal's session, as `docker run -t` does.
     pub fn run(command: &mut Command) -> Terminal {
-        let pty = openpty(None, None).expect("a terminal");
-        let mut settings = tcgetattr(&pty.slave).expect("its settings");
+        // No other program that a test starts meanwhile may have it, or it would not go away.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
+        let master = posix_openpt(flags | OFlag::O_CLOEXEC).expect("a terminal");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a terminal");
+        let path = ptsname_r(&master).expect("its name");
+        let slave =
+            OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path).expect("a terminal");
+        let mut settings = tcgetattr(&slave).expect("its settings");
         settings.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(&pty.slave, SetArg::TCSANOW, &settings).expect("its settings");
-        let stdio = || Stdio::from(pty.slave.try_clone().expect("a descriptor"));
+        tcsetattr(&slave, SetArg::TCSANOW, &settings).expect("its settings");
+        let stdio = || Stdio::from(slave.try_clone().expect("a descriptor"));
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
         before_exec(command, || {
             setsid()?;
@@ -46,13 +64,24 @@ impl Terminal {
         });
         let leader = command.spawn().expect("the program starts");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let keyboard = File::from(pty.master);
-        let screen = Lines::read(keyboard.try_clone().expect("a descriptor"));
-        Terminal { keyboard, screen, leader }
+        let keyboard = File::from(OwnedFd::from(master));
+        let mut cat = Command::new("cat");
+        cat.stdin(keyboard.try_clone().expect("a descriptor")).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut reader = cat.spawn().expect("cat");
+        let screen = Lines::read(reader.stdout.take().expect("piped"));
+        Terminal { keyboard: Some(keyboard), screen, reader, leader }
+    }
+
+    /// The window is closed, the connection lost.
+    pub fn hang_up(&mut self) {
+        self.keyboard = None;
+        let _ = self.reader.kill();
+        let _ = self.reader.wait();
     }
 
     pub fn type_in(&mut self, text: &str) {
-        self.keyboard.write_all(text.as_bytes()).expect("the terminal is there");
+        let keyboard = self.keyboard.as_mut().expect("the terminal is there");
+        keyboard.write_all(text.as_bytes()).expect("the terminal is there");
     }
 
     /// The leader's process.
@@ -66,6 +95,11 @@ impl Terminal {
             [job] => Some(job),
             _ => None,
         })
+    }
+
+    /// Waits until the leader ends, however.
+    pub fn wait(&mut self) {
+        until("the leader ends", || self.leader.try_wait().expect("it is our child"));
     }
 
     /// Waits until the leader ends, for its exit status.
@@ -82,5 +116,6 @@ impl Drop for Terminal {
         }
         let _ = self.leader.kill();
         let _ = self.leader.wait();
+        self.hang_up();
     }
 }

@@ -17,13 +17,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
-use nix::unistd::{Group, User};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BACKLOG, Label, Refusal, Shown, announce, handed, try_again};
 use crate::error::Error;
 use crate::grammar::{UNFINISHED, UnixPath};
 use crate::report;
+use crate::sys;
 
 /// Others hold the lock for moments only.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -47,8 +47,8 @@ struct Rights {
 
 impl Rights {
     fn of(unix: &UnixPath) -> Result<Rights, Error> {
-        let user = |name: &str| Ok(User::from_name(name)?.map(|user| user.uid.as_raw()));
-        let group = |name: &str| Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()));
+        let user = |name: &str| Ok(sys::getpwnam(name)?.map(|user| user.uid.as_raw()));
+        let group = |name: &str| Ok(sys::getgrnam(name)?.map(|group| group.gid.as_raw()));
         Ok(Rights {
             mode: unix.mode,
             owner: id(unix, "user", unix.owner.as_deref(), user)?,

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use super::{Failure, Time};
 
+/// So many failures are kept, to tell of them, where there is no limit.
+const KEPT: usize = 100;
+
 /// The failures that count now, and how many may.
 pub(crate) struct Budget {
     max_restarts: Option<usize>,
     window: Option<Duration>,
     counted: VecDeque<Counted>,
-    /// How many there are, where none is kept because there is no limit.
+    /// How many there were, where there is no limit and only the latest are kept.
     unlimited: usize,
 }
 
@@ -45,12 +48,12 @@ impl Budget {
     /// Counts a failure. An error, when it is one too many.
     pub(crate) fn spend(&mut self, now: Time, task_id: usize, failure: Failure) -> Result<Spent, Spent> {
         self.forget_before(now);
-        let Some(max_restarts) = self.max_restarts else {
-            self.unlimited = self.unlimited.saturating_add(1);
-            return Ok(self.spent());
-        };
-        let left = self.counted.len() < max_restarts;
+        let left = self.max_restarts.is_none_or(|max_restarts| self.counted.len() < max_restarts);
         self.counted.push_back(Counted { when: now, task_id, failure });
+        if self.max_restarts.is_none() {
+            self.unlimited = self.unlimited.saturating_add(1);
+            self.counted.drain(..self.counted.len().saturating_sub(KEPT));
+        }
         if left { Ok(self.spent()) } else { Err(self.spent()) }
     }
 

@@ -29,6 +29,8 @@ pub(crate) struct Proc {
     pub(crate) id: ProcId,
     pub(crate) born: Time,
     pub(crate) state: ProcState,
+    /// How long it was given to end.
+    pub(crate) grace: Duration,
     pub(crate) was_ready: bool,
     pub(crate) last_beat: Option<Time>,
     /// It did not beat in time: it is looked at once more before that is held against it.
@@ -80,6 +82,8 @@ pub(crate) enum Alarm {
     Weigh,
     /// It has lived long enough.
     Retire,
+    /// It may be recycled.
+    Recycle,
     /// It was told to end, and had its time.
     Kill,
     /// Even SIGKILL has not ended it.
@@ -164,6 +168,7 @@ impl Proc {
             id,
             born: now,
             state: ProcState::Forking,
+            grace: Duration::ZERO,
             was_ready: false,
             last_beat: None,
             was_silent: false,

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::backoff;
 use super::notice::{Notice, TurnFailure};
-use super::slot::{Proc, Why};
-use super::{Deadline, Phase, Place, Policy, ProcId, STABLE, Time};
+use super::slot::{Alarm, Proc, Why};
+use super::{Phase, Place, Policy, ProcId, STABLE, Time};
 use crate::grammar::Reload as Style;
 
 /// A worker that could not be recycled is tried again after this.
@@ -17,8 +17,8 @@ const RETRY: Duration = Duration::from_secs(10);
 pub(crate) struct Turns {
     current: Option<Turn>,
     reload: Option<Reload>,
-    /// Slots whose worker is to be recycled.
-    recycles: VecDeque<usize>,
+    /// Workers that are to be recycled.
+    recycles: VecDeque<ProcId>,
 }
 
 /// One slot's replacement in progress.
@@ -26,17 +26,17 @@ struct Turn {
     task_id: usize,
     /// Why, where it is not for a reload.
     recycle: Option<Recycle>,
-    step: Step,
+    awaits: Awaits,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum Awaits {
     /// The old worker is gone, and its replacement is about to be started.
-    AwaitStart,
+    Start,
     /// The replacement is started, and not ready yet.
-    AwaitReady(ProcId),
+    Ready(ProcId),
     /// The old worker was told to end.
-    AwaitEnd(ProcId),
+    End(ProcId),
 }
 
 struct Reload {
@@ -73,17 +73,25 @@ impl Policy {
     /// Has a worker replaced when its turn comes.
     pub(super) fn ask_recycle(&mut self, id: ProcId, why: Recycle) {
         let (now, backoff, task_id) = (self.now, self.rules.backoff, id.task_id);
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working() && proc.recycle.is_none()) else { return };
-        proc.recycle = Some(why);
+        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let is_first = proc.recycle.is_none();
+        // That it asked says what its end means, if it does not wait for its turn.
+        if is_first || why == Recycle::Asked {
+            proc.recycle = Some(why);
+        }
+        if !is_first {
+            return;
+        }
         let is_soon = why == Recycle::Asked && now.since(proc.born) < STABLE;
-        let quick_ends = if is_soon { self.slots[task_id].quick_ends } else { 0 };
+        let slot = &self.slots[task_id];
+        let quick_ends = if is_soon { slot.quick_ends.saturating_add(slot.is_replaced.into()) } else { 0 };
         let delay = backoff::delay(backoff, quick_ends, &mut self.jitter);
-        self.deadlines.insert((now.after(delay), Deadline::Recycle(task_id)));
+        self.arm(id, Alarm::Recycle, delay);
     }
 
-    /// The slot's worker waits for its turn.
-    pub(super) fn queue_recycle(&mut self, task_id: usize) {
-        self.turns.recycles.push_back(task_id);
+    /// The worker waits for its turn.
+    pub(super) fn queue_recycle(&mut self, id: ProcId) {
+        self.turns.recycles.push_back(id);
     }
 
     /// Nothing is replaced any more.
@@ -96,6 +104,10 @@ impl Policy {
         self.turns.current.take_if(|turn| turn.task_id == task_id);
     }
 
+    pub(super) fn has_turn(&self, task_id: usize) -> bool {
+        self.turns.current.as_ref().is_some_and(|turn| turn.task_id == task_id)
+    }
+
     /// Begins the next turn, if there is one and none is in progress.
     pub(super) fn begin_turn(&mut self) -> bool {
         if !matches!(self.phase, Phase::Running) || self.turns.current.is_some() {
@@ -105,10 +117,10 @@ impl Policy {
             self.start_turn(task_id, None);
             return true;
         }
-        let Some(task_id) = self.turns.recycles.pop_front() else { return false };
-        let waiting = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working());
+        let Some(id) = self.turns.recycles.pop_front() else { return false };
+        let waiting = self.proc(id).filter(|proc| proc.is_working());
         if let Some(why) = waiting.and_then(|proc| proc.recycle) {
-            self.start_turn(task_id, Some(why));
+            self.start_turn(id.task_id, Some(why));
         }
         true
     }
@@ -130,19 +142,19 @@ impl Policy {
             return;
         }
         match self.promote(id) {
-            Some(old) => self.turn_step(Step::AwaitEnd(old)),
+            Some(old) => self.turn_awaits(Awaits::End(old)),
             None => self.turn_done(),
         }
     }
 
     /// A process has ended: if a turn waits for that, it goes on.
     pub(super) fn turn_ended(&mut self, id: ProcId) {
-        let waits = self.turns.current.as_ref().is_some_and(|turn| turn.step == Step::AwaitEnd(id));
+        let waits = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
         match self.rules.reload {
             _ if !waits => {}
             Style::Overlap => self.turn_done(),
             Style::Exclusive => {
-                self.turn_step(Step::AwaitStart);
+                self.turn_awaits(Awaits::Start);
                 self.start_after(id.task_id, Duration::ZERO);
             }
         }
@@ -151,8 +163,8 @@ impl Policy {
     /// A worker is about to be started: if a turn waits for that, it waits for this one to be ready.
     pub(super) fn turn_forks(&mut self, id: ProcId) {
         if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.task_id == id.task_id) {
-            if turn.step == Step::AwaitStart {
-                turn.step = Step::AwaitReady(id);
+            if turn.awaits == Awaits::Start {
+                turn.awaits = Awaits::Ready(id);
             }
         }
     }
@@ -176,7 +188,7 @@ impl Policy {
             self.reload_again(reload.again);
         } else if let Some(worker) = kept {
             self.tell(Notice::RecycleFailed { worker, why, retry: RETRY });
-            self.deadlines.insert((self.now.after(RETRY), Deadline::Recycle(task_id)));
+            self.arm(worker, Alarm::Recycle, RETRY);
         }
     }
 
@@ -225,15 +237,15 @@ impl Policy {
         if let Some(why) = recycle {
             self.tell(Notice::Recycling { worker: old, why, up });
         }
-        let step = match self.rules.reload {
-            Style::Overlap => Step::AwaitReady(self.fork(task_id, Place::Beside)),
+        let awaits = match self.rules.reload {
+            Style::Overlap => Awaits::Ready(self.fork(task_id, Place::Beside)),
             Style::Exclusive => {
                 self.note_turn(task_id, recycle.is_some(), up);
                 self.terminate(old, Why::Turn);
-                Step::AwaitEnd(old)
+                Awaits::End(old)
             }
         };
-        self.turns.current = Some(Turn { task_id, recycle, step });
+        self.turns.current = Some(Turn { task_id, recycle, awaits });
     }
 
     /// Puts a replacement in the place of the old worker, which is told to end and returned, if it is still there.
@@ -262,9 +274,9 @@ impl Policy {
         (slot.quick_ends, slot.is_replaced) = (0, false);
     }
 
-    fn turn_step(&mut self, step: Step) {
+    fn turn_awaits(&mut self, awaits: Awaits) {
         if let Some(turn) = &mut self.turns.current {
-            turn.step = step;
+            turn.awaits = awaits;
         }
     }
 
@@ -278,6 +290,6 @@ impl Policy {
 
 impl Turns {
     fn awaits_ready(&self, id: ProcId) -> bool {
-        self.current.as_ref().is_some_and(|turn| turn.step == Step::AwaitReady(id))
+        self.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::Ready(id))
     }
 }

@@ -26,8 +26,8 @@ struct Entry {
 }
 
 impl Table {
-    pub(super) fn enter(&mut self, proc: ProcId, pid: Pid, started: Duration) {
-        let seat = self.next_seat(proc.task_id());
+    /// In the seat that [`next_seat`](Table::next_seat) told.
+    pub(super) fn enter(&mut self, proc: ProcId, seat: usize, pid: Pid, started: Duration) {
         self.alive.insert(pid, proc);
         self.seats.resize(self.seats.len().max(proc.task_id() + 1), [None; SEATS]);
         self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::OnceLock;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe;
@@ -67,11 +67,11 @@ impl Bell {
     }
 
     /// Keeps the bell for [`ring`]. In a worker.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn keep(self) {
         let Bell { reader, rope, pipe } = self;
         drop(reader);
-        let kept = ROPE.set(Rope { descriptor: rope.into_raw_fd(), pipe });
-        debug_assert!(kept.is_ok(), "a process becomes a worker once");
+        *lock_rope() = Some(Rope { descriptor: rope.into_raw_fd(), pipe });
     }
 }
 
@@ -81,16 +81,23 @@ impl AsFd for Bell {
     }
 }
 
-static ROPE: OnceLock<Rope> = OnceLock::new();
+static ROPE: Mutex<Option<Rope>> = Mutex::new(None);
+
+#[inline]
+fn lock_rope() -> MutexGuard<'static, Option<Rope>> {
+    ROPE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Wakes the supervisor, in a worker that has kept the bell; elsewhere nothing. It never waits.
 pub(crate) fn ring(task_id: u32) {
-    if let Some(rope) = ROPE.get() {
+    let rope = *lock_rope();
+    if let Some(rope) = rope {
         rope.pull(task_id);
     }
 }
 
 /// The writing end, which the program may close without asking.
+#[derive(Clone, Copy)]
 struct Rope {
     descriptor: RawFd,
     pipe: Identity,

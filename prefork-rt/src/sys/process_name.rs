@@ -8,7 +8,8 @@ const LIMIT: usize = 15;
 /// A name that the kernel takes as it is. It is made without memory from the heap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessName {
-    bytes: [u8; LIMIT],
+    /// Zero after its end.
+    bytes: [u8; LIMIT + 1],
     length: usize,
 }
 
@@ -22,16 +23,9 @@ pub(crate) fn worker_name(app: &str, task_id: usize) -> ProcessName {
     ProcessName::of(app, format_args!("worker {task_id}"))
 }
 
-/// Names this process, by its main thread: prctl(2), and nothing where there is no such call.
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// Names this process, or as much of the name as the kernel keeps.
 pub(crate) fn set_process_name(name: &str) {
-    let mut ended_by_zero = [0; LIMIT + 1];
-    let length = boundary(name, LIMIT);
-    ended_by_zero[..length].copy_from_slice(&name.as_bytes()[..length]);
-    if let Ok(name) = std::ffi::CStr::from_bytes_until_nul(&ended_by_zero) {
-        // A name is for people who look on: the process works without.
-        let _ = nix::sys::prctl::set_name(name);
-    }
+    ProcessName::EMPTY.and(format_args!("{name}")).set();
 }
 
 /// What it is called now: prctl(2), and nothing where there is no such call.
@@ -41,15 +35,22 @@ pub(crate) fn process_name() -> String {
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn set_process_name(_: &str) {}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn process_name() -> String {
     String::new()
 }
 
 impl ProcessName {
-    const EMPTY: ProcessName = ProcessName { bytes: [0; LIMIT], length: 0 };
+    const EMPTY: ProcessName = ProcessName { bytes: [0; LIMIT + 1], length: 0 };
+
+    /// Names this process, by its main thread: prctl(2), and nothing where there is no such call.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn set(&self) {
+        // A name is for people who look on: the process works without, if it should fail.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        // SAFETY: prctl(2) with PR_SET_NAME reads bytes from the pointer up to the first zero, and no more than 16; the
+        // array has 16, of which the last is zero.
+        let _ = unsafe { libc::prctl(libc::PR_SET_NAME, self.bytes.as_ptr()) };
+    }
 
     /// The role whole, after as much of the program's name as fits.
     fn of(app: &str, role: fmt::Arguments<'_>) -> ProcessName {

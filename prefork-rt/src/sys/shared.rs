@@ -6,11 +6,11 @@
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::AtomicU64;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, mprotect};
+use nix::errno::Errno;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 
 /// The kernel gives it memory page by page, as pages are used.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -46,6 +46,7 @@ impl SharedWords {
     }
 
     /// In this process, and in those it forks from now on: mprotect(2).
+    #[inline]
     pub(crate) fn make_read_only(&self) -> io::Result<()> {
         protect(self.words, ProtFlags::PROT_READ)
     }
@@ -56,11 +57,13 @@ impl SharedWords {
     }
 }
 
+#[inline] // Each page of code that a new worker enters costs it a fault: so not nix's function either.
 fn protect(words: &'static [AtomicU64], access: ProtFlags) -> io::Result<()> {
     // SAFETY: mprotect(2) changes the pages of these words, which nothing but these words is in; a start inside a page
     // is EINVAL. Loads go on as before, as both kinds of access include reading. A store that is not allowed any more
     // changes nothing: the processor stops it, and the process ends.
-    unsafe { mprotect(NonNull::from(words).cast(), size_of_val(words), access) }.map_err(io::Error::from)
+    let result = unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), access.bits()) };
+    Errno::result(result).map(drop).map_err(io::Error::from)
 }
 
 /// How many words a page has: sysconf(3).

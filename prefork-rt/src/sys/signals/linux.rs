@@ -10,6 +10,8 @@ use nix::sys::signal::Signal;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
+use crate::sys::{Alone, Fork};
+
 use super::{Ready, Received, Sent, queued};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -25,6 +27,12 @@ impl SignalQueue {
         let signals = queued()?.into_iter().collect();
         let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
         Ok(SignalQueue { descriptor })
+    }
+
+    /// fork(2). The new process has the dispositions that were there before.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn fork(&self, alone: Alone) -> io::Result<Fork> {
+        crate::sys::fork(alone)
     }
 
     /// Leaves signals as they were before `open`. In a worker.

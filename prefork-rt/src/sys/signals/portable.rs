@@ -12,6 +12,8 @@ use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::time::TimeSpec;
 
+use crate::sys::{Alone, Fork};
+
 use super::{Ready, Received, Sent, queued, set_disposition};
 
 /// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
@@ -32,13 +34,26 @@ impl SignalQueue {
         if let Some(other) = other {
             check_number(other.as_raw_fd())?;
         }
-        let action = SigAction::new(SigHandler::SigAction(note), SaFlags::SA_RESTART, SigSet::all());
+        let action = noting();
         let mut queue = SignalQueue { before: Vec::new(), open_mask: SigSet::thread_get_mask()? };
         for signal in queued()? {
             queue.before.push((signal, set_disposition(signal, &action)?));
             queue.open_mask.remove(signal);
         }
         Ok(queue)
+    }
+
+    /// fork(2) of a process that seems to have no handler for SIGUSR1, or that would be passed on to the new one, and
+    /// end it when the handler is gone. What arrives meanwhile is blocked, and stays.
+    pub(crate) fn fork(&self, alone: Alone) -> io::Result<Fork> {
+        if let Some((signal, before)) = self.before.iter().find(|(signal, _)| *signal == Signal::SIGUSR1) {
+            set_disposition(*signal, before)?;
+        }
+        let result = crate::sys::fork(alone);
+        if !matches!(result, Ok(Fork::Child(_))) {
+            set_disposition(Signal::SIGUSR1, &noting())?;
+        }
+        result
     }
 
     /// Leaves signals as they were before `open`. In a worker.
@@ -89,6 +104,10 @@ impl SignalQueue {
         let ready = pselect(count, &mut set, None, None, timeout.as_ref(), &self.open_mask);
         ready.is_ok_and(|ready| ready > 0)
     }
+}
+
+fn noting() -> SigAction {
+    SigAction::new(SigHandler::SigAction(note), SaFlags::SA_RESTART, SigSet::all())
 }
 
 fn is_any_noted() -> bool {

@@ -1,0 +1,193 @@
+//! What the policy goes by, what it is told, and what it asks for.
+
+use std::io;
+use std::time::Duration;
+
+use super::notice::{GiveUp, Notice};
+use crate::grammar::{Backoff, Reload, Restart};
+use crate::oom::Growth;
+use crate::scoreboard::{Said, State};
+
+/// Time since the supervisor started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Time(pub(crate) Duration);
+
+impl Time {
+    pub(crate) fn after(self, delay: Duration) -> Time {
+        Time(self.0.saturating_add(delay))
+    }
+
+    pub(crate) fn before(self, age: Duration) -> Time {
+        Time(self.0.saturating_sub(age))
+    }
+
+    pub(crate) fn since(self, earlier: Time) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// One fork for one task id; never used again, as a process id is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ProcId {
+    pub(super) task_id: usize,
+    pub(super) fork: u64,
+}
+
+impl ProcId {
+    pub(crate) fn task_id(self) -> usize {
+        self.task_id
+    }
+
+    /// Which of all forks it is.
+    pub(crate) fn fork(self) -> u64 {
+        self.fork
+    }
+}
+
+/// What the policy goes by.
+pub(crate) struct Rules {
+    pub(crate) workers: usize,
+    /// There cannot be more workers than so many.
+    pub(crate) most_workers: usize,
+    pub(crate) max_restarts: Option<usize>,
+    pub(crate) restart_window: Option<Duration>,
+    pub(crate) restart: Restart,
+    pub(crate) backoff: Backoff,
+    pub(crate) graceful_timeout: Duration,
+    pub(crate) readiness: Readiness,
+    pub(crate) heartbeat_timeout: Option<Duration>,
+    pub(crate) max_lifetime: Option<Duration>,
+    pub(crate) max_memory: Option<u64>,
+    pub(crate) reload: Reload,
+    pub(crate) jitter_seed: u64,
+}
+
+/// When a worker counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// As soon as it is there: its body starts at once.
+    AtFork,
+    /// When its body starts, which it says: hooks run before.
+    AtBody,
+    /// When it says so, within this time.
+    Announced(Duration),
+}
+
+/// A fact.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// The answer to [`Action::Fork`]: the worker runs.
+    Forked(ProcId),
+    /// The answer to [`Action::Fork`]: the system refused.
+    ForkFailed(ProcId, io::Error),
+    /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
+    ForkUnsafe(ProcId, String),
+    /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::Look`].
+    Said(ProcId, Said),
+    /// The answer to [`Action::Weigh`]: so many bytes are its own.
+    Weighed(ProcId, u64),
+    /// A worker's process is gone.
+    Ended(ProcId, Status),
+    /// Somebody wants something, and who.
+    Ask(Ask, String),
+    /// The supervisor goes on after it was stopped, and so do its workers.
+    Continued,
+    /// Time has passed.
+    Tick,
+}
+
+/// What the supervisor is asked for from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// A graceful stop; asked for again, an immediate one.
+    Stop,
+    /// A graceful stop, because the terminal is gone, which may be said more than once.
+    HangUp,
+    /// An immediate stop.
+    StopNow,
+    Reload,
+    /// One worker more.
+    More,
+    /// One worker fewer.
+    Fewer,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    Exited(i32),
+    Killed {
+        signal: i32,
+        dumped_core: bool,
+    },
+    /// By SIGKILL, which the supervisor did not send.
+    KilledByOthers(Killer),
+}
+
+/// Who sent a SIGKILL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Killer {
+    /// The kernel, as it seems, for want of memory: this counter grew.
+    OutOfMemory(Growth),
+    Unknown,
+}
+
+/// What the supervisor is to do.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Start a worker, whose task id was started so many times before, as one of so many; to be answered before any
+    /// other fact.
+    Fork {
+        proc: ProcId,
+        restarts: usize,
+        workers: usize,
+    },
+    Signal(ProcId, Signal),
+    /// See what a worker has said of itself; to be answered before any other fact.
+    Look(ProcId),
+    /// Measure a worker's memory.
+    Weigh(ProcId),
+    /// The pool is stopping: new connections are to be refused from here on.
+    CloseListeners,
+    Tell(Notice),
+    /// All is over.
+    Exit(Exit),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// To the worker: end.
+    Terminate,
+    /// To the worker: leave a trace of what you were doing, and end.
+    Abort,
+    /// To the worker and the processes it made.
+    Kill,
+}
+
+/// Why the supervisor exits.
+#[derive(Debug)]
+pub(crate) enum Exit {
+    /// All workers ended normally.
+    Finished,
+    /// As asked, with so many alive when it came to SIGKILL.
+    Stopped {
+        by: String,
+        killed: usize,
+    },
+    GaveUp {
+        task_id: usize,
+        reason: GiveUp,
+    },
+    CannotFork(io::Error),
+    Unsafe(String),
+    /// These are left behind, whatever the stop was for.
+    Unkillable(Vec<ProcId>),
+}
+
+/// What is known of a slot, for whoever looks at the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) state: State,
+    pub(crate) proc: Option<ProcId>,
+    pub(crate) restarts: usize,
+}

@@ -1,0 +1,142 @@
+//! The end of a worker: it has finished, or is replaced, or was one too many.
+
+use std::time::Duration;
+
+use super::budget::Spent;
+use super::notice::{GiveUp, Notice, TurnFailure};
+use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
+use super::{Deadline, Exit, Policy, ProcId, Readiness, Status};
+
+/// Where readiness is not announced, a worker that lived this long has booted.
+const BOOT: Duration = Duration::from_secs(1);
+/// So many failures to boot in a row are no accident.
+const BOOT_FAILURES: u32 = 2;
+
+impl Policy {
+    pub(super) fn ended(&mut self, id: ProcId, status: Status) {
+        if self.made(id).is_none() {
+            return;
+        }
+        let (is_incoming, is_awaited) = (self.is_incoming(id), self.awaits_ready(id));
+        let Some(proc) = self.slots[id.task_id].take(id) else { return };
+        self.alive -= 1;
+        for &(alarm, time) in &proc.alarms {
+            self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
+        }
+        let up = self.now.since(proc.born);
+        self.booted |= up >= BOOT;
+        let class = classify(&proc, status, self.now, &self.rules);
+        let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
+        if is_incoming {
+            self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
+        } else {
+            self.take_over(id.task_id);
+            match class {
+                Class::Finished => self.worker_finished(id, up),
+                Class::Failed(failure) => self.worker_failed(&proc, failure, up),
+                Class::Neutral(why) => self.worker_ended(&proc, why, up),
+                Class::Final => self.give_up(id, failure, up, GiveUp::Final),
+                Class::Expected => {
+                    self.tell(Notice::Stopped { worker: id, status, up });
+                    self.dirty.push_back(id.task_id);
+                }
+                Class::Replaced => self.tell(Notice::Replaced { worker: id, status, up }),
+            }
+            self.turn_ended(id);
+            if is_awaited && class == Class::Finished {
+                self.cancel_turn(id.task_id);
+            } else if is_awaited {
+                self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
+            }
+        }
+        self.touched(id.task_id);
+        self.exit_if_over();
+    }
+
+    pub(super) fn worker_finished(&mut self, worker: ProcId, up: Duration) {
+        let slot = &mut self.slots[worker.task_id];
+        slot.finished = true;
+        let replacement = slot.current.as_ref().map(|proc| proc.id);
+        self.finished += 1;
+        self.tell(Notice::Finished { worker, up, left: self.size - self.finished });
+        // Its work is done, and nobody is to do it again.
+        if let Some(replacement) = replacement {
+            self.cancel_turn(worker.task_id);
+            self.terminate(replacement, Why::Surplus);
+        }
+    }
+
+    pub(super) fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
+        let task_id = proc.id.task_id;
+        self.note_end(task_id, up);
+        if why == Neutral::Always && self.cannot_boot(proc, up) {
+            return self.give_up(proc.id, Failure::Ended(Status::Exited(0)), up, GiveUp::Boot);
+        }
+        let delay = self.backoff(task_id);
+        self.tell(Notice::StartingAgain { worker: proc.id, why, up, delay });
+        self.start_after(task_id, delay);
+    }
+
+    pub(super) fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
+        let (worker, task_id) = (proc.id, proc.id.task_id);
+        self.note_end(task_id, up);
+        let cannot_boot = self.cannot_boot(proc, up);
+        let spent = self.budget.spend(self.now, task_id, failure);
+        if cannot_boot {
+            return self.give_up(worker, failure, up, GiveUp::Boot);
+        }
+        let spent = match spent {
+            Ok(spent) => spent,
+            Err(spent) => return self.give_up(worker, failure, up, GiveUp::Budget(spent)),
+        };
+        let delay = self.backoff(task_id);
+        self.tell(Notice::Restarting { worker, failure, up, delay, spent });
+        self.tell_if_boot_looks_broken(task_id);
+        self.tell_if_low(spent);
+        self.start_after(task_id, delay);
+    }
+
+    /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces
+    /// its readiness can prove it.
+    pub(super) fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
+        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
+        let booted = if announced { proc.was_ready } else { up >= BOOT };
+        let slot = &mut self.slots[proc.id.task_id];
+        slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
+        announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES
+    }
+
+    pub(super) fn tell_if_boot_looks_broken(&mut self, task_id: usize) {
+        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
+        if announced || self.booted || self.slots[task_id].boot_failures < BOOT_FAILURES {
+            return;
+        }
+        let now = self.now;
+        let none_has_booted = self.procs().all(|proc| now.since(proc.born) < BOOT);
+        // Known from here on, or said, so this looks at every slot once.
+        self.booted = true;
+        if none_has_booted {
+            self.tell(Notice::BootLooksBroken { task_id });
+        }
+    }
+
+    pub(super) fn tell_if_low(&mut self, spent: Spent) {
+        if spent.is_low() {
+            self.tell(Notice::BudgetLow { spent });
+        }
+    }
+
+    pub(super) fn tell_shares(&mut self) {
+        for share in self.budget.shares(self.now) {
+            self.tell(Notice::Contributed(share));
+        }
+    }
+
+    pub(super) fn give_up(&mut self, worker: ProcId, failure: Failure, up: Duration, reason: GiveUp) {
+        self.tell(Notice::GivingUp { worker, failure, up, reason });
+        if reason != GiveUp::Final {
+            self.tell_shares();
+        }
+        self.stop(Exit::GaveUp { task_id: worker.task_id, reason }, None);
+    }
+}

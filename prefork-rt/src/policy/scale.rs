@@ -1,0 +1,44 @@
+//! One worker more, one fewer.
+
+use super::notice::Notice;
+use super::slot::{Slot, Why};
+use super::{Policy, ProcId};
+
+impl Policy {
+    pub(super) fn add_worker(&mut self, by: String) {
+        if self.size >= self.rules.most_workers {
+            return self.tell(Notice::NotScaled { by, workers: self.size });
+        }
+        let task_id = self.size;
+        self.size += 1;
+        if task_id == self.slots.len() {
+            self.slots.push(Slot::default());
+        }
+        let slot = &mut self.slots[task_id];
+        (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
+        self.tell(Notice::Scaled { by, from: task_id, to: self.size });
+        self.dirty.push_back(task_id);
+        self.touched(task_id);
+    }
+
+    pub(super) fn remove_worker(&mut self, by: String) {
+        if self.size == 1 {
+            return self.tell(Notice::NotScaled { by, workers: 1 });
+        }
+        self.tell(Notice::Scaled { by, from: self.size, to: self.size - 1 });
+        let task_id = self.size - 1;
+        self.finished -= usize::from(self.slots[task_id].finished);
+        self.forget_start(task_id);
+        self.cancel_turn(task_id);
+        let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
+        for id in procs {
+            self.terminate(id, Why::Surplus);
+        }
+        // Only now: what is not wanted is not counted among those that are ready.
+        self.uncount_ready(task_id);
+        self.size = task_id;
+        self.touched(task_id);
+        self.tell_if_ready();
+        self.exit_if_over();
+    }
+}

@@ -1,0 +1,93 @@
+//! The end of the pool: graceful, immediate, and over.
+
+use super::notice::{KillReason, Notice};
+use super::slot::{Alarm, ProcState, Why};
+use super::{Action, Deadline, Exit, KILL_TIMEOUT, Phase, Policy, ProcId, Signal, Stopping};
+
+impl Policy {
+    /// Begins a graceful stop.
+    pub(super) fn stop(&mut self, exit: Exit, by: Option<String>) {
+        self.close(exit);
+        let graceful_timeout = self.rules.graceful_timeout;
+        self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
+        if self.alive > 0 {
+            self.tell(Notice::Stopping { by, alive: self.alive, graceful_timeout });
+        }
+        self.signal_all(Signal::Terminate);
+        self.exit_if_over();
+    }
+
+    /// Nothing is started from here on. What closes the pool decides the exit status. Who has been told to end before
+    /// has no more time for that than he had.
+    pub(super) fn close(&mut self, exit: Exit) {
+        let asked = matches!(exit, Exit::Stopped { .. });
+        self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
+        self.forget_turns();
+        // Whoever waited to be started is not waiting any more.
+        self.changed.extend(0..self.slots.len());
+        self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
+        self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
+        self.actions.push_back(Action::CloseListeners);
+    }
+
+    /// Turns a stop into an immediate one.
+    pub(super) fn kill_all(&mut self, why: KillReason) {
+        let to_kill = self.procs().filter(|proc| !matches!(proc.state, ProcState::Killed(_))).count();
+        let Phase::Stopping(stopping) = &mut self.phase else { return };
+        if std::mem::replace(&mut stopping.immediate, true) {
+            return;
+        }
+        self.count_killed(to_kill);
+        self.deadlines.clear();
+        self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
+        if self.alive > 0 {
+            self.tell(Notice::Killing { alive: self.alive, why });
+        }
+        self.signal_all(Signal::Kill);
+        self.exit_if_over();
+    }
+
+    pub(super) fn count_killed(&mut self, more: usize) {
+        if let Phase::Stopping(Stopping { exit: Exit::Stopped { killed, .. }, .. }) = &mut self.phase {
+            *killed += more;
+        }
+    }
+
+    /// SIGTERM or SIGKILL for the stop. One that got that, or worse, only learns why.
+    pub(super) fn signal_all(&mut self, signal: Signal) {
+        let procs: Vec<ProcId> = self.procs().map(|proc| proc.id).collect();
+        for id in procs {
+            let Some(proc) = self.proc(id) else { continue };
+            match (&mut proc.state, signal) {
+                (ProcState::Killed(why), _) | (ProcState::Ending(why), Signal::Terminate) => *why = Why::Stop,
+                (state, _) => {
+                    let kills = signal == Signal::Kill;
+                    *state = if kills { ProcState::Killed(Why::Stop) } else { ProcState::Ending(Why::Stop) };
+                    self.actions.push_back(Action::Signal(id, signal));
+                }
+            }
+            self.touched(id.task_id);
+        }
+    }
+
+    pub(super) fn exit_if_over(&mut self) {
+        let over = match &self.phase {
+            Phase::Running => self.finished == self.size && self.alive == 0,
+            Phase::Stopping(_) => self.alive == 0,
+            Phase::Done => false,
+        };
+        if over {
+            self.exit();
+        }
+    }
+
+    pub(super) fn exit(&mut self) {
+        let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
+            Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.procs().map(|proc| proc.id).collect()),
+            Phase::Stopping(stopping) => stopping.exit,
+            _ => Exit::Finished,
+        };
+        self.deadlines.clear();
+        self.actions.push_back(Action::Exit(exit));
+    }
+}

@@ -1,0 +1,213 @@
+//! Who has beaten once and then is silent hangs.
+
+use super::*;
+
+/// Between the moment that a worker should have beaten and SIGABRT.
+const SECOND_LOOK: u64 = 100;
+
+fn watched(workers: usize) -> Rules {
+    Rules { heartbeat_timeout: Some(ms(1000)), ..rules(workers) }
+}
+
+const ENDLESS: u64 = u64::MAX / 1_000_000;
+
+#[test]
+fn a_worker_that_stops_beating_gets_sigabrt_and_is_replaced_and_counted() {
+    let mut world = World::new(watched(2), |task_id, fork| match (task_id, fork) {
+        (1, 0) => serves().beats(0, 100, 2000),
+        _ => serves().beats(0, 100, ENDLESS),
+    });
+    world.run_for(10_000);
+    assert_eq!(world.times(Deed::Abort(1)), [ms(3000 + SECOND_LOOK)]);
+    assert!(world.times(Deed::Kill(1)).is_empty() && world.times(Deed::Abort(0)).is_empty());
+    assert_eq!(world.times(Deed::Fork(1)), [0, 3000 + SECOND_LOOK].map(ms));
+    assert_eq!(world.used(), 1);
+    let hung = |notice: &Notice| matches!(notice, Notice::Hung { silent, .. } if *silent == ms(1000 + SECOND_LOOK));
+    let restarting = |notice: &Notice| matches!(notice, Notice::Restarting { failure: Failure::Hung(ABORTED), .. });
+    assert_eq!((world.count(hung), world.count(restarting)), (1, 1));
+}
+
+#[test]
+fn whoever_sigabrt_does_not_end_gets_sigkill_5_s_later() {
+    let mut world = World::new(watched(1), |_, fork| match fork {
+        0 => serves().beats(0, 100, 2000).ignores_sigabrt(),
+        _ => serves(),
+    });
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Kill(0)), [ms(8000 + SECOND_LOOK)]);
+    let killing = |notice: &Notice| matches!(notice, Notice::KillingOne { after, .. } if *after == ms(5000));
+    let restarting = |notice: &Notice| matches!(notice, Notice::Restarting { failure: Failure::Hung(SIGKILLED), .. });
+    assert_eq!((world.count(killing), world.count(restarting), world.used()), (1, 1, 1));
+}
+
+#[test]
+fn a_hung_worker_that_exits_with_0_has_not_finished() {
+    let mut world = World::new(watched(1), |_, fork| {
+        let mut life = OBEYS;
+        life.aborted = Some((ms(10), NORMAL));
+        if fork == 0 { Fork::Runs(life).beats(0, 100, 2000) } else { serves() }
+    });
+    world.run_for(10_000);
+    assert_eq!((world.used(), world.times(Deed::Fork(0)).len()), (1, 2));
+}
+
+#[test]
+fn before_the_first_beat_nobody_is_watched() {
+    let mut world = World::new(watched(2), |task_id, _| match task_id {
+        0 => serves(),
+        _ => serves().beats(60_000, 100, ENDLESS),
+    });
+    world.run_for(59_999);
+    assert_eq!((world.policy.poll_timeout(), world.wakeups), (None, 0));
+    world.run_for(1);
+    assert_eq!(world.policy.poll_timeout(), Some(Time(ms(61_000))));
+    world.run_for(1_000_000);
+    assert!(!world.deeds().iter().any(|deed| matches!(deed, Deed::Abort(_))));
+}
+
+#[test]
+fn before_the_first_beat_only_ready_timeout_applies() {
+    let both = Rules { heartbeat_timeout: Some(ms(100)), ..announced(1, 1000) };
+    let mut world = World::new(both, |_, _| serves().ready(900));
+    world.run_for(10_000);
+    assert_eq!(world.deeds(), [Deed::Fork(0)]);
+    let both = Rules { heartbeat_timeout: Some(ms(100)), ..announced(1, 1000) };
+    let mut world = World::new(both, |_, fork| match fork {
+        0 => serves().ready(900).beats(10, 10, 50),
+        _ => serves(),
+    });
+    world.run_for(10_000);
+    assert_eq!(world.times(Deed::Abort(0)), [ms(160)], "after it, both");
+}
+
+#[test]
+fn a_worker_that_beats_costs_one_wakeup_per_timeout() {
+    let mut world = World::new(watched(1), |_, _| serves().beats(0, 10, ENDLESS));
+    world.run_for(100_000);
+    assert!((99..=102).contains(&world.wakeups), "{}", world.wakeups);
+    let mut world = World::new(watched(1), |_, _| serves().beats(0, 999, ENDLESS));
+    world.run_for(100_000);
+    assert!(world.wakeups <= 102, "{}", world.wakeups);
+    assert!(world.times(Deed::Abort(0)).is_empty());
+}
+
+#[test]
+fn a_worker_that_says_more_is_watched_once() {
+    let both = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 60_000) };
+    let mut world = World::new(both, |_, _| serves().beats(0, 10, ENDLESS).ready(450));
+    world.run_for(500);
+    assert_eq!(world.policy.deadlines.len(), 1);
+    world.run_for(10_000);
+    assert!(world.wakeups <= 11, "{}", world.wakeups);
+}
+
+#[test]
+fn a_worker_that_beats_just_in_time_is_left_alone() {
+    let mut world = World::new(watched(1), |_, _| serves().beats(0, 1000, ENDLESS));
+    world.run_for(100_000);
+    assert!(world.times(Deed::Abort(0)).is_empty());
+}
+
+#[test]
+fn a_silent_worker_is_looked_at_a_second_time() {
+    for (every, aborted) in [(1050, 0), (1099, 0), (1101, 1)] {
+        let mut world = World::new(watched(1), move |_, fork| match fork {
+            0 => serves().beats(0, every, ENDLESS),
+            _ => serves(),
+        });
+        world.run_for(10_000);
+        assert_eq!(world.times(Deed::Abort(0)).len(), aborted, "{every}");
+    }
+}
+
+#[test]
+fn a_beat_between_two_looks_is_forgiven_for_good() {
+    let mut world = World::new(watched(1), |_, _| serves());
+    world.run_for(0);
+    let proc = world.alive_of(0)[0];
+    let first = Said { beat: Some(ms(0)), ..Said::default() };
+    world.policy.handle(Time(ms(0)), Event::Said(proc, first));
+    let mut look = |at: u64, beat: u64, next: u64| {
+        let said = Said { beat: Some(ms(at - beat)), ..Said::default() };
+        world.policy.handle(Time(ms(at)), Event::Tick);
+        let mut actions = Vec::new();
+        while let Some(action) = world.policy.poll() {
+            if matches!(action, Action::Look(_)) {
+                world.policy.handle(Time(ms(at)), Event::Said(proc, said));
+            }
+            actions.push(action);
+        }
+        assert!(!actions.iter().any(|action| matches!(action, Action::Signal(..))), "at {at}");
+        assert_eq!(world.policy.poll_timeout(), Some(Time(ms(next))), "after {at}");
+    };
+    look(1000, 0, 1100);
+    look(1100, 1050, 2050);
+    look(2050, 1050, 2150);
+    look(2150, 2100, 3100);
+}
+
+#[test]
+fn a_supervisor_that_was_late_gives_everybody_a_fresh_interval() {
+    let mut world = World::new(watched(3), |_, _| serves().beats(0, 100, 2000));
+    world.run_for(1990);
+    world.sleep(ms(60_000));
+    world.run_for(0);
+    assert_eq!(world.policy.poll_timeout(), Some(Time(ms(62_990))));
+    world.run_for(999);
+    assert!(!world.deeds().iter().any(|deed| matches!(deed, Deed::Abort(_))));
+    world.run_for(1 + SECOND_LOOK);
+    let aborted: Vec<_> = (0..3).flat_map(|task_id| world.times(Deed::Abort(task_id))).collect();
+    assert_eq!(aborted, [62_990 + SECOND_LOOK; 3].map(ms), "and no more than that");
+}
+
+#[test]
+fn a_supervisor_that_was_late_forgets_first_looks() {
+    let mut world = World::new(watched(1), |_, _| serves().beats(0, 100, 2000));
+    world.run_for(3050);
+    assert_eq!(world.times(Deed::Look(0)).last(), Some(&ms(3000)));
+    world.sleep(ms(500));
+    world.run_for(1000 + SECOND_LOOK - 1);
+    assert!(world.times(Deed::Abort(0)).is_empty());
+    world.run_for(1);
+    assert_eq!(world.times(Deed::Abort(0)), [ms(3550 + 1000 + SECOND_LOOK)]);
+}
+
+#[test]
+fn a_supervisor_that_was_a_little_late_goes_on() {
+    let mut world = World::new(watched(1), |_, fork| match fork {
+        0 => serves().beats(0, 100, 2000),
+        _ => serves(),
+    });
+    world.run_for(2999);
+    world.sleep(ms(251));
+    world.run_for(150);
+    assert_eq!(world.times(Deed::Abort(0)), [ms(3250 + SECOND_LOOK)]);
+    let short = Rules { heartbeat_timeout: Some(ms(100)), ..rules(1) };
+    let mut world = World::new(short, |_, fork| if fork == 0 { serves().beats(0, 10, 200) } else { serves() });
+    world.run_for(299);
+    world.sleep(ms(90));
+    world.run_for(150);
+    assert_eq!(world.times(Deed::Abort(0)), [ms(399)], "a tenth of a second is nothing");
+}
+
+#[test]
+fn a_pool_that_was_stopped_has_a_fresh_interval_though_the_supervisor_is_not_late() {
+    let mut world = World::new(watched(2), |_, _| serves().beats(0, 100, 500));
+    world.run_for(1400);
+    world.policy.handle(Time(world.now), Event::Continued);
+    world.run_for(1000 + SECOND_LOOK - 1);
+    assert!([0, 1].iter().all(|&task_id| world.times(Deed::Abort(task_id)).is_empty()));
+    world.run_for(1);
+    assert_eq!(world.times(Deed::Abort(1)), [ms(1400 + 1000 + SECOND_LOOK)]);
+}
+
+#[test]
+fn a_worker_that_was_told_to_end_need_not_beat() {
+    let mut world = World::new(watched(2), |_, _| drains(20_000, NORMAL).beats(0, 100, 500));
+    world.run_for(600);
+    world.ask(Ask::Fewer);
+    world.run_for(100);
+    world.ask(Ask::Stop);
+    assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
+    assert!(!world.deeds().iter().any(|deed| matches!(deed, Deed::Abort(_) | Deed::Look(_))));
+}

@@ -1,0 +1,565 @@
+//! Which workers are started again, how soon, and how often.
+
+use super::*;
+
+// Starting and finishing
+
+#[test]
+fn task_ids_are_0_to_n_in_order() {
+    let mut world = World::new(rules(4), |_, _| serves());
+    world.run_for(0);
+    assert_eq!(world.deeds(), [Deed::Fork(0), Deed::Fork(1), Deed::Fork(2), Deed::Fork(3)]);
+}
+
+#[test]
+fn an_idle_pool_waits_for_no_deadline() {
+    let mut world = World::new(rules(4), |_, _| serves());
+    world.run_for(1000);
+    assert_eq!(world.policy.poll_timeout(), None);
+}
+
+#[test]
+fn a_normal_exit_is_final() {
+    let mut world = World::new(rules(2), |task_id, _| if task_id == 0 { ends(50, NORMAL) } else { serves() });
+    world.run_for(1_000_000);
+    assert_eq!(world.deeds(), [Deed::Fork(0), Deed::Fork(1)]);
+    assert!(matches!(world.notices.last(), Some(Notice::Finished { worker: ProcId { task_id: 0, .. }, left: 1, .. })));
+}
+
+#[test]
+fn a_replacement_that_exits_normally_is_final_too() {
+    let mut world = World::new(rules(1), |_, fork| ends(50, if fork == 0 { FAILED } else { NORMAL }));
+    assert!(matches!(world.run(), Exit::Finished));
+    assert_eq!(world.deeds(), [Deed::Fork(0), Deed::Fork(0), Deed::Exit]);
+}
+
+#[test]
+fn it_exits_finished_when_the_last_has_finished() {
+    let mut world = World::new(rules(3), |task_id, _| ends(10 + task_id as u64, NORMAL));
+    assert!(matches!(world.run(), Exit::Finished));
+    assert_eq!(world.times(Deed::Exit), [ms(12)]);
+    assert!(!world.deeds().contains(&Deed::Close), "there is nothing to stop");
+}
+
+// Restarts and their count
+
+#[test]
+fn an_abnormal_exit_is_replaced_under_the_same_task_id() {
+    for status in [FAILED, Status::Exited(255), SEGFAULT, SIGKILLED, REAL_TIME_SIGNAL] {
+        let mut world = World::new(rules(3), move |task_id, fork| match (task_id, fork) {
+            (1, 0) => ends(50, status),
+            _ => serves(),
+        });
+        world.run_for(1000);
+        assert_eq!(world.deeds()[3..], [Deed::Fork(1)], "{status:?}");
+        assert!(matches!(
+            world.notices.last(),
+            Some(Notice::Started { worker: ProcId { task_id: 1, .. }, restarts: 1, .. })
+        ));
+    }
+}
+
+#[test]
+fn restarts_are_counted_over_all_workers() {
+    let script = |_, fork| if fork == 0 { ends(10, FAILED) } else { serves() };
+    let mut world = World::new(Rules { max_restarts: Some(3), ..rules(4) }, script);
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 3, reason: GiveUp::Budget(_) }));
+    let mut world = World::new(Rules { max_restarts: Some(4), ..rules(4) }, script);
+    world.run_for(1_000_000);
+    assert!(world.exit.is_none());
+}
+
+#[test]
+fn restarts_are_counted_for_the_lifetime() {
+    let week = 7 * 24 * 3_600_000;
+    let mut world = World::new(Rules { max_restarts: Some(3), ..rules(1) }, move |_, _| ends(week, FAILED));
+    assert!(matches!(world.run(), Exit::GaveUp { .. }));
+    assert_eq!(world.times(Deed::Exit), [ms(4 * week)]);
+}
+
+#[test]
+fn one_abnormal_exit_more_than_max_restarts_gives_up_and_stops_the_others_gracefully() {
+    let mut world = World::new(without_backoff(3), |task_id, _| match task_id {
+        0 => drains(700, NORMAL),
+        1 => ends(10, FAILED),
+        _ => ignores_sigterm(),
+    });
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 1, reason: GiveUp::Budget(_) }));
+    assert_eq!(world.times(Deed::Fork(1)).len(), 101);
+    assert_eq!(
+        world.deeds()[103..],
+        [Deed::Close, Deed::Terminate(0), Deed::Terminate(2), Deed::Kill(2), Deed::Exit],
+        "the one that ends in time is not killed"
+    );
+}
+
+#[test]
+fn max_restarts_0_gives_up_at_the_first_abnormal_exit() {
+    let mut world = World::new(Rules { max_restarts: Some(0), ..rules(1) }, |_, _| ends(10, SEGFAULT));
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Budget(_) }));
+    assert_eq!(world.deeds(), [Deed::Fork(0), Deed::Close, Deed::Exit]);
+}
+
+#[test]
+fn unlimited_restarts_never_give_up() {
+    let mut world = World::new(Rules { max_restarts: None, ..without_backoff(1) }, |_, _| ends(1, FAILED));
+    world.run_for(20_000);
+    assert_eq!(world.deeds.len(), 20_001);
+    assert!(world.exit.is_none());
+}
+
+#[test]
+fn a_restart_says_how_many_are_used_and_how_many_there_are() {
+    let mut world = World::new(Rules { max_restarts: Some(2), ..rules(1) }, |_, _| ends(10, FAILED));
+    world.run();
+    let of_2 = |used| Spent { used, max_restarts: Some(2), window: None };
+    let spent = world.notices.iter().filter_map(|notice| match notice {
+        Notice::Restarting { spent, .. } => Some(*spent),
+        _ => None,
+    });
+    assert!(spent.eq([of_2(1), of_2(2)]));
+}
+
+// Backoff
+
+#[test]
+fn the_first_replacement_is_immediate_and_the_next_ones_wait_longer_and_longer() {
+    let mut world = World::new(rules(1), |_, _| ends(10, FAILED));
+    world.run();
+    let waits = world.waits(0, 10);
+    assert_eq!(waits[0], Duration::ZERO);
+    for (wait, least) in waits[1..].iter().zip([100, 200, 400, 800, 800, 800]) {
+        assert!((ms(least)..=ms(least + least / 4)).contains(wait), "{least}: {waits:?}");
+    }
+    assert!(waits.iter().all(|&wait| wait <= ms(1000)), "{waits:?}");
+    assert_eq!(waits.len(), 100);
+}
+
+#[test]
+fn the_longest_wait_differs_from_time_to_time_too() {
+    let mut world = World::new(rules(1), |_, _| ends(10, FAILED));
+    world.run();
+    let longest: BTreeSet<_> = world.waits(0, 10).split_off(5).into_iter().collect();
+    assert!(longest.len() > 90, "{longest:?}");
+}
+
+#[test]
+fn a_backoff_that_does_not_grow_is_the_same_each_time() {
+    let backoff = Backoff { first: ms(250), longest: ms(250) };
+    let mut world = World::new(Rules { max_restarts: Some(4), backoff, ..rules(1) }, |_, _| ends(10, FAILED));
+    world.run();
+    assert_eq!(world.waits(0, 10), [0, 250, 250, 250].map(ms));
+}
+
+#[test]
+fn a_worker_that_lived_10_s_is_forgiven() {
+    let lives = [10, 10, 10, 10_000, 10, 10];
+    let mut world = World::new(Rules { max_restarts: Some(6), ..rules(1) }, move |_, fork| {
+        lives.get(fork).map_or(serves(), |&life| ends(life, FAILED))
+    });
+    world.run_for(1_000_000);
+    let forks = world.times(Deed::Fork(0));
+    let waited: Vec<_> = (0..6).map(|n| (forks[n + 1] - forks[n] - ms(lives[n])).as_millis() / 100).collect();
+    assert_eq!(waited, [0, 1, 2, 0, 1, 2], "in tenths of a second, less the jitter");
+}
+
+#[test]
+fn a_worker_that_lived_a_little_less_is_not() {
+    let mut world = World::new(Rules { max_restarts: Some(2), ..rules(1) }, |_, _| ends(9_999, FAILED));
+    world.run();
+    assert!(world.waits(0, 9_999)[1] >= ms(100));
+}
+
+#[test]
+fn a_backoff_of_0_never_waits() {
+    for longest in [ms(0), ms(1000)] {
+        let backoff = Backoff { first: Duration::ZERO, longest };
+        let mut world = World::new(Rules { backoff, ..rules(1) }, |_, _| ends(1, FAILED));
+        world.run();
+        assert_eq!(world.times(Deed::Exit), [ms(101)]);
+    }
+}
+
+#[test]
+fn the_backoff_of_one_slot_delays_no_other() {
+    let mut world = World::new(rules(2), |task_id, fork| match (task_id, fork) {
+        (0, 0..5) => ends(10, FAILED),
+        (1, 0) => ends(1000, FAILED),
+        _ => serves(),
+    });
+    world.run_for(1000);
+    assert_eq!(world.times(Deed::Fork(0)).len(), 5, "the sixth waits");
+    assert_eq!(world.times(Deed::Fork(1)), [0, 1000].map(ms));
+    world.run_for(1000);
+    assert_eq!(world.times(Deed::Fork(0)).len(), 6);
+}
+
+#[test]
+fn slots_that_fail_together_return_apart() {
+    let mut world = World::new(rules(8), |_, fork| if fork < 2 { ends(10, FAILED) } else { serves() });
+    world.run_for(1000);
+    let returns: BTreeSet<_> = (0..8).map(|task_id| world.waits(task_id, 10)[1]).collect();
+    assert_eq!(returns.len(), 8);
+}
+
+#[test]
+fn jitter_depends_on_the_seed_and_on_nothing_else() {
+    let waits = |jitter_seed| {
+        let mut world = World::new(Rules { jitter_seed, ..rules(1) }, |_, _| ends(10, FAILED));
+        world.run();
+        world.waits(0, 10)
+    };
+    assert_eq!(waits(1), waits(1));
+    assert_ne!(waits(1), waits(2));
+}
+
+// Forks that fail
+
+#[test]
+fn a_first_fork_that_fails_stops_what_was_started() {
+    let mut world = World::new(rules(4), |task_id, _| if task_id == 2 { Fork::Refused } else { drains(500, NORMAL) });
+    assert!(matches!(world.run(), Exit::CannotFork(_)));
+    assert_eq!(world.deeds()[2..], [Deed::Fork(2), Deed::Close, Deed::Terminate(0), Deed::Terminate(1), Deed::Exit]);
+    assert_eq!(world.times(Deed::Exit), [ms(500)]);
+}
+
+#[test]
+fn a_later_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_kept() {
+    let script = |_, fork| match fork {
+        0 => ends(10, FAILED),
+        1..4 => Fork::Refused,
+        _ => serves(),
+    };
+    let mut world = World::new(without_backoff(1), script);
+    world.run_for(1_000_000);
+    assert_eq!(world.times(Deed::Fork(0)), [0, 10, 110, 210, 310].map(ms));
+    assert_eq!(world.used(), 4);
+    assert_eq!(world.alive.len(), 1);
+    let mut world = World::new(rules(1), script);
+    world.run_for(1_000_000);
+    let waits = world.waits(0, 0).split_off(1);
+    assert!(waits[0] >= ms(100) && waits[1] >= ms(200) && waits[2] >= ms(400), "{waits:?}");
+}
+
+#[test]
+fn a_fork_that_fails_is_news_for_who_looks_at_the_pool() {
+    let mut world = World::new(rules(1), |_, fork| match fork {
+        0 => ends(10, FAILED),
+        1 => Fork::Refused,
+        _ => serves(),
+    });
+    while world.deeds.len() < 2 {
+        world.step(FOREVER);
+    }
+    assert_eq!(world.used(), 2);
+    assert!(world.policy.take_changed().is_some());
+}
+
+#[test]
+fn a_life_begins_when_the_fork_is_done() {
+    let mut policy = Policy::new(rules(1));
+    let Some(Action::Fork { proc, .. }) = policy.poll() else { panic!("no fork") };
+    policy.handle(Time(ms(300)), Event::Forked(proc));
+    policy.handle(Time(ms(500)), Event::Ended(proc, NORMAL));
+    let up = std::iter::from_fn(|| policy.poll()).find_map(|action| match action {
+        Action::Tell(Notice::Finished { up, .. }) => Some(up),
+        _ => None,
+    });
+    assert_eq!(up, Some(ms(200)));
+}
+
+#[test]
+fn forks_that_fail_too_often_give_up() {
+    let mut world = World::new(Rules { max_restarts: Some(3), ..rules(2) }, |task_id, fork| match (task_id, fork) {
+        (1, _) => serves(),
+        (_, 0) => ends(10, FAILED),
+        _ => Fork::Refused,
+    });
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Budget(_) }));
+    assert_eq!(world.times(Deed::Fork(0)).len(), 4);
+    assert_eq!(world.times(Deed::Terminate(1)).len(), 1);
+}
+
+#[test]
+fn a_fork_that_would_be_unsafe_stops_the_pool() {
+    let mut world = World::new(rules(3), |task_id, fork| match (task_id, fork) {
+        (1, 0) => ends(10, FAILED),
+        (1, _) => Fork::Unsafe,
+        _ => serves(),
+    });
+    assert!(matches!(world.run(), Exit::Unsafe(why) if why == "a thread"));
+    assert_eq!(world.deeds()[4..], [Deed::Close, Deed::Terminate(0), Deed::Terminate(2), Deed::Exit]);
+}
+
+// The window and the budget
+
+#[test]
+fn only_restarts_younger_than_restart_window_count() {
+    let windowed = || Rules { max_restarts: Some(2), restart_window: Some(ms(1000)), ..without_backoff(1) };
+    for (life, gives_up_at) in [(400, Some(1200)), (499, Some(1497)), (500, None), (10_000, None)] {
+        let mut world = World::new(windowed(), move |_, _| ends(life, FAILED));
+        world.run_for(100_000);
+        let at = world.exit.is_some().then(|| world.times(Deed::Exit)[0]);
+        assert_eq!(at, gives_up_at.map(ms), "what is exactly as old as the window does not count ({life})");
+    }
+}
+
+#[test]
+fn a_window_forgets_what_is_used_while_nothing_happens() {
+    let windowed = Rules { restart_window: Some(ms(1000)), ..rules(1) };
+    let mut world = World::new(windowed, |_, fork| if fork == 0 { ends(10, FAILED) } else { serves() });
+    world.run_for(1009);
+    assert_eq!(world.used(), 1);
+    world.run_for(1);
+    world.policy.handle(Time(world.now), Event::Tick);
+    assert_eq!(world.used(), 0);
+}
+
+#[test]
+fn unlimited_restarts_are_counted_all_the_same() {
+    let mut world = World::new(Rules { max_restarts: None, ..without_backoff(1) }, |_, _| ends(10, FAILED));
+    world.run_for(205);
+    assert_eq!(world.used(), 20);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::BudgetLow { .. })), 0);
+}
+
+#[test]
+fn giving_up_says_how_much_each_slot_contributed() {
+    let script = |task_id, fork| match (task_id, fork) {
+        (0, 0) => ends(5000, SEGFAULT),
+        (1, _) => ends(7000, FAILED),
+        (3, 0) => ends(6000, NORMAL),
+        _ => serves(),
+    };
+    let mut world = World::new(Rules { max_restarts: Some(2), ..rules(4) }, script);
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 1, reason: GiveUp::Budget(Spent { used: 3, .. }) }));
+    let shares = world.notices.iter().filter_map(|notice| match notice {
+        Notice::Contributed(Share { task_id, failures, last }) => Some((*task_id, failures.clone(), *last)),
+        _ => None,
+    });
+    let shares: Vec<_> = shares.collect();
+    let (first, second) = (Failure::Ended(SEGFAULT), Failure::Ended(FAILED));
+    assert_eq!(shares, [(0, vec![first], ms(9000)), (1, vec![second, second], ms(0))]);
+}
+
+#[test]
+fn a_warning_comes_with_the_restart_that_uses_80_percent() {
+    for (max, warned_at) in [(1, 1), (2, 2), (3, 3), (4, 4), (5, 4), (6, 5), (10, 8), (100, 80)] {
+        let mut world = World::new(Rules { max_restarts: Some(max), ..without_backoff(1) }, |_, _| ends(10, FAILED));
+        world.run();
+        let warnings = world.notices.iter().filter_map(|notice| match notice {
+            Notice::BudgetLow { spent } => Some(spent.used),
+            _ => None,
+        });
+        assert_eq!(warnings.collect::<Vec<_>>(), [warned_at], "of {max}");
+    }
+}
+
+#[test]
+fn a_warning_comes_again_when_a_window_has_forgotten_enough() {
+    let windowed = Rules { max_restarts: Some(5), restart_window: Some(ms(10_000)), ..without_backoff(1) };
+    let mut world = World::new(windowed, |_, fork| match fork {
+        4 => ends(60_000, FAILED),
+        0..8 => ends(10, FAILED),
+        _ => serves(),
+    });
+    world.run_for(100_000);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::BudgetLow { .. })), 2);
+}
+
+// What is final, and what does not count
+
+#[test]
+fn status_125_gives_up_at_once() {
+    let unlimited = Rules { max_restarts: None, restart: Restart::Always, ..rules(2) };
+    let mut world = World::new(unlimited, |task_id, _| if task_id == 1 { ends(10, FINAL) } else { serves() });
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 1, reason: GiveUp::Final }));
+    assert_eq!(world.deeds()[2..], [Deed::Close, Deed::Terminate(0), Deed::Exit]);
+    let mut world = World::new(rules(1), |_, fork| ends(10, if fork == 0 { FAILED } else { FINAL }));
+    assert!(matches!(world.run(), Exit::GaveUp { reason: GiveUp::Final, .. }), "whatever failed before");
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Contributed(_))), 0);
+}
+
+#[test]
+fn status_125_of_a_worker_that_was_told_to_end_is_no_news() {
+    let mut world = World::new(rules(2), |_, _| drains(10, FINAL));
+    world.run_for(100);
+    world.ask(Ask::Reload);
+    world.ask(Ask::Fewer);
+    world.run_for(1000);
+    assert!(world.exit.is_none());
+}
+
+#[test]
+fn restart_always_starts_again_who_exits_normally_and_counts_nothing() {
+    let always = Rules { restart: Restart::Always, max_restarts: Some(0), ..rules(1) };
+    let mut world = World::new(always, |_, fork| if fork < 4 { ends(20_000, NORMAL) } else { serves() });
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Fork(0)), [0, 20_000, 40_000, 60_000, 80_000].map(ms));
+    assert_eq!(world.used(), 0);
+    let again = |notice: &Notice| matches!(notice, Notice::StartingAgain { why: Neutral::Always, .. });
+    assert_eq!(world.count(again), 4);
+}
+
+#[test]
+fn restart_always_backs_off_from_quick_ends() {
+    let always = Rules { restart: Restart::Always, ..rules(1) };
+    let mut world = World::new(always, |_, _| ends(10, NORMAL));
+    world.run_for(10_000);
+    let waits = world.waits(0, 10);
+    assert!(waits[0].is_zero() && waits[1] >= ms(100) && waits[2] >= ms(200) && waits[3] >= ms(400), "{waits:?}");
+}
+
+#[test]
+fn a_status_0_soon_after_an_operators_sigterm_is_a_replacement() {
+    let drains_for =
+        |drain| move |_, fork| if fork == 0 { drains(drain, NORMAL).told_by_operator(500) } else { serves() };
+    let mut world = World::new(Rules { max_restarts: Some(0), ..rules(1) }, drains_for(25_000));
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Fork(0)), [0, 25_500].map(ms));
+    assert_eq!(world.used(), 0);
+    let again = |notice: &Notice| matches!(notice, Notice::StartingAgain { why: Neutral::Terminated, .. });
+    assert_eq!(world.count(again), 1);
+    let mut world = World::new(rules(1), drains_for(25_001));
+    assert!(matches!(world.run(), Exit::Finished), "it ended for another reason");
+}
+
+#[test]
+fn another_status_after_an_operators_sigterm_counts() {
+    let mut world =
+        World::new(Rules { max_restarts: Some(0), ..rules(1) }, |_, _| drains(10, FAILED).told_by_operator(500));
+    assert!(matches!(world.run(), Exit::GaveUp { reason: GiveUp::Budget(_), .. }));
+}
+
+// Boot failures
+
+#[test]
+fn a_slot_that_ends_twice_before_it_is_ready_cannot_boot() {
+    for restart in [Restart::OnFailure, Restart::Always] {
+        for status in [FAILED, SEGFAULT, NORMAL] {
+            if status == NORMAL && restart == Restart::OnFailure {
+                continue;
+            }
+            let unlimited = Rules { restart, max_restarts: None, ..announced(2, 1000) };
+            let script = move |task_id, _| if task_id == 1 { ends(10, status).never_ready() } else { serves() };
+            let mut world = World::new(unlimited, script);
+            assert!(matches!(world.run(), Exit::GaveUp { task_id: 1, reason: GiveUp::Boot }));
+            assert_eq!(world.times(Deed::Fork(1)), [0, 10].map(ms));
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_is_twice_not_ready_in_time_cannot_boot() {
+    let mut world = World::new(announced(1, 1000), |_, _| serves().never_ready());
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Boot }));
+    assert_eq!(world.times(Deed::Kill(0)), [1000, 2000].map(ms));
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Contributed(_))), 1);
+}
+
+#[test]
+fn two_slots_that_fail_to_boot_once_each_are_no_boot_failure() {
+    let mut world = World::new(announced(2, 1000), |_, fork| match fork {
+        0 => ends(10, FAILED).never_ready(),
+        _ => serves(),
+    });
+    world.run_for(1000);
+    assert!(world.exit.is_none());
+    assert_eq!(world.used(), 2);
+}
+
+#[test]
+fn a_pool_that_was_ready_does_not_give_up_booting() {
+    let mut world = World::new(announced(2, 1000), |task_id, fork| match (task_id, fork) {
+        (1, 0) => ends(2000, FAILED),
+        (1, 1..9) => ends(10, FAILED).never_ready(),
+        _ => serves(),
+    });
+    world.run_for(100_000);
+    assert!(world.exit.is_none());
+    assert_eq!(world.used(), 9);
+}
+
+#[test]
+fn a_pool_that_was_ready_does_not_look_as_if_it_could_not_boot() {
+    let mut world = World::new(announced(1, 1000), |_, fork| match fork {
+        0 => ends(100, FAILED),
+        1..3 => ends(10, FAILED).never_ready(),
+        _ => serves(),
+    });
+    world.run_for(10_000);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::BootLooksBroken { .. })), 0);
+}
+
+#[test]
+fn a_worker_that_was_ready_in_between_breaks_the_row() {
+    let others = [ends(20, FAILED), drains(10, NORMAL).told_by_operator(10), ends(20, NORMAL).asks_at(10)];
+    for between in others.map(|fork| fork.ready(5)) {
+        let mut world = World::new(announced(2, 1000), move |task_id, fork| match (task_id, fork) {
+            (0, 0 | 2) => ends(10, FAILED).never_ready(),
+            (0, 1) => between,
+            (0, _) => serves(),
+            _ => serves().ready(900),
+        });
+        world.run_for(10_000);
+        assert!(world.exit.is_none());
+        assert_eq!(world.times(Deed::Fork(0)).len(), 4);
+    }
+}
+
+#[test]
+fn a_worker_that_an_operator_ends_before_it_is_ready_has_not_failed_to_boot() {
+    let mut world = World::new(announced(1, 1000), |_, fork| match fork {
+        0..4 => drains(10, NORMAL).never_ready().told_by_operator(10),
+        _ => serves(),
+    });
+    world.run_for(10_000);
+    assert_eq!((world.alive.len(), world.used()), (1, 0));
+}
+
+#[test]
+fn without_ready_timeout_a_boot_failure_is_said_once_and_follows_the_budget() {
+    let broken = |notice: &Notice| matches!(notice, Notice::BootLooksBroken { .. });
+    for readiness in [Readiness::AtFork, Readiness::AtBody] {
+        let mut world = World::new(Rules { readiness, max_restarts: Some(10), ..rules(2) }, |_, _| ends(999, FAILED));
+        assert!(matches!(world.run(), Exit::GaveUp { reason: GiveUp::Budget(_), .. }));
+        assert_eq!(world.count(broken), 1);
+    }
+    let mut world = World::new(rules(1), |_, _| ends(1000, FAILED));
+    world.run();
+    assert_eq!(world.count(broken), 0);
+}
+
+#[test]
+fn where_any_worker_has_lived_for_1_s_no_boot_failure_is_said() {
+    let survivors = [
+        (serves(), 10),
+        (ends(1000, NORMAL), 20),
+        (drains(0, NORMAL).told_by_operator(1000), 20),
+        (ends(1000, NORMAL).asks_at(1000), 20),
+        (ends(1000, FAILED), 20),
+    ];
+    for (survivor, second) in survivors {
+        let mut world = World::new(rules(2), move |task_id, fork| match (task_id, fork) {
+            (0, 0) => ends(990, FAILED),
+            (0, 1) => ends(second, FAILED),
+            (1, 0) => survivor,
+            _ => serves(),
+        });
+        world.run_for(1700);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::BootLooksBroken { .. })), 0);
+    }
+}
+
+#[test]
+fn what_lived_for_1_s_and_was_not_missed_has_booted_too() {
+    let mut world = World::new(rules(1), |_, fork| match fork {
+        0 => ends(20, FAILED),
+        1 => drains(0, NORMAL).told_by_operator(60_000),
+        2 => ends(20, FAILED),
+        _ => serves(),
+    });
+    world.run_for(60_300);
+    assert_eq!(world.times(Deed::Fork(0)).len(), 4);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::BootLooksBroken { .. })), 0);
+}

@@ -1,0 +1,779 @@
+//! A world whose clock, processes and deaths are made up. It performs what the policy asks for, as the supervisor
+//! does, in no time, keeps accounts of its own, and holds the policy to its invariants.
+
+use super::super::*;
+use crate::grammar::{Backoff, Reload, Restart};
+use crate::scoreboard::Said;
+use std::collections::BTreeMap;
+
+/// Longer than any test runs.
+pub(super) const FOREVER: Duration = Duration::from_secs(1_000_000_000);
+pub(super) const YEAR: Duration = Duration::from_secs(31_556_952);
+
+pub(super) const NORMAL: Status = Status::Exited(0);
+pub(super) const FAILED: Status = Status::Exited(1);
+pub(super) const FINAL: Status = Status::Exited(crate::EXIT_GIVE_UP as i32);
+pub(super) const SEGFAULT: Status = Status::Killed { signal: 11, dumped_core: true };
+pub(super) const ABORTED: Status = Status::Killed { signal: 6, dumped_core: true };
+pub(super) const REAL_TIME_SIGNAL: Status = Status::Killed { signal: 37, dumped_core: false };
+pub(super) const SIGKILLED: Status = Status::Killed { signal: 9, dumped_core: false };
+
+/// What becomes of a fork.
+#[derive(Clone, Copy)]
+#[expect(clippy::large_enum_variant, reason = "there are few, and most of them run")]
+pub(super) enum Fork {
+    Runs(Life),
+    Refused,
+    Unsafe,
+}
+
+/// How long after something a process ends, and how; `None` is not at all.
+pub(super) type End = Option<(Duration, Status)>;
+
+/// What a process does, each so long after its start, and how it answers signals.
+#[derive(Clone, Copy)]
+pub(super) struct Life {
+    pub(super) ready: Option<Duration>,
+    /// The first beat, the time between two, and the last.
+    pub(super) beats: Option<(Duration, Duration, Duration)>,
+    pub(super) recycle: Option<Duration>,
+    /// Somebody sends it SIGTERM.
+    pub(super) operator: Option<Duration>,
+    /// Bytes at the start, and more of them in each second.
+    pub(super) memory: (u64, u64),
+    pub(super) alone: End,
+    pub(super) terminated: End,
+    pub(super) aborted: End,
+    pub(super) killed: End,
+}
+
+/// Is ready at once, runs until it is told to end, and then ends at once.
+pub(super) const OBEYS: Life = Life {
+    ready: Some(Duration::ZERO),
+    beats: None,
+    recycle: None,
+    operator: None,
+    memory: (0, 0),
+    alone: None,
+    terminated: Some((Duration::ZERO, NORMAL)),
+    aborted: Some((Duration::ZERO, ABORTED)),
+    killed: Some((Duration::ZERO, SIGKILLED)),
+};
+
+pub(super) fn serves() -> Fork {
+    Fork::Runs(OBEYS)
+}
+
+pub(super) fn ends(milliseconds: u64, status: Status) -> Fork {
+    Fork::Runs(Life { alone: Some((ms(milliseconds), status)), ..OBEYS })
+}
+
+/// Ends so long after SIGTERM.
+pub(super) fn drains(milliseconds: u64, status: Status) -> Fork {
+    Fork::Runs(Life { terminated: Some((ms(milliseconds), status)), ..OBEYS })
+}
+
+pub(super) fn ignores_sigterm() -> Fork {
+    Fork::Runs(Life { terminated: None, ..OBEYS })
+}
+
+pub(super) fn survives_sigkill() -> Fork {
+    Fork::Runs(Life { terminated: None, aborted: None, killed: None, ..OBEYS })
+}
+
+pub(super) fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+impl Fork {
+    fn but(self, change: impl FnOnce(&mut Life)) -> Fork {
+        let Fork::Runs(mut life) = self else { return self };
+        change(&mut life);
+        Fork::Runs(life)
+    }
+
+    pub(super) fn ready(self, milliseconds: u64) -> Fork {
+        self.but(|life| life.ready = Some(ms(milliseconds)))
+    }
+
+    pub(super) fn never_ready(self) -> Fork {
+        self.but(|life| life.ready = None)
+    }
+
+    /// Beats from then on, so often, and hangs after so long.
+    pub(super) fn beats(self, from: u64, every: u64, until: u64) -> Fork {
+        self.but(|life| life.beats = Some((ms(from), ms(every), ms(until))))
+    }
+
+    pub(super) fn asks_at(self, milliseconds: u64) -> Fork {
+        self.but(|life| life.recycle = Some(ms(milliseconds)))
+    }
+
+    pub(super) fn told_by_operator(self, milliseconds: u64) -> Fork {
+        self.but(|life| life.operator = Some(ms(milliseconds)))
+    }
+
+    pub(super) fn grows(self, bytes: u64, per_second: u64) -> Fork {
+        self.but(|life| life.memory = (bytes, per_second))
+    }
+
+    pub(super) fn ignores_sigabrt(self) -> Fork {
+        self.but(|life| life.aborted = None)
+    }
+}
+
+pub(super) fn rules(workers: usize) -> Rules {
+    Rules {
+        workers,
+        most_workers: workers + 4,
+        max_restarts: Some(100),
+        restart_window: None,
+        restart: Restart::OnFailure,
+        backoff: Backoff { first: ms(100), longest: ms(1000) },
+        graceful_timeout: ms(25_000),
+        readiness: Readiness::AtFork,
+        heartbeat_timeout: None,
+        max_lifetime: None,
+        max_memory: None,
+        reload: Reload::Overlap,
+        jitter_seed: 1,
+    }
+}
+
+pub(super) fn without_backoff(workers: usize) -> Rules {
+    Rules { backoff: Backoff { first: Duration::ZERO, longest: Duration::ZERO }, ..rules(workers) }
+}
+
+/// With a ready_timeout.
+pub(super) fn announced(workers: usize, ready_timeout: u64) -> Rules {
+    Rules { readiness: Readiness::Announced(ms(ready_timeout)), ..rules(workers) }
+}
+
+pub(super) fn exclusive(rules: Rules) -> Rules {
+    Rules { reload: Reload::Exclusive, ..rules }
+}
+
+/// What the policy had done, with task ids for processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    Fork(usize),
+    Terminate(usize),
+    Abort(usize),
+    Kill(usize),
+    Look(usize),
+    Close,
+    Exit,
+}
+
+/// What can happen by itself, what is said before what ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Rings,
+    Ends(u8),
+}
+
+pub(super) struct World {
+    pub(super) policy: Policy,
+    pub(super) now: Duration,
+    /// What the rolls of a random test came from.
+    pub(super) seed: u64,
+    /// What becomes of the fork for a task id, the how manieth for it (from 0).
+    script: Box<dyn FnMut(usize, usize) -> Fork>,
+    tasks: Vec<Task>,
+    /// How many there are to be, by a count of our own.
+    size: usize,
+    pub(super) alive: BTreeMap<ProcId, Alive>,
+    coming: BTreeMap<(Duration, Kind, ProcId), Status>,
+    pub(super) deeds: Vec<(Duration, Deed)>,
+    pub(super) notices: Vec<Notice>,
+    pub(super) views: BTreeMap<usize, View>,
+    /// How often time alone woke the supervisor.
+    pub(super) wakeups: usize,
+    failures: Vec<(Duration, usize)>,
+    low: Tally,
+    pool_was_ready: bool,
+    reload_is_open: bool,
+    /// Where an exclusive turn has not come to a ready worker yet.
+    awaiting: Option<usize>,
+    /// How it must end, by a count of our own.
+    fate: Option<&'static str>,
+    shares: usize,
+    pub(super) exit: Option<Exit>,
+}
+
+#[derive(Default, PartialEq, Eq, Debug)]
+struct Tally {
+    expected: usize,
+    told: usize,
+}
+
+#[derive(Clone, Default)]
+struct Task {
+    forks: usize,
+    starts: usize,
+    finished: bool,
+    boot_failures: u32,
+    newest_ready: Option<ProcId>,
+    empty_since: Duration,
+}
+
+pub(super) struct Alive {
+    pub(super) task_id: usize,
+    born: Duration,
+    life: Life,
+    told: Vec<(Signal, Duration)>,
+    ready: bool,
+    asked: bool,
+    /// A replacement beside the worker it is to replace.
+    incoming: bool,
+    /// Nobody will miss it.
+    excused: bool,
+}
+
+impl World {
+    pub(super) fn new(rules: Rules, script: impl FnMut(usize, usize) -> Fork + 'static) -> World {
+        World {
+            now: Duration::ZERO,
+            seed: 0,
+            script: Box::new(script),
+            tasks: vec![Task::default(); rules.workers],
+            size: rules.workers,
+            alive: BTreeMap::new(),
+            coming: BTreeMap::new(),
+            deeds: Vec::new(),
+            notices: Vec::new(),
+            views: BTreeMap::new(),
+            wakeups: 0,
+            failures: Vec::new(),
+            low: Tally::default(),
+            pool_was_ready: false,
+            reload_is_open: false,
+            awaiting: None,
+            fate: None,
+            shares: 0,
+            exit: None,
+            policy: Policy::new(rules),
+        }
+    }
+
+    /// Runs to the exit.
+    pub(super) fn run(&mut self) -> &Exit {
+        while self.step(FOREVER) {}
+        self.exit.as_ref().expect("nothing is to happen any more, and there was no exit")
+    }
+
+    pub(super) fn run_for(&mut self, milliseconds: u64) {
+        let until = self.now + ms(milliseconds);
+        while self.step(until) {}
+        self.now = until;
+    }
+
+    /// The supervisor does not run for so long. What happens meanwhile it learns afterwards.
+    pub(super) fn sleep(&mut self, duration: Duration) {
+        self.now += duration;
+    }
+
+    pub(super) fn ask(&mut self, ask: Ask) {
+        match ask {
+            _ if self.fate.is_some() => {}
+            Ask::Stop | Ask::HangUp | Ask::StopNow => self.fate = Some("stopped"),
+            Ask::Reload => {}
+            Ask::More if self.size < self.policy.rules.most_workers => {
+                let fresh = Task { empty_since: self.now, ..Task::default() };
+                self.tasks.resize(self.tasks.len().max(self.size + 1), fresh.clone());
+                let task = &mut self.tasks[self.size];
+                *task = Task { forks: task.forks, starts: task.starts, ..fresh };
+                self.size += 1;
+            }
+            Ask::Fewer if self.size > 1 => {
+                self.size -= 1;
+                self.excuse(self.size);
+                self.awaiting.take_if(|task_id| *task_id == self.size);
+            }
+            Ask::More | Ask::Fewer => {}
+        }
+        self.handle(Event::Ask(ask, "the test".to_owned()));
+    }
+
+    /// Facts first, then one action, then time; false when nothing happens any more until then.
+    pub(super) fn step(&mut self, until: Duration) -> bool {
+        while let Some((task_id, view)) = self.policy.take_changed() {
+            self.views.insert(task_id, view);
+        }
+        if self.exit.is_some() {
+            assert!(self.policy.poll().is_none() && self.policy.poll_timeout().is_none(), "there is life after Exit");
+            return false;
+        }
+        if let Some(first) = self.coming.first_entry().filter(|first| first.key().0 <= self.now) {
+            let ((_, kind, proc), status) = first.remove_entry();
+            match kind {
+                Kind::Rings => self.hear(proc),
+                Kind::Ends(_) => self.end(proc, status),
+            }
+            return true;
+        }
+        if self.policy.poll_timeout().is_some_and(|Time(deadline)| deadline <= self.now) {
+            self.handle(Event::Tick);
+        }
+        if let Some(action) = self.policy.poll() {
+            self.perform(action);
+            return true;
+        }
+        self.check();
+        let coming = self.coming.keys().next().map(|&(time, ..)| time);
+        let timeout = self.policy.poll_timeout().map(|Time(time)| time);
+        assert!(timeout.is_none_or(|timeout| timeout > self.now), "the loop would spin");
+        let next = [coming, timeout].into_iter().flatten().min().filter(|&next| next <= until);
+        self.now = next.unwrap_or(self.now);
+        self.wakeups += usize::from(next.is_some() && next != coming);
+        next.is_some()
+    }
+
+    fn perform(&mut self, action: Action) {
+        let deed = match action {
+            Action::Fork { proc, restarts, workers } => {
+                assert_eq!(workers, self.size);
+                return self.fork(proc, restarts);
+            }
+            Action::Signal(proc, signal) => return self.signal(proc, signal),
+            Action::Look(proc) => {
+                self.deeds.push((self.now, Deed::Look(proc.task_id)));
+                return self.hear(proc);
+            }
+            Action::Weigh(proc) => return self.weigh(proc),
+            Action::Tell(notice) => return self.note(notice),
+            Action::CloseListeners => Deed::Close,
+            Action::Exit(exit) => {
+                match &exit {
+                    Exit::Unkillable(procs) => assert_eq!(
+                        procs.iter().collect::<BTreeSet<_>>(),
+                        self.alive.keys().collect::<BTreeSet<_>>(),
+                        "who is left behind"
+                    ),
+                    _ => assert!(self.alive.is_empty() && self.fate == Some(name(&exit)), "{exit:?}, {:?}", self.fate),
+                }
+                if let Exit::GaveUp { reason: GiveUp::Budget(_), .. } = &exit {
+                    assert_eq!(self.shares, self.contributors(), "a line for each slot that contributed");
+                }
+                self.exit = Some(exit);
+                Deed::Exit
+            }
+        };
+        self.deeds.push((self.now, deed));
+    }
+
+    fn note(&mut self, notice: Notice) {
+        match &notice {
+            Notice::PoolReady { .. } => {
+                assert!(!std::mem::replace(&mut self.pool_was_ready, true), "the first time comes once");
+            }
+            Notice::BudgetLow { .. } => self.low.told += 1,
+            Notice::Contributed(_) => self.shares += 1,
+            Notice::Reloading { .. } => self.reload_is_open = true,
+            Notice::Reloaded { .. } | Notice::ReloadFailed { .. } => self.reload_is_open = false,
+            _ => {}
+        }
+        self.notices.push(notice);
+    }
+
+    fn fork(&mut self, proc: ProcId, restarts: usize) {
+        let task_id = proc.task_id;
+        self.deeds.push((self.now, Deed::Fork(task_id)));
+        let others: Vec<ProcId> = self.alive_of(task_id);
+        let incoming = others.iter().any(|&other| !self.is_told(other));
+        assert!(self.fate.is_none(), "a fork after all is decided: {:?}", self.fate);
+        assert!(task_id < self.size, "task id {task_id} is not wanted");
+        assert!(!self.tasks[task_id].finished, "task id {task_id} has finished");
+        assert_eq!(restarts, self.tasks[task_id].starts);
+        match self.policy.rules.reload {
+            Reload::Exclusive => assert!(others.is_empty(), "two processes for task id {task_id}"),
+            Reload::Overlap => assert!(others.len() < 2, "three processes for task id {task_id}"),
+        }
+        if incoming {
+            assert_eq!(self.turns(), [], "one at a time");
+        } else {
+            let spared = others.iter().any(|other| self.alive[other].excused);
+            assert!(!spared, "task id {task_id} is started beside a surplus worker");
+        }
+        let task = &mut self.tasks[task_id];
+        let first = task.starts == 0 && task_id < self.policy.rules.workers;
+        let fork = (self.script)(task_id, task.forks);
+        task.forks += 1;
+        match fork {
+            Fork::Runs(life) => {
+                task.starts += 1;
+                let ready = self.policy.rules.readiness == Readiness::AtFork;
+                let alive = Alive {
+                    task_id,
+                    born: self.now,
+                    life,
+                    told: Vec::new(),
+                    ready: false,
+                    asked: false,
+                    incoming,
+                    excused: false,
+                };
+                assert!(self.alive.insert(proc, alive).is_none(), "{proc:?} is used twice");
+                self.schedule(proc, life.alone);
+                let rings = [life.ready, life.recycle, life.beats.map(|(from, ..)| from)];
+                for ring in rings.into_iter().flatten() {
+                    self.coming.insert((self.now + ring, Kind::Rings, proc), NORMAL);
+                }
+                if let (Some(at), Some((after, status))) = (life.operator, life.terminated) {
+                    self.schedule(proc, Some((at + after, status)));
+                }
+                if ready {
+                    self.is_ready(proc);
+                }
+                self.handle(Event::Forked(proc));
+            }
+            Fork::Refused => {
+                if others.is_empty() {
+                    task.empty_since = self.now;
+                }
+                self.awaiting.take_if(|awaited| *awaited == task_id);
+                if first {
+                    self.fate = Some("cannot fork");
+                } else if !incoming {
+                    self.count_failure(task_id);
+                }
+                self.handle(Event::ForkFailed(proc, io::ErrorKind::WouldBlock.into()));
+            }
+            Fork::Unsafe => {
+                self.fate = Some("unsafe");
+                self.handle(Event::ForkUnsafe(proc, "a thread".to_owned()));
+            }
+        }
+    }
+
+    fn signal(&mut self, proc: ProcId, signal: Signal) {
+        // It may have ended since.
+        let Some(alive) = self.alive.get(&proc) else { return };
+        let task_id = alive.task_id;
+        assert!(alive.told.iter().all(|&(before, _)| rank(before) < rank(signal)), "{signal:?} after {:?}", alive.told);
+        if signal == Signal::Terminate && self.fate.is_none() && !alive.excused {
+            self.check_turn(proc);
+        }
+        let Some(alive) = self.alive.get_mut(&proc) else { return };
+        alive.told.push((signal, self.now));
+        let (deed, end) = match signal {
+            Signal::Terminate => (Deed::Terminate(task_id), alive.life.terminated),
+            Signal::Abort => (Deed::Abort(task_id), alive.life.aborted),
+            Signal::Kill => (Deed::Kill(task_id), alive.life.killed),
+        };
+        self.deeds.push((self.now, deed));
+        self.schedule(proc, end);
+    }
+
+    /// A worker is told to end because it is replaced.
+    fn check_turn(&mut self, old: ProcId) {
+        let others: Vec<usize> = self.turns().into_iter().filter(|&task_id| task_id != old.task_id).collect();
+        assert_eq!(others, [], "one at a time");
+        match self.policy.rules.reload {
+            Reload::Overlap => {
+                assert!(self.tasks[old.task_id].newest_ready > Some(old), "{old:?} is told to end too soon");
+            }
+            Reload::Exclusive => assert_eq!(self.awaiting.replace(old.task_id), None, "one at a time"),
+        }
+    }
+
+    fn schedule(&mut self, proc: ProcId, end: End) {
+        if let Some((after, status)) = end {
+            let count = u8::try_from(self.coming.len() % 200).unwrap_or_default();
+            self.coming.insert((self.now.saturating_add(after), Kind::Ends(count), proc), status);
+        }
+    }
+
+    /// What it says of itself, told to the policy.
+    fn hear(&mut self, proc: ProcId) {
+        let Some(said) = self.said(proc) else { return };
+        if said.ready && self.policy.rules.readiness != Readiness::AtFork && !self.is_told(proc) {
+            self.is_ready(proc);
+        }
+        if let Some(alive) = self.alive.get_mut(&proc) {
+            alive.asked |= said.recycle;
+        }
+        self.handle(Event::Said(proc, said));
+    }
+
+    fn said(&self, proc: ProcId) -> Option<Said> {
+        let alive = self.alive.get(&proc)?;
+        let (life, age) = (alive.life, self.now - alive.born);
+        let since = |at: Option<Duration>| at.and_then(|at| age.checked_sub(at));
+        let terminated = alive.told.iter().find(|&&(signal, _)| signal == Signal::Terminate);
+        let beat = life.beats.filter(|&(from, ..)| from <= age).map(|(from, every, until)| {
+            let beating = age.min(until).saturating_sub(from).as_nanos();
+            age - from - Duration::from_nanos((beating - beating % every.as_nanos()) as u64)
+        });
+        Some(Said {
+            ready: since(life.ready).is_some(),
+            recycle: since(life.recycle).is_some(),
+            terminated: terminated.map(|&(_, when)| self.now - when).or(since(life.operator)),
+            beat,
+        })
+    }
+
+    fn weigh(&mut self, proc: ProcId) {
+        let Some(alive) = self.alive.get(&proc) else { return };
+        let (bytes, per_second) = alive.life.memory;
+        let age = (self.now - alive.born).as_secs();
+        self.handle(Event::Weighed(proc, bytes.saturating_add(per_second.saturating_mul(age))));
+    }
+
+    fn is_ready(&mut self, proc: ProcId) {
+        let Some(alive) = self.alive.get_mut(&proc) else { return };
+        if !std::mem::replace(&mut alive.ready, true) {
+            alive.incoming = false;
+            let task = &mut self.tasks[proc.task_id];
+            task.newest_ready = task.newest_ready.max(Some(proc));
+            task.boot_failures = 0;
+            self.awaiting.take_if(|task_id| *task_id == proc.task_id);
+        }
+    }
+
+    fn end(&mut self, proc: ProcId, status: Status) {
+        if !self.alive.contains_key(&proc) {
+            return;
+        }
+        self.hear(proc);
+        let told = self.told(proc);
+        let Some(gone) = self.alive.remove(&proc) else { return };
+        let task_id = gone.task_id;
+        if !told.contains(&Signal::Terminate) {
+            self.awaiting.take_if(|awaited| *awaited == task_id);
+        }
+        if self.alive_of(task_id).is_empty() {
+            self.tasks[task_id].empty_since = self.now;
+        }
+        if self.fate.is_none() {
+            self.count_end(&gone, &told, status);
+        }
+        for alive in self.alive.values_mut().filter(|alive| alive.task_id == task_id) {
+            alive.incoming = false;
+        }
+        self.handle(Event::Ended(proc, status));
+    }
+
+    /// What an end means, by rules written down once more.
+    fn count_end(&mut self, gone: &Alive, told: &[Signal], status: Status) {
+        let rules = &self.policy.rules;
+        let always = rules.restart == Restart::Always;
+        let by_operator = gone.life.operator.is_some_and(|at| {
+            let when = gone.born + at;
+            when <= self.now && self.now - when <= rules.graceful_timeout
+        });
+        if gone.excused || told.contains(&Signal::Terminate) || gone.incoming {
+            return;
+        }
+        match status {
+            _ if !told.is_empty() => self.count_failed(gone),
+            NORMAL if by_operator || gone.asked => {}
+            NORMAL if always => self.count_boot(gone),
+            NORMAL => {
+                self.tasks[gone.task_id].finished = true;
+                self.excuse(gone.task_id);
+            }
+            FINAL => self.fate = Some("gave up"),
+            _ => self.count_failed(gone),
+        }
+    }
+
+    fn count_failed(&mut self, gone: &Alive) {
+        self.count_failure(gone.task_id);
+        self.count_boot(gone);
+    }
+
+    fn count_boot(&mut self, gone: &Alive) {
+        let task = &mut self.tasks[gone.task_id];
+        task.boot_failures = if gone.ready { 0 } else { task.boot_failures + 1 };
+        let announced = matches!(self.policy.rules.readiness, Readiness::Announced(_));
+        if announced && !self.pool_was_ready && task.boot_failures == 2 {
+            self.fate = self.fate.or(Some("gave up"));
+        }
+    }
+
+    /// Over the whole history.
+    fn count_failure(&mut self, task_id: usize) {
+        let before = self.recent().count();
+        self.failures.push((self.now, task_id));
+        let Some(max) = self.policy.rules.max_restarts else { return };
+        if before >= max {
+            self.fate = self.fate.or(Some("gave up"));
+        } else if before * 5 < max * 4 && (before + 1) * 5 >= max * 4 {
+            self.low.expected += 1;
+        }
+    }
+
+    fn recent(&self) -> impl Iterator<Item = usize> + '_ {
+        let window = self.policy.rules.restart_window;
+        let is_recent = move |when: Duration| window.is_none_or(|window| self.now - when < window);
+        self.failures.iter().filter(move |&&(when, _)| is_recent(when)).map(|&(_, task_id)| task_id)
+    }
+
+    fn contributors(&self) -> usize {
+        let Some(&(last, _)) = self.failures.last() else { return 0 };
+        let window = self.policy.rules.restart_window;
+        let recent = self.failures.iter().filter(|&&(when, _)| window.is_none_or(|window| last - when < window));
+        recent.map(|&(_, task_id)| task_id).collect::<BTreeSet<_>>().len()
+    }
+
+    fn excuse(&mut self, task_id: usize) {
+        for alive in self.alive.values_mut().filter(|alive| alive.task_id == task_id) {
+            alive.excused = true;
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let all_finished = self.tasks[..self.size].iter().all(|task| task.finished);
+        if all_finished && self.alive.is_empty() {
+            self.fate = self.fate.or(Some("finished"));
+        }
+        self.policy.handle(Time(self.now), event);
+    }
+
+    pub(super) fn alive_of(&self, task_id: usize) -> Vec<ProcId> {
+        self.alive.keys().filter(|proc| proc.task_id == task_id).copied().collect()
+    }
+
+    /// The signals that it was sent, or is about to be.
+    fn told(&self, proc: ProcId) -> Vec<Signal> {
+        let about_to = self.policy.actions.iter().filter_map(|action| match action {
+            Action::Signal(to, signal) if *to == proc => Some(*signal),
+            _ => None,
+        });
+        let told = self.alive.get(&proc).into_iter().flat_map(|alive| alive.told.iter().map(|&(signal, _)| signal));
+        told.chain(about_to).collect()
+    }
+
+    fn is_told(&self, proc: ProcId) -> bool {
+        !self.told(proc).is_empty()
+    }
+
+    /// The task ids that have a replacement which is not ready, or a predecessor which was told to end.
+    fn turns(&self) -> Vec<usize> {
+        let drains = |&(signal, _): &(Signal, Duration)| signal == Signal::Terminate;
+        let in_turn = |alive: &&Alive| !alive.excused && (alive.incoming || alive.told.iter().any(drains));
+        let mut turns: Vec<usize> = self.alive.values().filter(in_turn).map(|alive| alive.task_id).collect();
+        turns.dedup();
+        turns
+    }
+
+    /// What holds whenever there is nothing to do.
+    fn check(&self) {
+        assert_eq!(self.policy.alive, self.alive.len(), "how many are alive");
+        let timeout = self.policy.poll_timeout();
+        for &(_, deadline) in &self.policy.deadlines {
+            if let Deadline::Proc(proc, alarm) = deadline {
+                let alive = self.alive.get(&proc);
+                let told = alive.is_none_or(|alive| !alive.told.is_empty());
+                let is_left = alive.is_none() || told && !matches!(alarm, Alarm::Kill | Alarm::Overdue);
+                assert!(!is_left, "{deadline:?} is left over");
+            }
+        }
+        if self.fate.is_some() {
+            return assert!(!self.alive.is_empty() && timeout.is_some(), "a stop has an end");
+        }
+        assert_eq!(self.low.told, self.low.expected, "warnings that few restarts are left");
+        assert_eq!(self.policy.size(), self.size);
+        self.check_tasks();
+        self.check_turns();
+        self.check_idleness();
+    }
+
+    /// No slot is empty for longer than a backoff may take.
+    fn check_tasks(&self) {
+        let Backoff { first, longest } = self.policy.rules.backoff;
+        let most = longest.max(first).max(FORK_RETRY).saturating_add(ms(1));
+        let alive: BTreeSet<usize> = self.alive.values().map(|alive| alive.task_id).collect();
+        let (mut ready, mut finished) = (0, 0);
+        for (task_id, task) in self.tasks[..self.size].iter().enumerate() {
+            finished += usize::from(task.finished);
+            ready += usize::from(task.finished || self.is_served(task_id));
+            if !alive.contains(&task_id) && !task.finished {
+                let waits = self.policy.deadlines.iter().any(|&(_, deadline)| deadline == Deadline::Start(task_id));
+                assert!(waits && task.forks > 0 && self.now - task.empty_since < most, "task id {task_id} was lost");
+            }
+        }
+        assert_eq!(self.policy.finished, finished, "how many have finished");
+        assert_eq!(self.policy.ready, ready, "how many are ready");
+        let unsaid = !self.pool_was_ready && ready == self.size && finished < self.size;
+        assert!(!unsaid, "that the pool is ready was not said");
+    }
+
+    fn is_served(&self, task_id: usize) -> bool {
+        self.alive.values().any(|alive| alive.task_id == task_id && alive.ready && alive.told.is_empty())
+    }
+
+    /// A reload or a worker that waits for its turn waits for something.
+    fn check_turns(&self) {
+        let is_settled = |alive: &Alive| alive.told.is_empty() && alive.ready;
+        let goes_on = self.alive.values().any(|alive| !is_settled(alive)) || self.awaiting.is_some();
+        assert!(goes_on || !self.reload_is_open, "the reload is stuck");
+        let asked = self.alive.values().any(|alive| alive.asked && alive.told.is_empty());
+        assert!(goes_on || !asked || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
+    }
+
+    /// Without an option that has to do with time, and with nothing to wait for, nothing wakes the supervisor.
+    fn check_idleness(&self) {
+        let rules = &self.policy.rules;
+        let timed = rules.heartbeat_timeout.is_some() || rules.max_lifetime.is_some() || rules.max_memory.is_some();
+        let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
+        let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.asked);
+        if !timed && served && settled {
+            assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
+        }
+    }
+
+    pub(super) fn deeds(&self) -> Vec<Deed> {
+        self.deeds.iter().map(|&(_, deed)| deed).collect()
+    }
+
+    pub(super) fn times(&self, deed: Deed) -> Vec<Duration> {
+        self.deeds.iter().filter(|&&(_, done)| done == deed).map(|&(time, _)| time).collect()
+    }
+
+    /// How long each fork for this task id waited, when every process before it lived so long.
+    pub(super) fn waits(&self, task_id: usize, lives: u64) -> Vec<Duration> {
+        self.times(Deed::Fork(task_id)).windows(2).map(|pair| pair[1] - pair[0] - ms(lives)).collect()
+    }
+
+    pub(super) fn count(&self, is_meant: impl Fn(&Notice) -> bool) -> usize {
+        self.notices.iter().filter(|notice| is_meant(notice)).count()
+    }
+
+    /// How much of the budget is used.
+    pub(super) fn used(&mut self) -> usize {
+        self.policy.restarts()
+    }
+}
+
+/// What led to a failure, for whoever reads of it.
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (deeds, notices) = (self.deeds.len().saturating_sub(25), self.notices.len().saturating_sub(25));
+            eprintln!("seed {}, at {:?}, after {:?}", self.seed, self.now, &self.deeds[deeds..]);
+            self.notices[notices..].iter().for_each(|notice| eprintln!("  {notice:?}"));
+        }
+    }
+}
+
+fn rank(signal: Signal) -> u8 {
+    match signal {
+        Signal::Terminate => 0,
+        // Who was told to end is not looked at any more.
+        Signal::Abort => 1,
+        Signal::Kill => 2,
+    }
+}
+
+pub(super) fn name(exit: &Exit) -> &'static str {
+    match exit {
+        Exit::Finished => "finished",
+        Exit::Stopped { .. } => "stopped",
+        Exit::GaveUp { .. } => "gave up",
+        Exit::CannotFork(_) => "cannot fork",
+        Exit::Unsafe(_) => "unsafe",
+        Exit::Unkillable(_) => "unkillable",
+    }
+}

@@ -1,0 +1,151 @@
+//! What workers say of themselves, and what becomes of those from whom nothing is heard in time.
+
+use std::time::Duration;
+
+use super::notice::Notice;
+use super::slot::{Alarm, Proc, ProcState, Why};
+use super::{Action, Policy, ProcId, Readiness, Recycle, Signal, Time};
+use crate::scoreboard::Said;
+
+/// From SIGABRT to SIGKILL.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the memory of a worker is measured.
+pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
+/// A supervisor that is later than this, and than a quarter of the heartbeat's timeout, was itself kept from running.
+const LATE: Duration = Duration::from_millis(100);
+
+impl Policy {
+    pub(super) fn said(&mut self, id: ProcId, said: Said) {
+        let now = self.now;
+        let Some(proc) = self.made(id) else { return };
+        if let Some(age) = said.terminated {
+            proc.terminated = Some(now.before(age));
+        }
+        if let Some(age) = said.beat {
+            proc.last_beat = proc.last_beat.max(Some(now.before(age)));
+        }
+        let looked_at = proc.looked_at.take();
+        if said.ready {
+            self.became_ready(id);
+        }
+        if said.recycle {
+            self.ask_recycle(id, Recycle::Asked);
+        }
+        match looked_at {
+            Some(Alarm::Ready) => self.judge_readiness(id),
+            Some(Alarm::Beat) => self.judge_silence(id),
+            _ => self.watch_beats(id),
+        }
+    }
+
+    pub(super) fn became_ready(&mut self, id: ProcId) {
+        let Some(proc) = self.proc(id).filter(|proc| proc.state == ProcState::Starting) else { return };
+        proc.state = ProcState::Ready;
+        proc.was_ready = true;
+        self.disarm(id, Alarm::Ready);
+        if matches!(self.rules.readiness, Readiness::Announced(_)) {
+            self.slots[id.task_id].boot_failures = 0;
+        }
+        self.turn_ready(id);
+        self.touched(id.task_id);
+    }
+
+    pub(super) fn judge_readiness(&mut self, id: ProcId) {
+        let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
+        if self.proc(id).is_some_and(|proc| proc.state == ProcState::Starting) {
+            self.tell(Notice::NotReady { worker: id, ready_timeout });
+            self.kill(id, Why::NotReady);
+        }
+    }
+
+    /// From its first beat on.
+    pub(super) fn watch_beats(&mut self, id: ProcId) {
+        let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
+        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let is_watched = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
+        if let Some(last_beat) = proc.last_beat.filter(|_| !is_watched) {
+            self.arm(id, Alarm::Beat, last_beat.after(timeout).since(now));
+        }
+    }
+
+    /// The worker was to have beaten by now. One that was silent is looked at once more, in a tenth of the time, for
+    /// it may have been kept from running as long as the supervisor was, and have had no chance yet.
+    pub(super) fn judge_silence(&mut self, id: ProcId) {
+        let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
+        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let silent = proc.last_beat.map_or(Duration::ZERO, |last_beat| now.since(last_beat));
+        if silent < timeout {
+            proc.was_silent = false;
+            self.arm(id, Alarm::Beat, timeout - silent);
+        } else if !proc.was_silent {
+            proc.was_silent = true;
+            self.arm(id, Alarm::Beat, timeout / 10);
+        } else {
+            self.tell(Notice::Hung { worker: id, silent, kill_after: ABORT_TIMEOUT });
+            self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
+        }
+    }
+
+    /// The supervisor was kept from running, so nobody's silence means anything.
+    pub(super) fn begin_silence_anew(&mut self) {
+        let Some(timeout) = self.rules.heartbeat_timeout else { return };
+        let is_watched = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
+        let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
+        for id in watched {
+            if let Some(proc) = self.proc(id) {
+                proc.was_silent = false;
+            }
+            self.disarm(id, Alarm::Beat);
+            self.arm(id, Alarm::Beat, timeout);
+        }
+    }
+
+    pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
+        if self.rules.max_memory.is_some_and(|max_memory| bytes > max_memory) {
+            self.ask_recycle(id, Recycle::Memory(bytes));
+        }
+    }
+
+    pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm, due: Time) {
+        let late = self.now.since(due);
+        let is_late = |timeout: Duration| late > LATE.max(timeout / 4);
+        let Some(proc) = self.proc(id) else { return };
+        proc.alarms.retain(|&(kept, _)| kept != alarm);
+        match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
+            // Who was kept from running as long has had no chance.
+            (Alarm::Ready, Readiness::Announced(timeout), _) if is_late(timeout) => self.arm(id, alarm, timeout),
+            (Alarm::Beat, _, Some(timeout)) if is_late(timeout) => {
+                self.arm(id, Alarm::Beat, Duration::ZERO);
+                self.begin_silence_anew();
+            }
+            _ => self.act_on(id, alarm),
+        }
+    }
+
+    pub(super) fn act_on(&mut self, id: ProcId, alarm: Alarm) {
+        let Some(proc) = self.proc(id) else { return };
+        match alarm {
+            Alarm::Ready | Alarm::Beat => {
+                proc.looked_at = Some(alarm);
+                self.actions.push_back(Action::Look(id));
+            }
+            Alarm::Weigh if proc.recycle.is_some() => {}
+            Alarm::Weigh => {
+                self.arm(id, Alarm::Weigh, WEIGH_EVERY);
+                self.actions.push_back(Action::Weigh(id));
+            }
+            Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
+            Alarm::Recycle => self.queue_recycle(id),
+            Alarm::Kill => self.kill_late(id),
+            Alarm::Overdue => self.tell(Notice::Overdue { worker: id }),
+        }
+    }
+
+    /// It was told to end, and had its time.
+    pub(super) fn kill_late(&mut self, id: ProcId) {
+        let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
+        self.tell(Notice::KillingOne { worker: id, after });
+        self.count_killed(1);
+        self.kill(id, why);
+    }
+}

@@ -1,0 +1,237 @@
+//! Hang detection: a worker that has beaten and then does not is replaced, and nobody else is.
+
+mod support;
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use support::session::Session;
+use support::terminal::{CTRL_C, Terminal};
+use support::wear::{in_each_way, start};
+use support::{Signal, children_of, send, state_of, until, wait_until_gone};
+
+/// The lines of a hang that a healthy worker must not be accused of.
+fn accusations(program: &Session) -> usize {
+    program.stderr.count("has not beaten") + program.stderr.count("restarting")
+}
+
+/// The worker of this task id, by its first line.
+fn first_pid(program: &Session, task_id: usize) -> i32 {
+    pid_in(&program.stdout.wait_for(&format!("worker {task_id} begins, pid ")))
+}
+
+fn pid_in(line: &str) -> i32 {
+    line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a line that ends with a pid")
+}
+
+#[test]
+fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
+    for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=1s", "interval=50"]) {
+        let pid = first_pid(&program, 0);
+        let line = program.stderr.wait_for("has not beaten");
+        assert!(line.contains(&format!("worker 0 (pid {pid}) has not beaten for ")), "{way}: {line}");
+        assert!(line.contains("SIGABRT now, SIGKILL in 5s"), "{way}: {line}");
+        let line = program.stderr.wait_for("restarting");
+        assert!(line.contains("hung and was ended by SIGABRT") && line.contains("(1/100)"), "{way}: {line}");
+        program.stdout.wait_for_nth("worker 0 begins", 2);
+        program.stdout.wait_for("worker 0 has beaten");
+        assert_eq!(accusations(&program), 2, "{way}: {:#?}", program.stderr.all());
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.exit_code(), 0);
+    }
+}
+
+#[test]
+fn silence_is_measured_from_the_last_beat() {
+    let program = start("hangs", &["heartbeat_timeout=3s", "interval=50"]);
+    first_pid(&program, 0);
+    let began = Instant::now();
+    let line = program.stderr.wait_for("has not beaten");
+    // It had beaten just before it began.
+    assert!(began.elapsed() > Duration::from_millis(2500), "{:?}", began.elapsed());
+    let (_, silence) = line.split_once("has not beaten for ").expect("how long");
+    let seconds: f64 = silence.split_once('s').and_then(|(number, _)| number.parse().ok()).expect("seconds");
+    assert!(seconds >= 3.0, "{line}");
+}
+
+#[test]
+fn a_worker_that_hangs_may_leave_a_trace() {
+    let program = start("hangs-and-leaves-a-trace", &["heartbeat_timeout=1s", "interval=50"]);
+    program.stdout.wait_for("a trace of what it was doing");
+    program.stderr.wait_for("hung and was ended by SIGABRT");
+    program.stdout.wait_for_nth("worker 0 begins", 2);
+}
+
+#[test]
+fn a_worker_that_ignores_sigabrt_is_killed() {
+    let program = start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50"]);
+    program.stderr.wait_for("has not beaten");
+    let aborted = Instant::now();
+    let line = program.stderr.wait_for("killing worker 0");
+    assert!(line.contains("did not end within 5s"), "{line}");
+    assert!(aborted.elapsed() > Duration::from_millis(4500), "{:?}", aborted.elapsed());
+    let line = program.stderr.wait_for("restarting");
+    assert!(line.contains("hung and was ended by SIGKILL") && line.contains("(1/100)"), "{line}");
+    program.stdout.wait_for_nth("worker 0 begins", 2);
+}
+
+#[test]
+fn a_worker_that_is_stopped_hangs() {
+    let program = start("beats", &["heartbeat_timeout=1s", "interval=50"]);
+    let pid = first_pid(&program, 1);
+    program.stdout.wait_for("worker 1 has beaten");
+    send(pid, Signal::SIGSTOP);
+    let line = program.stderr.wait_for("restarting");
+    assert!(line.starts_with(&format!("prefork: worker 1 (pid {pid}) hung and was ended by SIG")), "{line}");
+    wait_until_gone(&[pid]);
+    program.stdout.wait_for_nth("worker 1 begins", 2);
+}
+
+#[test]
+fn a_worker_that_never_beats_is_left_alone() {
+    let program = start("waits", &["heartbeat_timeout=200ms"]);
+    let workers = [first_pid(&program, 0), first_pid(&program, 1)];
+    // There is nothing to wait for: this is the span in which nothing is to happen.
+    sleep(Duration::from_secs(2));
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+    assert!(workers.into_iter().all(support::is_alive));
+}
+
+#[test]
+fn a_worker_that_goes_on_beating_is_never_killed() {
+    for body in ["beats", "beats-in-a-thread"] {
+        let program = start(body, &["heartbeat_timeout=2s", "interval=50"]);
+        // 10 s and more.
+        program.stdout.wait_for("worker 0 has beaten 200 times");
+        assert_eq!(accusations(&program), 0, "{body}: {:#?}", program.stderr.all());
+    }
+}
+
+#[test]
+fn one_beat_in_most_of_the_timeout_is_enough() {
+    let program = start("beats", &["heartbeat_timeout=4s", "interval=2800"]);
+    program.stdout.wait_for("worker 0 has beaten 5 times");
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+}
+
+/// Programs that do nothing but work.
+struct Load(Vec<Child>);
+
+impl Load {
+    fn new(programs: usize) -> Load {
+        let spin = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().expect("a shell");
+        Load((0..programs).map(|_| spin()).collect())
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+#[test]
+fn a_busy_machine_kills_no_healthy_worker() {
+    let _load = Load::new(4);
+    let program = start("beats", &["workers=8", "heartbeat_timeout=2s", "interval=100"]);
+    for task_id in 0..8 {
+        program.stdout.wait_for(&format!("worker {task_id} has beaten 60 times"));
+    }
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+}
+
+/// How often a worker has beaten by now.
+fn beats(program: &Session, task_id: usize) -> usize {
+    program.stdout.count(&format!("worker {task_id} has beaten"))
+}
+
+fn wait_for_more_beats(program: &Session, more: usize) {
+    let before = [beats(program, 0), beats(program, 1)];
+    for task_id in [0, 1] {
+        program.stdout.wait_for_nth(&format!("worker {task_id} has beaten"), before[task_id] + more);
+    }
+}
+
+const LONGER_THAN_THE_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_supervisor_that_was_stopped_kills_nobody() {
+    let program = start("beats", &["heartbeat_timeout=2s", "interval=100"]);
+    wait_for_more_beats(&program, 5);
+    program.signal(Signal::SIGSTOP);
+    sleep(LONGER_THAN_THE_TIMEOUT);
+    program.signal(Signal::SIGCONT);
+    // Twice the timeout.
+    wait_for_more_beats(&program, 40);
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+}
+
+#[test]
+fn a_pool_that_was_stopped_and_continued_kills_nobody() {
+    let program = start("beats", &["heartbeat_timeout=2s", "interval=100"]);
+    let workers = [first_pid(&program, 0), first_pid(&program, 1)];
+    wait_for_more_beats(&program, 5);
+    let supervisor = [program.pid()];
+    let orders: [[&[i32]; 2]; 2] = [[&supervisor, &workers], [&workers, &supervisor]];
+    for [first, second] in orders {
+        let everybody = || first.iter().chain(second);
+        everybody().for_each(|&pid| send(pid, Signal::SIGSTOP));
+        sleep(LONGER_THAN_THE_TIMEOUT);
+        everybody().for_each(|&pid| send(pid, Signal::SIGCONT));
+        wait_for_more_beats(&program, 40);
+        assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+    }
+}
+
+/// The time that a worker was stopped is not held against it, although it goes on in the middle of its work and has
+/// half of the timeout's worth of that still to do.
+#[test]
+fn a_pool_that_was_suspended_kills_nobody() {
+    let mut terminal = Terminal::shell();
+    let program = fixture!("wears-out-by-builder");
+    let program = program.get_program().to_str().expect("text").to_owned();
+    terminal.type_in(&format!("{program} beats-after-many-naps heartbeat_timeout=3s interval=1600\n"));
+    terminal.screen.wait_for("worker 1 has beaten");
+    let supervisor = terminal.job();
+    let workers = until("two workers", || Some(children_of(supervisor)).filter(|workers| workers.len() == 2));
+    for _ in 0..3 {
+        terminal.screen.wait_for_nth("worker 0 has beaten", terminal.screen.count("worker 0 has beaten") + 1);
+        send(supervisor, Signal::SIGTSTP);
+        until("all are stopped", || {
+            workers.iter().chain([&supervisor]).all(|&pid| state_of(pid) == Some('T')).then_some(())
+        });
+        sleep(Duration::from_secs(4));
+        terminal.type_in("fg\n");
+        until("all run", || workers.iter().chain([&supervisor]).all(|&pid| state_of(pid) != Some('T')).then_some(()));
+    }
+    terminal.screen.wait_for_nth("worker 0 has beaten", terminal.screen.count("worker 0 has beaten") + 2);
+    assert_eq!(terminal.screen.count("has not beaten"), 0, "{:#?}", terminal.screen.all());
+    terminal.type_in(CTRL_C);
+    terminal.screen.wait_for("exiting with status 0");
+}
+
+#[test]
+fn without_the_option_or_without_supervision_a_beat_does_no_harm() {
+    let program = start("hangs", &["interval=10"]);
+    program.stdout.wait_for("worker 1 has beaten 200 times");
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+
+    let mut command = fixture!("wears-out-by-builder");
+    let program =
+        Session::start(command.args(["beats", "heartbeat_timeout=100ms", "interval=10"]).env("PREFORK", "off"));
+    program.stdout.wait_for("worker 0 has beaten 100 times");
+    assert_eq!(program.children(), [0; 0]);
+}
+
+#[test]
+fn a_hang_during_a_stop_is_the_stops_affair() {
+    let mut program =
+        start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50", "max_restarts=0", "workers=1"]);
+    program.stderr.wait_for("has not beaten");
+    program.signal(Signal::SIGTERM);
+    // SIGTERM ends it.
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+}
