@@ -2,8 +2,11 @@
 
 mod support;
 use std::io::Write;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
 
 use support::before_exec::{blocking, ignoring};
 use support::session::Session;
@@ -20,6 +23,50 @@ fn a_signal_without_a_meaning_is_refused_with_one_line() {
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stderr.count("SIGUSR2"), 1, "{:#?}", program.stderr.all());
     workers.iter().for_each(|worker| assert_eq!(program.stderr.count(&format!("(pid {worker}) killed by SIGTERM")), 1));
+}
+
+/// From a watcher of files gone wild, say.
+#[test]
+fn signals_without_end_do_not_keep_the_supervisor_from_its_work() {
+    for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
+        let command = &mut fixture!("sleeps");
+        // Nobody reads so many lines.
+        let mut program = Program::start_with_stderr(command.env("PREFORK_WORKERS", "50"), Stdio::null());
+        let (pid, first) = (program.pid(), program.wait_for_children(50)[0]);
+        let start = Instant::now();
+        let sender = Endless::send(pid, signal);
+        send(first, Signal::SIGKILL);
+        until("the worker is reaped", || state_of(first).is_none().then_some(()));
+        program.signal(Signal::SIGTERM);
+        until("the supervisor ends", || (state_of(pid) == Some('Z')).then_some(()));
+        // It is not reaped before the last signal is sent: nobody else gets its number.
+        drop(sender);
+        assert_eq!(program.exit_code(), 0);
+        assert!(start.elapsed() < Duration::from_secs(10), "it got to its work by chance: {:?}", start.elapsed());
+    }
+}
+
+/// Sends a signal again and again, until it is dropped.
+struct Endless(Arc<AtomicBool>, Option<JoinHandle<()>>);
+
+impl Endless {
+    fn send(pid: i32, signal: Signal) -> Endless {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&is_over);
+        let thread = spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                send(pid, signal);
+            }
+        });
+        Endless(is_over, Some(thread))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+        let _ = self.1.take().map(JoinHandle::join);
+    }
 }
 
 #[test]

@@ -145,6 +145,18 @@ impl Policy {
         }
     }
 
+    /// What is to be said before anything else is done.
+    pub(crate) fn take_notice(&mut self) -> Option<Notice> {
+        match self.actions.pop_front() {
+            Some(Action::Tell(notice)) => Some(notice),
+            Some(other) => {
+                self.actions.push_front(other);
+                None
+            }
+            None => None,
+        }
+    }
+
     /// The next thing to do; `None` until the next fact.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         loop {

@@ -17,7 +17,9 @@ use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::Listener;
 use crate::oom::OomKills;
-use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
+use crate::policy::{
+    self, Action, Ask, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
+};
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
@@ -27,6 +29,8 @@ use table::Table;
 
 /// A stop repeated sooner by the leader of our process group is the same one.
 const ECHO: Duration = Duration::from_millis(100);
+/// Who sends signals on and on must not keep the supervisor from its work.
+const MOST_SIGNALS: usize = 64;
 
 /// How `supervise` ends, in which process.
 pub(crate) enum Outcome {
@@ -79,6 +83,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         asked: None,
         oom_kills: OomKills::read(),
         weighs: true,
+        to_pass_on: None,
         service,
     }
     .run()
@@ -107,6 +112,8 @@ struct Supervisor {
     oom_kills: OomKills,
     /// That memory cannot be measured was not said yet.
     weighs: bool,
+    /// To every worker that has a handler for it.
+    to_pass_on: Option<Received>,
     service: Service,
 }
 
@@ -138,6 +145,10 @@ impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
         loop {
             self.take_facts();
+            // Facts bring lines, so that there would be more and more of them if each waited for the next facts.
+            while let Some(notice) = self.policy.take_notice() {
+                self.tell(&notice);
+            }
             let action = self.policy.poll();
             self.publish();
             match action {
@@ -158,7 +169,7 @@ impl Supervisor {
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
     fn take_facts(&mut self) {
-        loop {
+        for _ in 0..MOST_SIGNALS {
             let ready = self.signals.ready(Some(self.bell.as_fd()), Some(Duration::ZERO));
             if ready.other {
                 self.answer_bell();
@@ -169,6 +180,10 @@ impl Supervisor {
                 Some(received) => self.take_signal(&received),
                 None => break,
             }
+        }
+        // Only now, as it takes long: the lowest signal is read first, and one that comes again meanwhile hides others.
+        if let Some(received) = self.to_pass_on.take() {
+            self.pass_on(&received);
         }
         while self.unreaped {
             match sys::reap() {
@@ -227,7 +242,7 @@ impl Supervisor {
             Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
             Signal::SIGTTIN => (Ask::More, by),
             Signal::SIGTTOU => (Ask::Fewer, by),
-            Signal::SIGUSR1 => return self.pass_on(received),
+            Signal::SIGUSR1 => return self.to_pass_on = Some(*received),
             Signal::SIGTSTP => return self.suspend(),
             Signal::SIGCONT => return self.go_on(),
             _ => return report::warn(&refusal(received)),
@@ -319,9 +334,13 @@ impl Supervisor {
             Action::Look(proc) => self.hear(proc),
             Action::Weigh(proc) => self.weigh(proc),
             Action::CloseListeners => self.service.listeners.clear(),
-            Action::Tell(notice) => report::notice(&notice, |proc| self.table.pid(proc)),
+            Action::Tell(notice) => self.tell(&notice),
             Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
         }
+    }
+
+    fn tell(&self, notice: &Notice) {
+        report::notice(notice, |proc| self.table.pid(proc));
     }
 
     fn signal(&mut self, proc: ProcId, signal: policy::Signal) {

@@ -55,7 +55,8 @@ impl Bell {
         for _ in 0..MOST_READS {
             // An error says that there is nothing more: the pipe is ours, and does not wait.
             let length = (&self.reader).read(&mut buffer).unwrap_or(0);
-            // A ring is written in one piece, so what is read has no half of one.
+            // A ring is written in one piece. Half of one is not ours, and hides where the others begin.
+            heard.overflow |= length % 4 != 0;
             let rings = buffer[..length].chunks_exact(4).filter_map(|ring| ring.try_into().ok());
             heard.task_ids.extend(rings.map(u32::from_ne_bytes));
             if length < buffer.len() {
@@ -193,6 +194,14 @@ mod tests {
         let rings = u32::try_from(bytes).unwrap() / 4;
         (0..=rings).for_each(|task_id| rope.pull(task_id));
         assert_eq!(bell.heard(), Heard { task_ids: (0..rings).collect(), overflow: true });
+    }
+
+    #[test]
+    fn what_is_no_ring_hides_none() {
+        let (bell, rope) = hung();
+        File::from(bell.rope.try_clone().unwrap()).write_all(&[9]).unwrap();
+        rope.pull(3);
+        assert!(bell.heard().overflow);
     }
 
     #[test]
