@@ -154,6 +154,40 @@ supervisor_killed_in_prctl() { # SIDE
         kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace
 }
 
+# Between the question whether somebody has the socket and the file that shows it.
+second_start_while_a_unix_socket_is_made() { # CALL
+    export PREFORK_LISTEN=unix:$work/app.sock
+    start sleeps "$1:delay_enter=800000" && until_true "the socket is made" test -S "$work/app.sock.new" &&
+        second_start_is_refused && until_true "three workers" children_are 3 && kill -TERM "$supervisor" && ended 0 &&
+        [ ! -e "$work/app.sock" ]
+}
+
+second_start_is_refused() {
+    local status=0
+    timeout 60 "$programs/sleeps" > /dev/null 2> "$work/second" || status=$?
+    [ $status = 1 ] && grep -q 'another process listens there' "$work/second" || { problem="a second start: $status"; return 1; }
+}
+
+workers_are_nobody() {
+    children_of "$supervisor"
+    [ ${#children[@]} = 2 ] || return 1
+    local child
+    for child in "${children[@]}"; do grep -q '^Uid:.65534' "/proc/$child/status" || return 1; done
+}
+
+# The workers are another user already, and not tied to their supervisor again.
+supervisor_killed_after_the_drop() { # CALL
+    PREFORK_USER=nobody start ignores-term "$1:delay_exit=800000" &&
+        until_true "two workers of another user" workers_are_nobody &&
+        kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace &&
+        expect "cannot become\|is gone" && ! grep -q blocks "$work/out"
+}
+
+no_drop() { # CALL
+    PREFORK_USER=nobody PREFORK_MAX_RESTARTS=1 start ignores-term "$1:error=EPERM:delay_enter=300000" && ended 1 &&
+        expect "cannot become user nobody .*Operation not permitted" && ! grep -q blocks "$work/out"
+}
+
 wait_for_strace() { wait "$session" 2> /dev/null || true; }
 
 # The supervisor may not open this pipe once more, and it fills up between the question whether it takes a line and
@@ -194,11 +228,20 @@ for side in enter exit; do
     check "the supervisor is killed while workers ask for the parent-death signal ($side)" \
         supervisor_killed_in_prctl $side
 done
+for call in listen rename; do
+    check "a second start before $call of a Unix socket" second_start_while_a_unix_socket_is_made $call
+done
+unset PREFORK_LISTEN
 if [ "$(id -u)" = 0 ]; then
+    check "the supervisor is killed while workers become another user" supervisor_killed_after_the_drop setresuid
+    check "the supervisor is killed after workers became another user" supervisor_killed_after_the_drop capset
+    for call in setgroups setresgid setresuid capset; do
+        check "$call fails in the workers" no_drop "$call"
+    done
     chmod 711 "$work"
     check "a pipe of another user fills up" pipe_of_another_user_fills_up
     kill "$READER_PID"
 else
-    echo "skipped a pipe of another user: only root can be two users"
+    echo "skipped a pipe of another user and workers of another user: only root can be two users"
 fi
 exit $failed

@@ -16,14 +16,14 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Router, serve::Listener};
 use prefork_rt::{Shutdown, Worker, prefork};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream}; // with prefork-rt's cargo feature `tokio`
 
 /// Who is in when the worker is told to stop has so long to say something, and is told to leave with the answer.
 const DRAIN: Duration = Duration::from_millis(500);
 
 #[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s", ready_timeout = "10s")]
 #[tokio::main(flavor = "current_thread")]
-async fn main(worker: Worker, listener: std::net::TcpListener) -> io::Result<()> {
+async fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
     let shutdown = worker.shutdown();
     let answer =
         format!("hello from worker {} of {}, pid {}\n", worker.task_id(), worker.workers(), std::process::id());
@@ -38,9 +38,7 @@ async fn main(worker: Worker, listener: std::net::TcpListener) -> io::Result<()>
     let leaving = shutdown.clone();
     let app = app.layer(map_response(move |response| std::future::ready(say_goodbye(response, &leaving))));
 
-    // One listener is shared by all workers, so none may block on it: another may have taken the connection.
-    listener.set_nonblocking(true)?;
-    let door = Door { open: Some(TcpListener::from_std(listener)?), shutdown: shutdown.clone() };
+    let door = Door { open: Some(listener), shutdown: shutdown.clone() };
     worker.ready();
     let drained = async {
         shutdown.await;

@@ -96,6 +96,8 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("max_memory", &sizes),
         ("restart", &["Restart", "str", "String", "&String"]),
         ("reload", &["Reload", "str", "String", "&String"]),
+        ("user", &["None", "none"]),
+        ("group", &["None", "none"]),
     ] {
         for value in values {
             is_accepted(fixture!("takes-any-value").args([&format!("{option} {value}"), "finish"]));
@@ -112,6 +114,8 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
         ("PREFORK_MAX_LIFETIME", &["1ms", "none"]),
         ("PREFORK_MAX_MEMORY", &["512MiB", "2GiB", "1048576", "none"]),
         ("PREFORK_RELOAD", &["overlap", "exclusive"]),
+        ("PREFORK_USER", &["none"]),
+        ("PREFORK_GROUP", &["none"]),
     ] {
         for value in values {
             for case in ["nothing", "everything"] {
@@ -169,7 +173,9 @@ fn an_empty_variable_is_unset() {
     for name in ["WORKERS", "MAX_RESTARTS", "RESTART_WINDOW", "RESTART", "GRACEFUL_TIMEOUT", "BACKOFF", "LISTEN"] {
         command.env(format!("PREFORK_{name}"), "");
     }
-    for name in ["READY_TIMEOUT", "HEARTBEAT_TIMEOUT", "MAX_LIFETIME", "MAX_MEMORY", "RELOAD", "UNKNOWN"] {
+    for name in
+        ["READY_TIMEOUT", "HEARTBEAT_TIMEOUT", "MAX_LIFETIME", "MAX_MEMORY", "RELOAD", "USER", "GROUP", "UNKNOWN"]
+    {
         command.env(format!("PREFORK_{name}"), "");
     }
     command.env("PREFORK", "");
@@ -211,7 +217,12 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_BACKOFF", "1..2", "\"1s\""),
         ("PREFORK_BACKOFF", "0s..1s", "\"10ms..1s\""),
         ("PREFORK_LISTEN", "8080", "127.0.0.1:8080"),
-        ("PREFORK_LISTEN", "localhost:80", "127.0.0.1:80"),
+        ("PREFORK_LISTEN", "localhost", "\"localhost:8080\""),
+        ("PREFORK_LISTEN", "ad min=127.0.0.1:0", "use letters, digits, '-', '_' and '.'"),
+        ("PREFORK_LISTEN", "tcp:127.0.0.1:0", "write \"127.0.0.1:0\""),
+        ("PREFORK_LISTEN", "udp:127.0.0.1", "\"udp:127.0.0.1:8080\""),
+        ("PREFORK_LISTEN", "unix:app.sock", "\"unix:/run/app.sock\""),
+        ("PREFORK_LISTEN", "unix:/run/app.sock?mode=999", "\"mode=660\""),
         ("PREFORK_LISTEN", "127.0.0.1", "127.0.0.1:8080"),
         ("PREFORK_RESTART_WINDOW", "0s", "\"none\""),
         ("PREFORK_RESTART_WINDOW", "10", "\"10s\""),
@@ -231,6 +242,8 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_MAX_MEMORY", "16777216TiB", "more than any machine has"),
         ("PREFORK_MAX_MEMORY", "-1", "a number and a unit"),
         ("PREFORK_RELOAD", "soft", "\"overlap\""),
+        ("PREFORK_USER", "nobody nogroup", "\"none\""),
+        ("PREFORK_GROUP", "a:b", "two options"),
         ("PREFORK", "bogus", "\"off\""),
         ("PREFORK", "bogus", "\"check\""),
         ("PREFORK", "OFF", "\"off\""),
@@ -239,6 +252,9 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         let said = value.split("..").next().expect("a part");
         is_refused(command.args(["everything", "finish"]).env(variable, value), &[variable, said, accepted]);
     }
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK_LISTEN", "admin=127.0.0.1:0,admin=127.0.0.2:0");
+    is_refused(&mut command, &["PREFORK_LISTEN", "\"admin\" is given twice: give each address a name of its own"]);
     let mut command = fixture!("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK_WORKERS", OsStr::from_bytes(b"\xff"));
     is_refused(&mut command, &["PREFORK_WORKERS", "not UTF-8"]);
@@ -252,7 +268,8 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("max_restarts some", ["max_restarts", "\"some\"", "or \"unlimited\""]),
         ("graceful_timeout 30", ["graceful_timeout", "\"30\"", "\"30s\""]),
         ("backoff backwards", ["backoff", "2s", "the shorter one first"]),
-        ("listen localhost", ["listen", "\"localhost:80\"", "127.0.0.1:80"]),
+        ("listen localhost", ["listen", "\"localhost\"", "\"localhost:8080\""]),
+        ("listen a name twice", ["listen", "\"admin\"", "given twice"]),
         ("restart_window 0s", ["restart_window", "0s", "\"none\""]),
         ("restart never", ["restart", "\"never\"", "\"always\""]),
         ("ready_timeout 0s", ["ready_timeout", "0s", "\"none\""]),
@@ -262,6 +279,8 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("max_memory 512", ["max_memory", "512 bytes", "\"512MiB\""]),
         ("max_memory 512M", ["max_memory", "\"512M\"", "\"512MiB\""]),
         ("reload soft", ["reload", "\"soft\"", "\"exclusive\""]),
+        ("user empty", ["user", "empty", "\"nobody\""]),
+        ("group of a user", ["group", "\"nobody:nogroup\"", "two options"]),
     ] {
         is_refused(fixture!("takes-any-value").args([case, "finish"]), &parts);
     }

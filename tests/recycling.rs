@@ -131,7 +131,12 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
     }
     for (way, program) in programs {
         let line = program.stderr.wait_for_nth("recycling worker", 2);
-        assert!(line.contains("worker 0") && line.contains("MiB of memory are its own (max_memory)"), "{way}: {line}");
+        assert!(
+            line.contains("worker 0")
+                && line.contains("its private memory, ")
+                && line.contains("MiB, is over max_memory"),
+            "{way}: {line}"
+        );
         program.stderr.wait_for_nth(", replaced", 2);
         let lines = program.stderr.all();
         assert_eq!(program.stderr.count("recycling worker 0"), 2, "{way}: {lines:#?}");

@@ -103,7 +103,7 @@ fn when_the_configuration_is_checked() {
 #[test]
 fn when_a_variable_is_wrong_or_unknown() {
     same("finish", &[("PREFORK_WORKERS", "many")], 2);
-    same("finish", &[("PREFORK_LISTEN", "localhost:80")], 2);
+    same("finish", &[("PREFORK_LISTEN", "localhost")], 2);
     same("finish", &[("PREFORK_WORKRES", "1")], 0);
 }
 

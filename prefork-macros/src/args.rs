@@ -10,7 +10,7 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Error, Expr, ExprLit, ExprPath, Lit, Path, Result, Token, UnOp};
 
-use crate::grammar;
+use crate::grammar::{self, Entry};
 
 /// What the attribute says.
 pub(crate) struct Args {
@@ -20,8 +20,8 @@ pub(crate) struct Args {
     pub(crate) preload: Option<ExprPath>,
     /// The builder's methods and their arguments, in the order written.
     pub(crate) calls: Vec<(Ident, Expr)>,
-    /// How many addresses `listen` has, where its literals show it.
-    pub(crate) addresses: Option<usize>,
+    /// What `listen` has, where its literals show it.
+    pub(crate) addresses: Option<Vec<Entry>>,
     given: Vec<&'static str>,
     /// What misspelt options were probably meant to be.
     meant: Vec<&'static str>,
@@ -41,6 +41,8 @@ const OPTIONS: &[(&str, &str, Takes)] = &[
     ("max_lifetime", "\"1h\"", Takes::Value(|text| optional_duration(text, grammar::max_lifetime))),
     ("max_memory", "\"512MiB\"", Takes::Number("u64", |text| grammar::max_memory(text).map(drop))),
     ("reload", "\"exclusive\"", Takes::Value(|text| grammar::reload(text).map(drop))),
+    ("user", "\"nobody\"", Takes::Value(|text| grammar::account(text).map(drop))),
+    ("group", "\"nogroup\"", Takes::Value(|text| grammar::account(text).map(drop))),
     ("preload", "path::to::function", Takes::Function),
     ("crate", "path::to::prefork_rt", Takes::Crate),
 ];
@@ -112,7 +114,7 @@ impl Args {
                 self.calls.push((name, value));
             }
             Takes::Addresses => {
-                self.addresses = count_addresses(&value, &name, errors);
+                self.addresses = listed_once(read_addresses(&value, &name, errors), &value, &name, errors);
                 self.calls.push((name, value));
             }
             Takes::Function => self.preload = Some(function(&value, &name)?),
@@ -200,23 +202,33 @@ fn check_literal(value: &Expr, check: &Check, integer: Option<&str>) -> std::res
     }
 }
 
-/// How many addresses there are, if all are literals.
-fn count_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<usize> {
+/// The addresses, if all are literals.
+fn read_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<Vec<Entry>> {
     match bare(value) {
-        Expr::Reference(reference) => count_addresses(&reference.expr, name, errors),
+        Expr::Reference(reference) => read_addresses(&reference.expr, name, errors),
         Expr::Array(list) if list.elems.is_empty() => {
             errors.push(about(name, value, "the list is empty: leave the option out, or write \"none\""));
             None
         }
         Expr::Array(list) => {
-            let counts: Vec<_> = list.elems.iter().map(|one| count_addresses(one, name, errors)).collect();
-            counts.into_iter().sum()
+            let lists: Vec<_> = list.elems.iter().map(|one| read_addresses(one, name, errors)).collect();
+            Some(lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
         }
         value => {
             let addresses = grammar::addresses(&literal(value)?);
-            addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok().map(|addresses| addresses.len())
+            addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok()
         }
     }
+}
+
+/// The same where no two have one name.
+fn listed_once(
+    addresses: Option<Vec<Entry>>,
+    value: &Expr,
+    name: &Ident,
+    errors: &mut Vec<Error>,
+) -> Option<Vec<Entry>> {
+    grammar::each_name_once(addresses?).map_err(|reason| errors.push(about(name, value, &reason))).ok()
 }
 
 /// The text of a literal, as the environment would have it; `None` for what only the run can tell.
@@ -305,17 +317,20 @@ mod tests {
             max_lifetime = None,
             max_memory = "none"
         ));
+        accepted(quote!(user = "nobody", group = None));
+        accepted(quote!(user = "65534", group = group_of(site)));
         accepted(quote!(crate = "::a::b"));
     }
 
     #[test]
-    fn addresses_are_counted_where_literals_show_them() {
-        assert_eq!(accepted(quote!()).addresses, None);
-        assert_eq!(accepted(quote!(listen = "none")).addresses, Some(0));
-        assert_eq!(accepted(quote!(listen = "127.0.0.1:1")).addresses, Some(1));
-        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1, 127.0.0.1:2", "127.0.0.1:3"])).addresses, Some(3));
-        assert_eq!(accepted(quote!(listen = ["127.0.0.1:1", address()])).addresses, None);
-        assert_eq!(accepted(quote!(listen = address())).addresses, None);
+    fn addresses_are_known_where_literals_show_them() {
+        let count = |tokens| accepted(tokens).addresses.map(|addresses| addresses.len());
+        assert_eq!(count(quote!()), None);
+        assert_eq!(count(quote!(listen = "none")), Some(0));
+        assert_eq!(count(quote!(listen = "127.0.0.1:1")), Some(1));
+        assert_eq!(count(quote!(listen = ["127.0.0.1:1, a=udp:127.0.0.1:2", "unix:/run/app.sock"])), Some(3));
+        assert_eq!(count(quote!(listen = ["127.0.0.1:1", address()])), None);
+        assert_eq!(count(quote!(listen = address())), None);
     }
 
     #[test]
@@ -329,12 +344,17 @@ mod tests {
             (quote!(workers = 4 backoff = "1s" listen = "none"), 2),
             (quote!(workers = 1..), 0),
             (quote!(listen = ["a", "b", ["c", -1]]), 4),
+            (quote!(listen = ["a=127.0.0.1:1", "b=127.0.0.1:2", "a=127.0.0.1:3"]), 1),
+            (quote!(listen = "a=127.0.0.1:1, a=127.0.0.1:2"), 1),
             (quote!(unknown, unknwon = , other(4), another = f(1, 2)), 4),
             (quote!(workers = 4i32, max_restarts = 4u64, graceful_timeout = 30u64), 3),
             (quote!(workers = 4u64, max_memory = 512MiB, ready_timeout = 30s, restart = always()), 3),
             (quote!(restart_window = "0s", ready_timeout = "0s", heartbeat_timeout = "99ms", max_lifetime = "0s"), 4),
             (quote!(restart = "never", reload = true, max_memory = 512, heartbeat_timeout = "501h"), 4),
             (quote!(restart_window = 30, ready_timeout = 1.5, heartbeat_timeout = "soon", max_memory = -1), 4),
+            (quote!(user = "", group = "a b", user = "twice"), 3),
+            (quote!(user = 65534, group = true), 2),
+            (quote!(user = "nobody:nogroup", group = "4294967295"), 2),
             (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
             (quote!(listen = &["a"], preload = (load())), 2),
             (quote!(workers = 'a', max_restarts = b"a", backoff = 1.5), 3),

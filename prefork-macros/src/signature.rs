@@ -6,10 +6,12 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Abi, Attribute, Error, FnArg, PatType, Path, Result, Safety, Signature, Token, Type, Visibility, braced, token,
+    Abi, Attribute, Error, FnArg, GenericArgument, PatType, Path, PathArguments, Result, Safety, Signature, Token,
+    Type, Visibility, braced, token,
 };
 
 use crate::args::Args;
+use crate::grammar;
 
 /// The user's function. Its body stays tokens: what is wrong in there is for rustc to say, once.
 pub(crate) struct Main {
@@ -154,7 +156,7 @@ pub(crate) fn is_condition(attr: &&Attribute) -> bool {
 }
 
 fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
-    let (mut integers, mut listeners) = (0, 0);
+    let (mut integers, mut listeners) = (0, Vec::new());
     for PatType { attrs, ty, .. } in main.arguments() {
         let mut refuse = |message: &str| errors.push(Error::new_spanned(ty, message));
         match kind(ty) {
@@ -175,10 +177,15 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
                     );
                 }
             }
-            Kind::Listener => {
-                listeners += 1;
-                let wrong = if listeners > 1 { Some(LISTENER_TWICE.to_owned()) } else { why_no_listener(args) };
-                wrong.iter().for_each(|message| refuse(message));
+            Kind::Listener(kind) | Kind::Listeners(kind) if listeners.contains(&kind) => refuse(&listener_twice(kind)),
+            Kind::Listener(kind) => {
+                listeners.push(kind);
+                why_no_listener(args, kind).iter().for_each(|message| refuse(message));
+            }
+            Kind::Listeners(kind) => {
+                listeners.push(kind);
+                let none = args.gives("listen") && listed(args, kind) == Some(0);
+                none.then(|| why_no_listener(args, kind)).flatten().iter().for_each(|message| refuse(message));
             }
             Kind::Lent | Kind::Other => {}
         }
@@ -194,28 +201,42 @@ fn why_not_lent(ty: &Type) -> &'static str {
 
 fn is_passed_by_value(ty: &Type) -> bool {
     let is_worker = || ty.to_token_stream().to_string().ends_with("Worker");
-    matches!(kind(ty), Kind::Integer | Kind::Listener) || is_worker()
+    matches!(kind(ty), Kind::Integer | Kind::Listener(_)) || is_worker()
 }
 
-const LISTENER_TWICE: &str =
-    "the listener is handed over once: keep one `TcpListener`, and call its `try_clone()` for a second handle";
+fn listener_twice(kind: grammar::Kind) -> String {
+    let ty = kind.type_name();
+    format!("the listener is handed over once: keep one `{ty}`, and call its `try_clone()` for a second handle")
+}
 
-fn why_no_listener(args: &Args) -> Option<String> {
-    let add = "add `listen = \"127.0.0.1:8080\"`";
-    match args.addresses {
-        _ if !args.gives("listen") => Some(format!("a `TcpListener` needs an address: {add}")),
-        Some(0) => Some(format!("a `TcpListener` needs an address, and `listen` has none: {add}")),
-        Some(addresses) if addresses > 1 => Some(format!(
-            "a `TcpListener` needs exactly one address, and `listen` has {addresses}: keep one, or take `Vec<TcpListener>`"
+fn why_no_listener(args: &Args, kind: grammar::Kind) -> Option<String> {
+    let (ty, one, example) = (kind.type_name(), kind.one(), kind.example());
+    match listed(args, kind) {
+        _ if !args.gives("listen") => Some(format!("a `{ty}` needs {one}: add `listen = {example:?}`")),
+        Some(0) if args.addresses.as_ref().is_some_and(|all| !all.is_empty()) => {
+            Some(format!("a `{ty}` needs {one}, and `listen` has none: add `{example:?}` to it"))
+        }
+        Some(0) => Some(format!("a `{ty}` needs {one}, and `listen` has none: add `listen = {example:?}`")),
+        Some(count) if count > 1 => Some(format!(
+            "a `{ty}` needs exactly one {}, and `listen` has {count}: keep one, or take `Vec<{ty}>`, or ask for each by \
+             its name with `Worker::listener`",
+            kind.noun()
         )),
         _ => None,
     }
 }
 
+/// How many of this kind `listen` has, where literals show it; a host name counts as one, until it is resolved.
+fn listed(args: &Args, kind: grammar::Kind) -> Option<usize> {
+    Some(args.addresses.as_ref()?.iter().filter(|entry| entry.place.kind() == kind).count())
+}
+
 /// What an argument's type, as written, says before rustc resolves it.
 pub(crate) enum Kind {
     Integer,
-    Listener,
+    Listener(grammar::Kind),
+    /// A `Vec` of them.
+    Listeners(grammar::Kind),
     Lent,
     Mutable,
     Opaque,
@@ -234,11 +255,31 @@ pub(crate) fn kind(ty: &Type) -> Kind {
         },
         Type::Path(path) if path.qself.is_none() => match written(&path.path).as_str() {
             "usize" | "u32" => Kind::Integer,
-            "TcpListener" | "net::TcpListener" | "std::net::TcpListener" => Kind::Listener,
-            _ => Kind::Other,
+            name => match (listener(name), &path.path.segments.last().map(|last| &last.arguments)) {
+                (Some(kind), _) => Kind::Listener(kind),
+                (None, Some(PathArguments::AngleBracketed(list))) if name == "Vec" => match list.args.first() {
+                    Some(GenericArgument::Type(element)) => many(element),
+                    _ => Kind::Other,
+                },
+                _ => Kind::Other,
+            },
         },
         _ => Kind::Other,
     }
+}
+
+fn many(element: &Type) -> Kind {
+    match kind(element) {
+        Kind::Listener(kind) => Kind::Listeners(kind),
+        _ => Kind::Other,
+    }
+}
+
+/// The kind of listener of this type, in the standard library or in tokio.
+fn listener(name: &str) -> Option<grammar::Kind> {
+    let (module, ty) = name.rsplit_once("::").unwrap_or(("", name));
+    let modules = ["", "net", "std::net", "tokio::net", "unix::net", "os::unix::net", "std::os::unix::net"];
+    grammar::Kind::ALL.into_iter().find(|kind| modules.contains(&module) && kind.type_name() == ty)
 }
 
 fn written(path: &Path) -> String {

@@ -8,7 +8,7 @@ use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::grammar::{self, Backoff, Reload, Restart};
+use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
 use crate::sys;
 use crate::worker::Needs;
 
@@ -46,12 +46,14 @@ pub(crate) struct Values {
     pub(crate) restart: Option<Restart>,
     pub(crate) graceful_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
-    pub(crate) listen: Option<Vec<SocketAddr>>,
+    pub(crate) listen: Option<Vec<Entry>>,
     pub(crate) ready_timeout: Option<Option<Duration>>,
     pub(crate) heartbeat_timeout: Option<Option<Duration>>,
     pub(crate) max_lifetime: Option<Option<Duration>>,
     pub(crate) max_memory: Option<Option<u64>>,
     pub(crate) reload: Option<Reload>,
+    pub(crate) user: Option<Option<String>>,
+    pub(crate) group: Option<Option<String>>,
 }
 
 /// What `PREFORK` asks for.
@@ -85,12 +87,21 @@ pub(crate) struct Settings {
     pub(crate) restart: Restart,
     pub(crate) graceful_timeout: Duration,
     pub(crate) backoff: Backoff,
-    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<Entry>,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) heartbeat_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_memory: Option<u64>,
     pub(crate) reload: Reload,
+    pub(crate) user: Option<Account>,
+    pub(crate) group: Option<Account>,
+}
+
+/// A user or group that was asked for, by name or number, and where.
+pub(crate) struct Account {
+    pub(crate) name: String,
+    option: &'static str,
+    from_environment: bool,
 }
 
 const DEFAULT_MAX_RESTARTS: usize = 100;
@@ -123,6 +134,8 @@ const OPTIONS: &[(&str, Read)] = &[
     }),
     ("MAX_MEMORY", |values, text| grammar::max_memory(text).map(|value| values.max_memory = Some(value))),
     ("RELOAD", |values, text| grammar::reload(text).map(|value| values.reload = Some(value))),
+    ("USER", |values, text| grammar::account(text).map(|value| values.user = Some(value))),
+    ("GROUP", |values, text| grammar::account(text).map(|value| values.group = Some(value))),
 ];
 
 type Read = fn(&mut Values, &str) -> Result<(), String>;
@@ -188,8 +201,8 @@ impl Prefork {
 
     /// From SIGTERM to SIGKILL when workers are stopped: a [`Duration`] or a string such as `"25s"`. Default: 25 s.
     ///
-    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer; `docker
-    /// stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
+    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer;
+    /// `docker stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
     pub fn graceful_timeout(mut self, graceful_timeout: impl IntoDuration) -> Self {
         self.code.graceful_timeout = self.accept("graceful_timeout", graceful_timeout.into_duration());
         self
@@ -208,15 +221,32 @@ impl Prefork {
         self
     }
 
-    /// TCP addresses to listen on: a string (`"127.0.0.1:8080"`, `"[::]:80"`; several comma-separated), a
-    /// [`SocketAddr`], or an array, slice or `Vec` of either. Default: none, which `"none"` and `None` mean too.
+    /// What to listen on: a string, a [`SocketAddr`] for TCP, or an array, slice or `Vec` of either. Default: none,
+    /// which `"none"` and `None` mean too.
     ///
-    /// Bound once, before the first fork; a worker takes its listener as an argument of type
-    /// [`std::net::TcpListener`], or with [`Worker::get`](crate::Worker::get). With port 0 the system chooses the port,
-    /// which is logged. The listener is in blocking mode: call
-    /// [`set_nonblocking(true)`](std::net::TcpListener::set_nonblocking) before handing it to an async runtime. An
-    /// address in use is tried again for 2 s, then the exit status is 1. `[::]` serves IPv4 too, unless the list has an
-    /// IPv4 address with the same port. Environment: `PREFORK_LISTEN`.
+    /// | written | is |
+    /// |---|---|
+    /// | `"127.0.0.1:8080"`, `"[::]:80"` | a TCP address; with port 0 the system chooses the port, which is logged |
+    /// | `"localhost:8080"` | all TCP addresses that the name has when the program starts; with port 0 they have one port |
+    /// | `"udp:127.0.0.1:5353"` | the same for UDP |
+    /// | `"unix:/run/app.sock?mode=660&owner=www-data&group=www-data"` | a Unix socket; each parameter can be left out |
+    /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these with a name to ask for it by |
+    /// | `"127.0.0.1:8080, admin=127.0.0.1:9000"` | several, as in a list |
+    ///
+    /// Bound once, before the first fork. A worker takes what it has exactly one of as an argument of type
+    /// [`TcpListener`](std::net::TcpListener), [`UnixListener`](std::os::unix::net::UnixListener) or
+    /// [`UdpSocket`](std::net::UdpSocket), several of a type as a `Vec`, and each by its name with
+    /// [`Worker::listener`](crate::Worker::listener). They are in blocking mode; with the cargo feature `tokio` the types
+    /// of these names in `tokio::net` are accepted too, and the mode is taken care of.
+    ///
+    /// An address in use is tried again for 2 s, then the exit status is 1; so it is when a name has no address. Those of
+    /// a name's addresses that belong to no interface of this machine are left out, with a warning. `[::]` serves IPv4
+    /// too, unless the list has an IPv4 address with the same port.
+    ///
+    /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
+    /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock
+    /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
+    /// supervisor removes it at its end, if it is still its own. Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
@@ -296,6 +326,46 @@ impl Prefork {
         self
     }
 
+    /// The user that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
+    /// `None`, or `"none"`: they stay what the supervisor is.
+    ///
+    /// The supervisor stays root, binds ports below 1024, and can replace any worker; what serves clients can read and
+    /// signal no more than that user: nginx's `user`, gunicorn's `--user`. Each worker becomes the user for good (real,
+    /// effective and saved, without capabilities), its primary group unless [`group`](Self::group) says otherwise, and
+    /// has the supplementary groups that the system lists for that user, none of root's. All of it is
+    /// looked up once, before the first fork. [`after_fork`](crate::after_fork) hooks and the body run as that user;
+    /// `preload` and the listeners were before. Environment, working directory and umask stay as they are.
+    ///
+    /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
+    /// workers), unless the program runs as that user already: then nothing changes. A user that does not exist, or
+    /// that this process may not become, is refused before the first fork with exit status 2. A user called `none` is
+    /// to be given by number; a number without an entry in the system's list needs [`group`](Self::group) too.
+    ///
+    /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
+    /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot
+    /// open `/dev/stderr` by name where that is a pipe of root's, and it leaves no core dump (unless the sysctl
+    /// `fs.suid_dumpable` is 2, or the worker calls prctl(2) with `PR_SET_DUMPABLE`). For
+    /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but not in a Docker
+    /// container by default. Under `PREFORK=off` the one process becomes that user too; `PREFORK=check` looks whether it
+    /// could. Environment: `PREFORK_USER`.
+    pub fn user(mut self, user: impl IntoAccount) -> Self {
+        self.code.user = self.accept("user", user.into_account());
+        self
+    }
+
+    /// The group that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
+    /// `None`, or `"none"`: the primary group of [`user`](Self::user) where that is given, else as the supervisor.
+    ///
+    /// With `user` it takes the place of that user's primary group; the user's supplementary groups stay. Without
+    /// `user` it becomes the only group, and workers have no supplementary groups: those of root would give back what
+    /// the option takes (gunicorn leaves them; nginx has no such case). It takes root or CAP_SETGID, unless the program
+    /// has that group as its own already; a program without these rights then keeps its supplementary groups. What is
+    /// said of `user` holds here too. Environment: `PREFORK_GROUP`.
+    pub fn group(mut self, group: impl IntoAccount) -> Self {
+        self.code.group = self.accept("group", group.into_account());
+        self
+    }
+
     fn accept<V>(&mut self, name: &'static str, value: Result<V, String>) -> Option<V> {
         match value {
             Ok(value) => Some(value),
@@ -336,6 +406,29 @@ impl Settings {
             max_lifetime: environment.max_lifetime.or(code.max_lifetime).flatten(),
             max_memory: environment.max_memory.or(code.max_memory).flatten(),
             reload: environment.reload.or(code.reload).unwrap_or_default(),
+            user: Account::new("user", environment.user, code.user),
+            group: Account::new("group", environment.group, code.group),
+        }
+    }
+}
+
+impl Account {
+    fn new(option: &'static str, environment: Option<Option<String>>, code: Option<Option<String>>) -> Option<Account> {
+        let from_environment = environment.is_some();
+        let name = environment.or(code).flatten()?;
+        Some(Account { name, option, from_environment })
+    }
+
+    /// Where it is written as a number.
+    pub(crate) fn number(&self) -> Option<u32> {
+        grammar::account_number(&self.name)
+    }
+
+    /// Why it cannot be used, with the name of the option or variable that gave it.
+    pub(crate) fn refuse(&self, reason: String) -> Error {
+        match self.from_environment {
+            true => Error::Environment { variable: format!("PREFORK_{}", self.option.to_uppercase()), reason },
+            false => Error::Option { name: self.option, reason },
         }
     }
 }
@@ -522,6 +615,16 @@ pub trait IntoReload: Sealed {
     fn into_reload(self) -> Result<Reload, String>;
 }
 
+/// What [`Prefork::user`] and [`Prefork::group`] take: a string with a name or a number, or `None` (as an `Option<&str>`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a user or group",
+    label = "expected a string such as `\"nobody\"` or `\"65534\"`, or `None` (for an `Option<String>`, add `.as_deref()`)"
+)]
+pub trait IntoAccount: Sealed {
+    #[doc(hidden)]
+    fn into_account(self) -> Result<Option<String>, String>;
+}
+
 /// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a backoff",
@@ -532,7 +635,7 @@ pub trait IntoBackoff: Sealed {
     fn into_backoff(self) -> Result<Backoff, String>;
 }
 
-/// What [`Prefork::listen`] takes: a string, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
+/// What [`Prefork::listen`] takes: a string such as `"127.0.0.1:8080"`, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
 /// `None` (as an `Option<&str>`) for no address.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as an address to listen on",
@@ -540,7 +643,7 @@ pub trait IntoBackoff: Sealed {
 )]
 pub trait IntoListen: Sealed {
     #[doc(hidden)]
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String>;
+    fn into_listen(self) -> Result<Vec<Entry>, String>;
 }
 
 impl IntoWorkers for usize {
@@ -605,6 +708,13 @@ impl IntoReload for Reload {
     }
 }
 
+/// One type of option only, so that a plain `None` has a type.
+impl IntoAccount for Option<&str> {
+    fn into_account(self) -> Result<Option<String>, String> {
+        self.map_or(Ok(None), grammar::account)
+    }
+}
+
 impl IntoBackoff for Duration {
     fn into_backoff(self) -> Result<Backoff, String> {
         grammar::backoff_between(self, self)
@@ -624,51 +734,51 @@ impl IntoBackoff for RangeInclusive<Duration> {
 }
 
 impl IntoListen for SocketAddr {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
-        Ok(vec![self])
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        Ok(vec![Entry { name: None, place: Place::Tcp(Host::Address(self)) }])
     }
 }
 
 impl<T: IntoListen, const N: usize> IntoListen for [T; N] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self)
     }
 }
 
 impl<T: IntoListen + Clone, const N: usize> IntoListen for &[T; N] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 impl<T: IntoListen + Clone> IntoListen for &[T] {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 impl<T: IntoListen + Clone> IntoListen for &Vec<T> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self.iter().cloned())
     }
 }
 
 /// One type of option only, so that a plain `None` has a type.
 impl IntoListen for Option<&str> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         self.map_or_else(|| Ok(Vec::new()), IntoListen::into_listen)
     }
 }
 
 impl<T: IntoListen> IntoListen for Vec<T> {
-    fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
         all_of(self)
     }
 }
 
-fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<SocketAddr>, String> {
-    let lists: Vec<Vec<SocketAddr>> = list.into_iter().map(T::into_listen).collect::<Result<_, _>>()?;
-    Ok(lists.into_iter().flatten().collect())
+fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<Entry>, String> {
+    let lists: Vec<Vec<Entry>> = list.into_iter().map(T::into_listen).collect::<Result<_, _>>()?;
+    grammar::each_name_once(lists.into_iter().flatten().collect())
 }
 
 macro_rules! strings_are_read_by_the_grammar {
@@ -708,13 +818,18 @@ macro_rules! strings_are_read_by_the_grammar {
                 grammar::reload(self.as_ref())
             }
         }
+        impl IntoAccount for $text {
+            fn into_account(self) -> Result<Option<String>, String> {
+                grammar::account(self.as_ref())
+            }
+        }
         impl IntoBackoff for $text {
             fn into_backoff(self) -> Result<Backoff, String> {
                 grammar::backoff(self.as_ref())
             }
         }
         impl IntoListen for $text {
-            fn into_listen(self) -> Result<Vec<SocketAddr>, String> {
+            fn into_listen(self) -> Result<Vec<Entry>, String> {
                 grammar::addresses(self.as_ref())
             }
         }
@@ -843,6 +958,21 @@ mod tests {
         let (settings, warnings) = settings(&defaults, everything());
         assert_eq!(life(&settings), DEFAULT);
         assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn a_user_that_is_refused_is_named_with_where_it_was_given() {
+        let code = || prefork().user("app").group(Some("7"));
+        let own = settings(&[], code()).0;
+        let (user, group) = (own.user.expect("a user"), own.group.expect("a group"));
+        assert_eq!((user.name.as_str(), user.number(), group.number()), ("app", None, Some(7)));
+        assert_eq!(user.refuse("why".to_owned()).to_string(), "user: why");
+        let theirs = settings(&[("USER", "web"), ("GROUP", "none")], code()).0;
+        let why = theirs.user.expect("a user").refuse("why".to_owned()).to_string();
+        assert_eq!(why, "environment variable PREFORK_USER: why");
+        assert!(theirs.group.is_none());
+        assert!(settings(&[], prefork().user(None).group("none")).0.user.is_none());
+        assert_eq!(prefork().group("a b").error.expect("an error").to_string().find("group: "), Some(0));
     }
 
     #[test]

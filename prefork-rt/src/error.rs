@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -38,12 +37,14 @@ pub enum Error {
         /// The error's own text.
         reason: String,
     },
-    /// An address of `listen` could not be bound. Exit status 1.
+    /// An address of `listen` could not be resolved or bound. Exit status 1.
     Listen {
-        /// The address.
-        address: SocketAddr,
+        /// The address, as it is written.
+        address: String,
         /// The system's reason.
         source: io::Error,
+        /// What to do.
+        advice: &'static str,
     },
     /// Other threads were alive before the first fork, or an event loop was. Exit status 2.
     UnsafeToFork {
@@ -128,18 +129,9 @@ impl fmt::Display for Error {
             Error::Environment { variable, reason } => write!(f, "environment variable {variable}: {reason}"),
             Error::Argument { reason } => f.write_str(reason),
             Error::Preload { reason } => write!(f, "preload failed: {reason}; no worker was started"),
-            Error::Listen { address, source } => write!(
-                f,
-                "cannot listen on {address}: {source}; {}; no worker was started",
-                match source.kind() {
-                    io::ErrorKind::AddrInUse =>
-                        "another process holds the address: find it with `ss -ltnp`, or choose another",
-                    io::ErrorKind::PermissionDenied =>
-                        "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
-                    io::ErrorKind::AddrNotAvailable => "the address belongs to no interface of this machine",
-                    _ => "check the address",
-                }
-            ),
+            Error::Listen { address, source, advice } => {
+                write!(f, "cannot listen on {address}: {source}; {advice}; no worker was started")
+            }
             Error::UnsafeToFork { reason } => write!(f, "forking is unsafe: {reason}; no worker was started"),
             Error::BecameUnsafeToFork { reason } => {
                 write!(f, "forking became unsafe: {reason}; the workers were stopped")

@@ -4,7 +4,8 @@
 //! symbolic link), so a value is read, and refused, in the same words everywhere. It must not know which option
 //! or variable a value belongs to: each error is the end of a sentence that the caller begins with that name.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// Linux has no greater process id on any machine.
@@ -15,6 +16,13 @@ const LONGEST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(500 * 60 * 60);
 
 /// No process has less.
 const LEAST_MEMORY: u64 = 1 << 20;
+
+/// What is appended to a Unix socket's path while it is made.
+pub(crate) const UNFINISHED: &str = ".new";
+
+/// That with a null byte at the end is all that an address has room for.
+const LONGEST_PATH: usize =
+    if cfg!(any(target_os = "linux", target_os = "android")) { 108 } else { 104 } - 1 - UNFINISHED.len();
 
 /// The bounds of the delay before a restart: the first wait and the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +50,110 @@ pub enum Reload {
     /// The old one has ended before the new one is started, so that no two live workers have one task id. In strings:
     /// `"exclusive"`.
     Exclusive,
+}
+
+/// One entry of `listen`: what is listened on, and the name that it is asked for by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub(crate) name: Option<String>,
+    pub(crate) place: Place,
+}
+
+/// Where clients find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Tcp(Host),
+    Udp(Host),
+    Unix(UnixPath),
+}
+
+/// An IP address or the name of some, and a port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Host {
+    Address(SocketAddr),
+    Name(String, u16),
+}
+
+/// A Unix socket's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixPath {
+    pub(crate) path: String,
+    pub(crate) mode: Option<u32>,
+    pub(crate) owner: Option<String>,
+    pub(crate) group: Option<String>,
+}
+
+/// What a socket is, and so which type it has in Rust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Tcp,
+    Udp,
+    Unix,
+}
+
+impl Place {
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Place::Tcp(_) => Kind::Tcp,
+            Place::Udp(_) => Kind::Udp,
+            Place::Unix(_) => Kind::Unix,
+        }
+    }
+}
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 3] = [Kind::Tcp, Kind::Udp, Kind::Unix];
+
+    /// The type in the standard library, and in tokio.
+    pub(crate) fn type_name(self) -> &'static str {
+        match self {
+            Kind::Tcp => "TcpListener",
+            Kind::Udp => "UdpSocket",
+            Kind::Unix => "UnixListener",
+        }
+    }
+
+    /// What there may be none of, or too many.
+    pub(crate) fn noun(self) -> &'static str {
+        match self {
+            Kind::Tcp => "address",
+            Kind::Udp => "UDP address",
+            Kind::Unix => "Unix socket",
+        }
+    }
+
+    /// "an address", "a UDP address".
+    pub(crate) fn one(self) -> String {
+        format!("{} {}", if self == Kind::Tcp { "an" } else { "a" }, self.noun())
+    }
+
+    pub(crate) fn example(self) -> &'static str {
+        match self {
+            Kind::Tcp => "127.0.0.1:8080",
+            Kind::Udp => "udp:127.0.0.1:5353",
+            Kind::Unix => "unix:/run/app.sock",
+        }
+    }
+}
+
+/// As it is written.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp(host) => host.fmt(f),
+            Place::Udp(host) => write!(f, "udp:{host}"),
+            Place::Unix(unix) => write!(f, "unix:{}", unix.path),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Address(address) => address.fmt(f),
+            Host::Name(host, port) => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// `"auto"` or a number; `None` is `"auto"`, which 0 means too.
@@ -237,6 +349,33 @@ fn unit_of_size(unit: &str) -> Option<&'static str> {
     }
 }
 
+/// The name or number of a user or group; `None` is `"none"`. Whether there is such a one, only the run can tell.
+pub(crate) fn account(text: &str) -> Result<Option<String>, String> {
+    const WRITE: &str = "write a name such as \"nobody\", a number such as \"65534\", or \"none\"";
+    let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text {
+        "none" => Ok(None),
+        "" => Err(format!("the name is empty: {WRITE}")),
+        _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+            Err(format!("{text:?} has a space in it, or what cannot be printed, and no name has: {WRITE}"))
+        }
+        _ if text.contains([':', ',', '/']) => Err(format!(
+            "{text:?} is more than one name: {WRITE}; a user and a group are two options, `user` and `group`"
+        )),
+        _ if text.starts_with(['-', '+']) => Err(format!("{text:?} is not a name: {WRITE}")),
+        // The greatest number means that there is none.
+        _ if is_number && account_number(text).is_none() => {
+            Err(format!("{text} is too large: numbers of users and groups end at {}", u32::MAX - 1))
+        }
+        _ => Ok(Some(text.to_owned())),
+    }
+}
+
+/// What is written in digits is a number, never a name.
+pub(crate) fn account_number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|&number| number != u32::MAX)
+}
+
 /// Two durations, `"100ms..1s"`, or one for a delay that does not grow; `"0s"` never waits.
 pub(crate) fn backoff(text: &str) -> Result<Backoff, String> {
     let Some((first, longest)) = text.split_once("..") else {
@@ -263,50 +402,199 @@ pub(crate) fn backoff_between(first: Duration, longest: Duration) -> Result<Back
     Ok(Backoff { first, longest })
 }
 
-/// TCP addresses, comma-separated: `"127.0.0.1:8080"`, `"[::]:80,0.0.0.0:80"`; `"none"` for no address.
-pub(crate) fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+/// Addresses, comma-separated, each of which may be named: `"127.0.0.1:8080"`, `"[::]:80,admin=localhost:9000"`,
+/// `"unix:/run/app.sock?mode=660"`, `"udp:127.0.0.1:5353"`; `"none"` for no address.
+pub(crate) fn addresses(text: &str) -> Result<Vec<Entry>, String> {
     match text {
         "none" => Ok(Vec::new()),
-        _ => text.split(',').map(|one| address(one.trim())).collect(),
+        _ => text.split(',').map(|one| address(one.trim())).collect::<Result<_, _>>().and_then(each_name_once),
     }
 }
 
-/// One IP address and port.
-pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse().map_err(|_| why_not_an_address(text))
+/// The same of addresses that are listed already.
+pub(crate) fn each_name_once(entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.as_deref()).collect();
+    names.sort_unstable();
+    match names.windows(2).find(|two| two[0] == two[1]) {
+        Some(twice) => Err(format!("the name {:?} is given twice: give each address a name of its own", twice[0])),
+        None => Ok(entries),
+    }
 }
 
-fn why_not_an_address(text: &str) -> String {
-    const EXAMPLE: &str = "write an IP address and a port, for example \"127.0.0.1:8080\" or \"[::]:80\"";
-    let port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+fn address(text: &str) -> Result<Entry, String> {
     if text.is_empty() {
-        return format!("the address is empty: {EXAMPLE}");
+        return Err(format!("the address is empty: {EXAMPLE}"));
     }
-    if text.starts_with("unix:") || text.starts_with("udp:") || text.contains('=') {
-        return format!("{text:?} is not supported by this version, which listens on unnamed TCP addresses: {EXAMPLE}");
+    // An equals sign after a colon belongs to the address.
+    match text.split_once('=').filter(|(name, _)| !name.contains([':', '/'])) {
+        Some((name, address)) => Ok(Entry { name: Some(listener_name(name, text)?), place: place(address)? }),
+        None => Ok(Entry { name: None, place: place(text)? }),
     }
-    if text.parse::<std::net::IpAddr>().is_ok() {
+}
+
+const EXAMPLE: &str = "write an IP address or host name and a port, for example \"127.0.0.1:8080\" or \"[::]:80\", or \
+                       \"unix:/run/app.sock\"";
+
+fn listener_name(name: &str, text: &str) -> Result<String, String> {
+    if name.is_empty() {
+        return Err(format!("{text:?} has an empty name: write for example \"admin{text}\", or leave out the \"=\""));
+    }
+    match name.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+        Some(bad) => Err(format!(
+            "{text:?} has the character {bad:?} in its name: use letters, digits, '-', '_' and '.', for example \
+             \"admin=127.0.0.1:9000\""
+        )),
+        None => Ok(name.to_owned()),
+    }
+}
+
+fn place(text: &str) -> Result<Place, String> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return unix_path(path, text).map(Place::Unix);
+    }
+    match text.strip_prefix("udp:") {
+        Some(address) => host(address).map(Place::Udp).ok_or_else(|| why_not_an_address("udp:", address)),
+        None => host(text).map(Place::Tcp).ok_or_else(|| why_not_an_address("", text)),
+    }
+}
+
+fn host(text: &str) -> Option<Host> {
+    if let Ok(address) = text.parse() {
+        return Some(Host::Address(address));
+    }
+    let (host, port) = text.rsplit_once(':').filter(|(host, _)| is_host_name(host))?;
+    Some(Host::Name(host.to_owned(), port_number(port)?))
+}
+
+fn port_number(text: &str) -> Option<u16> {
+    if is_number(text) { text.parse().ok() } else { None }
+}
+
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether this can be resolved. What ends in a number is an IP address, or would be one.
+fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let allowed = label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        (1..=63).contains(&label.len()) && allowed && !label.starts_with('-') && !label.ends_with('-')
+    };
+    let name = text.strip_suffix('.').unwrap_or(text);
+    name.len() <= 253 && name.split('.').all(is_label) && !name.rsplit('.').next().is_some_and(is_number)
+}
+
+/// What is wrong with an address, which follows a scheme or none.
+fn why_not_an_address(scheme: &str, text: &str) -> String {
+    let whole = format!("{scheme}{text}");
+    if let Some((name, address)) = text.split_once('=') {
+        return format!("{whole:?} has its name in the middle: write \"{name}={scheme}{address}\"");
+    }
+    if text.starts_with(['/', '.']) {
+        return format!("{whole:?} is a path: write for example \"unix:/run/app.sock\" for a Unix socket");
+    }
+    if text.parse::<IpAddr>().is_ok() {
         let bracketed = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
-        return format!("{text:?} has no port: write for example \"{bracketed}:8080\"");
+        return format!("{whole:?} has no port: write for example \"{scheme}{bracketed}:8080\"");
     }
-    let Some((host, number)) = text.rsplit_once(':') else {
-        return match port(text) {
-            true => format!(
-                "{text:?} has no IP address: write \"127.0.0.1:{text}\", or \"0.0.0.0:{text}\" for every interface"
+    if let Some(error) = unknown_scheme(scheme, text) {
+        return error;
+    }
+    let Some((host, port)) = text.rsplit_once(':') else {
+        return match text {
+            "" => format!("{whole:?} has no address: write for example \"{scheme}127.0.0.1:5353\""),
+            _ if is_number(text) => format!(
+                "{whole:?} has no IP address: write \"{scheme}127.0.0.1:{text}\", or \"{scheme}0.0.0.0:{text}\" for \
+                 every interface"
             ),
-            false => format!("{text:?} is not an address: {EXAMPLE}"),
+            _ if is_host_name(text) => format!("{whole:?} has no port: write for example \"{scheme}{text}:8080\""),
+            _ => format!("{whole:?} is not an address: {EXAMPLE}"),
         };
     };
-    if !port(number) || number.parse::<u16>().is_err() {
-        return format!("{text:?} is not an address: the port {number:?} is not a number from 0 to 65535");
+    if port_number(port).is_none() {
+        return format!("{whole:?} is not an address: the port {port:?} is not a number from 0 to 65535");
     }
     match host {
-        "" | "*" => {
-            format!("{text:?} has no IP address: write \"0.0.0.0:{number}\" or \"[::]:{number}\" for every interface")
+        "" | "*" => format!(
+            "{whole:?} has no IP address: write \"{scheme}0.0.0.0:{port}\" or \"{scheme}[::]:{port}\" for every interface"
+        ),
+        _ if host.parse::<Ipv6Addr>().is_ok() => {
+            format!("{whole:?} has an IPv6 address without brackets: write \"{scheme}[{host}]:{port}\"")
         }
-        "localhost" => format!("{text:?} is a host name: write \"127.0.0.1:{number}\" or \"[::1]:{number}\""),
-        _ => format!("{text:?} is not an address: {host:?} is not an IP address; {EXAMPLE}"),
+        _ => format!("{whole:?} is not an address: {host:?} is not an IP address, and no host name; {EXAMPLE}"),
     }
+}
+
+/// `tcp://127.0.0.1:80`, `http:localhost:80`.
+fn unknown_scheme(known: &str, text: &str) -> Option<String> {
+    let (scheme, rest) = text.split_once(':')?;
+    let word =
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(|b| b.is_ascii_alphanumeric());
+    if !word || !rest.contains(['/', ':']) || text.matches("::").count() > 0 {
+        return None;
+    }
+    let address = rest.trim_start_matches('/').trim_end_matches('/');
+    let advice = match host(address) {
+        Some(_) => format!("write \"{known}{address}\""),
+        None => EXAMPLE.to_owned(),
+    };
+    Some(format!("\"{known}{text}\" has an unknown scheme {scheme:?}: {advice} (schemes: unix, udp; none for TCP)"))
+}
+
+/// An absolute path, and after a question mark what becomes of the file: `/run/app.sock?mode=660&owner=www-data`.
+fn unix_path(text: &str, whole: &str) -> Result<UnixPath, String> {
+    let (path, parameters) = text.split_once('?').map_or((text, None), |(path, rest)| (path, Some(rest)));
+    if path.is_empty() {
+        return Err(format!("{whole:?} has no path: write for example \"unix:/run/app.sock\""));
+    }
+    if !path.starts_with('/') {
+        return Err(format!("{whole:?} is not an absolute path: write for example \"unix:/run/app.sock\""));
+    }
+    if matches!(path.rsplit('/').next(), Some("" | "." | "..")) {
+        return Err(format!(
+            "{whole:?} is a directory's path: write the name of a file in it, for example \"unix:/run/app.sock\""
+        ));
+    }
+    if path.contains('\0') {
+        return Err(format!("{whole:?} has a null character: write the path without it"));
+    }
+    // As in `unix:///run/app.sock`.
+    let path = format!("/{}", path.trim_start_matches('/'));
+    if path.len() > LONGEST_PATH {
+        return Err(format!(
+            "{path:?} has {} bytes, and the path of a socket has room for {LONGEST_PATH}: choose a shorter one",
+            path.len()
+        ));
+    }
+    let mut unix = UnixPath { path, mode: None, owner: None, group: None };
+    parameters.into_iter().flat_map(|all| all.split('&')).try_for_each(|one| unix.set(one, whole))?;
+    Ok(unix)
+}
+
+impl UnixPath {
+    fn set(&mut self, parameter: &str, whole: &str) -> Result<(), String> {
+        const HOW: &str =
+            "write mode, owner or group, for example \"unix:/run/app.sock?mode=660&owner=www-data&group=www-data\"";
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let twice = match name {
+            "mode" => self.mode.replace(mode(value, whole)?).is_some(),
+            "owner" | "group" if value.is_empty() => return Err(format!("{whole:?} has no value for {name:?}: {HOW}")),
+            "owner" => self.owner.replace(value.to_owned()).is_some(),
+            "group" => self.group.replace(value.to_owned()).is_some(),
+            "" => return Err(format!("{whole:?} has an empty parameter: {HOW}")),
+            _ => return Err(format!("{whole:?} has an unknown parameter {name:?}: {HOW}")),
+        };
+        if twice { Err(format!("{whole:?} has the parameter {name:?} twice: keep one")) } else { Ok(()) }
+    }
+}
+
+fn mode(text: &str, whole: &str) -> Result<u32, String> {
+    let octal = is_number(text).then(|| u32::from_str_radix(text, 8).ok()).flatten();
+    octal.filter(|&mode| mode <= 0o777).ok_or_else(|| {
+        format!(
+            "{whole:?} has the mode {text:?}, which is not an octal number up to 777: write for example \"mode=660\""
+        )
+    })
 }
 
 fn count(text: &str, otherwise: &str) -> Result<usize, String> {
@@ -450,6 +738,32 @@ mod tests {
     }
 
     #[test]
+    fn an_account_is_one_name_or_number() {
+        for good in ["nobody", "www-data", "_www", "65534", "0", "4294967294", "svc.app$", "DOMAIN\\\\user", "müller"]
+        {
+            assert_eq!(account(good), Ok(Some(good.to_owned())));
+        }
+        assert_eq!(account("none"), Ok(None));
+        for (bad, advice) in [
+            ("", "empty"),
+            (" ", "space"),
+            ("nobody ", "space"),
+            ("a\0b", "printed"),
+            ("nobody:nogroup", "two options"),
+            ("a,b", "two options"),
+            ("-1", "not a name"),
+            ("+1", "not a name"),
+            ("4294967295", "end at 4294967294"),
+            ("99999999999999999999", "too large"),
+        ] {
+            let why = account(bad).unwrap_err();
+            assert!(why.contains(advice), "{bad:?}: {why}");
+        }
+        assert_eq!(account_number("007"), Some(7));
+        assert_eq!(account_number("7up"), None);
+    }
+
+    #[test]
     fn a_backoff_grows_or_stays() {
         let of = |first, longest| {
             Ok(Backoff { first: Duration::from_millis(first), longest: Duration::from_millis(longest) })
@@ -478,25 +792,97 @@ mod tests {
         assert!(max_restarts("99999999999999999999").unwrap_err().contains("too large"));
     }
 
+    fn tcp(text: &str) -> Entry {
+        Entry { name: None, place: Place::Tcp(Host::Address(text.parse().expect("an address"))) }
+    }
+
+    fn unix(mode: Option<u32>, owner: Option<&str>, group: Option<&str>) -> Result<Entry, String> {
+        let (owner, group) = (owner.map(str::to_owned), group.map(str::to_owned));
+        let place = Place::Unix(UnixPath { path: "/run/app.sock".to_owned(), mode, owner, group });
+        Ok(Entry { name: None, place })
+    }
+
     #[test]
-    fn addresses_are_ip_and_port() {
-        assert_eq!(addresses("127.0.0.1:80, [::]:0").map(|all| all.len()), Ok(2));
+    fn addresses_are_of_three_kinds_and_have_names() {
+        assert_eq!(addresses("127.0.0.1:80, [::]:0"), Ok(vec![tcp("127.0.0.1:80"), tcp("[::]:0")]));
         assert_eq!(addresses("none"), Ok(Vec::new()));
+        let named = |text| address(text).map(|entry| (entry.name, entry.place.to_string()));
+        let of = |name: &str, place: &str| Ok((Some(name.to_owned()), place.to_owned()));
+        assert_eq!(named("admin=127.0.0.1:9000"), of("admin", "127.0.0.1:9000"));
+        assert_eq!(named("my-app_2.x=udp:[::1]:53"), of("my-app_2.x", "udp:[::1]:53"));
+        assert_eq!(named("80=localhost:80"), of("80", "localhost:80"));
+        assert_eq!(named("a=unix:/run/app.sock?mode=660"), of("a", "unix:/run/app.sock"));
+        assert_eq!(address("localhost:0").map(|entry| entry.place), Ok(Place::Tcp(Host::Name("localhost".into(), 0))));
+        assert_eq!(address("udp:app_1.local.:53").map(|entry| entry.place.kind()), Ok(Kind::Udp));
+    }
+
+    #[test]
+    fn a_unix_socket_has_a_path_a_mode_an_owner_and_a_group() {
+        assert_eq!(address("unix:/run/app.sock"), unix(None, None, None));
+        assert_eq!(address("unix:///run/app.sock"), unix(None, None, None));
+        assert_eq!(address("unix:/run/app.sock?mode=660"), unix(Some(0o660), None, None));
+        assert_eq!(address("unix:/run/app.sock?mode=0600&group=33"), unix(Some(0o600), None, Some("33")));
+        assert_eq!(address("unix:/run/app.sock?owner=www-data&mode=000"), unix(Some(0), Some("www-data"), None));
+        let path = |length: usize| format!("unix:/{}", "x".repeat(length - 1));
+        assert!(address(&path(LONGEST_PATH)).is_ok());
+        assert!(address(&path(LONGEST_PATH + 1)).unwrap_err().contains("room for"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_told_how_to_be_one() {
+        let long_label = format!("{}.org:80", "x".repeat(64));
         for (bad, advice) in [
             ("", "empty"),
-            ("8080", "127.0.0.1:8080"),
-            (":8080", "0.0.0.0:8080"),
-            ("*:8080", "[::]:8080"),
-            ("localhost:8080", "127.0.0.1:8080"),
+            ("8080", "\"127.0.0.1:8080\""),
+            (":8080", "\"0.0.0.0:8080\""),
+            ("*:8080", "\"[::]:8080\""),
+            ("localhost", "\"localhost:8080\""),
             ("127.0.0.1", "has no port"),
-            ("::1", "[::1]:8080"),
+            ("::1", "\"[::1]:8080\""),
+            ("fe80::1%1:80", "is not an IP address"),
             ("127.0.0.1:99999", "65535"),
+            ("localhost:+80", "65535"),
             ("127.0.0.1:http", "65535"),
-            ("example.org:80", "not an IP address"),
             ("256.0.0.1:80", "not an IP address"),
-            ("unix:/run/app.sock", "not supported"),
-            ("admin=127.0.0.1:80", "not supported"),
+            ("-a.org:80", "no host name"),
+            ("a..org:80", "no host name"),
+            ("\u{e9}t\u{e9}.fr:80", "no host name"),
+            (&long_label, "no host name"),
             ("127.0.0.1:80,", "empty"),
+            ("none,127.0.0.1:80", "\"none:8080\""),
+            ("udp:127.0.0.1", "\"udp:127.0.0.1:8080\""),
+            ("udp:", "\"udp:127.0.0.1:5353\""),
+            ("udp:5353", "\"udp:127.0.0.1:5353\""),
+            ("udp:*:53", "\"udp:0.0.0.0:53\""),
+            ("udp:dns", "\"udp:dns:8080\""),
+            ("udp:dns=127.0.0.1:53", "\"dns=udp:127.0.0.1:53\""),
+            ("tcp:127.0.0.1:80", "unknown scheme \"tcp\": write \"127.0.0.1:80\""),
+            ("http://localhost:80/", "unknown scheme \"http\": write \"localhost:80\""),
+            ("fd://3", "unknown scheme \"fd\""),
+            ("udp:tcp:127.0.0.1:80", "unknown scheme \"tcp\": write \"udp:127.0.0.1:80\""),
+            ("/run/app.sock", "\"unix:/run/app.sock\""),
+            ("./app.sock", "\"unix:/run/app.sock\""),
+            ("=127.0.0.1:80", "\"admin=127.0.0.1:80\""),
+            ("ad min=127.0.0.1:80", "the character ' '"),
+            ("admin =127.0.0.1:80", "the character ' '"),
+            ("a=b=127.0.0.1:80", "has its name in the middle"),
+            ("a=127.0.0.1:80,a=127.0.0.1:81", "\"a\" is given twice"),
+            ("unix:", "has no path"),
+            ("unix:?mode=660", "has no path"),
+            ("unix:app.sock", "not an absolute path"),
+            ("unix:@app", "not an absolute path"),
+            ("unix:a=/run/app.sock", "not an absolute path"),
+            ("unix:/run/", "a directory's path"),
+            ("unix:/run/..", "a directory's path"),
+            ("unix:/run/a\0b", "null character"),
+            ("unix:/a?", "an empty parameter"),
+            ("unix:/a?mdoe=660", "unknown parameter \"mdoe\""),
+            ("unix:/a?mode=660&mode=600", "\"mode\" twice"),
+            ("unix:/a?mode", "octal number up to 777"),
+            ("unix:/a?mode=888", "octal number up to 777"),
+            ("unix:/a?mode=1777", "octal number up to 777"),
+            ("unix:/a?mode=+660", "octal number up to 777"),
+            ("unix:/a?owner=", "no value for \"owner\""),
         ] {
             let why = addresses(bad).unwrap_err();
             assert!(why.contains(advice), "{bad:?}: {why}");

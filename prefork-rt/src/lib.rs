@@ -11,6 +11,8 @@ mod config;
 #[cfg(unix)]
 mod cpu;
 #[cfg(unix)]
+mod credentials;
+#[cfg(unix)]
 mod error;
 #[cfg(unix)]
 mod expansion;
@@ -20,6 +22,8 @@ mod fork_check;
 mod grammar;
 #[cfg(unix)]
 mod listen;
+#[cfg(unix)]
+mod listener;
 #[cfg(unix)]
 mod oom;
 #[cfg(unix)]
@@ -39,14 +43,16 @@ mod supervisor;
 #[cfg(unix)]
 mod sys;
 #[cfg(unix)]
+mod tie;
+#[cfg(unix)]
 mod worker;
 
 #[cfg(unix)]
 pub use after_fork::after_fork;
 #[cfg(unix)]
 pub use config::{
-    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoReload,
-    IntoRestart, IntoWorkers, Prefork,
+    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoReload, IntoRestart, IntoWorkers, Prefork,
 };
 #[cfg(unix)]
 pub use cpu::cpu_count;
@@ -54,6 +60,8 @@ pub use cpu::cpu_count;
 pub use error::Error;
 #[cfg(unix)]
 pub use grammar::{Reload, Restart};
+#[cfg(unix)]
+pub use listener::FromListener;
 #[cfg(unix)]
 pub use scoreboard::{State, Status, WorkerStatus, status};
 #[cfg(unix)]
@@ -112,8 +120,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 /// # Options
 ///
 /// `workers`, `max_restarts`, `restart_window`, `restart`, `backoff`, `graceful_timeout`, `listen`, `ready_timeout`,
-/// `heartbeat_timeout`, `max_lifetime`, `max_memory` and `reload` are the builder's methods of these names: see
-/// [there](Prefork) for types, units and defaults. A literal is checked when the program is compiled; any other
+/// `heartbeat_timeout`, `max_lifetime`, `max_memory`, `reload`, `user` and `group` are the builder's methods of these
+/// names: see [there](Prefork) for types, units and defaults. A literal is checked when the program is compiled; any other
 /// expression is evaluated at the start, in written order, and checked then (exit status 2). Two are the attribute's
 /// alone:
 ///
@@ -128,7 +136,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 /// # Arguments
 ///
 /// Whatever implements [`FromWorker`], in any order, and `&T` for what `preload` returned. What an argument needs is
-/// checked before anything is forked, where literals show it at compile time.
+/// checked before anything is forked, where literals show it at compile time. What `listen` has several of is asked for by
+/// name, with [`Worker::listener`].
 ///
 /// ```no_run
 /// use prefork_rt::prefork;

@@ -1,15 +1,26 @@
 //! The sockets of `listen`: bound by the supervisor before the first fork, handed over to each worker.
+//!
+//! It must not know the types that they come as in a worker.
 
-use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Mutex, PoisonError};
+mod handed;
+mod inet;
+mod unix;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::SockRef;
 
 use crate::error::Error;
+use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
 use crate::report;
+
+pub(crate) use handed::{Wanted, check, hand_over, take};
+pub(crate) use unix::remove_files;
 
 /// The kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -17,125 +28,163 @@ const BACKLOG: i32 = 4096;
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
-/// Binds every address, or none.
-pub(crate) fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, Error> {
-    if let Some(twice) = listed_twice(addresses) {
-        return Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") });
+/// What a socket is asked for by.
+#[derive(Clone)]
+pub(crate) struct Label {
+    pub(crate) kind: Kind,
+    pub(crate) name: Option<String>,
+}
+
+/// A socket that is bound; a worker that has handed it to its body has it no more.
+pub(crate) struct Listener {
+    pub(crate) label: Label,
+    socket: Option<OwnedFd>,
+}
+
+impl Listener {
+    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
+        self.socket.as_ref().map_or(Ok(()), |socket| SockRef::from(socket).set_nonblocking(true))
     }
-    addresses.iter().map(|&address| bind_one(address, is_shared(address, addresses))).collect()
+}
+
+/// An entry of `listen` whose host name, if it has one, is resolved.
+pub(crate) struct Resolved {
+    label: Label,
+    at: At,
+}
+
+enum At {
+    Addresses(Vec<SocketAddr>),
+    Path(UnixPath),
+}
+
+/// Looks up the host names.
+pub(crate) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
+    let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
+    match listed_twice(&places) {
+        Some(twice) => Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") }),
+        None => Ok(places),
+    }
+}
+
+fn resolve_one(Entry { name, place }: Entry) -> Result<Resolved, Error> {
+    let kind = place.kind();
+    let at = match &place {
+        Place::Tcp(Host::Address(address)) | Place::Udp(Host::Address(address)) => At::Addresses(vec![*address]),
+        Place::Tcp(Host::Name(host, port)) | Place::Udp(Host::Name(host, port)) => {
+            let found = (host.as_str(), *port).to_socket_addrs().map_err(|source| Error::Listen {
+                address: place.to_string(),
+                source,
+                advice: "check the name, /etc/hosts and the name server, or write an IP address",
+            })?;
+            At::Addresses(inet::here(&place, found))
+        }
+        Place::Unix(path) => At::Path(path.clone()),
+    };
+    Ok(Resolved { label: Label { kind, name }, at })
 }
 
 /// With port 0 each is another address.
-fn listed_twice(addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    let seen_before = |&(index, address): &(usize, &SocketAddr)| addresses[..index].contains(address);
-    addresses
+fn listed_twice(places: &[Resolved]) -> Option<String> {
+    let mut listed: Vec<String> = places
         .iter()
-        .enumerate()
-        .filter(|(_, address)| address.port() != 0)
-        .find(seen_before)
-        .map(|(_, &address)| address)
-}
-
-/// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because the
-/// list has an IPv4 address with that port.
-fn is_shared(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
-    let port = address.port();
-    let with_ipv4 = || addresses.iter().any(|other| other.is_ipv4() && other.port() == port);
-    address.is_ipv6() && address.ip().is_unspecified() && port != 0 && with_ipv4()
-}
-
-fn bind_one(address: SocketAddr, only_ipv6: bool) -> Result<TcpListener, Error> {
-    let mut tries = 1;
-    loop {
-        match bind_now(address, only_ipv6) {
-            Ok(listener) => {
-                let bound = listener.local_addr().unwrap_or(address);
-                report::info(&format!("listening on {bound}"));
-                return Ok(listener);
+        .flat_map(|place| match &place.at {
+            At::Addresses(addresses) => {
+                let with_port = addresses.iter().filter(|address| address.port() != 0);
+                with_port.map(|address| Shown(&unnamed(place.label.kind), address).to_string()).collect()
             }
-            Err(error) if error.kind() == ErrorKind::AddrInUse && tries < TRIES => {
-                if tries == 1 {
-                    report::warn(&format!("{address} is in use, trying again for 2 s"));
+            At::Path(unix) => vec![Shown(&unnamed(Kind::Unix), &unix.path).to_string()],
+        })
+        .collect();
+    listed.sort_unstable();
+    listed.windows(2).find(|two| two[0] == two[1]).map(|twice| twice[0].clone())
+}
+
+fn unnamed(kind: Kind) -> Label {
+    Label { kind, name: None }
+}
+
+/// One for each socket that will be bound.
+pub(crate) fn labels(places: &[Resolved]) -> Vec<Label> {
+    let sockets = |place: &Resolved| match &place.at {
+        At::Addresses(addresses) => addresses.len(),
+        At::Path(_) => 1,
+    };
+    places.iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
+}
+
+/// Binds every address, or none; in a rehearsal without leaving a file.
+pub(crate) fn bind(places: &[Resolved], rehearsal: bool) -> Result<Vec<Listener>, Error> {
+    let mut listeners = Vec::new();
+    for Resolved { label, at } in places {
+        let sockets = match at {
+            At::Addresses(addresses) => {
+                inet::bind(label, addresses, |address| shares_its_port(label.kind, address, addresses, places))?
+            }
+            At::Path(path) => vec![unix::bind(label, path, rehearsal)?],
+        };
+        listeners.extend(sockets.into_iter().map(|socket| Listener { label: label.clone(), socket: Some(socket) }));
+    }
+    Ok(listeners)
+}
+
+/// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4
+/// address with that port is listed. Port 0 is one port for the addresses of one name only.
+fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], places: &[Resolved]) -> bool {
+    let of_kind = places.iter().filter(|place| place.label.kind == kind);
+    let mut listed = of_kind.flat_map(|place| match &place.at {
+        At::Addresses(addresses) => addresses.as_slice(),
+        At::Path(_) => &[],
+    });
+    let same_port = listed.any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
+    is_every_ipv6(address) && (same_port || siblings.iter().any(SocketAddr::is_ipv4))
+}
+
+fn is_every_ipv6(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
+}
+
+/// Binds what may be in use for a moment longer.
+fn try_again<T>(what: &impl fmt::Display, bind: impl Fn() -> Result<T, Refusal>) -> Result<T, Error> {
+    for tried in 1.. {
+        match bind() {
+            Ok(bound) => return Ok(bound),
+            Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {
+                if tried == 1 {
+                    report::warn(&format!("{what} is in use, trying again for 2 s"));
                 }
-                tries += 1;
                 sleep(BETWEEN_TRIES);
             }
-            Err(source) => return Err(Error::Listen { address, source }),
+            Err(Refusal { source, advice }) => return Err(Error::Listen { address: what.to_string(), source, advice }),
         }
     }
+    unreachable!("the last try returns")
 }
 
-fn bind_now(address: SocketAddr, only_ipv6: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if only_ipv6 {
-        socket.set_only_v6(true)?;
-    }
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+/// Why something cannot be listened on, and what to do.
+struct Refusal {
+    source: io::Error,
+    advice: &'static str,
 }
 
-/// What this worker was handed and has not taken, and how many there were.
-struct Handed {
-    listeners: Vec<TcpListener>,
-    addresses: usize,
+fn announce(label: &Label, bound: &impl fmt::Display) {
+    report::info(&format!("listening on {}", Shown(label, bound)));
 }
 
-static HANDED: Mutex<Handed> = Mutex::new(Handed { listeners: Vec::new(), addresses: 0 });
+/// Where a socket is, as `listen` takes it: `admin=127.0.0.1:9000`.
+struct Shown<'a, T>(&'a Label, &'a T);
 
-/// Gives a worker its listeners.
-pub(crate) fn hand_over(listeners: Vec<TcpListener>) {
-    let mut handed = HANDED.lock().unwrap_or_else(PoisonError::into_inner);
-    *handed = Handed { addresses: listeners.len(), listeners };
-}
-
-/// The one listener there is, for whoever asks first.
-pub(crate) fn take_only() -> Result<TcpListener, Error> {
-    let mut handed = HANDED.lock().unwrap_or_else(PoisonError::into_inner);
-    check_only(handed.addresses)?;
-    handed.listeners.pop().ok_or_else(taken)
-}
-
-/// All listeners, in the order of their addresses.
-pub(crate) fn take_all() -> Result<Vec<TcpListener>, Error> {
-    let mut handed = HANDED.lock().unwrap_or_else(PoisonError::into_inner);
-    check_any(handed.addresses)?;
-    match std::mem::take(&mut handed.listeners) {
-        listeners if listeners.is_empty() => Err(taken()),
-        listeners => Ok(listeners),
-    }
-}
-
-/// Whether a `TcpListener` can be given.
-pub(crate) fn check_only(addresses: usize) -> Result<(), Error> {
-    match addresses {
-        0 | 1 => check_any(addresses),
-        _ => Err(Error::Argument {
-            reason: format!(
-                "a TcpListener is asked for, but listen has {addresses} addresses: ask for Vec<TcpListener>, or listen \
-                 on one address"
-            ),
-        }),
-    }
-}
-
-/// Whether a `Vec<TcpListener>` can be given.
-pub(crate) fn check_any(addresses: usize) -> Result<(), Error> {
-    match addresses {
-        0 => Err(Error::Argument {
-            reason: "a TcpListener is asked for, but nothing is listened on: give an address, for example listen = \
-                     \"127.0.0.1:8080\" or PREFORK_LISTEN=127.0.0.1:8080"
-                .to_owned(),
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn taken() -> Error {
-    Error::Argument {
-        reason: "the TcpListener was handed over before in this worker: ask for it once, and use try_clone() for a \
-                 second handle"
-            .to_owned(),
+impl<T: fmt::Display> fmt::Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shown(Label { kind, name }, place) = self;
+        let scheme = match kind {
+            Kind::Tcp => "",
+            Kind::Udp => "udp:",
+            Kind::Unix => "unix:",
+        };
+        match name {
+            Some(name) => write!(f, "{name}={scheme}{place}"),
+            None => write!(f, "{scheme}{place}"),
+        }
     }
 }

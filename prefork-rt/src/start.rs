@@ -1,7 +1,6 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::mem;
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,15 +8,16 @@ use std::time::Duration;
 
 use crate::after_fork;
 use crate::config::{Environment, Mode, Prefork, Settings};
+use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen;
+use crate::listen::{self, Listener};
 use crate::policy::{Readiness, Rules};
 use crate::report;
 use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
-use crate::worker::{Worker, become_worker, check_needs, worker};
+use crate::worker::{Needs, Worker, become_worker, check_needs, needs_nonblocking, worker};
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]
@@ -41,7 +41,12 @@ impl Prefork {
     #[must_use = "without it the exit status is lost, and a worker that failed counts as finished: return it from `main`"]
     pub fn run<T: Termination>(self, body: impl FnOnce(Worker) -> T) -> ExitCode {
         let code = match self.start() {
-            Ok(Role::Worker(worker)) => return body(worker).report(),
+            Ok(Role::Worker(worker)) => {
+                let returned = body(worker);
+                // Under PREFORK=off this is the process that made them.
+                listen::remove_files();
+                return returned.report();
+            }
             Ok(Role::Supervisor(code)) => code,
             Err(error) => {
                 report::last_line(&error);
@@ -118,8 +123,12 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     let outcome = start_once(prefork);
     match outcome {
         Ok(Outcome::Worker(worker)) => after_fork::run(worker),
-        Ok(Outcome::Over(_)) => report::flush(),
+        Ok(Outcome::Over(_)) => {
+            listen::remove_files();
+            report::flush();
+        }
         Err(_) => {
+            listen::remove_files();
             scoreboard::forget();
             STARTED.store(false, Ordering::Relaxed);
         }
@@ -149,11 +158,17 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
     for warning in &warnings {
         report::warn(warning);
     }
-    check_needs(&prefork.needs, settings.listen.len())?;
+    let places = listen::resolve(settings.listen)?;
+    check_needs(&prefork.needs, &listen::labels(&places))?;
     check_memory_can_be_measured(settings.max_memory)?;
-    let listeners = listen::bind(&settings.listen)?;
+    let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
+    if let Some(credentials) = &credentials {
+        report::info(&format!("workers run as {}", credentials.who));
+    }
+    let listeners = listen::bind(&places, mode == Mode::Check)?;
+    set_nonblocking_where_needed(&listeners, &prefork.needs)?;
     if mode == Mode::Off {
-        become_the_only_worker(listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -177,7 +192,17 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    Ok(ControlFlow::Continue((rules, Service { listeners, fork_check, variables })))
+    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, variables })))
+}
+
+/// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.
+fn set_nonblocking_where_needed(listeners: &[Listener], needs: &[Needs]) -> Result<(), Error> {
+    let system = |source| Error::System { call: "fcntl(2)", source };
+    listeners
+        .iter()
+        .filter(|listener| needs_nonblocking(needs, listener))
+        .try_for_each(Listener::set_nonblocking)
+        .map_err(system)
 }
 
 /// A worker is ready when its body starts, unless it says so itself. Where hooks run before, they say so when they are
@@ -196,7 +221,12 @@ fn readiness(ready_timeout: Option<Duration>) -> Readiness {
 const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 
 /// `PREFORK=off`: this process runs the body itself.
-fn become_the_only_worker(listeners: Vec<TcpListener>, variables: &[String]) -> Result<(), Error> {
+fn become_the_only_worker(
+    credentials: Option<&Credentials>,
+    listeners: Vec<Listener>,
+    variables: &[String],
+) -> Result<(), Error> {
+    credentials.map_or(Ok(()), Credentials::assume)?;
     Board::alone().map_err(|source| Error::System { call: "mmap(2)", source })?;
     report::close();
     let alone = match sys::other_threads() {

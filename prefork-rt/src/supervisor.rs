@@ -9,17 +9,19 @@ mod table;
 use std::ffi::c_int;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
-use std::net::TcpListener;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
+use crate::listen::Listener;
 use crate::oom::OomKills;
 use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Killer, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
+use crate::tie;
 use crate::worker::{Worker, become_worker};
 use table::Table;
 
@@ -36,7 +38,9 @@ pub(crate) enum Outcome {
 
 /// What `supervise` needs that the policy does not.
 pub(crate) struct Service {
-    pub(crate) listeners: Vec<TcpListener>,
+    /// Who the workers become.
+    pub(crate) credentials: Option<Credentials>,
+    pub(crate) listeners: Vec<Listener>,
     pub(crate) fork_check: ForkCheck,
     /// The environment variables that workers do not see.
     pub(crate) variables: Vec<String>,
@@ -355,7 +359,7 @@ impl Supervisor {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if mem::take(&mut self.weighs) => report::warn(&format!(
                 "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
-                 be measured: a worker that changes its user is readable only for root",
+                 be measured: one that changed its user takes root with CAP_SYS_PTRACE",
                 proc.task_id()
             )),
             Err(_) => {}
@@ -407,13 +411,20 @@ impl Supervisor {
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
-        let tied = sys::die_with(pid);
+        let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if terminal.is_stdin { sys::stdin_to_null() } else { Ok(()) });
         let seated = stdin.and_then(|()| board.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
+        }
+        if let Some(credentials) = &service.credentials {
+            // The change of credentials has cut the tie.
+            if let Err(error) = credentials.assume().and_then(|()| tie::rearm()) {
+                report::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                sys::end_now(1);
+            }
         }
         newcomer.name.set();
         bell.keep();
@@ -424,6 +435,7 @@ impl Supervisor {
         mem::forget(name);
         mem::forget(self.oom_kills);
         mem::forget(service.variables);
+        mem::forget(service.credentials);
     }
 
     fn over(self, exit: Exit) -> Result<Outcome, Error> {

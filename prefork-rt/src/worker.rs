@@ -3,15 +3,17 @@
 //! It must not know the supervisor's table.
 
 use std::any::{Any, TypeId, type_name};
-use std::net::TcpListener;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::Error;
-use crate::listen;
+use crate::grammar::Kind;
+use crate::listen::{self, Label, Listener, Wanted};
+use crate::listener::{self, FromListener};
 use crate::preload;
 use crate::scoreboard;
 use crate::shutdown::{self, Shutdown};
 use crate::sys::{self, Alone};
+use crate::tie;
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
 /// and of [`after_fork`](crate::after_fork) hooks.
@@ -127,10 +129,40 @@ impl Worker {
         scoreboard::recycle();
     }
 
+    /// Ties this worker to its supervisor again, after the body itself has changed its user or group: no worker outlives
+    /// its supervisor, and the kernel forgets that at such a change (Linux).
+    ///
+    /// Not needed for the options `user` and `group`. Call it right after the change, on the main thread or one that
+    /// lives as long as the worker. When the supervisor has ended in between, it does not return: the process ends. A
+    /// no-op under `PREFORK=off`. A worker that gains rights, by setuid(2) or by running a set-user-ID program, is
+    /// beyond a supervisor that has fewer.
+    ///
+    /// ```no_run
+    /// use nix::unistd::{Uid, setuid};
+    /// use prefork_rt::{Worker, prefork};
+    ///
+    /// #[prefork(workers = 2)]
+    /// fn main(worker: Worker) -> Result<(), Box<dyn std::error::Error>> {
+    ///     // what takes root
+    ///     setuid(Uid::from_raw(65534))?;
+    ///     worker.rearm()?;
+    ///     // what does not
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] when the system refuses (a seccomp filter without prctl(2)), and in a process that the worker
+    /// forked.
+    pub fn rearm(self) -> Result<(), Error> {
+        tie::rearm()
+    }
+
     /// What an argument of type `T` would be given: the injection of `#[prefork]`, by hand.
     ///
-    /// A [`TcpListener`] is handed over, so it can be asked for once; use
-    /// [`try_clone`](TcpListener::try_clone) for a second handle.
+    /// A listener is handed over, so it can be asked for once; use
+    /// [`try_clone`](std::net::TcpListener::try_clone) for a second handle.
     ///
     /// ```no_run
     /// use std::net::TcpListener;
@@ -147,10 +179,37 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`Error::Argument`] when there is no such thing: a listener without `listen`, with several addresses, or taken
-    /// before; a reference to what `preload` did not return; a task id that does not fit a `u32`.
+    /// [`Error::Argument`] when there is no such thing: a listener of a kind that `listen` has none or several of, or
+    /// that was taken before; a reference to what `preload` did not return; a task id that does not fit a `u32`.
     pub fn get<T: FromWorker>(self) -> Result<T, Error> {
         T::from_worker(self)
+    }
+
+    /// The listener that has this name in `listen`: as a [`TcpListener`](std::net::TcpListener), a
+    /// [`UnixListener`](std::os::unix::net::UnixListener) or a [`UdpSocket`](std::net::UdpSocket), or a `Vec` of these
+    /// where the name's host may have several addresses; see [`FromListener`].
+    ///
+    /// It is handed over, so it can be asked for once.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use prefork_rt::{Error, Worker, prefork};
+    ///
+    /// #[prefork(listen = ["public=0.0.0.0:80", "admin=127.0.0.1:9000"])]
+    /// fn main(worker: Worker) -> Result<(), Error> {
+    ///     let public: TcpListener = worker.listener("public")?;
+    ///     let admin: TcpListener = worker.listener("admin")?;
+    ///     // …
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] when there is no listener of this name, when it is of another kind, has several addresses, or
+    /// was taken before.
+    pub fn listener<T: FromListener>(self, name: &str) -> Result<T, Error> {
+        listener::take(Some(name))
     }
 
     /// Takes SIGTERM, with which the supervisor tells a worker to stop, and returns the handle that says whether it
@@ -211,7 +270,7 @@ pub fn worker() -> Option<Worker> {
 
 /// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
 /// it may have other threads, which may read them. A process becomes one once: a worker cannot start workers.
-pub(crate) fn become_worker(worker: Worker, listeners: Vec<TcpListener>, variables: &[String], alone: Option<&Alone>) {
+pub(crate) fn become_worker(worker: Worker, listeners: Vec<Listener>, variables: &[String], alone: Option<&Alone>) {
     if let Some(alone) = alone {
         variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
     }
@@ -229,14 +288,17 @@ pub(crate) fn become_worker(worker: Worker, listeners: Vec<TcpListener>, variabl
 /// |---|---|
 /// | `usize`, `u32` | the task id |
 /// | [`Worker`] | the handle of this worker |
-/// | [`std::net::TcpListener`] | the listener, where `listen` has exactly one address |
-/// | `Vec<TcpListener>` | all listeners, in the order of their addresses |
+/// | [`std::net::TcpListener`] | the TCP listener, where `listen` has exactly one TCP address |
+/// | [`std::os::unix::net::UnixListener`] | the Unix socket, where `listen` has exactly one |
+/// | [`std::net::UdpSocket`] | the UDP socket, where `listen` has exactly one UDP address |
+/// | `Vec` of one of these three | all of that kind, in the order of `listen` |
+/// | `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these, with the cargo feature `tokio` | the same, in non-blocking mode and registered with the runtime: for the body of an `async fn main` |
 /// | `&T`, `&'static T` | what `preload` returned |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
-    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener` or `Vec<TcpListener>` (with `listen`), and `&T` for what `preload` returned",
-    note = "for the listener of an async runtime, take `std::net::TcpListener` and convert it in the body, for example with `from_std`"
+    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener`, `UnixListener`, `UdpSocket` or a `Vec` of these (with `listen`), and `&T` for what `preload` returned",
+    note = "for the types of `tokio::net` enable prefork-rt's cargo feature `tokio`; for those of another async runtime take the standard library's and convert it in the body, for example with `from_std`"
 )]
 pub trait FromWorker: Sized + sealed::Sealed {
     /// What must be there before the first fork.
@@ -248,7 +310,7 @@ pub trait FromWorker: Sized + sealed::Sealed {
     fn from_worker(worker: Worker) -> Result<Self, Error>;
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
@@ -257,12 +319,17 @@ mod sealed {
 #[derive(Clone, Copy)]
 pub struct Needs(pub(crate) Need);
 
+impl Needs {
+    pub(crate) fn listener(wanted: Wanted) -> Needs {
+        Needs(Need::Listener(wanted))
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(crate) enum Need {
     Nothing,
     TaskId,
-    Listener,
-    Listeners,
+    Listener(Wanted),
     Preloaded { type_id: fn() -> TypeId, type_name: fn() -> &'static str },
 }
 
@@ -295,28 +362,6 @@ impl FromWorker for Worker {
     }
 }
 
-impl sealed::Sealed for TcpListener {}
-#[diagnostic::do_not_recommend]
-impl FromWorker for TcpListener {
-    fn needs() -> Needs {
-        Needs(Need::Listener)
-    }
-    fn from_worker(_: Worker) -> Result<Self, Error> {
-        listen::take_only()
-    }
-}
-
-impl sealed::Sealed for Vec<TcpListener> {}
-#[diagnostic::do_not_recommend]
-impl FromWorker for Vec<TcpListener> {
-    fn needs() -> Needs {
-        Needs(Need::Listeners)
-    }
-    fn from_worker(_: Worker) -> Result<Self, Error> {
-        listen::take_all()
-    }
-}
-
 impl<T: Any + Sync> sealed::Sealed for &'static T {}
 #[diagnostic::do_not_recommend]
 impl<T: Any + Sync> FromWorker for &'static T {
@@ -329,20 +374,13 @@ impl<T: Any + Sync> FromWorker for &'static T {
 }
 
 /// Whether what the arguments need is there, before anything is forked.
-pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error> {
-    let (mut task_ids, mut takers) = (0, 0);
+pub(crate) fn check_needs(needs: &[Needs], labels: &[Label]) -> Result<(), Error> {
+    let mut task_ids = 0;
     for Needs(need) in needs {
         match need {
             Need::Nothing => {}
             Need::TaskId => task_ids += 1,
-            Need::Listener => {
-                takers += 1;
-                listen::check_only(addresses)?;
-            }
-            Need::Listeners => {
-                takers += 1;
-                listen::check_any(addresses)?;
-            }
+            Need::Listener(wanted) => listen::check(labels.iter(), *wanted, None)?,
             Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
         }
     }
@@ -353,31 +391,85 @@ pub(crate) fn check_needs(needs: &[Needs], addresses: usize) -> Result<(), Error
                 .to_owned(),
         });
     }
-    if takers > 1 {
-        return Err(Error::Argument {
-            reason: "two arguments of main take the listeners, which are handed over once: keep one, and use \
-                     try_clone() for a second handle"
-                .to_owned(),
-        });
-    }
-    Ok(())
+    Kind::ALL.into_iter().try_for_each(|kind| check_takers(needs, kind))
+}
+
+/// Each kind of listener is handed over once, in one mode.
+fn check_takers(needs: &[Needs], kind: Kind) -> Result<(), Error> {
+    let takers: Vec<Wanted> = takers(needs, kind).collect();
+    let ty = kind.type_name();
+    let reason = match takers[..] {
+        [] | [_] => return Ok(()),
+        [first, ref more @ ..] if more.iter().any(|other| other.nonblocking != first.nonblocking) => format!(
+            "one argument of main takes the {ty} of the standard library and another that of tokio, but a socket is in \
+             blocking mode or not, for both: keep one"
+        ),
+        _ => format!(
+            "two arguments of main take the {ty}, which is handed over once: keep one, and use try_clone() for a second \
+             handle"
+        ),
+    };
+    Err(Error::Argument { reason })
+}
+
+fn takers(needs: &[Needs], kind: Kind) -> impl Iterator<Item = Wanted> {
+    needs.iter().filter_map(move |need| match need.0 {
+        Need::Listener(wanted) if wanted.kind == kind => Some(wanted),
+        _ => None,
+    })
+}
+
+/// Whether an argument of main takes this listener as a type of tokio.
+pub(crate) fn needs_nonblocking(needs: &[Needs], listener: &Listener) -> bool {
+    takers(needs, listener.label.kind).any(|wanted| wanted.nonblocking)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, UdpSocket};
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+
+    fn labels(kinds: &[Kind]) -> Vec<Label> {
+        kinds.iter().map(|&kind| Label { kind, name: None }).collect()
+    }
 
     #[test]
     fn what_can_be_given_once_is_asked_for_once() {
         let listener = <TcpListener as FromWorker>::needs();
         let listeners = <Vec<TcpListener> as FromWorker>::needs();
         let (id, worker) = (<u32 as FromWorker>::needs(), <Worker as FromWorker>::needs());
-        assert!(check_needs(&[worker, listener, id, worker], 1).is_ok());
-        assert!(check_needs(&[listeners], 2).is_ok());
+        let (one, two) = (labels(&[Kind::Tcp]), labels(&[Kind::Tcp; 2]));
+        assert!(check_needs(&[worker, listener, id, worker], &one).is_ok());
+        assert!(check_needs(&[listeners], &two).is_ok());
         for twice in [[listener, listeners], [listener, listener], [listeners, listeners], [id, id]] {
-            assert!(check_needs(&twice, 1).is_err());
+            assert!(check_needs(&twice, &one).is_err());
         }
-        assert!(check_needs(&[listener], 2).is_err());
-        assert!(check_needs(&[listeners], 0).is_err());
+        assert!(check_needs(&[listener], &two).is_err());
+        assert!(check_needs(&[listeners], &[]).is_err());
+    }
+
+    #[test]
+    fn one_of_each_kind_is_given_by_type() {
+        let each = [
+            <TcpListener as FromWorker>::needs(),
+            <UnixListener as FromWorker>::needs(),
+            <UdpSocket as FromWorker>::needs(),
+        ];
+        assert!(check_needs(&each, &labels(&[Kind::Udp, Kind::Tcp, Kind::Unix])).is_ok());
+        let why = |labels: &[Label]| check_needs(&each, labels).unwrap_err().to_string();
+        assert!(why(&labels(&[Kind::Tcp, Kind::Udp])).contains("listen has no Unix socket"));
+        assert!(why(&labels(&[Kind::Tcp, Kind::Unix, Kind::Udp, Kind::Udp])).contains("has 2 UDP addresses"));
+        assert!(why(&[]).contains("nothing is listened on: give an address"));
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn the_mode_of_a_socket_is_decided_once() {
+        let (std, tokio) =
+            (<TcpListener as FromWorker>::needs(), <Vec<tokio::net::TcpListener> as FromWorker>::needs());
+        let why = check_needs(&[std, tokio], &labels(&[Kind::Tcp])).unwrap_err().to_string();
+        assert!(why.contains("blocking mode"), "{why}");
     }
 }

@@ -8,6 +8,7 @@
 mod bell;
 mod clock;
 mod cpus;
+mod credentials;
 mod proc;
 mod process;
 mod process_name;
@@ -19,10 +20,14 @@ mod threads;
 pub(crate) use bell::{Bell, ring};
 pub(crate) use clock::milliseconds;
 pub(crate) use cpus::{affinity_cpus, host_cpus};
+pub(crate) use credentials::{
+    Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,
+    getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
+};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
-    Change, Fork, Pid, die_with, end_now, entropy, fork, getpgrp, getpid, getsid, has_terminal, is_privileged_start,
-    kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
+    Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,
+    is_privileged_start, kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use shared::{SharedWords, words_per_page};

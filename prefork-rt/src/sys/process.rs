@@ -67,14 +67,17 @@ pub(crate) fn lead_group() {
     let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
 }
 
-/// Asks the kernel to kill this process when `supervisor` ends: prctl(2). Fails when it has ended already.
-pub(crate) fn die_with(supervisor: Pid) -> io::Result<()> {
+/// Asks the kernel to kill this process when its parent ends, and nothing where there is no such call: prctl(2). A change
+/// of user or group takes it back, and so does the end of the calling thread.
+pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
-    match unistd::getppid() {
-        parent if parent == supervisor => Ok(()),
-        parent => Err(io::Error::other(format!("its parent is pid {parent} and not the supervisor, pid {supervisor}"))),
-    }
+    Ok(())
+}
+
+/// getppid(2).
+pub(crate) fn getppid() -> Pid {
+    unistd::getppid()
 }
 
 /// Ends this process with no further ado: `_exit(2)`.

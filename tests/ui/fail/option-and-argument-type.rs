@@ -1,9 +1,9 @@
-use std::net::UdpSocket;
+use std::net::TcpStream;
 
 use prefork_rt::{Worker, prefork};
 
 #[prefork(workers = "max")]
-fn main(socket: UdpSocket, worker: Worker, list: Vec<u8>) {
-    let _: UdpSocket = socket;
+fn main(socket: TcpStream, worker: Worker, list: Vec<u8>) {
+    let _: TcpStream = socket;
     let _: (Worker, Vec<u8>) = (worker, list);
 }

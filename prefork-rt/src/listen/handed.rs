@@ -1,0 +1,126 @@
+//! What a worker was handed: who asks for which socket, and what is said to who asks for one that is not there.
+
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Label, Listener};
+use crate::error::Error;
+use crate::grammar::Kind;
+
+/// What a type asks for.
+#[doc(hidden)]
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    pub(crate) kind: Kind,
+    /// All there are, and not the one there is.
+    pub(crate) all: bool,
+    pub(crate) nonblocking: bool,
+}
+
+static HANDED: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+
+fn handed() -> MutexGuard<'static, Vec<Listener>> {
+    HANDED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Gives a worker its listeners.
+pub(crate) fn hand_over(listeners: Vec<Listener>) {
+    *handed() = listeners;
+}
+
+/// Closes those that nobody has taken.
+pub(super) fn close() {
+    handed().clear();
+}
+
+/// The one socket of a kind or name, or all of it, for whoever asks first.
+pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
+    let mut handed = handed();
+    check(handed.iter().map(|listener| &listener.label), wanted, name)?;
+    let asked_for = handed.iter_mut().filter(|listener| matches(&listener.label, wanted, name));
+    let sockets: Vec<OwnedFd> = asked_for.filter_map(|listener| listener.socket.take()).collect();
+    if sockets.is_empty() { Err(argument(taken(wanted, name))) } else { Ok(sockets) }
+}
+
+fn matches(label: &Label, wanted: Wanted, name: Option<&str>) -> bool {
+    label.kind == wanted.kind && name.is_none_or(|name| label.name.as_deref() == Some(name))
+}
+
+/// Whether what is wanted can be given.
+pub(crate) fn check<'a>(
+    labels: impl Iterator<Item = &'a Label> + Clone,
+    wanted: Wanted,
+    name: Option<&str>,
+) -> Result<(), Error> {
+    let count = labels.clone().filter(|label| matches(label, wanted, name)).count();
+    match (count, name) {
+        (0, Some(name)) => Err(argument(nothing_of_the_name(labels, wanted.kind, name))),
+        (0, None) => Err(argument(nothing_of_the_kind(wanted.kind, labels.count() == 0))),
+        (2.., _) if !wanted.all => Err(argument(too_many(wanted.kind, count, name))),
+        _ => Ok(()),
+    }
+}
+
+fn argument(reason: String) -> Error {
+    Error::Argument { reason }
+}
+
+fn nothing_of_the_kind(kind: Kind, nothing_at_all: bool) -> String {
+    let (ty, example) = (kind.type_name(), kind.example());
+    let missing = match nothing_at_all {
+        true => "nothing is listened on".to_owned(),
+        false => format!("listen has no {}", kind.noun()),
+    };
+    format!(
+        "a {ty} is asked for, but {missing}: give {}, for example listen = {example:?} or PREFORK_LISTEN={example}",
+        kind.one()
+    )
+}
+
+fn nothing_of_the_name<'a>(labels: impl Iterator<Item = &'a Label> + Clone, kind: Kind, name: &str) -> String {
+    let ty = kind.type_name();
+    if let Some(other) = labels.clone().find(|label| label.name.as_deref() == Some(name)) {
+        let other = other.kind;
+        return format!(
+            "a {ty} called {name:?} is asked for, but in listen that is {}: ask for a {}, or write {}",
+            other.one(),
+            other.type_name(),
+            format_args!("\"{name}={}\"", kind.example()),
+        );
+    }
+    let mut names: Vec<&str> = labels.filter_map(|label| label.name.as_deref()).collect();
+    names.dedup();
+    let names = if names.is_empty() { "no names".to_owned() } else { format!("the names {}", names.join(", ")) };
+    format!(
+        "a {ty} called {name:?} is asked for, but listen has {names}: name the address, for example \"{name}={}\"",
+        kind.example()
+    )
+}
+
+fn too_many(kind: Kind, count: usize, name: Option<&str>) -> String {
+    let (ty, counted) = (kind.type_name(), counted(kind, count));
+    match name {
+        Some(name) => format!(
+            "a {ty} called {name:?} is asked for, but that host name has {counted}: ask for Vec<{ty}>, or write one IP address"
+        ),
+        None => format!(
+            "a {ty} is asked for, but listen has {counted}: ask for Vec<{ty}>, or for each by its name with \
+             Worker::listener, or listen on one {}",
+            kind.noun()
+        ),
+    }
+}
+
+/// "2 addresses".
+fn counted(kind: Kind, count: usize) -> String {
+    let plural = if kind == Kind::Unix { "s" } else { "es" };
+    format!("{count} {}{}", kind.noun(), if count == 1 { "" } else { plural })
+}
+
+fn taken(wanted: Wanted, name: Option<&str>) -> String {
+    let called = name.map(|name| format!(" called {name:?}")).unwrap_or_default();
+    format!(
+        "the {}{called} was handed over before in this worker: ask for it once, and use try_clone() for a second handle",
+        wanted.kind.type_name()
+    )
+}

@@ -1,0 +1,117 @@
+//! The types that the sockets of `listen` come as: those of the standard library, and with the feature `tokio` those of
+//! tokio.
+
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+
+use crate::error::Error;
+use crate::grammar::Kind;
+use crate::listen::{self, Wanted};
+use crate::worker::{FromWorker, Needs, Worker, sealed::Sealed};
+
+/// What [`Worker::listener`](crate::Worker::listener) can give, and [`FromWorker`] too. Sealed.
+///
+/// | type | what it is given |
+/// |---|---|
+/// | [`TcpListener`], [`UnixListener`], [`UdpSocket`] | the socket of that kind, where there is exactly one |
+/// | `Vec` of these | all sockets of that kind which were not taken before, in the order of `listen` |
+/// | with the cargo feature `tokio`: `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these | the same, registered with the runtime that it is asked for in |
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not the type of a listener",
+    label = "expected `TcpListener`, `UnixListener`, `UdpSocket`, or a `Vec` of one of these",
+    note = "accepted: the types of the standard library, and with prefork-rt's cargo feature `tokio` those of `tokio::net`"
+)]
+pub trait FromListener: FromWorker {
+    #[doc(hidden)]
+    fn wanted() -> Wanted;
+
+    /// Whether one can be made here and now, before the sockets are taken.
+    #[doc(hidden)]
+    fn check_place() -> Result<(), Error>;
+
+    #[doc(hidden)]
+    fn from_sockets(sockets: Vec<OwnedFd>) -> io::Result<Self>;
+}
+
+/// Takes the sockets that the type asks for, by name or by kind.
+pub(crate) fn take<T: FromListener>(name: Option<&str>) -> Result<T, Error> {
+    T::check_place()?;
+    let sockets = listen::take(T::wanted(), name)?;
+    T::from_sockets(sockets).map_err(|source| Error::System { call: "taking over a listener", source })
+}
+
+macro_rules! listener_types {
+    ($($socket:ty: $kind:expr, $nonblocking:literal, $check_place:expr, $from:expr;)*) => {$(
+        listener_types!(@one $socket, $kind, false, $nonblocking, $check_place, |mut sockets: Vec<OwnedFd>| {
+            // There is exactly one, because that is what was asked for.
+            sockets.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)).and_then($from)
+        });
+        listener_types!(@one Vec<$socket>, $kind, true, $nonblocking, $check_place, |sockets: Vec<OwnedFd>| {
+            sockets.into_iter().map($from).collect()
+        });
+    )*};
+    (@one $ty:ty, $kind:expr, $all:literal, $nonblocking:literal, $check_place:expr, $from:expr) => {
+        impl Sealed for $ty {}
+        #[diagnostic::do_not_recommend]
+        impl FromListener for $ty {
+            fn wanted() -> Wanted {
+                Wanted { kind: $kind, all: $all, nonblocking: $nonblocking }
+            }
+            fn check_place() -> Result<(), Error> {
+                $check_place
+            }
+            fn from_sockets(sockets: Vec<OwnedFd>) -> io::Result<Self> {
+                ($from)(sockets)
+            }
+        }
+        #[diagnostic::do_not_recommend]
+        impl FromWorker for $ty {
+            fn needs() -> Needs {
+                Needs::listener(Self::wanted())
+            }
+            fn from_worker(_: Worker) -> Result<Self, Error> {
+                take(None)
+            }
+        }
+    };
+}
+
+listener_types! {
+    TcpListener: Kind::Tcp, false, Ok(()), |socket| Ok(TcpListener::from(socket));
+    UnixListener: Kind::Unix, false, Ok(()), |socket| Ok(UnixListener::from(socket));
+    UdpSocket: Kind::Udp, false, Ok(()), |socket| Ok(UdpSocket::from(socket));
+}
+
+#[cfg(feature = "tokio")]
+listener_types! {
+    tokio::net::TcpListener: Kind::Tcp, true, in_a_runtime("TcpListener"), |socket| {
+        let socket = TcpListener::from(socket);
+        socket.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(socket)
+    };
+    tokio::net::UnixListener: Kind::Unix, true, in_a_runtime("UnixListener"), |socket| {
+        let socket = UnixListener::from(socket);
+        socket.set_nonblocking(true)?;
+        tokio::net::UnixListener::from_std(socket)
+    };
+    tokio::net::UdpSocket: Kind::Udp, true, in_a_runtime("UdpSocket"), |socket| {
+        let socket = UdpSocket::from(socket);
+        socket.set_nonblocking(true)?;
+        tokio::net::UdpSocket::from_std(socket)
+    };
+}
+
+#[cfg(feature = "tokio")]
+fn in_a_runtime(ty: &str) -> Result<(), Error> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Error::Argument {
+            reason: format!(
+                "a tokio::net::{ty} is asked for outside a tokio runtime: put #[tokio::main] below #[prefork], or ask \
+                 inside block_on"
+            ),
+        }),
+    }
+}

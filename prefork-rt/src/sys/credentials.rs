@@ -1,0 +1,220 @@
+//! Who this process is to the system, and becoming somebody else.
+
+use std::ffi::CString;
+use std::fs;
+use std::io;
+
+use nix::errno::Errno;
+use nix::unistd::{self, Group, User};
+
+pub(crate) use nix::unistd::{Gid, Uid};
+
+/// getpwnam(3).
+pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
+    found(User::from_name(name))
+}
+
+/// getpwuid(3).
+pub(crate) fn getpwuid(uid: Uid) -> io::Result<Option<User>> {
+    found(User::from_uid(uid))
+}
+
+/// getgrnam(3).
+pub(crate) fn getgrnam(name: &str) -> io::Result<Option<Group>> {
+    found(Group::from_name(name))
+}
+
+/// getgrgid(3).
+pub(crate) fn getgrgid(gid: Gid) -> io::Result<Option<Group>> {
+    found(Group::from_gid(gid))
+}
+
+/// Where there is no such file as /etc/passwd, there is no such entry.
+fn found<T>(entry: nix::Result<Option<T>>) -> io::Result<Option<T>> {
+    match entry {
+        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
+        entry => Ok(entry?),
+    }
+}
+
+/// Real, effective and, where the system tells, saved user: getresuid(2).
+pub(crate) fn uids() -> Vec<Uid> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
+    if let Ok(ids) = unistd::getresuid() {
+        return vec![ids.real, ids.effective, ids.saved];
+    }
+    vec![unistd::getuid(), unistd::geteuid()]
+}
+
+/// Real, effective and, where the system tells, saved group: getresgid(2).
+pub(crate) fn gids() -> Vec<Gid> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
+    if let Ok(ids) = unistd::getresgid() {
+        return vec![ids.real, ids.effective, ids.saved];
+    }
+    vec![unistd::getgid(), unistd::getegid()]
+}
+
+/// All groups of a user, of which `group` is the first: getgrouplist(3).
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
+    Ok(unistd::getgrouplist(&CString::new(user)?, group)?)
+}
+
+/// Whether these are the supplementary groups of this process: getgroups(2).
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn has_groups(groups: &[Gid]) -> bool {
+    let sorted = |groups: &[Gid]| {
+        let mut groups: Vec<u32> = groups.iter().map(|group| group.as_raw()).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        groups
+    };
+    unistd::getgroups().is_ok_and(|own| sorted(&own) == sorted(groups))
+}
+
+/// setgroups(2).
+#[cfg(not(target_vendor = "apple"))]
+pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
+    Ok(unistd::setgroups(groups)?)
+}
+
+/// There a directory service has the last word on a user's groups, and nix leaves these calls out: the one group that
+/// is known for certain.
+#[cfg(target_vendor = "apple")]
+pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
+    CString::new(user)?;
+    Ok(vec![group])
+}
+
+#[cfg(target_vendor = "apple")]
+pub(crate) fn has_groups(_: &[Gid]) -> bool {
+    false
+}
+
+#[cfg(target_vendor = "apple")]
+pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
+    let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
+    // More than fit are refused by the call itself.
+    let count = std::ffi::c_int::try_from(groups.len()).unwrap_or(std::ffi::c_int::MAX);
+    // SAFETY: setgroups(2) reads as many ids as the first argument says, which is not more than the vector has.
+    match unsafe { libc::setgroups(count, groups.as_ptr()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Real, effective and saved group: setresgid(2); setgid(2), which is the same for root, where there is no such call.
+pub(crate) fn become_group(gid: Gid) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
+    return Ok(unistd::setresgid(gid, gid, gid)?);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd")))]
+    return Ok(unistd::setgid(gid)?);
+}
+
+/// Real, effective and saved user: setresuid(2); setuid(2), which is the same for root, where there is no such call.
+pub(crate) fn become_user(uid: Uid) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
+    return Ok(unistd::setresuid(uid, uid, uid)?);
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd")))]
+    return Ok(unistd::setuid(uid)?);
+}
+
+/// setuid(2) of root: whether it succeeds. Who asks is root when it does.
+pub(crate) fn can_become_root() -> bool {
+    unistd::setuid(Uid::from_raw(0)).is_ok()
+}
+
+/// Gives up the rights that a change of user leaves to a process that had them without being root: capset(2).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    // `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
+    let mut header: [u32; 2] = [0x2008_0522, 0];
+    // Effective, permitted and inheritable, of the lower 32 capabilities and of the upper.
+    let none = [0_u32; 6];
+    // SAFETY: capset(2) of this version reads six integers of 32 bits, reads a header of two and may write to it; both
+    // pointers are to live locals of these sizes.
+    match unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    Ok(())
+}
+
+/// Which of these this process may not do: change its user (and signal a process that has), change its groups. Says
+/// what each takes.
+pub(crate) fn missing_rights(user: bool, groups: bool) -> Vec<&'static str> {
+    // The bits of capabilities(7).
+    let rights = [("CAP_KILL", 5, user), ("CAP_SETGID", 6, groups), ("CAP_SETUID", 7, user)];
+    let effective = effective_capabilities();
+    let missing = rights.into_iter().filter(|&(_, bit, needed)| needed && effective & (1 << bit) == 0);
+    missing.map(|(name, ..)| name).collect()
+}
+
+/// All or none where the system does not have or tell them.
+fn effective_capabilities() -> u64 {
+    let told = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+        u64::from_str_radix(line.trim(), 16).ok()
+    });
+    told.unwrap_or(if unistd::geteuid().is_root() { u64::MAX } else { 0 })
+}
+
+/// Whether this user namespace lets nobody change supplementary groups: /proc/self/setgroups.
+pub(crate) fn groups_are_fixed() -> bool {
+    fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny")
+}
+
+/// Whether this user namespace has such a user: /proc/self/uid_map.
+pub(crate) fn has_uid(uid: Uid) -> bool {
+    fs::read_to_string("/proc/self/uid_map").map_or(true, |map| maps(&map, uid.as_raw()))
+}
+
+/// Whether this user namespace has such a group: /proc/self/gid_map.
+pub(crate) fn has_gid(gid: Gid) -> bool {
+    fs::read_to_string("/proc/self/gid_map").map_or(true, |map| maps(&map, gid.as_raw()))
+}
+
+/// Lines of first id inside, first id outside, count.
+fn maps(map: &str, id: u32) -> bool {
+    map.lines().any(|line| {
+        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
+        matches!(numbers[..], [inside, _, count] if (inside..inside + count).contains(&id.into()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_namespace_has_the_ids_that_its_map_has() {
+        let rootless = "         0       1000          1\n         1     100000      65536\n";
+        for (id, there) in [(0, true), (1, true), (65_536, true), (65_537, false), (u32::MAX, false)] {
+            assert_eq!(maps(rootless, id), there, "{id}");
+        }
+        assert!(maps("         0          0 4294967295\n", u32::MAX - 1));
+        assert!(!maps("", 0));
+    }
+
+    #[test]
+    fn root_is_found_by_name_and_by_number() {
+        let root = Uid::from_raw(0);
+        if let Some(user) = getpwnam("root").expect("a user database") {
+            assert_eq!(user.uid, root);
+            assert!(getpwuid(root).expect("a user database").is_some());
+        }
+        assert!(getpwnam("nobody has this name").expect("a user database").is_none());
+        assert!(getgrnam("nobody has this name").expect("a group database").is_none());
+    }
+
+    #[test]
+    fn a_process_has_its_own_groups() {
+        assert!(!has_groups(&[Gid::from_raw(4_000_000_000)]));
+        assert!(uids().contains(&unistd::getuid()) && gids().contains(&unistd::getegid()));
+    }
+}

@@ -1,0 +1,46 @@
+//! The tie between a worker and its supervisor: no worker outlives it.
+//!
+//! It must not know what a supervisor does.
+
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+
+use crate::error::Error;
+use crate::report;
+use crate::sys::{self, Pid};
+
+/// Whose death this process shares, and which process that was said in; 0 where nobody supervises.
+static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
+static WORKER: AtomicI32 = AtomicI32::new(0);
+
+/// Lets this process, just forked, end when the supervisor does. Fails when it has ended already.
+pub(crate) fn tie_to(supervisor: Pid) -> io::Result<()> {
+    SUPERVISOR.store(supervisor.as_raw(), Ordering::Relaxed);
+    WORKER.store(sys::getpid().as_raw(), Ordering::Relaxed);
+    sys::die_with_parent()?;
+    match sys::getppid() {
+        parent if parent == supervisor => Ok(()),
+        parent => Err(io::Error::other(format!("its parent is pid {parent} and not the supervisor, pid {supervisor}"))),
+    }
+}
+
+/// The same once more, after a change of credentials. Ends this process when the supervisor ended in between.
+pub(crate) fn rearm() -> Result<(), Error> {
+    let supervisor = SUPERVISOR.load(Ordering::Relaxed);
+    let (worker, own) = (WORKER.load(Ordering::Relaxed), sys::getpid().as_raw());
+    if supervisor == 0 {
+        return Ok(());
+    }
+    let system = |source| Error::System { call: "prctl(2)", source };
+    if worker != own {
+        let reason =
+            format!("only a worker shares its supervisor's death, and pid {own} is a process that pid {worker} made");
+        return Err(system(io::Error::other(reason)));
+    }
+    sys::die_with_parent().map_err(system)?;
+    if sys::getppid().as_raw() != supervisor {
+        report::error(&format!("pid {own} ends: its supervisor, pid {supervisor}, is gone"));
+        sys::end_now(1);
+    }
+    Ok(())
+}
