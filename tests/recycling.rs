@@ -134,7 +134,7 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         assert!(
             line.contains("worker 0")
                 && line.contains("its private memory, ")
-                && line.contains("MiB, is over max_memory"),
+                && line.contains("MiB, is over 64 MiB (max_memory)"),
             "{way}: {line}"
         );
         program.stderr.wait_for_nth(", replaced", 2);

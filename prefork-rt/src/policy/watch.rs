@@ -101,8 +101,8 @@ impl Policy {
     }
 
     pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
-        if self.rules.max_memory.is_some_and(|max_memory| bytes > max_memory) {
-            self.ask_recycle(id, Recycle::Memory(bytes));
+        if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
+            self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
         }
     }
 
