@@ -29,13 +29,13 @@ fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
     for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=1s", "interval=50"]) {
         let pid = first_pid(&program, 0);
         let line = program.stderr.wait_for("has not beaten");
-        assert!(line.contains(&format!("worker 0 (pid {pid}) has not beaten for ")), "{way}: {line}");
-        assert!(line.contains("SIGABRT now, SIGKILL in 5s"), "{way}: {line}");
+        assert!(line.contains(&format!("worker 0 (pid {pid}) has not beaten for ")), "{way:?}: {line}");
+        assert!(line.contains("SIGABRT now, SIGKILL in 5s"), "{way:?}: {line}");
         let line = program.stderr.wait_for("restarting");
-        assert!(line.contains("hung and was ended by SIGABRT") && line.contains("(1/100)"), "{way}: {line}");
+        assert!(line.contains("hung and was ended by SIGABRT") && line.contains("(1/100)"), "{way:?}: {line}");
         program.stdout.wait_for_nth("worker 0 begins", 2);
         program.stdout.wait_for("worker 0 has beaten");
-        assert_eq!(accusations(&program), 2, "{way}: {:#?}", program.stderr.all());
+        assert_eq!(accusations(&program), 2, "{way:?}: {:#?}", program.stderr.all());
         program.signal(Signal::SIGTERM);
         assert_eq!(program.exit_code(), 0);
     }
@@ -193,7 +193,7 @@ fn a_pool_that_was_suspended_kills_nobody() {
     let mut terminal = Terminal::shell();
     let program = fixture!("wears-out-by-builder");
     let program = program.get_program().to_str().expect("text").to_owned();
-    terminal.type_in(&format!("{program} beats-after-many-naps heartbeat_timeout=3s interval=1600\n"));
+    terminal.type_in(&format!("{program} beats-after-many-naps --heartbeat_timeout=3s --interval=1600\n"));
     terminal.screen.wait_for("worker 1 has beaten");
     let supervisor = terminal.job();
     let workers = until("two workers", || Some(children_of(supervisor)).filter(|workers| workers.len() == 2));
@@ -221,7 +221,7 @@ fn without_the_option_or_without_supervision_a_beat_does_no_harm() {
 
     let mut command = fixture!("wears-out-by-builder");
     let program =
-        Session::start(command.args(["beats", "heartbeat_timeout=100ms", "interval=10"]).env("PREFORK", "off"));
+        Session::start(command.args(["beats", "--heartbeat_timeout=100ms", "--interval=10"]).env("PREFORK", "off"));
     program.stdout.wait_for("worker 0 has beaten 100 times");
     assert_eq!(program.children(), [0; 0]);
 }

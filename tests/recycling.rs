@@ -50,9 +50,9 @@ fn a_worker_that_has_lived_long_enough_is_recycled() {
             let (_, age) = line.split_once("it has lived for ").expect("why");
             let (age, _) = age.split_once("s (max_lifetime)").expect("why");
             // 2 s less a tenth, as it is rounded.
-            assert!(age.parse::<f64>().expect("seconds") >= 1.8, "{way}: {line}");
+            assert!(age.parse::<f64>().expect("seconds") >= 1.8, "{way:?}: {line}");
         }
-        assert_eq!(program.stderr.count("restarting"), 0, "{way}: {lines:#?}");
+        assert_eq!(program.stderr.count("restarting"), 0, "{way:?}: {lines:#?}");
         stop(program);
     }
 }
@@ -64,9 +64,9 @@ fn a_worker_that_asks_is_recycled_once_the_replacement_is_there() {
         let lines = program.stderr.all();
         assert_one_at_a_time(&lines);
         let steps = ["recycling worker", "to take the place of", ", replaced"];
-        assert_eq!(order(&lines, &steps), [steps; 3].concat(), "{way}: {lines:#?}");
-        assert_eq!(program.stderr.count("it asked for it after"), 3, "{way}: {lines:#?}");
-        assert_eq!(program.stdout.count("returns"), 3, "{way}: they drain before they end");
+        assert_eq!(order(&lines, &steps), [steps; 3].concat(), "{way:?}: {lines:#?}");
+        assert_eq!(program.stderr.count("it asked for it after"), 3, "{way:?}: {lines:#?}");
+        assert_eq!(program.stdout.count("returns"), 3, "{way:?}: they drain before they end");
         for task_id in 0..3 {
             program.stdout.wait_for_nth(&format!("worker {task_id} begins"), 2);
         }
@@ -81,7 +81,7 @@ fn with_exclusive_reload_a_worker_that_asks_ends_before_its_replacement_starts()
         let lines = program.stderr.all();
         assert_one_at_a_time(&lines);
         let steps = ["recycling worker", ", replaced", ", restart 1 of it"];
-        assert_eq!(order(&lines, &steps), [steps; 3].concat(), "{way}: {lines:#?}");
+        assert_eq!(order(&lines, &steps), [steps; 3].concat(), "{way:?}: {lines:#?}");
         for task_id in 0..3 {
             program.stdout.wait_for_nth(&format!("worker {task_id} begins"), 2);
             let own: Vec<String> = program
@@ -106,8 +106,8 @@ fn a_worker_that_asks_and_returns_is_replaced() {
             let returned = program.stderr.count("having asked to be replaced, starting again");
             (returned + program.stderr.count(", replaced") == 2).then_some(())
         };
-        until(&format!("{way}: both are replaced"), replaced);
-        assert_eq!(program.stderr.count("finished with"), 0, "{way}: {:#?}", program.stderr.all());
+        until(&format!("{way:?}: both are replaced"), replaced);
+        assert_eq!(program.stderr.count("finished with"), 0, "{way:?}: {:#?}", program.stderr.all());
         stop(program);
     }
 }
@@ -127,20 +127,20 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         }
         let workers = program.wait_for_children(2);
         let large = || workers.iter().all(|&pid| resident(pid) > 64 << 10).then_some(());
-        until(&format!("{way}: both workers use much memory, their own or not"), large);
+        until(&format!("{way:?}: both workers use much memory, their own or not"), large);
     }
     for (way, program) in programs {
         let line = program.stderr.wait_for_nth("recycling worker", 2);
         assert!(
             line.contains("worker 0")
                 && line.contains("its private memory, ")
-                && line.contains("MiB, is over max_memory"),
-            "{way}: {line}"
+                && line.contains("MiB, is over 64 MiB (max_memory)"),
+            "{way:?}: {line}"
         );
         program.stderr.wait_for_nth(", replaced", 2);
         let lines = program.stderr.all();
-        assert_eq!(program.stderr.count("recycling worker 0"), 2, "{way}: {lines:#?}");
-        assert_eq!(program.stderr.count("recycling worker 1"), 0, "{way}: what all share is nobody's: {lines:#?}");
+        assert_eq!(program.stderr.count("recycling worker 0"), 2, "{way:?}: {lines:#?}");
+        assert_eq!(program.stderr.count("recycling worker 1"), 0, "{way:?}: what all share is nobody's: {lines:#?}");
         assert_one_at_a_time(&lines);
         stop(program);
     }

@@ -201,15 +201,16 @@ impl Prefork {
 
     /// From SIGTERM to SIGKILL when workers are stopped: a [`Duration`] or a string such as `"25s"`. Default: 25 s.
     ///
-    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer; `docker stop` waits 10 s unless told
-    /// otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
+    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer;
+    /// `docker stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
     pub fn graceful_timeout(mut self, graceful_timeout: impl IntoDuration) -> Self {
         self.code.graceful_timeout = self.accept("graceful_timeout", graceful_timeout.into_duration());
         self
     }
 
-    /// How long to wait before a restart, per task id: a string such as `"100ms..1s"`, a range of [`Duration`]s, or
-    /// one duration for a delay that does not grow. Either kind of range includes its end. Default: `"100ms..1s"`; `"0s"` never waits.
+    /// How long to wait before a restart, per task id: a string such as `"100ms..1s"`, a range of [`Duration`]s, or one
+    /// duration for a delay that does not grow. Either kind of range includes its end. Default: `"100ms..1s"`; `"0s"`
+    /// never waits.
     ///
     /// The first replacement is immediate. When that one too ends abnormally within 10 s of its start, the next waits
     /// the first delay, and each further one twice as long as the one before, up to the longest; up to a quarter is
@@ -251,8 +252,9 @@ impl Prefork {
         self
     }
 
-    /// How long a worker may take from its start until it calls `Worker::ready()`: a [`Duration`], a string such as
-    /// `"30s"`, or `None`. Default: `None`, or `"none"`: a worker is ready when its body starts.
+    /// How long a worker may take from its start until it calls [`Worker::ready()`](crate::Worker::ready): a
+    /// [`Duration`], a string such as `"30s"`, or `None`. Default: `None`, or `"none"`: a worker is ready when its body
+    /// starts.
     ///
     /// One that is not ready in time is killed by SIGKILL and counted as a restart: systemd's `Type=notify` and
     /// `TimeoutStartSec=`, for each worker. A task id whose worker ends twice in a row before it was ready, while the
@@ -267,14 +269,15 @@ impl Prefork {
         self
     }
 
-    /// How long a worker that has called `Worker::heartbeat()` may go without calling it again: a [`Duration`] from
-    /// 100 ms to 500 h, a string such as `"30s"`, or `None`. Default: `None`, or `"none"`: beats are not watched.
+    /// How long a worker that has called [`Worker::heartbeat()`](crate::Worker::heartbeat) may go without calling it
+    /// again: a [`Duration`] from 100 ms to 500 h, a string such as `"30s"`, or `None`. Default: `None`, or `"none"`:
+    /// beats are not watched.
     ///
     /// A worker that is silent for longer hangs: it gets SIGABRT, which leaves a core dump where those are enabled, 5 s
     /// later SIGKILL, and is replaced and counted, like a worker that misses gunicorn's `timeout` or systemd's
-    /// `WatchdogSec=`. Before its first beat only [`ready_timeout`](Self::ready_timeout) applies. A silence is confirmed
-    /// a tenth of the timeout later; when the supervisor itself was late, because it was stopped, suspended or starved,
-    /// every worker gets a fresh interval. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
+    /// `WatchdogSec=`. Before its first beat only [`ready_timeout`](Self::ready_timeout) applies. A silence is
+    /// confirmed a tenth of the timeout later; when the supervisor itself was late, because it was stopped, suspended
+    /// or starved, every worker gets a fresh interval. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
     pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::heartbeat_timeout);
         self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);
@@ -300,8 +303,9 @@ impl Prefork {
     /// What counts is the worker's private memory, so not what it shares with the supervisor and the other workers,
     /// sampled every 10 s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful, one worker at a time,
     /// not counted; uWSGI's `reload-on-rss` does the same with all memory, shared or not. It is no limit: a worker can
-    /// exceed it between two samples. Less than 1 MiB is refused, and so is the option on systems other than Linux.
-    /// Environment: `PREFORK_MAX_MEMORY`.
+    /// exceed it between two samples. Keep it well above what a fresh worker has, or each is recycled at the first
+    /// sample. Less than 1 MiB is refused, and so is the option on systems other than Linux. Environment:
+    /// `PREFORK_MAX_MEMORY`.
     pub fn max_memory(mut self, max_memory: impl IntoMaxMemory) -> Self {
         self.code.max_memory = self.accept("max_memory", max_memory.into_max_memory());
         self
@@ -313,7 +317,10 @@ impl Prefork {
     /// With `"overlap"` the new worker must be ready before the old one is told to stop, as in nginx and unicorn, so
     /// that nobody waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
     /// so that there are never two: for workers that own what their task id stands for, such as a file or a partition.
-    /// Recycling follows it too. Environment: `PREFORK_RELOAD`.
+    ///
+    /// A replacement that fails or is not ready in time ends the reload: with `"overlap"` the old worker stays, with
+    /// `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too.
+    /// Environment: `PREFORK_RELOAD`.
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
         self
@@ -426,7 +433,8 @@ impl Account {
     }
 }
 
-/// The environment changes a timeout but introduces none: a program that never announces readiness would never be ready.
+/// The environment changes a timeout but introduces none: a program that never announces readiness would never be
+/// ready.
 fn ready_timeout(
     environment: Option<Option<Duration>>,
     code: Option<Duration>,

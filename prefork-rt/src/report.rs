@@ -196,7 +196,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             info(&format!("{by}: a reload is in progress; the next begins when it is done"));
         }
         Notice::ReloadFailed { task_id, why, kept, replaced } => warn(&format!(
-            "reload abandoned at worker {task_id}: {}; {}; {} replaced before",
+            "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
             kept.as_ref()
                 .map_or_else(|| "there was no old one left to stay".to_owned(), |old| format!("{} stays", name(old))),
@@ -211,7 +211,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             match why {
                 Recycle::Asked => format!("it asked for it after {}", age(*up)),
                 Recycle::Lifetime => format!("it has lived for {} (max_lifetime)", age(*up)),
-                Recycle::Memory(bytes) => format!("its private memory, {}, is over max_memory", size(*bytes)),
+                Recycle::Memory { used, max_memory } => {
+                    format!("its private memory, {}, is over {} (max_memory)", size(*used), size(*max_memory))
+                }
             }
         )),
         Notice::RecycleFailed { worker, why, retry } => warn(&format!(
@@ -354,9 +356,13 @@ pub(crate) fn workers(count: usize) -> String {
     format!("{count} worker{}", if count == 1 { "" } else { "s" })
 }
 
-/// "4 workers were", "1 worker was".
+/// "4 workers were", "1 worker was", "no worker was".
 fn workers_were(count: usize) -> String {
-    format!("{} {}", workers(count), if count == 1 { "was" } else { "were" })
+    match count {
+        0 => "no worker was".to_owned(),
+        1 => "1 worker was".to_owned(),
+        _ => format!("{} were", workers(count)),
+    }
 }
 
 fn all_are(workers: usize) -> String {

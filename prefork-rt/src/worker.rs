@@ -42,9 +42,10 @@ impl Worker {
 
     /// Says that this worker is ready to do its work: bound, connected, warmed up.
     ///
-    /// With the option `ready_timeout` a worker counts as ready when it has said so, and is killed and replaced when it
-    /// has not said so in time. Without that option a worker counts as ready when its body starts, and this is a no-op,
-    /// as it is under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
+    /// With the option [`ready_timeout`](crate::Prefork::ready_timeout) a worker counts as ready when it has said so,
+    /// and is killed and replaced when it has not said so in time. Without that option a worker counts as ready when
+    /// its body starts, and this is a no-op, as it is under `PREFORK=off` and when it is called again. It cannot fail,
+    /// and costs a few system calls.
     ///
     /// ```no_run
     /// use prefork_rt::{Worker, prefork};
@@ -67,11 +68,12 @@ impl Worker {
     /// Says that this worker is alive: to be called again and again from where it does its work, so that it stays away
     /// when that is stuck. A thread of its own would prove nothing but itself.
     ///
-    /// With the option `heartbeat_timeout` a worker that has said so once, and then not for that long, hangs: it gets
-    /// SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat it may take as long as it likes, unless
-    /// `ready_timeout` says otherwise. Silence is noticed between the timeout and 1.1 × the timeout plus about 10 ms
-    /// after the last heartbeat: the supervisor only looks when a deadline could have passed. So beat several times
-    /// within the timeout. [`status`](crate::status) shows heartbeats with or without the option.
+    /// With the option [`heartbeat_timeout`](crate::Prefork::heartbeat_timeout) a worker that has said so once, and
+    /// then not for that long, hangs: it gets SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat
+    /// it may take as long as it likes, unless `ready_timeout` says otherwise. The supervisor looks only when a worker
+    /// could really be late, and once more after a tenth of the timeout: a worker that hangs is found 1.1 × the timeout
+    /// after its last heartbeat, to about 10 ms. Beat several times within the timeout. [`status`](crate::status) shows
+    /// heartbeats with or without the option.
     ///
     /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
     /// supervisor. It cannot fail, and may be called from any thread.
@@ -103,8 +105,8 @@ impl Worker {
     /// Asks for this worker to be replaced: after so many requests, say, because memory is fragmented or leaks.
     ///
     /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
-    /// the option `reload` decides whether its replacement is started before. One that has asked and then returns with
-    /// status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`.
+    /// the option [`reload`](crate::Prefork::reload) decides whether its replacement is started before. One that has
+    /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`.
     ///
     /// A no-op under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
     ///
@@ -221,8 +223,8 @@ impl Worker {
     /// SIGTERM that was ignored or blocked when the program was started reaches this worker nevertheless (it is
     /// unblocked in the calling thread), because the supervisor has no other word for it. A command that the worker
     /// runs has SIGTERM at its default action and does not see the descriptors; a process that it forks without exec(3)
-    /// keeps the handler, and there only [`is_requested`](Shutdown::is_requested) tells of its own SIGTERM. Under `PREFORK=off` it is the SIGTERM
-    /// to the one process.
+    /// keeps the handler, and there only [`is_requested`](Shutdown::is_requested) tells of its own SIGTERM. Under
+    /// `PREFORK=off` it is the SIGTERM to the one process.
     ///
     /// ```no_run
     /// use prefork_rt::Prefork;

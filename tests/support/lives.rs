@@ -31,13 +31,18 @@ impl Way {
     pub fn lives<const M: usize, const N: usize>(self, options: [(&str, &str); M], steps: [&str; N]) -> Command {
         let mut command = if self == Way::Attribute { fixture!("lives-by-attribute") } else { fixture!("lives") };
         for (option, value) in options {
-            match self {
-                Way::Attribute | Way::Builder => command.arg(format!("--{option}={value}")),
-                Way::Environment => command.env(format!("PREFORK_{}", option.to_uppercase()), value),
-            };
+            self.give(&mut command, option, value);
         }
         command.args(steps);
         command
+    }
+
+    /// Gives a program an option that its attribute or its builder takes from the arguments.
+    pub fn give(self, command: &mut Command, option: &str, value: &str) {
+        match self {
+            Way::Attribute | Way::Builder => command.arg(format!("--{option}={value}")),
+            Way::Environment => command.env(format!("PREFORK_{}", option.to_uppercase()), value),
+        };
     }
 }
 

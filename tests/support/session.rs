@@ -1,6 +1,5 @@
 //! A program in a session of its own, so that whatever it leaves behind can be found.
 
-use std::fs;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt;
@@ -11,7 +10,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, setsid};
 
 use super::before_exec::before_exec;
-use super::{Program, is_alive, stat_of, until};
+use super::{Program, alive_with, until};
 
 /// A program and all its descendants, but for those that made a session of their own. They end with it.
 pub struct Session(Program);
@@ -48,10 +47,7 @@ impl Session {
 
     /// Who is alive in it.
     pub fn members(&self) -> Vec<i32> {
-        let session = self.pid().to_string();
-        let entries = fs::read_dir("/proc").expect("/proc");
-        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-        pids.filter(|&pid| is_alive(pid) && stat_of(pid).is_some_and(|stat| stat[3] == session)).collect()
+        alive_with(3, self.pid())
     }
 
     /// Waits until nobody is alive in it.

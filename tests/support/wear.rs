@@ -1,30 +1,33 @@
-//! The ways to give the programs `wears-out-by-attribute` and `wears-out-by-builder` an option.
+//! Runs the fixtures whose workers wear out, with options given in each way there is.
 
-use std::process::Command;
-
+use super::lives::{WAYS, Way};
 use super::session::Session;
+use crate::fixture;
 
-/// In each way that there is: what its workers do, and the options.
-pub fn in_each_way(body: &str, options: &[&str]) -> Vec<(&'static str, Session)> {
-    let with = |mut command: Command| Session::start(command.arg(body).args(options));
-    let mut environment = crate::fixture!("wears-out-by-builder");
-    environment.arg(body);
-    for option in options {
-        let (name, value) = option.split_once('=').expect("NAME=VALUE");
-        // What is not an option of prefork is the program's own affair.
-        match name {
-            "interval" => environment.arg(option),
-            _ => environment.env(format!("PREFORK_{}", name.to_uppercase()), value),
-        };
-    }
-    vec![
-        ("attribute", with(crate::fixture!("wears-out-by-attribute"))),
-        ("builder", with(crate::fixture!("wears-out-by-builder"))),
-        ("environment", Session::start(&mut environment)),
-    ]
+/// In each way: what its workers do, and the options, as `NAME=VALUE`.
+pub fn in_each_way(body: &str, options: &[&str]) -> Vec<(Way, Session)> {
+    WAYS.into_iter().map(|way| (way, way.wears_out(body, options))).collect()
 }
 
 /// By the builder.
 pub fn start(body: &str, options: &[&str]) -> Session {
-    Session::start(crate::fixture!("wears-out-by-builder").arg(body).args(options))
+    Way::Builder.wears_out(body, options)
+}
+
+impl Way {
+    fn wears_out(self, body: &str, options: &[&str]) -> Session {
+        let mut command = match self {
+            Way::Attribute => fixture!("wears-out-by-attribute"),
+            Way::Builder | Way::Environment => fixture!("wears-out-by-builder"),
+        };
+        command.arg(body);
+        for option in options {
+            match option.split_once('=').expect("NAME=VALUE") {
+                // The program's own affair, and no option of prefork.
+                (name @ "interval", value) => Way::Builder.give(&mut command, name, value),
+                (name, value) => self.give(&mut command, name, value),
+            }
+        }
+        Session::start(&mut command)
+    }
 }

@@ -53,7 +53,7 @@ impl Policy {
         self.exit_if_over();
     }
 
-    pub(super) fn worker_finished(&mut self, worker: ProcId, up: Duration) {
+    fn worker_finished(&mut self, worker: ProcId, up: Duration) {
         let slot = &mut self.slots[worker.task_id];
         slot.finished = true;
         let replacement = slot.current.as_ref().map(|proc| proc.id);
@@ -66,7 +66,7 @@ impl Policy {
         }
     }
 
-    pub(super) fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
+    fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
         let task_id = proc.id.task_id;
         self.note_end(task_id, up);
         if why == Neutral::Always && self.cannot_boot(proc, up) {
@@ -77,7 +77,7 @@ impl Policy {
         self.start_after(task_id, delay);
     }
 
-    pub(super) fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
+    fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
         let (worker, task_id) = (proc.id, proc.id.task_id);
         self.note_end(task_id, up);
         let cannot_boot = self.cannot_boot(proc, up);
@@ -98,7 +98,7 @@ impl Policy {
 
     /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces
     /// its readiness can prove it.
-    pub(super) fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
+    fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
         let announced = matches!(self.rules.readiness, Readiness::Announced(_));
         let booted = if announced { proc.was_ready } else { up >= BOOT };
         let slot = &mut self.slots[proc.id.task_id];
@@ -106,7 +106,7 @@ impl Policy {
         announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES
     }
 
-    pub(super) fn tell_if_boot_looks_broken(&mut self, task_id: usize) {
+    fn tell_if_boot_looks_broken(&mut self, task_id: usize) {
         let announced = matches!(self.rules.readiness, Readiness::Announced(_));
         if announced || self.booted || self.slots[task_id].boot_failures < BOOT_FAILURES {
             return;
@@ -132,7 +132,7 @@ impl Policy {
         }
     }
 
-    pub(super) fn give_up(&mut self, worker: ProcId, failure: Failure, up: Duration, reason: GiveUp) {
+    fn give_up(&mut self, worker: ProcId, failure: Failure, up: Duration, reason: GiveUp) {
         self.tell(Notice::GivingUp { worker, failure, up, reason });
         if reason != GiveUp::Final {
             self.tell_shares();

@@ -54,7 +54,7 @@ impl Policy {
     }
 
     /// SIGTERM or SIGKILL for the stop. One that got that, or worse, only learns why.
-    pub(super) fn signal_all(&mut self, signal: Signal) {
+    fn signal_all(&mut self, signal: Signal) {
         let procs: Vec<ProcId> = self.procs().map(|proc| proc.id).collect();
         for id in procs {
             let Some(proc) = self.proc(id) else { continue };

@@ -55,8 +55,11 @@ struct Reload {
 pub(crate) enum Recycle {
     Asked,
     Lifetime,
-    /// It has so many bytes of its own.
-    Memory(u64),
+    /// It has so many bytes of its own, and was to have no more than so many.
+    Memory {
+        used: u64,
+        max_memory: u64,
+    },
 }
 
 impl Policy {

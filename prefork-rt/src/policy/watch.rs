@@ -50,7 +50,7 @@ impl Policy {
         self.touched(id.task_id);
     }
 
-    pub(super) fn judge_readiness(&mut self, id: ProcId) {
+    fn judge_readiness(&mut self, id: ProcId) {
         let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
         if self.proc(id).is_some_and(|proc| proc.state == ProcState::Starting) {
             self.tell(Notice::NotReady { worker: id, ready_timeout });
@@ -59,7 +59,7 @@ impl Policy {
     }
 
     /// From its first beat on.
-    pub(super) fn watch_beats(&mut self, id: ProcId) {
+    fn watch_beats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
         let is_watched = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
@@ -70,7 +70,7 @@ impl Policy {
 
     /// The worker was to have beaten by now. One that was silent is looked at once more, in a tenth of the time, for
     /// it may have been kept from running as long as the supervisor was, and have had no chance yet.
-    pub(super) fn judge_silence(&mut self, id: ProcId) {
+    fn judge_silence(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
         let silent = proc.last_beat.map_or(Duration::ZERO, |last_beat| now.since(last_beat));
@@ -101,8 +101,8 @@ impl Policy {
     }
 
     pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
-        if self.rules.max_memory.is_some_and(|max_memory| bytes > max_memory) {
-            self.ask_recycle(id, Recycle::Memory(bytes));
+        if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
+            self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
         }
     }
 
@@ -122,7 +122,7 @@ impl Policy {
         }
     }
 
-    pub(super) fn act_on(&mut self, id: ProcId, alarm: Alarm) {
+    fn act_on(&mut self, id: ProcId, alarm: Alarm) {
         let Some(proc) = self.proc(id) else { return };
         match alarm {
             Alarm::Ready | Alarm::Beat => {
@@ -142,7 +142,7 @@ impl Policy {
     }
 
     /// It was told to end, and had its time.
-    pub(super) fn kill_late(&mut self, id: ProcId) {
+    fn kill_late(&mut self, id: ProcId) {
         let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
         self.tell(Notice::KillingOne { worker: id, after });
         self.count_killed(1);

@@ -43,7 +43,7 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         _ => serves().grows(10, 0),
     });
     world.run_for(100_000);
-    assert_eq!(recycled(&world), [(1, Recycle::Memory(1350))], "measured every 10 s");
+    assert_eq!(recycled(&world), [(1, Recycle::Memory { used: 1350, max_memory: 1000 })], "measured every 10 s");
     assert_eq!(world.times(Deed::Fork(1)), [0, 30_000].map(ms));
     assert_eq!((world.used(), world.alive.len()), (0, 3));
 }
