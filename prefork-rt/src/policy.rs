@@ -246,6 +246,7 @@ impl Policy {
         let slot = &mut self.slots[id.task_id];
         let restarts = slot.starts;
         slot.starts += 1;
+        slot.is_added = false;
         self.tell(Notice::Started { worker: id, restarts, replaces: replaces.flatten() });
         if let Some(max_lifetime) = self.rules.max_lifetime {
             let lifetime = backoff::lifetime(max_lifetime, &mut self.jitter);
@@ -269,6 +270,10 @@ impl Policy {
         let Some(task_id) = self.unfork(id) else { return };
         if is_incoming {
             return self.turn_failed(TurnFailure::CannotFork(error));
+        }
+        let added = self.slots.get(task_id..self.size);
+        if added.is_some_and(|added| added.iter().all(|slot| slot.is_added)) {
+            return self.take_back(task_id, error);
         }
         // First starts come before all restarts: the pool is not complete yet.
         if self.slots[task_id].starts == 0 && task_id < self.rules.workers {

@@ -110,6 +110,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
         None => format!("worker {}", worker.task_id()),
     };
+    let in_its_place = |successor: &ProcId| format!("{}, its replacement, takes its place", name(successor));
     let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
     match notice {
         // One line for each of a thousand first starts is for those who ask for it.
@@ -123,17 +124,17 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         Notice::Finished { worker, up, left } => {
             info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)));
         }
-        Notice::Restarting { worker, failure, up, delay, spent } => warn(&format!(
-            "{} {} after {}, restarting{} ({}){}",
+        Notice::Restarting { worker, failure, up, delay, spent, successor } => warn(&format!(
+            "{} {} after {}, {} ({}){}",
             name(worker),
             what(*failure),
             age(*up),
-            in_a_while(*delay),
+            successor.as_ref().map_or_else(|| format!("restarting{}", in_a_while(*delay)), in_its_place),
             used(*spent),
             by_whom(*failure)
         )),
-        Notice::StartingAgain { worker, why, up, delay } => info(&format!(
-            "{} exited with status 0 after {}{}, starting again{} (not counted)",
+        Notice::StartingAgain { worker, why, up, delay, successor } => info(&format!(
+            "{} exited with status 0 after {}{}, {} (not counted)",
             name(worker),
             age(*up),
             match why {
@@ -141,7 +142,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
                 Neutral::Terminated => ", told to end by a SIGTERM that is not the supervisor's",
                 Neutral::Recycled => ", having asked to be replaced",
             },
-            in_a_while(*delay)
+            successor.as_ref().map_or_else(|| format!("starting again{}", in_a_while(*delay)), in_its_place)
         )),
         Notice::Stopped { worker, status, up } => {
             info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)));
@@ -156,7 +157,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         )),
         Notice::BudgetLow { spent } => warn(&format!(
             "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
-             above what the workers die of",
+             above what failed",
             used(*spent),
             within(spent.window)
         )),
@@ -217,12 +218,16 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             }
         )),
         Notice::RecycleFailed { worker, why, retry } => warn(&format!(
-            "{} cannot be recycled: {}; it stays, the next try is in {}",
+            "{} cannot be recycled: {}; it stays{}",
             name(worker),
             turn_failure(why, name),
-            time(*retry)
+            retry.map_or_else(String::new, |retry| format!(", the next try is in {}", time(retry)))
         )),
         Notice::Scaled { by, from, to } => info(&format!("{by}: {} instead of {from}", workers(*to))),
+        Notice::CannotAdd { task_id, error, workers } => warn(&format!(
+            "worker {task_id} cannot be added: {error}; {} stay; check the limits on processes and memory",
+            self::workers(*workers)
+        )),
         Notice::NotScaled { by, workers: 1 } => info(&format!("{by}: the last worker stays; SIGTERM stops it")),
         Notice::NotScaled { by, workers } => {
             warn(&format!("{by}: {workers} workers are the most that this run has room for: start it with more"));

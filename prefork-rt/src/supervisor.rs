@@ -200,7 +200,9 @@ impl Supervisor {
     /// Listens to who has rung, or to everybody.
     fn answer_bell(&mut self) {
         let heard = self.bell.heard();
-        let procs: Vec<ProcId> = if heard.overflow {
+        // Who is not known has garbled the rings of others, perhaps.
+        let garbled = heard.task_ids.iter().any(|&task_id| !self.table.knows(task_id as usize));
+        let procs: Vec<ProcId> = if heard.overflow || garbled {
             self.table.alive().map(|(_, proc)| proc).collect()
         } else {
             heard.task_ids.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()

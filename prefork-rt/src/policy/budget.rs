@@ -5,16 +5,16 @@ use std::time::Duration;
 
 use super::{Failure, Time};
 
-/// So many failures are kept, to tell of them, where there is no limit.
-const KEPT: usize = 100;
+/// So many failures are kept, to tell of them, where they count for ever.
+const KEPT: usize = 1000;
 
-/// The failures that count now, and how many may.
+/// The failures that count now, or the latest of them, and how many may.
 pub(crate) struct Budget {
     max_restarts: Option<usize>,
     window: Option<Duration>,
     counted: VecDeque<Counted>,
-    /// How many there were, where there is no limit and only the latest are kept.
-    unlimited: usize,
+    /// How many there ever were.
+    ever: usize,
 }
 
 struct Counted {
@@ -42,16 +42,16 @@ pub(crate) struct Share {
 
 impl Budget {
     pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>) -> Budget {
-        Budget { max_restarts, window, counted: VecDeque::new(), unlimited: 0 }
+        Budget { max_restarts, window, counted: VecDeque::new(), ever: 0 }
     }
 
     /// Counts a failure. An error, when it is one too many.
     pub(crate) fn spend(&mut self, now: Time, task_id: usize, failure: Failure) -> Result<Spent, Spent> {
         self.forget_before(now);
-        let left = self.max_restarts.is_none_or(|max_restarts| self.counted.len() < max_restarts);
+        let left = self.max_restarts.is_none_or(|max_restarts| self.spent().used < max_restarts);
+        self.ever = self.ever.saturating_add(1);
         self.counted.push_back(Counted { when: now, task_id, failure });
-        if self.max_restarts.is_none() {
-            self.unlimited = self.unlimited.saturating_add(1);
+        if !self.is_windowed() {
             self.counted.drain(..self.counted.len().saturating_sub(KEPT));
         }
         if left { Ok(self.spent()) } else { Err(self.spent()) }
@@ -76,8 +76,13 @@ impl Budget {
     }
 
     fn spent(&self) -> Spent {
-        let used = if self.max_restarts.is_some() { self.counted.len() } else { self.unlimited };
+        let used = if self.is_windowed() { self.counted.len() } else { self.ever };
         Spent { used, max_restarts: self.max_restarts, window: self.window }
+    }
+
+    /// Whether failures count for a while only.
+    fn is_windowed(&self) -> bool {
+        self.max_restarts.is_some() && self.window.is_some()
     }
 
     fn forget_before(&mut self, now: Time) {

@@ -72,8 +72,8 @@ impl Policy {
         if why == Neutral::Always && self.cannot_boot(proc, up) {
             return self.give_up(proc.id, Failure::Ended(Status::Exited(0)), up, GiveUp::Boot);
         }
-        let delay = self.backoff(task_id);
-        self.tell(Notice::StartingAgain { worker: proc.id, why, up, delay });
+        let (delay, successor) = (self.backoff(task_id), self.successor(task_id));
+        self.tell(Notice::StartingAgain { worker: proc.id, why, up, delay, successor });
         self.start_after(task_id, delay);
     }
 
@@ -89,11 +89,16 @@ impl Policy {
             Ok(spent) => spent,
             Err(spent) => return self.give_up(worker, failure, up, GiveUp::Budget(spent)),
         };
-        let delay = self.backoff(task_id);
-        self.tell(Notice::Restarting { worker, failure, up, delay, spent });
+        let (delay, successor) = (self.backoff(task_id), self.successor(task_id));
+        self.tell(Notice::Restarting { worker, failure, up, delay, spent, successor });
         self.tell_if_boot_looks_broken(task_id);
         self.tell_if_low(spent);
         self.start_after(task_id, delay);
+    }
+
+    /// The replacement that stood beside a worker that is gone.
+    fn successor(&self, task_id: usize) -> Option<ProcId> {
+        self.slots[task_id].current.as_ref().map(|proc| proc.id)
     }
 
     /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces

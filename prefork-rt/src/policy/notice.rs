@@ -29,6 +29,8 @@ pub(crate) enum Notice {
         up: Duration,
         delay: Duration,
         spent: Spent,
+        /// What is there in its place already.
+        successor: Option<ProcId>,
     },
     /// It ended, does not count, and is replaced after a while.
     StartingAgain {
@@ -36,6 +38,7 @@ pub(crate) enum Notice {
         why: Neutral,
         up: Duration,
         delay: Duration,
+        successor: Option<ProcId>,
     },
     /// It was told to end, and did.
     Stopped {
@@ -120,12 +123,19 @@ pub(crate) enum Notice {
     RecycleFailed {
         worker: ProcId,
         why: TurnFailure,
-        retry: Duration,
+        /// None, where it says that trying again will not help.
+        retry: Option<Duration>,
     },
     Scaled {
         by: String,
         from: usize,
         to: usize,
+    },
+    /// The system refuses another worker, so there are as many as before.
+    CannotAdd {
+        task_id: usize,
+        error: io::Error,
+        workers: usize,
     },
     /// There cannot be more workers, or fewer.
     NotScaled {
@@ -166,6 +176,14 @@ pub(crate) enum GiveUp {
 pub(crate) enum TurnFailure {
     Failed { worker: ProcId, failure: Failure, up: Duration },
     CannotFork(io::Error),
+}
+
+impl TurnFailure {
+    /// The replacement said that trying again will not help.
+    pub(crate) fn is_final(&self) -> bool {
+        let status = Status::Exited(crate::EXIT_GIVE_UP.into());
+        matches!(self, TurnFailure::Failed { failure: Failure::Ended(ended), .. } if *ended == status)
+    }
 }
 
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! One worker more, one fewer.
 
+use std::io;
+
 use super::notice::Notice;
 use super::slot::{Slot, Why};
 use super::{Policy, ProcId};
@@ -16,6 +18,7 @@ impl Policy {
         }
         let slot = &mut self.slots[task_id];
         (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
+        slot.is_added = true;
         self.tell(Notice::Scaled { by, from: task_id, to: self.size });
         self.dirty.push_back(task_id);
         self.touched(task_id);
@@ -26,6 +29,18 @@ impl Policy {
             return self.tell(Notice::NotScaled { by, workers: 1 });
         }
         self.tell(Notice::Scaled { by, from: self.size, to: self.size - 1 });
+        self.drop_last();
+    }
+
+    /// The system has no room for a worker that was added: nothing is lost, and the pool stays as it was.
+    pub(super) fn take_back(&mut self, task_id: usize, error: io::Error) {
+        self.tell(Notice::CannotAdd { task_id, error, workers: task_id });
+        while self.size > task_id {
+            self.drop_last();
+        }
+    }
+
+    fn drop_last(&mut self) {
         let task_id = self.size - 1;
         self.finished -= usize::from(self.slots[task_id].finished);
         self.forget_start(task_id);

@@ -20,6 +20,8 @@ pub(crate) struct Slot {
     /// Not to be started before.
     pub(crate) start_at: Option<Time>,
     pub(crate) finished: bool,
+    /// It was added while the pool runs, and never had a process since.
+    pub(crate) is_added: bool,
     /// Counted among those that are ready.
     pub(crate) counted_ready: bool,
 }

@@ -190,8 +190,11 @@ impl Policy {
             self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
             self.reload_again(reload.again);
         } else if let Some(worker) = kept {
-            self.tell(Notice::RecycleFailed { worker, why, retry: RETRY });
-            self.arm(worker, Alarm::Recycle, RETRY);
+            let retry = (!why.is_final()).then_some(RETRY);
+            self.tell(Notice::RecycleFailed { worker, why, retry });
+            if let Some(retry) = retry {
+                self.arm(worker, Alarm::Recycle, retry);
+            }
         }
     }
 

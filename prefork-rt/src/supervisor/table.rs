@@ -57,6 +57,11 @@ impl Table {
         self.alive.iter().map(|(&pid, &proc)| (pid, proc))
     }
 
+    /// Whether this task id ever had a process.
+    pub(super) fn knows(&self, task_id: usize) -> bool {
+        task_id < self.seats.len()
+    }
+
     /// Those of this task id that are alive.
     pub(super) fn alive_of(&self, task_id: usize) -> impl Iterator<Item = ProcId> {
         let entries = self.seats.get(task_id).into_iter().flatten().flatten();

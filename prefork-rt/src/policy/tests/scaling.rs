@@ -125,13 +125,33 @@ fn a_slot_that_is_wanted_again_has_not_failed_to_boot() {
 }
 
 #[test]
-fn a_refused_fork_of_one_more_is_tried_again_and_counted() {
+fn a_refused_fork_of_one_more_leaves_the_pool_as_it_was() {
     let script = |task_id, fork| if (task_id, fork) == (1, 0) { Fork::Refused } else { serves() };
-    let mut world = World::new(rules(1), script);
+    let mut world = World::new(Rules { max_restarts: Some(0), ..rules(1) }, script);
     world.run_for(100);
     world.ask(Ask::More);
+    world.ask(Ask::More);
     world.run_for(10_000);
-    assert_eq!((world.used(), world.alive.len()), (1, 2));
+    assert_eq!((world.used(), world.alive.len()), (0, 1));
+    assert_eq!(world.count(|notice| matches!(notice, Notice::CannotAdd { task_id: 1, workers: 1, .. })), 1);
+    world.ask(Ask::More);
+    world.run_for(10_000);
+    assert_eq!((world.used(), world.alive.len()), (0, 2), "it may be asked for again");
+}
+
+#[test]
+fn a_refused_fork_of_one_more_takes_no_worker_along_that_runs() {
+    let mut world = World::new(rules(2), |task_id, fork| match (task_id, fork) {
+        (1, 0) => drains(500, NORMAL),
+        (1, 1) => Fork::Refused,
+        _ => serves(),
+    });
+    world.run_for(100);
+    world.ask(Ask::Fewer);
+    world.ask(Ask::More);
+    world.ask(Ask::More);
+    world.run_for(10_000);
+    assert_eq!((world.used(), world.alive.len()), (1, 3), "tried again, and counted");
 }
 
 #[test]

@@ -212,6 +212,7 @@ struct Task {
     forks: usize,
     starts: usize,
     finished: bool,
+    added: bool,
     boot_failures: u32,
     newest_ready: Option<ProcId>,
     empty_since: Duration,
@@ -282,7 +283,7 @@ impl World {
                 let fresh = Task { empty_since: self.now, ..Task::default() };
                 self.tasks.resize(self.tasks.len().max(self.size + 1), fresh.clone());
                 let task = &mut self.tasks[self.size];
-                *task = Task { forks: task.forks, starts: task.starts, ..fresh };
+                *task = Task { forks: task.forks, starts: task.starts, added: true, ..fresh };
                 self.size += 1;
             }
             Ask::Fewer if self.size > 1 => {
@@ -402,6 +403,7 @@ impl World {
         match fork {
             Fork::Runs(life) => {
                 task.starts += 1;
+                task.added = false;
                 let ready = self.policy.rules.readiness == Readiness::AtFork;
                 let alive = Alive {
                     task_id,
@@ -432,7 +434,10 @@ impl World {
                     task.empty_since = self.now;
                 }
                 self.awaiting.take_if(|awaited| *awaited == task_id);
-                if first {
+                if self.tasks[task_id..self.size].iter().all(|task| task.added) {
+                    (task_id..self.size).for_each(|task_id| self.excuse(task_id));
+                    self.size = task_id;
+                } else if first {
                     self.fate = Some("cannot fork");
                 } else if !incoming {
                     self.count_failure(task_id);
