@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use support::lives::WAYS;
 use support::session::Session;
 use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
 
@@ -27,15 +28,18 @@ fn a_stop_is_graceful_and_complete_and_the_last_line_says_why() {
 
 #[test]
 fn a_worker_that_ignores_the_stop_is_killed_after_graceful_timeout() {
-    let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
-    program.stdout.wait_for_nth("blocks all signals", 2);
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0);
-    program.wait_until_empty();
-    program.stderr.wait_for("killing 2 workers that did not end within 300ms (graceful_timeout)");
-    assert_eq!(program.stderr.count("killed by SIGKILL"), 2);
-    let last = program.stderr.all().pop().expect("lines");
-    assert!(last.ends_with("; 2 had to be killed: exiting with status 0"), "{last}");
+    for way in WAYS {
+        let steps = ["ignore", "ready"];
+        let mut program = Session::start(&mut way.lives([("graceful_timeout", "300ms")], steps));
+        program.stdout.wait_for_nth("says that it is ready", 2);
+        program.signal(Signal::SIGTERM);
+        assert_eq!(program.exit_code(), 0, "{way:?}");
+        program.wait_until_empty();
+        program.stderr.wait_for("killing 2 workers that did not end within 300ms (graceful_timeout)");
+        assert_eq!(program.stderr.count("killed by SIGKILL"), 2);
+        let last = program.stderr.all().pop().expect("lines");
+        assert!(last.ends_with("; 2 had to be killed: exiting with status 0"), "{last}");
+    }
 }
 
 #[test]

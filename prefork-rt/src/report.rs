@@ -323,13 +323,10 @@ fn kind(failure: Failure) -> String {
 fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
     match why {
         TurnFailure::Failed { worker, failure, up } => {
+            let (name, what, age) = (name(worker), what(*failure), age(*up));
+            let when = if *failure == Failure::NotReady { "" } else { ", before it was ready" };
             let by_whom = by_whom(*failure).replace(';', ",");
-            format!(
-                "its replacement, {}, {} after {}, before it was ready{by_whom}",
-                name(worker),
-                what(*failure),
-                age(*up)
-            )
+            format!("its replacement, {name}, {what} after {age}{when}{by_whom}")
         }
         TurnFailure::CannotFork(error) => format!("its replacement cannot be forked: {error}"),
     }

@@ -155,6 +155,17 @@ fn an_exclusive_reload_that_fails_ends_there_and_its_slot_is_restarted() {
 }
 
 #[test]
+fn the_replacement_of_an_exclusive_reload_may_say_that_trying_again_will_not_help() {
+    let mut world = World::new(exclusive(announced(3, 1000)), |task_id, fork| {
+        if (task_id, fork) == (1, 1) { ends(10, FINAL).never_ready() } else { steady() }
+    });
+    world.run_for(500);
+    world.ask(Ask::Reload);
+    world.run_for(10_000);
+    assert!(matches!(world.exit, Some(Exit::GaveUp { task_id: 1, reason: GiveUp::Final })), "{:?}", world.exit);
+}
+
+#[test]
 fn a_second_reload_starts_over_when_the_first_is_done() {
     let mut world = World::new(announced(2, 1000), |_, _| steady());
     world.run_for(500);
