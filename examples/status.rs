@@ -11,17 +11,18 @@ use std::time::Duration;
 use crossterm::style::{Color, Stylize};
 use crossterm::terminal::{BeginSynchronizedUpdate, Clear, ClearType, EndSynchronizedUpdate, size};
 use crossterm::{cursor::MoveTo, queue};
-use prefork_rt::{State, Status, Worker, WorkerStatus, prefork, status};
+use prefork_rt::{EXIT_GIVE_UP, State, Status, Worker, WorkerStatus, prefork, status};
 
 #[prefork(workers = 6, max_restarts = "unlimited", heartbeat_timeout = "5s", graceful_timeout = "2s")]
-fn main(worker: Worker) -> io::Result<()> {
+fn main(worker: Worker) {
     let shutdown = worker.shutdown();
     let id = worker.task_id() as u64;
     let pause = Duration::from_millis(if id == 0 { 250 } else { 20 * id });
     for round in 1_u64.. {
         worker.heartbeat();
         match (id, round) {
-            (0, _) => draw(&status().expect("this is a worker"))?,
+            // Nobody looks any more, and trying again will not help.
+            (0, _) if draw(&status().expect("this is a worker")).is_err() => std::process::exit(EXIT_GIVE_UP.into()),
             (1, 200) => std::process::exit(3),
             (2, 250) => worker.recycle(),
             _ => {}
@@ -30,7 +31,6 @@ fn main(worker: Worker) -> io::Result<()> {
             break;
         }
     }
-    Ok(())
 }
 
 /// In one write, so that nobody sees half of it.
