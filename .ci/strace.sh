@@ -126,7 +126,7 @@ signal_to_the_group_in_a_fork() { # SIGNAL
 }
 
 no_fork_at_the_start() { # ERROR
-    start sleeps "clone:error=$1:when=3" && ended 1 && expect "cannot fork: " && expect "killed by SIGTERM"
+    start sleeps "clone:error=$1:delay_enter=400000:when=3" && ended 1 && expect "cannot fork: " && expect "killed by SIGTERM"
 }
 
 no_fork_later() { # ERROR
