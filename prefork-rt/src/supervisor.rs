@@ -145,6 +145,7 @@ impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
         loop {
             self.take_facts();
+            self.publish();
             // Facts bring lines, so that there would be more and more of them if each waited for the next facts.
             while let Some(notice) = self.policy.take_notice() {
                 self.tell(&notice);
