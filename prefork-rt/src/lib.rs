@@ -23,6 +23,8 @@ mod grammar;
 #[cfg(unix)]
 mod listen;
 #[cfg(unix)]
+mod notify;
+#[cfg(unix)]
 mod oom;
 #[cfg(unix)]
 mod policy;
