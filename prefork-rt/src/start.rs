@@ -113,6 +113,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     if let Some(error) = prefork.error.take() {
+        service_manager().inspect(|manager| manager.failed(&error));
         return Err(error);
     }
     if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
