@@ -31,6 +31,8 @@ const WATCHDOG_PID: &str = "WATCHDOG_PID";
 const MARGIN: Duration = Duration::from_secs(10);
 /// A message that was not taken is tried again after this, or when something else is done.
 const RETRY: Duration = Duration::from_millis(500);
+/// Whatever the environment says, the loop has other things to do, too.
+const SHORTEST_BEAT: Duration = Duration::from_millis(1);
 /// systemd reads no message of more than 4096 bytes.
 const LONGEST_STATUS: usize = 2048;
 
@@ -93,11 +95,11 @@ impl Address {
             .ok()
     }
 
-    /// A path, or `@` and a name that is no file's.
+    /// A path, or `@` and a name that is no file's, which only Linux has.
     fn parse(name: &OsStr) -> Result<Address, String> {
         let path = match name.as_bytes() {
             [b'/', ..] => name.as_bytes().to_vec(),
-            [b'@', rest @ ..] => [b"\0", rest].concat(),
+            [b'@', rest @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => [b"\0", rest].concat(),
             _ => return Err("only a path and @NAME are understood".to_owned()),
         };
         SockAddr::unix(OsStr::from_bytes(&path)).map(Address).map_err(|error| error.to_string())
@@ -271,7 +273,7 @@ impl Watchdog {
             return None;
         }
         let microseconds = period.to_str().and_then(|period| period.parse().ok()).filter(|&period| period > 0);
-        let Some(every) = microseconds.map(|period| Duration::from_micros(period) / 2) else {
+        let Some(every) = microseconds.map(|period| (Duration::from_micros(period) / 2).max(SHORTEST_BEAT)) else {
             report::warn(&format!("{WATCHDOG_PERIOD}={period:?} is ignored: it is no number of microseconds"));
             return None;
         };

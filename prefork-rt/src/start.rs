@@ -113,7 +113,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     if let Some(error) = prefork.error.take() {
-        service_manager().inspect(|manager| manager.failed(&error));
+        tell_failure(service_manager().as_ref(), &error);
         return Err(error);
     }
     if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
@@ -125,7 +125,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         Ok(Outcome::Worker(worker)) => after_fork::run(*worker),
         Ok(Outcome::Over(_)) => report::flush(),
         Err(error) => {
-            manager.inspect(|manager| manager.failed(error));
+            tell_failure(manager.as_ref(), error);
             scoreboard::forget();
             STARTED.store(false, Ordering::Relaxed);
         }
@@ -137,6 +137,12 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
 fn service_manager() -> Option<Address> {
     let mode = env::var_os("PREFORK").unwrap_or_default();
     if mode.is_empty() { Address::from_environment() } else { None }
+}
+
+fn tell_failure(manager: Option<&Address>, error: &Error) {
+    if let Some(manager) = manager {
+        manager.failed(error);
+    }
 }
 
 fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Error> {
