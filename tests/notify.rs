@@ -55,12 +55,14 @@ fn ready_comes_when_every_worker_is_ready_and_not_before() {
 #[test]
 fn a_status_says_how_many_are_ready_and_what_happened_last() {
     let manager = Manager::with_a_path();
-    let steps = ["--ready_timeout=1m", "ready", "worker=1", "before-restart=1", "read", "exit=3"];
-    let (program, writer) = start(manager.watches(&mut lives(steps)));
+    let first = ["worker=1", "before-restart=1", "ready", "read", "exit=3"];
+    let steps = [&["--ready_timeout=1m", "worker=0", "ready"], &first[..], &["worker=1", "read", "ready"]].concat();
+    let (program, writer) = start(manager.watches(lives([]).args(steps)));
     manager.wait_for("READY=1");
     let_go_on(&writer, 1);
     let status = manager.wait_for("restart 1 of it");
     assert!(status.starts_with("STATUS=1 of 2 workers ready; worker 1 (pid "), "{status:?}");
+    let_go_on(&writer, 1);
     let status = manager.wait_for("2 of 2");
     assert!(status.starts_with("STATUS=2 of 2 workers ready; worker 1 (pid "), "{status:?}");
     stop(program);
@@ -119,12 +121,12 @@ fn a_reload_before_the_pool_is_ready_is_no_reload() {
     manager.watches(&mut command);
     let mut pool = Pool::start_with(command, &[("boot-2", "wait")]);
     manager.wait_for("2 of 3 workers ready");
-    pool.tell_no_more("boot-2");
     pool.reload();
+    pool.wait_for_start(2, 1);
+    pool.tell("booted", "");
     pool.stderr.wait_for("reload done");
     let messages = manager.receive_until("READY=1");
     assert!(!messages.iter().any(|message| message.contains("RELOADING")), "{messages:#?}");
-    pool.tell("booted", "");
     pool.stop();
     let messages = manager.receive_all();
     assert!(!messages.iter().any(|message| message.contains("READY=1")), "{messages:#?}");
@@ -348,5 +350,6 @@ fn a_manager_that_is_gone_is_missed_once() {
 fn an_address_that_is_not_understood_is_said_once() {
     let program = Session::start(lives([]).env("NOTIFY_SOCKET", "vsock:2:1234"));
     program.stderr.wait_for("NOTIFY_SOCKET=\"vsock:2:1234\" is ignored: only a path and @NAME are understood");
+    program.stderr.wait_for("ready after");
     stop(program);
 }
