@@ -5,6 +5,7 @@ use std::fs;
 use std::thread::sleep;
 use std::time::Duration;
 
+use support::manager::Manager;
 use support::session::Session;
 use support::{descriptors_of, stat_of, status_of, until};
 
@@ -18,15 +19,19 @@ fn activity(pid: i32) -> (String, String, String, String) {
 
 #[test]
 fn the_idle_supervisor_does_nothing() {
-    let program = Session::start(&mut fixture!("sleeps"));
-    program.wait_for_children(3);
-    program.stdout.wait_for_nth("task", 3);
-    // Whatever it still has to do after the start is not idleness, so the first span in which nothing happens counts.
-    until("nothing happens for 2 s", || {
-        let before = activity(program.pid());
-        sleep(Duration::from_secs(2));
-        (activity(program.pid()) == before).then_some(())
-    });
+    let manager = Manager::with_a_path();
+    // With a service manager that has no watchdog, too.
+    for command in [&mut fixture!("sleeps"), manager.watches(&mut fixture!("sleeps"))] {
+        let program = Session::start(command);
+        program.wait_for_children(3);
+        program.stdout.wait_for_nth("task", 3);
+        // Whatever it still has to do after the start is not idleness, so the first span in which nothing happens counts.
+        until("nothing happens for 2 s", || {
+            let before = activity(program.pid());
+            sleep(Duration::from_secs(2));
+            (activity(program.pid()) == before).then_some(())
+        });
+    }
 }
 
 #[test]

@@ -25,6 +25,8 @@ mod listen;
 #[cfg(unix)]
 mod listener;
 #[cfg(unix)]
+mod notify;
+#[cfg(unix)]
 mod oom;
 #[cfg(unix)]
 mod policy;

@@ -200,6 +200,17 @@ impl Policy {
         self.size
     }
 
+    /// How many of them are ready.
+    pub(crate) fn ready(&self) -> usize {
+        self.ready.saturating_sub(self.finished)
+    }
+
+    /// Whether a worker is ready or about to be, or none is wanted any more.
+    pub(crate) fn has_prospects(&self) -> bool {
+        let wanted = self.slots.get(..self.size).unwrap_or(&self.slots);
+        !matches!(self.phase, Phase::Running) || wanted.iter().any(Slot::has_prospects)
+    }
+
     /// How much of the budget is used.
     pub(crate) fn restarts(&mut self) -> usize {
         self.budget.used(self.now)

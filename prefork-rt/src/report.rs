@@ -104,17 +104,22 @@ fn rendered(line: &str) -> Vec<u8> {
     bytes
 }
 
-/// Says what happened. `pid` knows the process of a worker that was alive when it did.
-pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
+/// Says what happened, in a line that it returns. `pid` knows the process of a worker that was alive when it did.
+pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
+    let [info, warn, error] =
+        [Level::Info, Level::Warn, Level::Error].map(|level| move |line: &str| (level, line.to_owned()));
     let name = |&worker: &ProcId| match pid(worker) {
         Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
         None => format!("worker {}", worker.task_id()),
     };
     let in_its_place = |successor: &ProcId| format!("{}, its replacement, takes its place", name(successor));
     let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
-    match notice {
+    let (level, line) = match notice {
         // One line for each of a thousand first starts is for those who ask for it.
-        Notice::Started { worker, restarts: 0, .. } => log::debug!(target: TARGET, "{} started", name(worker)),
+        Notice::Started { worker, restarts: 0, .. } => {
+            log::debug!(target: TARGET, "{} started", name(worker));
+            return None;
+        }
         Notice::Started { worker, restarts, replaces } => info(&format!(
             "{} started, restart {restarts} of it{}",
             name(worker),
@@ -122,7 +127,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         )),
         Notice::PoolReady { workers, took } => info(&format!("{} ready after {}", all_are(*workers), age(*took))),
         Notice::Finished { worker, up, left } => {
-            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)));
+            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)))
         }
         Notice::Restarting { worker, failure, up, delay, spent, successor } => warn(&format!(
             "{} {} after {}, {} ({}){}",
@@ -145,10 +150,10 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             successor.as_ref().map_or_else(|| format!("starting again{}", in_a_while(*delay)), in_its_place)
         )),
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)));
+            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)))
         }
         Notice::Replaced { worker, status, up } => {
-            info(&format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)));
+            info(&format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)))
         }
         Notice::ForkFailed { task_id, error, delay, spent } => warn(&format!(
             "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
@@ -173,10 +178,10 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             time(*kill_after)
         )),
         Notice::NotReady { worker, ready_timeout } => {
-            warn(&format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)));
+            warn(&format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)))
         }
         Notice::KillingOne { worker, after } => {
-            warn(&format!("killing {}, which did not end within {}", name(worker), time(*after)));
+            warn(&format!("killing {}, which did not end within {}", name(worker), time(*after)))
         }
         Notice::Overdue { worker } => warn(&format!(
             "{} has not died of SIGKILL within 5s; its task id stays empty until it does; it is probably blocked in the \
@@ -185,17 +190,15 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         )),
         Notice::GivingUp { worker, failure, up, reason } => {
             let (what, why) = (what(*failure), why_give_up(*reason));
-            error(&format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)));
+            error(&format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)))
         }
-        Notice::ForkFailedTooOften { task_id, error, spent } => self::error(&format!(
-            "worker {task_id} cannot be forked: {error}; giving up: {}",
+        Notice::ForkFailedTooOften { task_id, error: why, spent } => error(&format!(
+            "worker {task_id} cannot be forked: {why}; giving up: {}",
             why_give_up(GiveUp::Budget(*spent))
         )),
         Notice::Contributed(share) => warn(&contribution(share)),
         Notice::Reloading { by, alive } => info(&format!("{by}: reloading {}, one at a time", workers(*alive))),
-        Notice::ReloadQueued { by } => {
-            info(&format!("{by}: a reload is in progress; the next begins when it is done"));
-        }
+        Notice::ReloadQueued { by } => info(&format!("{by}: a reload is in progress; the next begins when it is done")),
         Notice::ReloadFailed { task_id, why, kept, replaced } => warn(&format!(
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
@@ -204,7 +207,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             workers_were(*replaced)
         )),
         Notice::Reloaded { replaced, took } => {
-            info(&format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)));
+            info(&format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)))
         }
         Notice::Recycling { worker, why, up } => info(&format!(
             "recycling {}: {}",
@@ -230,7 +233,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
         )),
         Notice::NotScaled { by, workers: 1 } => info(&format!("{by}: the last worker stays; SIGTERM stops it")),
         Notice::NotScaled { by, workers } => {
-            warn(&format!("{by}: {workers} workers are the most that this run has room for: start it with more"));
+            warn(&format!("{by}: {workers} workers are the most that this run has room for: start it with more"))
         }
         Notice::Ignored { by } => info(&format!("{by} is ignored: the pool is stopping")),
         Notice::Stopping { by, alive, graceful_timeout } => info(&format!(
@@ -244,7 +247,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) {
             warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
         }
         Notice::Killing { alive, why: KillReason::Asked(by) } => warn(&format!("{by}: killing {}", workers(*alive))),
-    }
+    };
+    say(level, &line);
+    Some(line)
 }
 
 /// Why a worker's end counts, as the end of a sentence that begins with it.

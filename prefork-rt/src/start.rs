@@ -1,5 +1,6 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
+use std::env;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -12,6 +13,7 @@ use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Listener};
+use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
 use crate::scoreboard::{self, Board};
@@ -115,19 +117,22 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     if let Some(error) = prefork.error.take() {
+        tell_failure(service_manager().as_ref(), &error);
         return Err(error);
     }
     if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyStarted);
     }
-    let outcome = start_once(prefork);
-    match outcome {
-        Ok(Outcome::Worker(worker)) => after_fork::run(worker),
+    let manager = service_manager();
+    let outcome = start_once(prefork, manager.clone());
+    match &outcome {
+        Ok(Outcome::Worker(worker)) => after_fork::run(*worker),
         Ok(Outcome::Over(_)) => {
             listen::remove_files();
             report::flush();
         }
-        Err(_) => {
+        Err(error) => {
+            tell_failure(manager.as_ref(), error);
             listen::remove_files();
             scoreboard::forget();
             STARTED.store(false, Ordering::Relaxed);
@@ -136,18 +141,30 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     outcome
 }
 
-fn start_once(prefork: Prefork) -> Result<Outcome, Error> {
+/// Who is told how it goes. Without a supervisor that is the body's affair; a check is nobody's.
+fn service_manager() -> Option<Address> {
+    let mode = env::var_os("PREFORK").unwrap_or_default();
+    if mode.is_empty() { Address::from_environment() } else { None }
+}
+
+fn tell_failure(manager: Option<&Address>, error: &Error) {
+    if let Some(manager) = manager {
+        manager.failed(error);
+    }
+}
+
+fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Error> {
     // What the preparation held is freed before the first fork: each worker that freed its copy on the way to the body
     // would first copy the pages it lies in.
-    match prepare(prefork)? {
+    match prepare(prefork, manager)? {
         ControlFlow::Continue((rules, service)) => supervise(rules, service),
         ControlFlow::Break(outcome) => Ok(outcome),
     }
 }
 
 /// Everything before the first fork, which may be all there is to do.
-fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let Environment { mode, values, mut warnings, variables } = prefork.environment;
+fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
+    let Environment { mode, values, mut warnings, mut variables } = prefork.environment;
     let settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
     match mode {
@@ -192,7 +209,10 @@ fn prepare(prefork: Prefork) -> Result<ControlFlow<Outcome, (Rules, Service)>, E
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, variables })))
+    let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
+    let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
+    variables.extend(managers.map(str::to_owned));
+    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables })))
 }
 
 /// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.

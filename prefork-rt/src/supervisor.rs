@@ -16,6 +16,7 @@ use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::Listener;
+use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{
     self, Action, Ask, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
@@ -46,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) credentials: Option<Credentials>,
     pub(crate) listeners: Vec<Listener>,
     pub(crate) fork_check: ForkCheck,
+    /// Who else is told what happens.
+    pub(crate) manager: Option<Manager>,
     /// The environment variables that workers do not see.
     pub(crate) variables: Vec<String>,
 }
@@ -152,6 +155,7 @@ impl Supervisor {
             }
             let action = self.policy.poll();
             self.publish();
+            self.inform(action.is_none());
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
                     let worker = Worker { task_id: proc.task_id(), workers, restarts };
@@ -342,10 +346,6 @@ impl Supervisor {
         }
     }
 
-    fn tell(&self, notice: &Notice) {
-        report::notice(notice, |proc| self.table.pid(proc));
-    }
-
     fn signal(&mut self, proc: ProcId, signal: policy::Signal) {
         let Some(pid) = self.table.living_pid(proc) else { return };
         match signal {
@@ -401,6 +401,22 @@ impl Supervisor {
         }
     }
 
+    fn tell(&mut self, notice: &Notice) {
+        let line = report::notice(notice, |proc| self.table.pid(proc));
+        if let (Some(line), Some(manager)) = (line, &mut self.service.manager) {
+            manager.tell(notice, &line, ready(&self.policy));
+        }
+    }
+
+    /// Lets a service manager know how the pool is, before a wait, and that this process is alive.
+    fn inform(&mut self, waits: bool) {
+        let Some(manager) = &mut self.service.manager else { return };
+        if waits {
+            manager.update(ready(&self.policy));
+        }
+        manager.beat(|| self.policy.has_prospects());
+    }
+
     /// Stops the pool and itself as the terminal's stop key asks, until it is continued. For the policy, no time
     /// passes in between.
     fn suspend(&mut self) {
@@ -423,7 +439,9 @@ impl Supervisor {
     fn wait(&self) {
         let now = self.clock.now();
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
-        self.signals.ready(Some(self.bell.as_fd()), timeout);
+        let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
+        let patience = next_turn.map(|next_turn| next_turn.saturating_duration_since(Instant::now()));
+        self.signals.ready(Some(self.bell.as_fd()), timeout.into_iter().chain(patience).min());
     }
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
@@ -457,19 +475,19 @@ impl Supervisor {
         mem::forget(name);
         mem::forget(self.oom_kills);
         mem::forget(service.variables);
+        mem::forget(service.manager);
         mem::forget(service.credentials);
     }
 
-    fn over(self, exit: Exit) -> Result<Outcome, Error> {
+    fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
         let error = match exit {
             Exit::Finished => {
-                report::info(&format!("{} finished: exiting with status 0", all(self.policy.size())));
-                return Ok(Outcome::Over(Ok(())));
+                let all = all(self.policy.size());
+                return self.in_order(&format!("{all} finished: exiting with status 0"));
             }
             Exit::Stopped { by, killed } => {
                 let killed = if killed == 0 { String::new() } else { format!("; {killed} had to be killed") };
-                report::info(&format!("stopped by {by}{killed}: exiting with status 0"));
-                return Ok(Outcome::Over(Ok(())));
+                return self.in_order(&format!("stopped by {by}{killed}: exiting with status 0"));
             }
             Exit::CannotFork(source) => {
                 // Nothing that was started is left: the caller may go on as before.
@@ -485,8 +503,25 @@ impl Supervisor {
             }
         };
         report::last_line(&error);
+        self.tell_end(&error.to_string());
         Ok(Outcome::Over(Err(error)))
     }
+
+    fn in_order(mut self, line: &str) -> Result<Outcome, Error> {
+        report::info(line);
+        self.tell_end(line);
+        Ok(Outcome::Over(Ok(())))
+    }
+
+    fn tell_end(&mut self, line: &str) {
+        if let Some(manager) = &mut self.service.manager {
+            manager.end(line);
+        }
+    }
+}
+
+fn ready(policy: &Policy) -> notify::Pool {
+    notify::Pool { ready: policy.ready(), workers: policy.size() }
 }
 
 /// What was written but not handed on would be copied by a fork, and appear twice.

@@ -17,6 +17,7 @@ use nix::unistd::Pid;
 
 pub mod before_exec;
 pub mod lives;
+pub mod manager;
 pub mod pool;
 pub mod session;
 pub mod terminal;
@@ -25,7 +26,7 @@ pub mod wear;
 /// How long a condition may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork, and
+/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork and is no service, and
 /// signals as a program in the foreground has them, however the tests themselves were started.
 #[macro_export]
 macro_rules! fixture {
@@ -37,8 +38,9 @@ macro_rules! fixture {
 pub fn clean_command(path: &str) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("PREFORK") {
-            command.env_remove(name);
+        let name = name.to_string_lossy();
+        if ["PREFORK", "NOTIFY_SOCKET", "WATCHDOG_"].iter().any(|prefix| name.starts_with(prefix)) {
+            command.env_remove(&*name);
         }
     }
     before_exec::at_default(command.stdin(Stdio::null()));

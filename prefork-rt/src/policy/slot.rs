@@ -158,6 +158,16 @@ impl Slot {
         self.current.iter_mut().chain(&mut self.beside)
     }
 
+    /// Whether it has a worker that is ready or may become so, or will be given one.
+    pub(crate) fn has_prospects(&self) -> bool {
+        let is_promising = |proc: &Proc| match proc.state {
+            ProcState::Forking | ProcState::Starting | ProcState::Ready | ProcState::Ending(Why::Turn) => true,
+            ProcState::Ending(_) | ProcState::Killed(_) => false,
+        };
+        let is_awaited = self.current.is_none() && !self.finished;
+        is_awaited || [&self.current, &self.beside].into_iter().flatten().any(is_promising)
+    }
+
     /// Takes a process out of its place.
     pub(crate) fn take(&mut self, id: ProcId) -> Option<Proc> {
         [&mut self.current, &mut self.beside].into_iter().find_map(|place| place.take_if(|proc| proc.id == id))

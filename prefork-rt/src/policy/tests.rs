@@ -8,6 +8,7 @@ use world::*;
 mod clock;
 mod heartbeat;
 mod interplay;
+mod prospects;
 mod random;
 mod readiness;
 mod recycling;

@@ -1,6 +1,9 @@
-//! The clock of heartbeats.
+//! The clocks of heartbeats and of service managers.
+
+use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
 
 /// As of the last tick of the kernel, at most 10 ms ago; asking takes no system call.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
@@ -20,9 +23,15 @@ pub(crate) fn milliseconds() -> u32 {
     (now.tv_sec() as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec() as u32 / 1_000_000)
 }
 
+/// What CLOCK_MONOTONIC shows, the same in all processes: clock_gettime(2), which only fails for a clock that the kernel
+/// does not have.
+pub(crate) fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
 

@@ -18,7 +18,7 @@ mod stderr;
 mod threads;
 
 pub(crate) use bell::{Bell, ring};
-pub(crate) use clock::milliseconds;
+pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{
     Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,

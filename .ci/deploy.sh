@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Checks the files in examples/deploy: the unit with systemd's own tool, the manifests against Kubernetes' schemas.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cargo build --quiet --example http
+binary=$(realpath "${CARGO_TARGET_DIR:-target}/debug/examples/http")
+directory=$(mktemp -d)
+trap 'rm -rf "$directory"' EXIT
+
+# The program is where it was built, all else as it is; a systemd older than notify-reload gets the lines for that.
+version=$(systemd-analyze --version | awk 'NR == 1 { print $2 }')
+older=()
+if [ "$version" -lt 253 ]; then
+  older=(-e '/^Type=notify-reload$/d' -e 's/^#\(Type=notify\|ExecReload=.*\)$/\1/')
+fi
+sed -e "s|/usr/local/bin/http|$binary|" "${older[@]}" examples/deploy/http.service >"$directory/http.service"
+# What it does not know it only mentions.
+said=$(systemd-analyze verify --man=no "$directory/http.service" 2>&1)
+[ -z "$said" ] || { printf '%s\n' "$said"; exit 1; }
+echo "http.service: systemd $version finds nothing to say"
+
+python3 -m venv "$directory/venv"
+"$directory/venv/bin/pip" install --quiet --disable-pip-version-check kubernetes-validate==1.37.0
+"$directory/venv/bin/kubernetes-validate" --strict examples/deploy/kubernetes.yaml

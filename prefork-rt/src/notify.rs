@@ -1,0 +1,341 @@
+//! What a service manager is told of the pool, in the words of sd_notify(3): that it is ready, reloading or stopping,
+//! how it is, and that it is alive.
+//!
+//! It must not know why anything happens, and never waits for whoever reads. A socket is opened for each message, so
+//! that no worker inherits one.
+
+use std::collections::VecDeque;
+use std::env;
+use std::error::Error as _;
+use std::ffi::OsStr;
+use std::io;
+use std::mem;
+use std::os::unix::ffi::OsStrExt;
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::error::Error;
+use crate::policy::Notice;
+use crate::report;
+use crate::sys;
+
+/// What a service manager puts into the environment, for the supervisor alone.
+pub(crate) const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID];
+
+const SOCKET: &str = "NOTIFY_SOCKET";
+const WATCHDOG_PERIOD: &str = "WATCHDOG_USEC";
+const WATCHDOG_PID: &str = "WATCHDOG_PID";
+
+/// What the end of a worker may take on top of `graceful_timeout`: SIGKILL has 5 s to work.
+const MARGIN: Duration = Duration::from_secs(10);
+/// A message that was not taken is tried again after this, or when something else is done.
+const RETRY: Duration = Duration::from_millis(500);
+/// Whatever the environment says, the loop has other things to do, too.
+const SHORTEST_BEAT: Duration = Duration::from_millis(1);
+/// systemd reads no message of more than 4096 bytes.
+const LONGEST_STATUS: usize = 2048;
+
+/// Where the service manager reads.
+#[derive(Clone)]
+pub(crate) struct Address(SockAddr);
+
+/// The service manager, and what it has been told.
+pub(crate) struct Manager {
+    address: Address,
+    /// How long a stop may take.
+    stop: Duration,
+    /// How long the replacement of one worker may take.
+    turn: Duration,
+    phase: Phase,
+    /// What happened last, as the log has it.
+    last: String,
+    /// The status that it was told.
+    told: String,
+    /// What must not be lost, and was not taken yet.
+    unsent: VecDeque<String>,
+    retry_at: Instant,
+    watchdog: Option<Watchdog>,
+    /// That it cannot be told was said.
+    warned: bool,
+}
+
+/// How many workers are ready, of how many.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Pool {
+    pub(crate) ready: usize,
+    pub(crate) workers: usize,
+}
+
+/// What the service manager takes the pool for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Starting,
+    Ready,
+    Reloading,
+    Stopping,
+}
+
+struct Watchdog {
+    /// Half the time after which the service manager loses its patience.
+    every: Duration,
+    due: Instant,
+    /// It is due, and there is nothing good to say.
+    withheld: bool,
+}
+
+impl Address {
+    /// Where the environment says so. That of a set-user-ID program is its caller's, and says nothing.
+    pub(crate) fn from_environment() -> Option<Address> {
+        let name = env::var_os(SOCKET).filter(|name| !name.is_empty() && !sys::is_privileged_start())?;
+        Address::parse(&name)
+            .map_err(|why| {
+                report::warn(&format!("{SOCKET}={name:?} is ignored: {why}; no service manager is told how it goes"));
+            })
+            .ok()
+    }
+
+    /// A path, or `@` and a name that is no file's, which only Linux has.
+    fn parse(name: &OsStr) -> Result<Address, String> {
+        let path = match name.as_bytes() {
+            [b'/', ..] => name.as_bytes().to_vec(),
+            [b'@', rest @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => [b"\0", rest].concat(),
+            _ => return Err("only a path and @NAME are understood".to_owned()),
+        };
+        SockAddr::unix(OsStr::from_bytes(&path)).map(Address).map_err(|error| error.to_string())
+    }
+
+    /// The start has failed, for this reason.
+    pub(crate) fn failed(&self, error: &Error) {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let errno = source.and_then(io::Error::raw_os_error);
+        let errno = errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
+        // What it is about is on standard error already.
+        let _ = self.send(&format!("{errno}STATUS={}", one_line(&error.to_string())));
+    }
+
+    fn send(&self, message: &str) -> io::Result<()> {
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.send_to(message.as_bytes(), &self.0).map(drop)
+    }
+}
+
+impl Manager {
+    pub(crate) fn new(address: Address, graceful_timeout: Duration, ready_timeout: Option<Duration>) -> Manager {
+        let stop = graceful_timeout.saturating_add(MARGIN);
+        Manager {
+            address,
+            stop,
+            turn: stop.saturating_add(ready_timeout.unwrap_or_default()),
+            phase: Phase::Starting,
+            last: String::new(),
+            told: String::new(),
+            unsent: VecDeque::new(),
+            retry_at: Instant::now(),
+            watchdog: Watchdog::from_environment(),
+            warned: false,
+        }
+    }
+
+    /// Something has happened, of which the log has this line.
+    pub(crate) fn tell(&mut self, notice: &Notice, line: &str, pool: Pool) {
+        if self.is_news(notice) {
+            line.clone_into(&mut self.last);
+        }
+        let (phase, change) = match (self.phase, notice) {
+            (Phase::Starting, Notice::PoolReady { .. })
+            | (Phase::Reloading, Notice::Reloaded { .. } | Notice::ReloadFailed { .. }) => {
+                (Phase::Ready, "READY=1".to_owned())
+            }
+            // One that is still starting is ready when all workers are.
+            (Phase::Ready, Notice::Reloading { .. }) => {
+                self.forget_reloads();
+                let now = sys::monotonic().as_micros();
+                (Phase::Reloading, format!("RELOADING=1\nMONOTONIC_USEC={now}\n{}", extend(self.turn)))
+            }
+            (
+                Phase::Starting | Phase::Ready | Phase::Reloading,
+                Notice::GivingUp { .. }
+                | Notice::ForkFailedTooOften { .. }
+                | Notice::Stopping { .. }
+                | Notice::Killing { .. },
+            ) => {
+                self.unsent.clear();
+                (Phase::Stopping, format!("STOPPING=1\n{}", extend(self.stop)))
+            }
+            _ => return,
+        };
+        self.phase = phase;
+        self.told = self.status(pool);
+        self.unsent.push_back(format!("{change}\n{}", self.told));
+        self.send_unsent();
+    }
+
+    /// Tells how the pool is, where that has changed, and what was not taken before.
+    pub(crate) fn update(&mut self, pool: Pool) {
+        self.send_unsent();
+        let status = self.status(pool);
+        // What must not be lost comes first.
+        if !self.unsent.is_empty() || self.told == status {
+            return;
+        }
+        let is_reloading = self.phase == Phase::Reloading;
+        self.send(&if is_reloading { format!("{}\n{status}", extend(self.turn)) } else { status.clone() });
+        self.told = status;
+    }
+
+    /// Says that the supervisor lives, when it is time to, and if it does any good.
+    pub(crate) fn beat(&mut self, does_good: impl FnOnce() -> bool) {
+        let now = Instant::now();
+        let Some(watchdog) = self.watchdog.as_mut().filter(|watchdog| watchdog.due <= now) else { return };
+        watchdog.withheld = !does_good();
+        if watchdog.withheld {
+            return;
+        }
+        let taken = self.send("WATCHDOG=1");
+        if let Some(watchdog) = &mut self.watchdog {
+            watchdog.due = now + if taken { watchdog.every } else { watchdog.every.min(RETRY) };
+        }
+    }
+
+    /// When to call `update` and `beat` if nothing happens before.
+    pub(crate) fn next_turn(&self) -> Option<Instant> {
+        let beat = self.watchdog.as_ref().filter(|watchdog| !watchdog.withheld).map(|watchdog| watchdog.due);
+        let retry = (!self.unsent.is_empty()).then_some(self.retry_at);
+        beat.into_iter().chain(retry).min()
+    }
+
+    /// All is over, for this reason.
+    pub(crate) fn end(&mut self, line: &str) {
+        let stopping = if self.phase == Phase::Stopping { "" } else { "STOPPING=1\n" };
+        self.unsent.push_back(format!("{stopping}STATUS={}", one_line(line)));
+        self.send_unsent();
+    }
+
+    /// Whether it is what a service manager should show. When the pool stops, that is why.
+    fn is_news(&self, notice: &Notice) -> bool {
+        match notice {
+            Notice::Killing { .. } | Notice::KillingOne { .. } | Notice::Overdue { .. } => true,
+            Notice::PoolReady { .. } | Notice::Contributed(_) => false,
+            _ => self.phase != Phase::Stopping,
+        }
+    }
+
+    /// `STATUS=3 of 4 workers ready; worker 2 (pid 4711) killed by SIGSEGV after 41.2s, restarting (1/100)`.
+    fn status(&self, Pool { ready, workers }: Pool) -> String {
+        let last = one_line(&self.last);
+        match self.phase {
+            Phase::Stopping => format!("STATUS={last}"),
+            _ if last.is_empty() => format!("STATUS={ready} of {} ready", report::workers(workers)),
+            _ => format!("STATUS={ready} of {} ready; {last}", report::workers(workers)),
+        }
+    }
+
+    /// Only the last reload is waited for; that the pool was ready before it may be, too.
+    fn forget_reloads(&mut self) {
+        let was_ready = self.unsent.front().is_some_and(|message| message.starts_with("READY=1"));
+        self.unsent.truncate(was_ready.into());
+    }
+
+    fn send_unsent(&mut self) {
+        while let Some(message) = self.unsent.pop_front() {
+            if !self.send(&message) {
+                self.unsent.push_front(message);
+                self.retry_at = Instant::now() + RETRY;
+                return;
+            }
+        }
+    }
+
+    /// Whether it is useless to try again: it was taken, or nobody will ever take it.
+    fn send(&mut self, message: &str) -> bool {
+        match self.address.send(message) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+            // What other systems than Linux say of a full queue.
+            Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return false,
+            Err(error) if !mem::replace(&mut self.warned, true) => report::warn(&format!(
+                "the service manager cannot be told how it goes: {error}; it was to read from {SOCKET}; the workers run \
+                 on, but it may take this service for one that hangs"
+            )),
+            Ok(()) | Err(_) => {}
+        }
+        true
+    }
+}
+
+impl Watchdog {
+    /// Where the environment asks for it, of this process.
+    fn from_environment() -> Option<Watchdog> {
+        let period = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty())?;
+        let is_ours = |pid: &OsStr| pid.is_empty() || pid == OsStr::new(&sys::getpid().to_string());
+        if !env::var_os(WATCHDOG_PID).is_none_or(|pid| is_ours(&pid)) {
+            return None;
+        }
+        let microseconds = period.to_str().and_then(|period| period.parse().ok()).filter(|&period| period > 0);
+        let Some(every) = microseconds.map(|period| (Duration::from_micros(period) / 2).max(SHORTEST_BEAT)) else {
+            report::warn(&format!("{WATCHDOG_PERIOD}={period:?} is ignored: it is no number of microseconds"));
+            return None;
+        };
+        // A time that is too far away for the clock is none.
+        let due = Instant::now().checked_add(every)?;
+        Some(Watchdog { every, due, withheld: false })
+    }
+}
+
+/// What the service manager was waiting for takes so much longer from here.
+fn extend(time: Duration) -> String {
+    format!("EXTEND_TIMEOUT_USEC={}", time.as_micros())
+}
+
+/// As much as a message has room for, without what would begin another line.
+fn one_line(text: &str) -> String {
+    let mut end = text.len().min(LONGEST_STATUS);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_paths_and_abstract_names() {
+        let parse = |name: &str| Address::parse(OsStr::new(name));
+        let path = parse("/run/systemd/notify").expect("a path");
+        assert_eq!(path.0.as_pathname(), Some(std::path::Path::new("/run/systemd/notify")));
+        #[cfg(target_os = "linux")]
+        assert_eq!(parse("@name").expect("a name").0.as_abstract_namespace(), Some(&b"name"[..]));
+        for name in ["vsock:2:1234", "run/notify", &format!("/{}", "x".repeat(200))] {
+            assert!(parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_what_was_not_taken_the_last_reload_is_kept_and_a_stop_alone() {
+        let address = Address::parse(OsStr::new("/nowhere")).expect("a path");
+        let mut manager = Manager::new(address, Duration::ZERO, None);
+        let kinds = |manager: &Manager| -> Vec<String> {
+            manager.unsent.iter().map(|message| message.split('=').next().unwrap_or_default().to_owned()).collect()
+        };
+        for (unsent, kept) in [
+            (&["READY=1", "RELOADING=1", "READY=1"][..], &["READY"][..]),
+            (&["RELOADING=1", "READY=1"], &[]),
+            (&["READY=1"], &["READY"]),
+            (&[], &[]),
+        ] {
+            manager.unsent = unsent.iter().map(|&message| message.to_owned()).collect();
+            manager.forget_reloads();
+            assert_eq!(kinds(&manager), kept);
+        }
+    }
+
+    #[test]
+    fn a_status_is_one_line_that_fits_a_message() {
+        assert_eq!(one_line("a\nb"), "a b");
+        assert_eq!(one_line(&"ä".repeat(5000)).len(), LONGEST_STATUS);
+        assert_eq!(one_line(&format!("x{}", "ä".repeat(5000))).len(), LONGEST_STATUS - 1);
+    }
+}

@@ -1,0 +1,355 @@
+//! What a service manager is told, on a real socket.
+
+mod support;
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use support::lives::{let_go_on, lives, nth_worker, start};
+use support::manager::Manager;
+use support::pool::Pool;
+use support::session::Session;
+use support::{Signal, clean_command, descriptors_of, is_alive, until};
+
+/// The lines of a message.
+fn lines(message: &str) -> Vec<&str> {
+    message.lines().collect()
+}
+
+/// The value of a variable in a message.
+fn value<'a>(message: &'a str, name: &str) -> &'a str {
+    let mut values = message.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+    values.next().unwrap_or_else(|| panic!("no {name} in {message:?}"))
+}
+
+fn microseconds(message: &str, name: &str) -> Duration {
+    Duration::from_micros(value(message, name).parse().expect("a number"))
+}
+
+fn monotonic() -> Duration {
+    clock_gettime(ClockId::CLOCK_MONOTONIC).expect("a clock").into()
+}
+
+fn stop(mut program: Session) -> Session {
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program
+}
+
+#[test]
+fn ready_comes_when_every_worker_is_ready_and_not_before() {
+    for manager in [Manager::with_a_path(), Manager::with_an_abstract_name()] {
+        let (program, writer) = start(manager.watches(&mut lives(["--ready_timeout=1m", "read", "ready"])));
+        assert_eq!(manager.wait_for("STATUS"), "STATUS=0 of 2 workers ready");
+        let_go_on(&writer, 1);
+        assert_eq!(manager.wait_for("STATUS"), "STATUS=1 of 2 workers ready");
+        let_go_on(&writer, 1);
+        assert_eq!(lines(&manager.wait_for("STATUS")), ["READY=1", "STATUS=2 of 2 workers ready"]);
+        stop(program);
+        let messages = manager.receive_all();
+        assert!(!messages.iter().any(|message| message.contains("READY=1")), "{messages:#?}");
+    }
+}
+
+#[test]
+fn a_status_says_how_many_are_ready_and_what_happened_last() {
+    let manager = Manager::with_a_path();
+    let first = ["worker=1", "before-restart=1", "ready", "read", "exit=3"];
+    let steps = [&["--ready_timeout=1m", "worker=0", "ready"], &first[..], &["worker=1", "read", "ready"]].concat();
+    let (program, writer) = start(manager.watches(lives([]).args(steps)));
+    manager.wait_for("READY=1");
+    let_go_on(&writer, 1);
+    let status = manager.wait_for("restart 1 of it");
+    assert!(status.starts_with("STATUS=1 of 2 workers ready; worker 1 (pid "), "{status:?}");
+    let_go_on(&writer, 1);
+    let status = manager.wait_for("2 of 2");
+    assert!(status.starts_with("STATUS=2 of 2 workers ready; worker 1 (pid "), "{status:?}");
+    stop(program);
+}
+
+#[test]
+fn a_reload_is_told_from_its_beginning_to_its_end() {
+    let manager = Manager::with_a_path();
+    let mut command = fixture!("reloads");
+    manager.watches(&mut command);
+    let mut pool = Pool::start(command);
+    manager.wait_for("READY=1");
+    for _ in 0..2 {
+        let before = monotonic();
+        pool.reload();
+        let messages = manager.receive_until("READY=1");
+        let reloading = &messages[0];
+        assert_eq!(lines(reloading)[0], "RELOADING=1", "{messages:#?}");
+        assert!((before..monotonic()).contains(&microseconds(reloading, "MONOTONIC_USEC")), "{reloading}");
+        // ready_timeout, graceful_timeout, and something for SIGKILL.
+        assert_eq!(microseconds(reloading, "EXTEND_TIMEOUT_USEC"), Duration::from_secs(60 + 25 + 10));
+        let (done, between) = messages[1..].split_last().expect("its end");
+        for message in between {
+            assert_eq!(lines(message).len(), 2, "{message}");
+            assert!(lines(message)[0].starts_with("EXTEND_TIMEOUT_USEC="), "{message}");
+            assert!(lines(message)[1].starts_with("STATUS="), "{message}");
+        }
+        assert_eq!(lines(done)[0], "READY=1");
+        let status = value(done, "STATUS");
+        assert!(status.starts_with("3 of 3 workers ready; reload done after "), "{status}");
+    }
+    pool.stop();
+}
+
+#[test]
+fn a_failed_reload_ends_too_and_says_so() {
+    let manager = Manager::with_a_path();
+    let mut command = fixture!("reloads");
+    manager.watches(&mut command);
+    let mut pool = Pool::start(command);
+    manager.wait_for("READY=1");
+    pool.tell("boot-1", "fail");
+    pool.reload();
+    let done = manager.receive_until("READY=1").pop().expect("its end");
+    let status = value(&done, "STATUS");
+    assert!(status.starts_with("3 of 3 workers ready; reload abandoned at worker 1: its replacement, "), "{status}");
+    assert!(status.contains("exited with status 3"), "{status}");
+    pool.stop();
+}
+
+/// It is still starting for whoever waits for READY=1.
+#[test]
+fn a_reload_before_the_pool_is_ready_is_no_reload() {
+    let manager = Manager::with_a_path();
+    let mut command = fixture!("reloads");
+    manager.watches(&mut command);
+    let mut pool = Pool::start_with(command, &[("boot-2", "wait")]);
+    manager.wait_for("2 of 3 workers ready");
+    pool.reload();
+    pool.wait_for_start(2, 1);
+    pool.tell("booted", "");
+    pool.stderr.wait_for("reload done");
+    let messages = manager.receive_until("READY=1");
+    assert!(!messages.iter().any(|message| message.contains("RELOADING")), "{messages:#?}");
+    pool.stop();
+    let messages = manager.receive_all();
+    assert!(!messages.iter().any(|message| message.contains("READY=1")), "{messages:#?}");
+}
+
+#[test]
+fn a_stop_is_told_with_the_time_it_may_take_and_so_is_its_end() {
+    for (signal, first) in [(Signal::SIGTERM, "stopping 2 workers, at most 7s"), (Signal::SIGQUIT, "killing 2 workers")]
+    {
+        let manager = Manager::with_a_path();
+        let mut program = Session::start(manager.watches(&mut lives(["--graceful_timeout=7s"])));
+        manager.wait_for("READY=1");
+        program.signal(signal);
+        assert_eq!(program.exit_code(), 0);
+        let messages: Vec<String> = manager.receive_all();
+        assert_eq!(lines(&messages[0])[..2], ["STOPPING=1", "EXTEND_TIMEOUT_USEC=17000000"], "{messages:#?}");
+        assert!(value(&messages[0], "STATUS").contains(first), "{messages:#?}");
+        let last = messages.last().expect("the end");
+        assert!(last.starts_with("STATUS=stopped by "), "{last}");
+        assert_eq!(messages.iter().filter(|message| message.contains("STOPPING")).count(), 1, "{messages:#?}");
+    }
+}
+
+#[test]
+fn giving_up_says_why_at_once_and_at_the_end() {
+    let manager = Manager::with_a_path();
+    let mut program = Session::start(manager.watches(&mut lives(["--max_restarts=0", "worker=1", "exit=3"])));
+    assert_eq!(program.exit_code(), 1);
+    let messages = manager.receive_all();
+    let stopping = messages.iter().find(|message| message.starts_with("STOPPING=1")).expect("STOPPING=1");
+    assert!(value(stopping, "STATUS").contains("exited with status 3 after "), "{stopping}");
+    assert!(value(stopping, "STATUS").contains("giving up: 0 of 0 restarts are used"), "{stopping}");
+    let last = messages.last().expect("the end");
+    let why = program.stderr.all().pop().expect("a last line");
+    assert_eq!(value(last, "STATUS"), why.strip_prefix("prefork: ").expect("ours"));
+}
+
+#[test]
+fn when_all_have_finished_it_says_so() {
+    let manager = Manager::with_a_path();
+    let mut program = Session::start(manager.watches(&mut lives(["return=0"])));
+    assert_eq!(program.exit_code(), 0);
+    let last = manager.receive_all().pop().expect("the end");
+    assert_eq!(lines(&last), ["STOPPING=1", "STATUS=all 2 workers have finished: exiting with status 0"]);
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    let manager = Manager::with_a_path();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let mut program = Session::start(manager.watches(fixture!("listens").arg("one").env("PREFORK_LISTEN", &address)));
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+    let messages = manager.receive_all();
+    let [message] = &messages[..] else { panic!("{messages:#?}") };
+    assert_eq!(value(message, "ERRNO"), libc::EADDRINUSE.to_string());
+    assert!(value(message, "STATUS").contains(&address), "{message}");
+
+    let mut program = Session::start(manager.watches(fixture!("listens").arg("one").env("PREFORK_WORKERS", "many")));
+    assert_eq!(program.exit_code(), 2);
+    let messages = manager.receive_all();
+    let [message] = &messages[..] else { panic!("{messages:#?}") };
+    assert!(message.starts_with("STATUS=environment variable PREFORK_WORKERS: "), "{message}");
+}
+
+#[test]
+fn a_check_says_nothing() {
+    let manager = Manager::with_a_path();
+    let mut program = Session::start(manager.watches(lives([]).env("PREFORK", "check")));
+    assert_eq!(program.exit_code(), 0);
+    assert_eq!(manager.receive_all(), [""; 0]);
+}
+
+#[test]
+fn workers_do_not_see_the_variables_but_the_only_process_does() {
+    let manager = Manager::with_a_path();
+    let variables = |mode: &str| {
+        let mut command = fixture!("shows-its-environment");
+        manager.watches(&mut command).env("WATCHDOG_USEC", "60000000").env("WATCHDOG_PID", "1").env("PREFORK", mode);
+        let mut program = Session::start(&mut command);
+        program.exit_code();
+        let mut shown = program.stdout.all();
+        shown.retain(|line| line.contains(" NOTIFY_SOCKET=") || line.contains(" WATCHDOG_"));
+        shown.len()
+    };
+    assert_eq!(variables(""), 0);
+    assert!(!manager.receive_all().is_empty());
+    assert_eq!(variables("off"), 6);
+    assert_eq!(manager.receive_all(), [""; 0]);
+}
+
+#[test]
+fn nobody_holds_a_descriptor_of_it() {
+    let manager = Manager::with_a_path();
+    let descriptors = |watched: bool| {
+        let mut command = fixture!("sleeps");
+        if watched {
+            manager.watches(&mut command);
+        }
+        let program = Session::start(&mut command);
+        program.stdout.wait_for_nth("task", 3);
+        if watched {
+            manager.wait_for("READY=1");
+        }
+        let worker = program.wait_for_children(3)[0];
+        (descriptors_of(program.pid()), descriptors_of(worker))
+    };
+    assert_eq!(descriptors(true), descriptors(false));
+}
+
+#[test]
+fn the_watchdog_hears_of_a_supervisor_that_runs_and_of_no_other() {
+    let manager = Manager::with_a_path();
+    let program = Session::start(manager.watches(lives([]).env("WATCHDOG_USEC", "200000")));
+    manager.wait_for("READY=1");
+    manager.wait_for("WATCHDOG=1");
+    // At half the period: not before, and again and again.
+    let start = Instant::now();
+    (0..6).for_each(|_| drop(manager.wait_for("WATCHDOG=1")));
+    assert!(start.elapsed() >= Duration::from_millis(400), "{:?}", start.elapsed());
+    program.signal(Signal::SIGSTOP);
+    until("it is stopped", || (support::state_of(program.pid()) == Some('T')).then_some(()));
+    manager.receive_all();
+    assert_eq!(manager.receive_within(Duration::from_secs(1)), None);
+    program.signal(Signal::SIGCONT);
+    manager.wait_for("WATCHDOG=1");
+    stop(program);
+}
+
+#[test]
+fn the_watchdog_of_another_process_is_not_ours() {
+    let manager = Manager::with_a_path();
+    let run = |pid: &str| {
+        let mut command = clean_command("sh");
+        let program = env!("CARGO_BIN_EXE_lives");
+        command.args(["-c", &format!("export WATCHDOG_PID={pid}; exec {program}")]).env("WATCHDOG_USEC", "20000");
+        Session::start(manager.watches(&mut command))
+    };
+    let program = run("$$");
+    manager.wait_for("WATCHDOG=1");
+    stop(program);
+    manager.receive_all();
+    let program = run("1");
+    manager.wait_for("READY=1");
+    stop(program);
+    let messages = manager.receive_all();
+    assert!(!messages.iter().any(|message| message.contains("WATCHDOG")), "{messages:#?}");
+}
+
+/// Worker 0 of so many hangs, and even SIGABRT does not move it: for 5 s it is neither ready nor about to be.
+fn hangs(manager: &Manager, workers: &str) -> Session {
+    let steps = ["--heartbeat_timeout=200ms", "worker=0", "before-restart=1", "ignore", "beat"];
+    let mut command = lives(steps);
+    command.arg(format!("--workers={workers}")).env("WATCHDOG_USEC", "400000");
+    let program = Session::start(manager.watches(&mut command));
+    program.stderr.wait_for("it hangs; SIGABRT now");
+    manager.receive_all();
+    program
+}
+
+#[test]
+fn one_bad_worker_does_not_take_down_the_rest() {
+    let manager = Manager::with_a_path();
+    let program = hangs(&manager, "2");
+    (0..3).for_each(|_| drop(manager.wait_for("WATCHDOG=1")));
+    assert_eq!(program.stderr.count("killing worker 0"), 0, "{:#?}", program.stderr.all());
+    stop(program);
+}
+
+#[test]
+fn the_watchdog_hears_nothing_while_no_worker_is_ready_or_about_to_be() {
+    let manager = Manager::with_a_path();
+    let program = hangs(&manager, "1");
+    let hung = nth_worker(&program, 0, 1);
+    manager.wait_for("WATCHDOG=1");
+    assert!(!is_alive(hung), "{:#?}", program.stderr.all());
+    stop(program);
+}
+
+/// Status lines may be lost, the rest is told later, and nothing waits.
+#[test]
+fn a_manager_that_does_not_read_keeps_nobody_waiting() {
+    let manager = Manager::with_a_path();
+    let mut command = fixture!("reloads");
+    manager.watches(&mut command);
+    let others = UnixDatagram::unbound().expect("a socket");
+    others.set_nonblocking(true).expect("a flag");
+    let address = manager.socket.local_addr().expect("an address");
+    while others.send_to_addr(b"of another service", &address).is_ok() {}
+
+    let mut pool = Pool::start(command);
+    pool.wait_until_ready();
+    for _ in 0..3 {
+        let before = pool.stderr.count("reload done");
+        pool.reload();
+        pool.stderr.wait_for_nth("reload done", before + 1);
+    }
+    let messages = manager.receive_until("reload done");
+    let ours = messages.iter().filter(|message| !message.contains("of another service"));
+    let kinds: Vec<&str> = ours.map(|message| lines(message)[0]).filter(|line| !line.starts_with("STATUS")).collect();
+    assert_eq!(kinds, ["READY=1", "RELOADING=1", "READY=1"], "{messages:#?}");
+    pool.stop();
+    manager.wait_for("STOPPING=1");
+}
+
+#[test]
+fn a_manager_that_is_gone_is_missed_once() {
+    let manager = Manager::with_a_path();
+    let mut command = fixture!("reloads");
+    manager.watches(&mut command).env("WATCHDOG_USEC", "20000");
+    drop(manager);
+    let mut pool = Pool::start(command);
+    pool.wait_until_ready();
+    pool.reload();
+    pool.stderr.wait_for("reload done");
+    pool.stop();
+    assert_eq!(pool.stderr.count("the service manager cannot be told"), 1, "{:#?}", pool.stderr.all());
+}
+
+#[test]
+fn an_address_that_is_not_understood_is_said_once() {
+    let program = Session::start(lives([]).env("NOTIFY_SOCKET", "vsock:2:1234"));
+    program.stderr.wait_for("NOTIFY_SOCKET=\"vsock:2:1234\" is ignored: only a path and @NAME are understood");
+    program.stderr.wait_for("ready after");
+    stop(program);
+}

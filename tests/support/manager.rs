@@ -1,0 +1,80 @@
+//! A service manager: a datagram socket on which a program says how it is.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use super::DEADLINE;
+
+pub struct Manager {
+    pub socket: UnixDatagram,
+    name: String,
+    path: Option<PathBuf>,
+}
+
+impl Manager {
+    pub fn with_a_path() -> Manager {
+        let path = std::env::temp_dir().join(unique());
+        let socket = UnixDatagram::bind(&path).expect("a socket");
+        Manager { socket, name: path.to_str().expect("text").to_owned(), path: Some(path) }
+    }
+
+    pub fn with_an_abstract_name() -> Manager {
+        let name = unique();
+        let address = SocketAddr::from_abstract_name(&name).expect("a name");
+        Manager { socket: UnixDatagram::bind_addr(&address).expect("a socket"), name: format!("@{name}"), path: None }
+    }
+
+    /// Has the program report to it.
+    pub fn watches<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        command.env("NOTIFY_SOCKET", &self.name)
+    }
+
+    /// The next message that is there, or comes within this time.
+    pub fn receive_within(&self, time: Duration) -> Option<String> {
+        let mut message = vec![0; 1 << 16];
+        self.socket.set_read_timeout(Some(time.max(Duration::from_millis(1)))).expect("a timeout");
+        let length = self.socket.recv(&mut message).ok()?;
+        message.truncate(length);
+        Some(String::from_utf8(message).expect("text"))
+    }
+
+    /// All messages up to the first that contains this.
+    pub fn receive_until(&self, part: &str) -> Vec<String> {
+        let (start, mut messages) = (Instant::now(), Vec::new());
+        loop {
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            let message = self.receive_within(left);
+            messages.push(message.unwrap_or_else(|| panic!("no {part:?} in {messages:#?}")));
+            if messages.last().is_some_and(|message| message.contains(part)) {
+                return messages;
+            }
+        }
+    }
+
+    /// The first message that contains this.
+    pub fn wait_for(&self, part: &str) -> String {
+        self.receive_until(part).pop().expect("the last")
+    }
+
+    /// All that is there.
+    pub fn receive_all(&self) -> Vec<String> {
+        std::iter::from_fn(|| self.receive_within(Duration::ZERO)).collect()
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("prefork-notify-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
