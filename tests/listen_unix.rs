@@ -266,23 +266,27 @@ struct Modes {
     seen: Vec<u32>,
     /// Those of a moment when one could connect.
     connected: Vec<u32>,
-    /// Somebody could not who has the right.
+    /// Somebody could not, and could later.
     refused: bool,
 }
 
 fn modes(path: &Path, stop: &AtomicBool) -> Modes {
     let mut modes = Modes::default();
     let mode = || fs::symlink_metadata(path).ok().map(|file| file.mode() & 0o7777);
-    let mut was_there = false;
+    // The next file may have the number of this one.
+    let file = || fs::symlink_metadata(path).ok().map(|file| (file.ino(), file.ctime(), file.ctime_nsec()));
+    let mut refused = None;
     while !stop.load(Ordering::Relaxed) {
-        let seen = mode();
-        let is_new = seen.is_some() && !was_there;
-        was_there = seen.is_some();
+        let (before, seen) = (file(), mode());
         modes.seen.extend(seen.filter(|seen| !modes.seen.contains(seen)));
         match UnixStream::connect(path) {
-            Ok(_) => modes.connected.extend(mode().filter(|seen| !modes.connected.contains(seen))),
-            // At its end it is still there for a moment.
-            Err(error) => modes.refused |= is_new && error.kind() == ErrorKind::ConnectionRefused,
+            Ok(_) => {
+                modes.connected.extend(mode().filter(|seen| !modes.connected.contains(seen)));
+                // At its end it is still there for a moment, but nobody can connect after that.
+                modes.refused |= refused.is_some() && refused == file();
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused = before.filter(|_| before == file()),
+            Err(_) => {}
         }
     }
     modes
