@@ -106,8 +106,7 @@ fn rendered(line: &str) -> Vec<u8> {
 
 /// Says what happened, in a line that it returns. `pid` knows the process of a worker that was alive when it did.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
-    let [info, warn, error] =
-        [Level::Info, Level::Warn, Level::Error].map(|level| move |line: &str| (level, line.to_owned()));
+    let [info, warn, error] = [Level::Info, Level::Warn, Level::Error].map(|level| move |line: String| (level, line));
     let name = |&worker: &ProcId| match pid(worker) {
         Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
         None => format!("worker {}", worker.task_id()),
@@ -120,16 +119,18 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             log::debug!(target: TARGET, "{} started", name(worker));
             return None;
         }
-        Notice::Started { worker, restarts, replaces } => info(&format!(
+        Notice::Started { worker, restarts, replaces } => info(format!(
             "{} started, restart {restarts} of it{}",
             name(worker),
             replaces.as_ref().map_or_else(String::new, |old| format!(", to take the place of {}", only_pid(old)))
         )),
-        Notice::PoolReady { workers, took } => info(&format!("{} ready after {}", all_are(*workers), age(*took))),
-        Notice::Finished { worker, up, left } => {
-            info(&format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)))
+        Notice::PoolReady { workers, took } => {
+            info(format!("{} ready after {}", all(*workers, "are", "is"), age(*took)))
         }
-        Notice::Restarting { worker, failure, up, delay, spent, successor } => warn(&format!(
+        Notice::Finished { worker, up, left } => {
+            info(format!("{} finished with status 0 after {}, {left} left", name(worker), age(*up)))
+        }
+        Notice::Restarting { worker, failure, up, delay, spent, successor } => warn(format!(
             "{} {} after {}, {} ({}){}",
             name(worker),
             what(*failure),
@@ -138,7 +139,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             used(*spent),
             by_whom(*failure)
         )),
-        Notice::StartingAgain { worker, why, up, delay, successor } => info(&format!(
+        Notice::StartingAgain { worker, why, up, delay, successor } => info(format!(
             "{} exited with status 0 after {}{}, {} (not counted)",
             name(worker),
             age(*up),
@@ -150,56 +151,56 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             successor.as_ref().map_or_else(|| format!("starting again{}", in_a_while(*delay)), in_its_place)
         )),
         Notice::Stopped { worker, status, up } => {
-            info(&format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)))
+            info(format!("{} {} after {}, stopped", name(worker), how(*status), age(*up)))
         }
         Notice::Replaced { worker, status, up } => {
-            info(&format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)))
+            info(format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)))
         }
-        Notice::ForkFailed { task_id, error, delay, spent } => warn(&format!(
+        Notice::ForkFailed { task_id, error, delay, spent } => warn(format!(
             "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
             in_a_while(*delay),
             used(*spent)
         )),
-        Notice::BudgetLow { spent } => warn(&format!(
+        Notice::BudgetLow { spent } => warn(format!(
             "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
              above what failed",
             used(*spent),
             within(spent.window)
         )),
-        Notice::BootLooksBroken { task_id } => warn(&format!(
+        Notice::BootLooksBroken { task_id } => warn(format!(
             "worker {task_id} failed twice within 1s of its start, and no worker has lived for 1s yet: this looks like a \
              failure to boot; check what the worker prints, its configuration and what it connects to; it is tried again \
              until the restarts are used (with the option ready_timeout, this would be the end)"
         )),
-        Notice::Hung { worker, silent, kill_after } => warn(&format!(
+        Notice::Hung { worker, silent, kill_after } => warn(format!(
             "{} has not beaten for {} (heartbeat_timeout): it hangs; SIGABRT now, SIGKILL in {}",
             name(worker),
             age(*silent),
             time(*kill_after)
         )),
         Notice::NotReady { worker, ready_timeout } => {
-            warn(&format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)))
+            warn(format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)))
         }
         Notice::KillingOne { worker, after } => {
-            warn(&format!("killing {}, which did not end within {}", name(worker), time(*after)))
+            warn(format!("killing {}, which did not end within {}", name(worker), time(*after)))
         }
-        Notice::Overdue { worker } => warn(&format!(
+        Notice::Overdue { worker } => warn(format!(
             "{} has not died of SIGKILL within 5s; its task id stays empty until it does; it is probably blocked in the \
              kernel (state D in ps), on a disk or a network file system",
             name(worker)
         )),
         Notice::GivingUp { worker, failure, up, reason } => {
             let (what, why) = (what(*failure), why_give_up(*reason));
-            error(&format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)))
+            error(format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)))
         }
-        Notice::ForkFailedTooOften { task_id, error: why, spent } => error(&format!(
+        Notice::ForkFailedTooOften { task_id, error: why, spent } => error(format!(
             "worker {task_id} cannot be forked: {why}; giving up: {}",
             why_give_up(GiveUp::Budget(*spent))
         )),
-        Notice::Contributed(share) => warn(&contribution(share)),
-        Notice::Reloading { by, alive } => info(&format!("{by}: reloading {}, one at a time", workers(*alive))),
-        Notice::ReloadQueued { by } => info(&format!("{by}: a reload is in progress; the next begins when it is done")),
-        Notice::ReloadFailed { task_id, why, kept, replaced } => warn(&format!(
+        Notice::Contributed(share) => warn(contribution(share)),
+        Notice::Reloading { by, alive } => info(format!("{by}: reloading {}, one at a time", workers(*alive))),
+        Notice::ReloadQueued { by } => info(format!("{by}: a reload is in progress; the next begins when it is done")),
+        Notice::ReloadFailed { task_id, why, kept, replaced } => warn(format!(
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
             kept.as_ref()
@@ -207,9 +208,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             workers_were(*replaced)
         )),
         Notice::Reloaded { replaced, took } => {
-            info(&format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)))
+            info(format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)))
         }
-        Notice::Recycling { worker, why, up } => info(&format!(
+        Notice::Recycling { worker, why, up } => info(format!(
             "recycling {}: {}",
             name(worker),
             match why {
@@ -220,33 +221,33 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
                 }
             }
         )),
-        Notice::RecycleFailed { worker, why, retry } => warn(&format!(
+        Notice::RecycleFailed { worker, why, retry } => warn(format!(
             "{} cannot be recycled: {}; it stays{}",
             name(worker),
             turn_failure(why, name),
             retry.map_or_else(String::new, |retry| format!(", the next try is in {}", time(retry)))
         )),
-        Notice::Scaled { by, from, to } => info(&format!("{by}: {} instead of {from}", workers(*to))),
-        Notice::CannotAdd { task_id, error, workers } => warn(&format!(
+        Notice::Scaled { by, from, to } => info(format!("{by}: {} instead of {from}", workers(*to))),
+        Notice::CannotAdd { task_id, error, workers } => warn(format!(
             "worker {task_id} cannot be added: {error}; {} stay; check the limits on processes and memory",
             self::workers(*workers)
         )),
-        Notice::NotScaled { by, workers: 1 } => info(&format!("{by}: the last worker stays; SIGTERM stops it")),
+        Notice::NotScaled { by, workers: 1 } => info(format!("{by}: the last worker stays; SIGTERM stops it")),
         Notice::NotScaled { by, workers } => {
-            warn(&format!("{by}: {workers} workers are the most that this run has room for: start it with more"))
+            warn(format!("{by}: {workers} workers are the most that this run has room for: start it with more"))
         }
-        Notice::Ignored { by } => info(&format!("{by} is ignored: the pool is stopping")),
-        Notice::Stopping { by, alive, graceful_timeout } => info(&format!(
+        Notice::Ignored { by } => info(format!("{by} is ignored: the pool is stopping")),
+        Notice::Stopping { by, alive, graceful_timeout } => info(format!(
             "{}stopping {}, at most {}",
             by.as_ref().map_or_else(String::new, |by| format!("{by}: ")),
             workers(*alive),
             time(*graceful_timeout)
         )),
-        Notice::AlreadyStopping { by } => info(&format!("{by}: already stopping; once more kills at once")),
+        Notice::AlreadyStopping { by } => info(format!("{by}: already stopping; once more kills at once")),
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
-            warn(&format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
+            warn(format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
         }
-        Notice::Killing { alive, why: KillReason::Asked(by) } => warn(&format!("{by}: killing {}", workers(*alive))),
+        Notice::Killing { alive, why: KillReason::Asked(by) } => warn(format!("{by}: killing {}", workers(*alive))),
     };
     say(level, &line);
     Some(line)
@@ -372,8 +373,12 @@ fn workers_were(count: usize) -> String {
     }
 }
 
-fn all_are(workers: usize) -> String {
-    if workers == 1 { "the worker is".to_owned() } else { format!("all {workers} workers are") }
+/// "all 4 workers are", "the worker is".
+pub(crate) fn all(workers: usize, verb_of_many: &str, verb_of_one: &str) -> String {
+    match workers {
+        1 => format!("the worker {verb_of_one}"),
+        _ => format!("all {workers} workers {verb_of_many}"),
+    }
 }
 
 fn used(spent: Spent) -> String {

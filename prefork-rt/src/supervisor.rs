@@ -482,7 +482,7 @@ impl Supervisor {
     fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
         let error = match exit {
             Exit::Finished => {
-                let all = all(self.policy.size());
+                let all = report::all(self.policy.size(), "have", "has");
                 return self.in_order(&format!("{all} finished: exiting with status 0"));
             }
             Exit::Stopped { by, killed } => {
@@ -587,13 +587,6 @@ impl Terminal {
             Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),
             Sent::By(_) => None,
         }
-    }
-}
-
-fn all(workers: usize) -> String {
-    match workers {
-        1 => "the worker has".to_owned(),
-        _ => format!("all {workers} workers have"),
     }
 }
 

@@ -73,6 +73,12 @@ pub(crate) enum Readiness {
     Announced(Duration),
 }
 
+impl Readiness {
+    pub(crate) fn is_announced(self) -> bool {
+        matches!(self, Readiness::Announced(_))
+    }
+}
+
 /// A fact.
 #[derive(Debug)]
 pub(crate) enum Event {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::budget::Spent;
 use super::notice::{GiveUp, Notice, TurnFailure};
 use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
-use super::{Deadline, Exit, Policy, ProcId, Readiness, Status};
+use super::{Exit, Policy, ProcId, Status};
 
 /// Where readiness is not announced, a worker that lived this long has booted.
 const BOOT: Duration = Duration::from_secs(1);
@@ -18,11 +18,9 @@ impl Policy {
             return;
         }
         let (is_incoming, is_awaited) = (self.is_incoming(id), self.awaits_ready(id));
+        self.disarm_all(id);
         let Some(proc) = self.slots[id.task_id].take(id) else { return };
         self.alive -= 1;
-        for &(alarm, time) in &proc.alarms {
-            self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
-        }
         let up = self.now.since(proc.born);
         self.booted |= up >= BOOT;
         let class = classify(&proc, status, self.now, &self.rules);
@@ -104,7 +102,7 @@ impl Policy {
     /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces
     /// its readiness can prove it.
     fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
-        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
+        let announced = self.rules.readiness.is_announced();
         let booted = if announced { proc.was_ready } else { up >= BOOT };
         let slot = &mut self.slots[proc.id.task_id];
         slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
@@ -112,7 +110,7 @@ impl Policy {
     }
 
     fn tell_if_boot_looks_broken(&mut self, task_id: usize) {
-        let announced = matches!(self.rules.readiness, Readiness::Announced(_));
+        let announced = self.rules.readiness.is_announced();
         if announced || self.booted || self.slots[task_id].boot_failures < BOOT_FAILURES {
             return;
         }

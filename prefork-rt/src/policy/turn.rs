@@ -136,7 +136,7 @@ impl Policy {
 
     /// Whether a turn goes on when this process is ready.
     pub(super) fn awaits_ready(&self, id: ProcId) -> bool {
-        self.turns.awaits_ready(id)
+        self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::Ready(id))
     }
 
     /// A process is ready: if a turn waits for that, the old worker may go.
@@ -174,9 +174,9 @@ impl Policy {
 
     /// A worker that ended leaves its place to the replacement that stands beside it, ready or not.
     pub(super) fn take_over(&mut self, task_id: usize) {
-        let beside = self.slots[task_id].beside.as_ref().map(|proc| proc.id);
+        let is_awaited = self.slots[task_id].beside.as_ref().is_some_and(|proc| self.awaits_ready(proc.id));
         let slot = &mut self.slots[task_id];
-        if slot.current.is_none() && beside.is_some_and(|id| self.turns.awaits_ready(id)) {
+        if slot.current.is_none() && is_awaited {
             slot.current = slot.beside.take();
         }
     }
@@ -291,11 +291,5 @@ impl Policy {
         if let (None, Some(reload)) = (turn.recycle, &mut self.turns.reload) {
             reload.replaced += 1;
         }
-    }
-}
-
-impl Turns {
-    fn awaits_ready(&self, id: ProcId) -> bool {
-        self.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::Ready(id))
     }
 }

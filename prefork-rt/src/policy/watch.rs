@@ -43,7 +43,7 @@ impl Policy {
         proc.state = ProcState::Ready;
         proc.was_ready = true;
         self.disarm(id, Alarm::Ready);
-        if matches!(self.rules.readiness, Readiness::Announced(_)) {
+        if self.rules.readiness.is_announced() {
             self.slots[id.task_id].boot_failures = 0;
         }
         self.turn_ready(id);
