@@ -1,36 +1,16 @@
 //! Promise 8: a fork that fails is retried with delay and counted; slots are never lost.
 
 mod support;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use support::before_exec::{before_exec, without_fork};
 use support::session::Session;
-use support::{Signal, send, status_of};
+use support::{Signal, send};
 
 fn start(command: &mut Command) -> Option<Session> {
     Session::start_as_nobody_else(command, Stdio::piped())
-}
-
-/// Sets how many processes the user of a running program may have, as that program sees it. Its user may do so.
-fn limit_processes(program: &Session, limit: &str) {
-    let user: Option<u32> = status_of(program.pid(), "Uid").split('\t').next().and_then(|user| user.parse().ok());
-    let mut prlimit = Command::new("prlimit");
-    prlimit.arg(format!("--pid={}", program.pid())).arg(format!("--nproc={limit}:"));
-    if geteuid().is_root() {
-        let user = user.expect("a user");
-        prlimit.uid(user).gid(user);
-    }
-    let output = prlimit.output().expect("prlimit(1)");
-    assert!(output.status.success(), "{output:?}");
-}
-
-/// What the limit was.
-fn usual_limit() -> String {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
-    if soft == RLIM_INFINITY { "unlimited".to_owned() } else { soft.to_string() }
 }
 
 #[test]
@@ -67,14 +47,14 @@ fn a_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_not_lost(
     command.env("PREFORK_BACKOFF", "20ms..100ms");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = program.wait_for_children(3);
-    limit_processes(&program, "1");
+    program.limit_processes("1");
     send(workers[1], Signal::SIGKILL);
     program.stderr.wait_for("killed by SIGKILL");
     let line = program.stderr.wait_for("worker 1 cannot be forked: ");
     assert!(line.contains("; trying again in 100ms (2/100); check the limits on processes"), "{line}");
     program.stderr.wait_for("(4/100)");
     assert_eq!(program.children().len(), 2);
-    limit_processes(&program, &usual_limit());
+    program.limit_processes_as_usual();
     program.stderr.wait_for("started, restart 1 of it");
     let now = program.wait_for_children(3);
     assert!(now.contains(&workers[0]) && now.contains(&workers[2]), "{workers:?} became {now:?}");
@@ -90,7 +70,7 @@ fn forks_that_go_on_failing_use_the_restarts_up() {
     command.env("PREFORK_BACKOFF", "1ms..1ms").env("PREFORK_MAX_RESTARTS", "3");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = program.wait_for_children(3);
-    limit_processes(&program, "1");
+    program.limit_processes("1");
     send(workers[2], Signal::SIGKILL);
     assert_eq!(program.exit_code(), 1);
     assert_eq!(program.stderr.count("cannot be forked"), 3, "{:#?}", program.stderr.all());
@@ -105,7 +85,7 @@ fn a_stop_is_answered_while_forks_fail() {
     command.env("PREFORK_BACKOFF", "1h");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = program.wait_for_children(3);
-    limit_processes(&program, "1");
+    program.limit_processes("1");
     send(workers[0], Signal::SIGKILL);
     program.stderr.wait_for("cannot be forked");
     program.signal(Signal::SIGTERM);

@@ -1,10 +1,8 @@
 //! SIGHUP: all workers are replaced, one at a time, or those that are there stay.
 
 mod support;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
-use nix::unistd::geteuid;
 use support::pool::{Pool, Start};
 use support::{Signal, is_alive, send};
 
@@ -275,7 +273,7 @@ fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
     let workers = pool.wait_for_children(3);
-    limit_processes(&pool, "1");
+    pool.limit_processes("1");
     pool.reload();
     let line = pool.stderr.wait_for("reload abandoned at worker 0: its replacement cannot be forked: ");
     let old = pool.wait_for_start(0, 0).pid;
@@ -284,7 +282,7 @@ fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
         "{line}"
     );
     assert_eq!(pool.children(), workers);
-    limit_processes(&pool, &usual_limit());
+    pool.limit_processes_as_usual();
     pool.reload();
     wait_for_reloads(&pool, 1);
     assert_starts(&pool, 2);
@@ -297,33 +295,14 @@ fn an_exclusive_reload_whose_fork_fails_is_tried_again_as_any_other() {
     let pool = Pool::start_as_nobody_else(fixture!("reloads-exclusively"));
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
-    limit_processes(&pool, "1");
+    pool.limit_processes("1");
     pool.reload();
     pool.stderr.wait_for("worker 0 cannot be forked: ");
     pool.stderr.wait_for("reload abandoned at worker 0: its replacement cannot be forked: ");
-    limit_processes(&pool, &usual_limit());
+    pool.limit_processes_as_usual();
     pool.wait_for_start(0, 1);
     pool.wait_for_children(3);
     pool.stop();
-}
-
-/// Sets how many processes the user of the pool may have, as the supervisor sees it. Its user may do so.
-fn limit_processes(pool: &Pool, limit: &str) {
-    use std::os::unix::process::CommandExt;
-    let mut prlimit = Command::new("prlimit");
-    prlimit.arg(format!("--pid={}", pool.pid())).arg(format!("--nproc={limit}:")).stdin(Stdio::null());
-    if geteuid().is_root() {
-        let user = support::status_of(pool.pid(), "Uid");
-        let user = user.split('\t').next().and_then(|user| user.parse().ok()).expect("a user");
-        prlimit.uid(user).gid(user);
-    }
-    let output = prlimit.output().expect("prlimit(1)");
-    assert!(output.status.success(), "{output:?}");
-}
-
-fn usual_limit() -> String {
-    let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
-    if soft == RLIM_INFINITY { "unlimited".to_owned() } else { soft.to_string() }
 }
 
 #[test]

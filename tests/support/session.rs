@@ -6,11 +6,12 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, setsid};
 
 use super::before_exec::before_exec;
-use super::{Program, alive_with, until};
+use super::{Program, alive_with, status_of, until};
 
 /// A program and all its descendants, but for those that made a session of their own. They end with it.
 pub struct Session(Program);
@@ -43,6 +44,26 @@ impl Session {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
             Err(error) => panic!("{error}"),
         }
+    }
+
+    /// Sets how many processes the user of this running program may have, as the program sees it: prlimit(1). Its user
+    /// may do so.
+    pub fn limit_processes(&self, limit: &str) {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.arg(format!("--pid={}", self.pid())).arg(format!("--nproc={limit}:")).stdin(Stdio::null());
+        if geteuid().is_root() {
+            let user = status_of(self.pid(), "Uid");
+            let user = user.split('\t').next().and_then(|user| user.parse().ok()).expect("a user");
+            prlimit.uid(user).gid(user);
+        }
+        let output = prlimit.output().expect("prlimit(1)");
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Takes the limit away that was set.
+    pub fn limit_processes_as_usual(&self) {
+        let (soft, _) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
+        self.limit_processes(&if soft == RLIM_INFINITY { "unlimited".to_owned() } else { soft.to_string() });
     }
 
     /// Who is alive in it.
