@@ -43,8 +43,7 @@ fn listens(how: &str, addresses: &str) -> Program {
 }
 
 fn stops(mut program: Program) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0);
+    program.stop();
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! nothing is forked.
 
 mod support;
-use support::{DEADLINE, Program, Signal, until};
+use support::{DEADLINE, Program, until};
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -72,8 +72,7 @@ fn both_answer(ask: impl Fn() -> Option<usize>) {
 }
 
 fn stops(mut program: Program) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0);
+    program.stop();
 }
 
 /// The last line of a program that was refused, which forked nothing.

@@ -68,8 +68,7 @@ fn starts(how: &str, listen: &str) -> Program {
 }
 
 fn stops(mut program: Program) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0);
+    program.stop();
 }
 
 fn ask(path: &Path) -> Option<usize> {

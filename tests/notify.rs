@@ -32,8 +32,7 @@ fn monotonic() -> Duration {
 }
 
 fn stop(mut program: Session) -> Session {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
     program
 }
 

@@ -10,8 +10,7 @@ use support::{Signal, is_alive, send};
 
 /// Stops the pool.
 fn stop(mut program: Session) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
     assert_eq!(program.stderr.count("had to be killed"), 0, "{:#?}", program.stderr.all());
     program.wait_until_empty();
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use support::session::Session;
 use support::wear::{in_each_way, start};
-use support::{Signal, is_alive, status_of, until};
+use support::{is_alive, status_of, until};
 
 /// That the workers were recycled one after the other: each was replaced before the next one's turn.
 fn assert_one_at_a_time(lines: &[String]) {
@@ -27,8 +27,7 @@ fn pid_of(line: &str) -> i32 {
 }
 
 fn stop(mut program: Session) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
 }
 
 /// Which lines with one of these words there are, in their order.

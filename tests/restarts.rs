@@ -16,8 +16,7 @@ fn last_line(program: &Program) -> String {
 
 /// Stops the pool, which takes nothing but the word.
 fn stop(mut program: Session) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
     assert!(last_line(&program).starts_with("prefork: stopped by SIGTERM from pid"), "{:#?}", program.stderr.all());
     program.wait_until_empty();
 }

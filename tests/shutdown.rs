@@ -22,8 +22,7 @@ fn start(way: &str) -> (Session, Vec<i32>) {
 
 /// Stops the pool, of which both workers return.
 fn stop(mut program: Session) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
     assert_eq!(program.stdout.count("returns"), 2, "{:#?}", program.stderr.all());
     assert_eq!(program.stderr.count("killed"), 0, "{:#?}", program.stderr.all());
     program.wait_until_empty();

@@ -83,8 +83,7 @@ fn became(uid: u32, gid: u32, groups: &str) -> String {
 }
 
 fn stop(program: &mut Session) {
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    program.stop();
     assert_eq!(program.stderr.count("had to be killed"), 0);
     program.wait_until_empty();
 }

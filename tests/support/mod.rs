@@ -92,6 +92,12 @@ impl Program {
         send(self.pid(), signal);
     }
 
+    /// SIGTERM, and an end in order.
+    pub fn stop(&mut self) {
+        self.signal(Signal::SIGTERM);
+        assert_eq!(self.exit_code(), 0, "{:#?}", self.stderr.all());
+    }
+
     /// Waits until it ends.
     pub fn wait(&mut self) -> ExitStatus {
         let status = until("the program ends", || self.child.try_wait().expect("it is our child"));

@@ -91,8 +91,7 @@ impl Pool {
 
     /// SIGTERM, and a stop in order.
     pub fn stop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        assert_eq!(self.exit_code(), 0, "{:#?}", self.stderr.all());
+        self.program.stop();
         self.wait_until_empty();
     }
 }
