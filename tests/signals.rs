@@ -13,16 +13,18 @@ use support::session::Session;
 use support::{Program, Signal, moments, send, state_of, until};
 
 #[test]
-fn a_signal_without_a_meaning_is_refused_with_one_line() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
-    let workers = program.wait_for_children(3);
-    program.signal(Signal::SIGUSR2);
-    let line = program.stderr.wait_for(&format!("SIGUSR2 from pid {} is ignored", std::process::id()));
-    assert!(line.contains("SIGTERM stops, SIGHUP reloads"), "{line}");
+fn a_signal_that_comes_too_late_is_refused_with_one_line() {
+    let mut program = Session::start(&mut fixture!("ignores-term"));
+    program.stdout.wait_for_nth("task", 2);
     program.signal(Signal::SIGTERM);
+    program.stderr.wait_for("stopping 2 workers");
+    for signal in [Signal::SIGHUP, Signal::SIGUSR2, Signal::SIGTTIN, Signal::SIGTTOU] {
+        program.signal(signal);
+        program.stderr.wait_for(&format!("{signal} from pid {} is ignored: the pool is", std::process::id()));
+        assert_eq!(program.stderr.count(signal.as_str()), 1, "{:#?}", program.stderr.all());
+    }
+    program.signal(Signal::SIGQUIT);
     assert_eq!(program.exit_code(), 0);
-    assert_eq!(program.stderr.count("SIGUSR2"), 1, "{:#?}", program.stderr.all());
-    workers.iter().for_each(|worker| assert_eq!(program.stderr.count(&format!("(pid {worker}) killed by SIGTERM")), 1));
 }
 
 /// From a watcher of files gone wild, say.
@@ -193,10 +195,10 @@ fn a_stopped_worker_is_neither_ended_nor_replaced() {
     send(workers[0], Signal::SIGSTOP);
     until("the worker is stopped", || (state_of(workers[0]) == Some('T')).then_some(()));
     // Whatever the supervisor made of it, it has done when it answers this.
-    program.signal(Signal::SIGUSR2);
-    program.stderr.wait_for("SIGUSR2");
+    program.signal(Signal::SIGUSR1);
+    program.stderr.wait_for("SIGUSR1");
     assert_eq!(program.children(), workers);
-    assert_eq!(program.stderr.count(&format!("pid {}", workers[0])), 0, "{:#?}", program.stderr.all());
+    assert_eq!(program.stderr.count(&format!("pid {}", workers[0])), 1, "{:#?}", program.stderr.all());
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
 }

@@ -2,25 +2,11 @@
 
 mod support;
 use std::fs;
-use std::process::Command;
 
 use support::before_exec::before_exec;
+use support::pid_1::as_pid_1;
 use support::session::Session;
 use support::{Program, Signal, children_of, send, until};
-
-/// The command that runs a program as PID 1 of a new namespace; `None` where that is not permitted.
-fn as_pid_1(program: &Command) -> Option<Command> {
-    let own_user: &[&[&str]] = &[&[], &["--user", "--map-root-user"]];
-    let flags = ["--pid", "--fork", "--mount-proc", "--kill-child"];
-    let permitted = |user: &&&[&str]| {
-        let status = Command::new("unshare").args(**user).args(flags).arg("true").output();
-        status.is_ok_and(|output| output.status.success())
-    };
-    let user = own_user.iter().find(permitted)?;
-    let mut unshare = support::clean_command("unshare");
-    unshare.args(*user).args(flags).arg(program.get_program()).args(program.get_args());
-    Some(unshare)
-}
 
 fn wait_until_reaped(pid: i32) {
     until(&format!("{pid} is reaped"), || (!fs::exists(format!("/proc/{pid}")).expect("/proc")).then_some(()));

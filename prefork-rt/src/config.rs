@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
 use crate::sys;
+use crate::upgrade::{self, Launch};
 use crate::worker::Needs;
 
 /// Starts and supervises the workers: the builder that `#[prefork]` expands to a call of.
@@ -75,6 +76,8 @@ pub(crate) struct Environment {
     pub(crate) warnings: Vec<String>,
     /// Every variable that is ours, known or not: workers do not see them.
     pub(crate) variables: Vec<String>,
+    /// How this program was started.
+    pub(crate) launch: Launch,
 }
 
 /// The values to run with.
@@ -454,8 +457,9 @@ fn ready_timeout(
 
 impl Environment {
     fn read() -> Result<Self, Error> {
-        let mut environment = Environment::default();
+        let mut environment = Environment { launch: Launch::of_this_program(), ..Environment::default() };
         let ignored = sys::is_privileged_start();
+        let mut handed = None;
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
             environment.variables.push(name.to_owned());
@@ -466,9 +470,16 @@ impl Environment {
                 variable: name.to_owned(),
                 reason: format!("{value:?} is not UTF-8 text"),
             })?;
+            if name == upgrade::VARIABLE {
+                handed = Some(value.to_owned());
+                continue;
+            }
             environment
                 .read_one(name, value)
                 .map_err(|reason| Error::Environment { variable: name.to_owned(), reason })?;
+        }
+        if let Some(number) = handed {
+            upgrade::receive(&number, environment.mode == Mode::Check, &environment.launch)?;
         }
         Ok(environment)
     }

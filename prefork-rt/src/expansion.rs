@@ -10,6 +10,7 @@ use crate::config::Prefork;
 use crate::error::Error;
 use crate::preload;
 use crate::report;
+use crate::upgrade;
 use crate::worker::{Needs, Worker, worker};
 
 /// States what an argument needs before the first fork.
@@ -142,11 +143,12 @@ impl<R> Plain<R> {
     ) -> Result<Prefork, ExitCode> {
         let value = match prefork.error.take() {
             Some(error) => Err(error),
-            None => outcome((self.0)()).map_err(|reason| Error::Preload { reason }),
+            None => outcome(upgrade::or_back(&self.0)).map_err(|reason| Error::Preload { reason }),
         };
         match value.and_then(preload::keep) {
             Ok(()) => Ok(prefork),
             Err(error) => {
+                let error = upgrade::go_back_or(error);
                 report::last_line(&error);
                 Err(error.exit_code())
             }

@@ -9,7 +9,7 @@ mod unix;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
-pub(crate) use unix::remove_files;
+pub(crate) use unix::{adopt_files, files, remove_files};
 
 /// The kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -38,7 +38,22 @@ pub(crate) struct Label {
 /// A socket that is bound; a worker that has handed it to its body has it no more.
 pub(crate) struct Listener {
     pub(crate) label: Label,
+    /// As it is written in `listen`, with the address that a host name had.
+    entry: String,
     socket: Option<OwnedFd>,
+}
+
+/// A socket that the binary before has bound.
+pub(crate) struct Handed {
+    pub(crate) entry: String,
+    /// Whose it is, where each slot has its own.
+    pub(crate) slot: Option<usize>,
+    pub(crate) socket: OwnedFd,
+}
+
+/// What the next binary is to be handed.
+pub(crate) fn sockets(listeners: &[Listener]) -> impl Iterator<Item = (&str, Option<usize>, BorrowedFd<'_>)> {
+    listeners.iter().filter_map(|listener| Some((listener.entry.as_str(), None, listener.socket.as_ref()?.as_fd())))
 }
 
 impl Listener {
@@ -113,19 +128,42 @@ pub(crate) fn labels(places: &[Resolved]) -> Vec<Label> {
     places.iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Binds every address, or none; in a rehearsal without leaving a file.
-pub(crate) fn bind(places: &[Resolved], rehearsal: bool) -> Result<Vec<Listener>, Error> {
+/// Binds every address that was not handed over, or none; in a rehearsal without leaving a file.
+pub(crate) fn bind(places: &[Resolved], mut handed: Vec<Handed>, rehearsal: bool) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     for Resolved { label, at } in places {
-        let sockets = match at {
+        match at {
             At::Addresses(addresses) => {
-                inet::bind(label, addresses, |address| shares_its_port(label.kind, address, addresses, places))?
+                let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
+                let mut missing = Vec::new();
+                for address in addresses {
+                    match take_handed(label, address, &mut handed) {
+                        Some(listener) => listeners.push(listener),
+                        None => missing.push(*address),
+                    }
+                }
+                let sockets = inet::bind(label, &missing, only_ipv6)?;
+                listeners.extend(missing.iter().zip(sockets).map(|(address, socket)| listener(label, address, socket)));
             }
-            At::Path(path) => vec![unix::bind(label, path, rehearsal)?],
-        };
-        listeners.extend(sockets.into_iter().map(|socket| Listener { label: label.clone(), socket: Some(socket) }));
+            At::Path(path) => match take_handed(label, &path.path, &mut handed) {
+                Some(listener) => listeners.push(listener),
+                None => listeners.push(listener(label, &path.path, unix::bind(label, path, rehearsal)?)),
+            },
+        }
     }
     Ok(listeners)
+}
+
+fn listener(label: &Label, place: &impl fmt::Display, socket: OwnedFd) -> Listener {
+    Listener { label: label.clone(), entry: Shown(label, place).to_string(), socket: Some(socket) }
+}
+
+/// Of several with one entry, the first.
+fn take_handed(label: &Label, place: &impl fmt::Display, handed: &mut Vec<Handed>) -> Option<Listener> {
+    let entry = Shown(label, place).to_string();
+    let index = handed.iter().position(|handed| handed.entry == entry)?;
+    report::info(&format!("listening on {entry}, as before"));
+    Some(listener(label, place, handed.remove(index).socket))
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4

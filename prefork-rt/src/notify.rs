@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::policy::Notice;
 use crate::report;
 use crate::sys;
+use crate::upgrade::words::words_of_values;
 
 /// What a service manager puts into the environment, for the supervisor alone.
 pub(crate) const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID];
@@ -67,9 +68,11 @@ pub(crate) struct Pool {
     pub(crate) workers: usize,
 }
 
+words_of_values!(Phase { 0 => Phase::Starting, 1 => Phase::Ready, 2 => Phase::Reloading, 3 => Phase::Stopping });
+
 /// What the service manager takes the pool for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
+pub(crate) enum Phase {
     Starting,
     Ready,
     Reloading,
@@ -138,6 +141,23 @@ impl Manager {
         }
     }
 
+    /// What the service manager was told, for the next binary.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What the binary before has told.
+    pub(crate) fn go_on_from(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// The supervisor cannot be heard for a while.
+    pub(crate) fn beat_now(&mut self) {
+        if self.watchdog.is_some() {
+            self.send("WATCHDOG=1");
+        }
+    }
+
     /// Something has happened, of which the log has this line.
     pub(crate) fn tell(&mut self, notice: &Notice, line: &str, pool: Pool) {
         if self.is_news(notice) {
@@ -145,11 +165,17 @@ impl Manager {
         }
         let (phase, change) = match (self.phase, notice) {
             (Phase::Starting, Notice::PoolReady { .. })
-            | (Phase::Reloading, Notice::Reloaded { .. } | Notice::ReloadFailed { .. }) => {
-                (Phase::Ready, "READY=1".to_owned())
-            }
+            | (
+                Phase::Reloading,
+                Notice::Reloaded { .. }
+                | Notice::ReloadFailed { .. }
+                | Notice::UpgradeDone { .. }
+                | Notice::UpgradeFailed { .. }
+                | Notice::WentBack { .. }
+                | Notice::CannotGoBack { .. },
+            ) => (Phase::Ready, "READY=1".to_owned()),
             // One that is still starting is ready when all workers are.
-            (Phase::Ready, Notice::Reloading { .. }) => {
+            (Phase::Ready, Notice::Reloading { .. } | Notice::Upgrading { .. }) => {
                 self.forget_reloads();
                 let now = sys::monotonic().as_micros();
                 (Phase::Reloading, format!("RELOADING=1\nMONOTONIC_USEC={now}\n{}", extend(self.turn)))

@@ -18,10 +18,14 @@ pub(crate) struct OomKills {
 /// The deaths of one growth are reaped within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
+/// What counters are called in lines.
+pub(crate) const OF_CGROUP: &str = "the cgroup's";
+pub(crate) const OF_KERNEL: &str = "the kernel's";
+
 /// That the kernel has killed for want of memory since the last reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Growth {
-    /// "the cgroup's" or "the kernel's".
+    /// [`OF_CGROUP`] or [`OF_KERNEL`].
     pub(crate) counter: &'static str,
     pub(crate) from: u64,
     pub(crate) to: u64,
@@ -32,8 +36,8 @@ impl OomKills {
     pub(crate) fn read() -> OomKills {
         let files = text("/proc/self/cgroup").zip(text("/proc/self/mountinfo"));
         let files = files.map_or_else(Vec::new, |(cgroup, mountinfo)| cgroup_files(&cgroup, &mountinfo));
-        let own = files.into_iter().find_map(|path| Counter::open("the cgroup's", path));
-        let any = Counter::open("the kernel's", "/proc/vmstat".into());
+        let own = files.into_iter().find_map(|path| Counter::open(OF_CGROUP, path));
+        let any = Counter::open(OF_KERNEL, "/proc/vmstat".into());
         OomKills { counters: own.into_iter().chain(any).collect(), last: None }
     }
 

@@ -12,11 +12,13 @@ mod backoff;
 mod budget;
 mod contract;
 mod ends;
+mod keep;
 mod notice;
 mod scale;
 mod slot;
 mod stop;
 mod turn;
+mod upgrade;
 mod watch;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -26,15 +28,19 @@ use std::time::Duration;
 use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
+use ends::BOOT;
 use slot::{Alarm, Proc, ProcState, Slot, Why};
 use turn::Turns;
+use upgrade::Upgrade;
 use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
 pub(crate) use contract::{Action, Ask, Event, Exit, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View};
+pub(crate) use keep::Kept;
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
 pub(crate) use turn::Recycle;
+pub(crate) use upgrade::Succession;
 
 /// A worker that lived this long is forgiven its own end and its predecessors'.
 const STABLE: Duration = Duration::from_secs(10);
@@ -60,6 +66,9 @@ pub(crate) struct Policy {
     forks: u64,
     budget: Budget,
     turns: Turns,
+    upgrade: Option<Upgrade>,
+    /// How many workers the binary that decided it last was to have.
+    planned: usize,
     dirty: VecDeque<usize>,
     /// Slots of which there is news for whoever looks at the pool.
     changed: Vec<usize>,
@@ -93,6 +102,8 @@ enum Deadline {
     Kill,
     /// What SIGKILL has not ended will not end.
     LeaveBehind,
+    /// The rehearsal of a new binary was long enough.
+    Rehearsal,
 }
 
 /// Which place of its slot a process is for.
@@ -117,6 +128,8 @@ impl Policy {
             forks: 0,
             budget: Budget::new(rules.max_restarts, rules.restart_window),
             turns: Turns::default(),
+            upgrade: None,
+            planned: rules.workers,
             dirty: (0..rules.workers).collect(),
             changed: Vec::new(),
             actions: VecDeque::new(),
@@ -141,6 +154,8 @@ impl Policy {
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Continued => self.begin_silence_anew(),
+            Event::Rehearsed(result) => self.rehearsed(result),
+            Event::NotReplaced(why) => self.not_replaced(why),
             Event::Tick => {}
         }
     }
@@ -169,7 +184,7 @@ impl Policy {
             match self.dirty.pop_front() {
                 Some(task_id) => self.settle(task_id),
                 // That there is no turn can be news, too.
-                None if self.begin_turn() || !self.actions.is_empty() => {}
+                None if self.go_on_with_upgrade() || self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,
             }
         }
@@ -219,7 +234,7 @@ impl Policy {
     /// Starts a worker where one is missing.
     fn settle(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
-        let open = matches!(self.phase, Phase::Running) && task_id < self.size;
+        let open = matches!(self.phase, Phase::Running) && task_id < self.size && !self.is_going_back();
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
         // A surplus worker that still drains is waited for.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
@@ -267,6 +282,10 @@ impl Policy {
             self.arm(id, Alarm::Weigh, WEIGH_EVERY);
         }
         match self.rules.readiness {
+            Readiness::AtFork | Readiness::AtBody if self.decides_upgrade(id) => {
+                self.arm(id, Alarm::Trial, BOOT);
+                self.touched(id.task_id);
+            }
             Readiness::AtFork => self.became_ready(id),
             Readiness::AtBody => self.touched(id.task_id),
             Readiness::Announced(ready_timeout) => {
@@ -279,6 +298,9 @@ impl Policy {
     fn fork_failed(&mut self, id: ProcId, error: io::Error) {
         let is_incoming = self.is_incoming(id);
         let Some(task_id) = self.unfork(id) else { return };
+        if self.decides_upgrade(id) {
+            return self.go_back(task_id, TurnFailure::CannotFork(error));
+        }
         if is_incoming {
             return self.turn_failed(TurnFailure::CannotFork(error));
         }
@@ -363,6 +385,7 @@ impl Policy {
             (Phase::Running, Ask::Reload) => self.ask_reload(by),
             (Phase::Running, Ask::More) => self.add_worker(by),
             (Phase::Running, Ask::Fewer) => self.remove_worker(by),
+            (Phase::Running, Ask::Upgrade) => self.ask_upgrade(by),
             (Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
             // Who asks for a stop that has begun without being asked for gets it, and no other.
             (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked => {
@@ -370,7 +393,9 @@ impl Policy {
                 self.tell(Notice::AlreadyStopping { by });
             }
             (Phase::Stopping(_), Ask::Stop | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
-            (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer) => self.tell(Notice::Ignored { by }),
+            (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
+                self.tell(Notice::Ignored { by })
+            }
         }
     }
 
@@ -413,6 +438,7 @@ impl Policy {
             Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
+            Deadline::Rehearsal => self.rehearsal_is_late(),
         }
         true
     }

@@ -107,10 +107,7 @@ fn rendered(line: &str) -> Vec<u8> {
 /// Says what happened, in a line that it returns. `pid` knows the process of a worker that was alive when it did.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
     let [info, warn, error] = [Level::Info, Level::Warn, Level::Error].map(|level| move |line: String| (level, line));
-    let name = |&worker: &ProcId| match pid(worker) {
-        Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
-        None => format!("worker {}", worker.task_id()),
-    };
+    let name = |&worker: &ProcId| name_of(worker, &pid);
     let in_its_place = |successor: &ProcId| format!("{}, its replacement, takes its place", name(successor));
     let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
     let (level, line) = match notice {
@@ -210,6 +207,30 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Reloaded { replaced, took } => {
             info(format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)))
         }
+        Notice::Upgrading { by } => {
+            info(format!("{by}: upgrading to the binary now on disk; its start is rehearsed first"))
+        }
+        Notice::UpgradeRefused { by } => info(format!("{by} is ignored: an upgrade is in progress")),
+        Notice::UpgradeFailed { why } => {
+            warn(format!("upgrade abandoned: {why}; nothing has changed; SIGUSR2 tries again"))
+        }
+        Notice::Upgraded { alive } => info(format!(
+            "upgraded: pid {} is the new binary, with {} of the one before, which it replaces one at a time",
+            sys::getpid(),
+            workers(*alive)
+        )),
+        Notice::UpgradeDone { replaced, took } => {
+            info(format!("upgrade done after {}: {} replaced", age(*took), workers_were(*replaced)))
+        }
+        Notice::WentBack { why, alive } => warn(format!(
+            "upgrade abandoned: {why}; pid {} is the binary before again, with {}; SIGUSR2 tries again",
+            sys::getpid(),
+            workers(*alive)
+        )),
+        Notice::CannotGoBack { why } => error(format!(
+            "cannot go back to the binary before: {why}; the new one stays and replaces its workers as always; SIGHUP \
+             replaces those of the binary before"
+        )),
         Notice::Recycling { worker, why, up } => info(format!(
             "recycling {}: {}",
             name(worker),
@@ -251,6 +272,19 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
     };
     say(level, &line);
     Some(line)
+}
+
+/// Why the new binary is given up.
+pub(crate) fn upgrade_failure(task_id: usize, why: &TurnFailure, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
+    format!("at worker {task_id}: {}", turn_failure(why, |&worker| name_of(worker, &pid)))
+}
+
+/// "worker 2 (pid 4711)".
+fn name_of(worker: ProcId, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
+    match pid(worker) {
+        Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
+        None => format!("worker {}", worker.task_id()),
+    }
 }
 
 /// Why a worker's end counts, as the end of a sentence that begins with it.

@@ -9,8 +9,10 @@
 //! id. The number of slots is fixed before the first fork: memory made later would not be shared.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
@@ -172,6 +174,29 @@ pub(crate) fn forget() {
     *lock_board() = None;
 }
 
+/// In words. Both parts begin with a page.
+struct Layout {
+    rows: usize,
+    seats_start: usize,
+    seats: usize,
+    seat_words: usize,
+    bytes: usize,
+}
+
+impl Layout {
+    fn of(capacity: usize) -> io::Result<Layout> {
+        let seat_words = sys::words_per_page()?;
+        let sizes = || {
+            let rows = capacity.checked_add(1)?.checked_mul(ROW_WORDS)?;
+            let seats_start = rows.checked_next_multiple_of(seat_words)?;
+            let seats = capacity.checked_mul(SEATS * seat_words)?;
+            let bytes = seats_start.checked_add(seats)?.checked_mul(size_of::<AtomicU64>())?;
+            Some(Layout { rows, seats_start, seats, seat_words, bytes })
+        };
+        sizes().ok_or_else(|| io::Error::new(io::ErrorKind::OutOfMemory, format!("{capacity} slots are too many")))
+    }
+}
+
 const ROW_WORDS: usize = 8;
 pub(crate) const SEATS: usize = 2;
 
@@ -200,30 +225,62 @@ const TRIES: usize = 64;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Board {
-    /// Before the first fork, in the process that is to be the supervisor.
-    pub(crate) fn new(workers: usize) -> io::Result<Board> {
-        let too_many = || io::Error::new(io::ErrorKind::OutOfMemory, format!("{workers} workers are too many"));
-        let seat_words = sys::words_per_page()?;
+    /// Before the first fork, in the process that is to be the supervisor. The memory is that of a file, for the next
+    /// binary, where there can be such a file.
+    pub(crate) fn new(workers: usize) -> io::Result<(Board, Option<File>)> {
         let capacity = capacity(workers);
-        let rows = capacity.checked_add(1).and_then(|rows| rows.checked_mul(ROW_WORDS)).ok_or_else(too_many)?;
-        let seats = capacity.checked_mul(SEATS * seat_words).ok_or_else(too_many)?;
-        let board = Board {
-            rows: SharedWords::map(rows)?,
-            seats: SharedWords::map(seats)?,
-            seat_words,
-            capacity,
-            origin: Instant::now(),
+        let layout = Layout::of(capacity)?;
+        let file = sys::memory_file("prefork-scoreboard", layout.bytes).ok();
+        let map = |start, words| match &file {
+            Some(file) => SharedWords::map_file(file.as_fd(), start, words),
+            None => SharedWords::map(words),
         };
-        board.seats.make_read_only()?;
+        let board = Board::of(&layout, map, capacity, Instant::now())?;
         store(&board.header()[SUPERVISOR], sys::getpid().as_raw() as u64);
         store(&board.header()[WORKERS], workers as u64);
-        *lock_board() = Some(board);
+        board.keep();
+        Ok((board, file))
+    }
+
+    /// That of a pool whose supervisor this process has been as another binary; of so many slots, made at that time.
+    pub(crate) fn adopt(file: BorrowedFd<'_>, capacity: usize, origin: Instant) -> io::Result<Board> {
+        let map = |start, words| SharedWords::map_file(file, start, words);
+        let board = Board::of(&Layout::of(capacity)?, map, capacity, origin)?;
+        // The binary before may have been replaced in the middle of nothing, but whoever reads must not wait for it.
+        let generation = &board.header()[GENERATION];
+        store(generation, load(generation).next_multiple_of(2));
+        board.keep();
         Ok(board)
+    }
+
+    fn of(
+        layout: &Layout,
+        map: impl Fn(usize, usize) -> io::Result<SharedWords>,
+        capacity: usize,
+        origin: Instant,
+    ) -> io::Result<Board> {
+        let (rows, seats) = (map(0, layout.rows)?, map(layout.seats_start, layout.seats)?);
+        seats.make_read_only()?;
+        Ok(Board { rows, seats, seat_words: layout.seat_words, capacity, origin })
+    }
+
+    fn keep(&self) {
+        *lock_board() = Some(*self);
+    }
+
+    /// How many slots there can be.
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// When it was made.
+    pub(crate) fn origin(&self) -> Instant {
+        self.origin
     }
 
     /// `PREFORK=off`: this process is the pool.
     pub(crate) fn alone() -> io::Result<()> {
-        let board = Board::new(1)?;
+        let (board, _) = Board::new(1)?;
         let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
         board.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
         board.sit(0, process)
@@ -602,6 +659,10 @@ impl OwnSeat {
 mod tests {
     use super::*;
 
+    fn board(workers: usize) -> Board {
+        Board::new(workers).unwrap().0
+    }
+
     fn process(fork: u64, seat: usize) -> Occupant {
         Occupant { pid: 4711, fork, seat, started: Duration::from_millis(250) }
     }
@@ -614,7 +675,7 @@ mod tests {
     fn there_is_room_for_more_workers() {
         assert_eq!([0, 1, 4, 64, 65, 4096].map(capacity), [64, 65, 68, 128, 130, 8192]);
         assert_eq!(capacity(usize::MAX), usize::MAX);
-        assert_eq!(Board::new(4).unwrap().capacity, 68);
+        assert_eq!(board(4).capacity, 68);
         assert!(Board::new(usize::MAX).is_err());
     }
 
@@ -639,9 +700,27 @@ mod tests {
         assert_eq!(age_at(u32::MAX, 5), ms(0), "stored after the clock was read, and had wrapped");
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_next_binary_has_the_same_board() {
+        let (board, file) = Board::new(2).unwrap();
+        let file = file.expect("Linux has memory that is a file");
+        board.publish(1, running(5, 0));
+        OwnSeat::take(&board, 1, process(5, 0)).unwrap().say(READY);
+        let next = Board::adopt(file.as_fd(), board.capacity(), board.origin()).unwrap();
+        assert_eq!((next.row_now(1), next.row_now(0).0.proc), ((running(5, 0), 6), None));
+        assert!(next.hear(1, 0, 5).ready);
+        next.publish(0, running(6, 1));
+        assert_eq!(board.row_now(0), (running(6, 1), 7), "whoever has the old one sees what is new");
+        assert!(
+            Board::adopt(file.as_fd(), board.capacity() * 2, board.origin()).is_err(),
+            "it is not as large as that"
+        );
+    }
+
     #[test]
     fn every_state_survives_a_row() {
-        let board = Board::new(1).unwrap();
+        let board = board(1);
         for state in State::ALL {
             let row = Row { state, ..running(9, 1) };
             board.publish(0, row);
@@ -655,7 +734,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_heard_in_its_seat_alone() {
-        let board = Board::new(2).unwrap();
+        let board = board(2);
         assert_eq!(board.hear(1, 0, 5), Said::default());
         let seat = OwnSeat::take(&board, 1, process(5, 0)).unwrap();
         assert_eq!(board.hear(1, 0, 5), Said::default());
@@ -674,7 +753,7 @@ mod tests {
 
     #[test]
     fn a_predecessors_words_are_gone_when_the_seat_is_taken() {
-        let board = Board::new(1).unwrap();
+        let board = board(1);
         let pid = sys::getpid().as_raw();
         let before = OwnSeat::take(&board, 0, Occupant { pid, ..process(0, 0) }).unwrap();
         before.beat();
@@ -688,7 +767,7 @@ mod tests {
 
     #[test]
     fn beats_are_counted_and_dated() {
-        let board = Board::new(1).unwrap();
+        let board = board(1);
         let seat = OwnSeat::take(&board, 0, process(1, 0)).unwrap();
         board.publish(0, running(1, 0));
         let beats = || board.status(None).workers[0].clone();
@@ -705,7 +784,7 @@ mod tests {
 
     #[test]
     fn status_says_what_was_published() {
-        let board = Board::new(3).unwrap();
+        let board = board(3);
         board.set_totals(3, 7);
         board.publish(1, running(2, 1));
         board.publish(2, Row { state: State::Finished, proc: None, restarts: 1 });
@@ -719,7 +798,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_removed_is_seen_until_it_has_ended() {
-        let board = Board::new(1).unwrap();
+        let board = board(1);
         let task_ids = || board.status(None).workers.iter().map(|worker| worker.task_id).collect::<Vec<_>>();
         board.publish(64, running(0, 0));
         assert_eq!(task_ids(), [0, 64]);
@@ -732,7 +811,7 @@ mod tests {
 
     #[test]
     fn a_worker_sees_itself_before_it_is_published() {
-        let board = Board::new(2).unwrap();
+        let board = board(2);
         let own = |fork| Place { board, task_id: 1, process: Occupant { pid: 42, ..process(fork, 1) } };
         let seen = |fork| {
             let own = board.status(Some(&own(fork))).workers[1].clone();
@@ -751,7 +830,7 @@ mod tests {
 
     #[test]
     fn no_reading_is_torn() {
-        let board = Board::new(8).unwrap();
+        let board = board(8);
         let row = |n: usize| {
             let process =
                 Occupant { pid: n as i32, fork: n as u64, seat: n % 2, started: Duration::from_nanos(n as u64) };
@@ -783,7 +862,7 @@ mod tests {
 
     #[test]
     fn a_supervisor_stopped_while_it_writes_is_not_waited_for() {
-        let board = Board::new(1).unwrap();
+        let board = board(1);
         board.publish(0, running(1, 0));
         store(&board.header()[GENERATION], 1);
         assert_eq!(board.status(None).workers[0].pid, Some(4711));
@@ -791,7 +870,7 @@ mod tests {
 
     #[test]
     fn a_status_is_there_once_there_is_a_board() {
-        Board::new(1).unwrap();
+        let _ = board(1);
         assert_eq!(status().map(|status| status.supervisor), Some(sys::getpid().as_raw()));
     }
 

@@ -1,6 +1,7 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::env;
+use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -12,13 +13,14 @@ use crate::config::{Environment, Mode, Prefork, Settings};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Listener};
+use crate::listen::{self, Handed, Listener};
 use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
 use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
+use crate::upgrade;
 use crate::worker::{Needs, Worker, become_worker, check_needs, needs_nonblocking, worker};
 
 /// Which process this is after [`Prefork::start`].
@@ -117,6 +119,7 @@ static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     if let Some(error) = prefork.error.take() {
+        let error = upgrade::go_back_or(error);
         tell_failure(service_manager().as_ref(), &error);
         return Err(error);
     }
@@ -131,14 +134,16 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
             listen::remove_files();
             report::flush();
         }
-        Err(error) => {
-            tell_failure(manager.as_ref(), error);
-            listen::remove_files();
-            scoreboard::forget();
-            STARTED.store(false, Ordering::Relaxed);
-        }
+        Err(_) => {}
     }
-    outcome
+    outcome.map_err(|error| {
+        let error = upgrade::go_back_or(error);
+        tell_failure(manager.as_ref(), &error);
+        listen::remove_files();
+        scoreboard::forget();
+        STARTED.store(false, Ordering::Relaxed);
+        error
+    })
 }
 
 /// Who is told how it goes. Without a supervisor that is the body's affair; a check is nobody's.
@@ -164,10 +169,11 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
 
 /// Everything before the first fork, which may be all there is to do.
 fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let Environment { mode, values, mut warnings, mut variables } = prefork.environment;
+    let Environment { mode, values, mut warnings, mut variables, launch } = prefork.environment;
     let settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
     match mode {
+        Mode::On if upgrade::received().is_some() => report::info(&format!("taking over to run {workers}")),
         Mode::On => report::info(&format!("starting {workers}")),
         Mode::Off => report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised"),
         Mode::Check => report::info(&format!("PREFORK=check: checking what would start {workers}")),
@@ -182,20 +188,22 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(credentials) = &credentials {
         report::info(&format!("workers run as {}", credentials.who));
     }
-    let listeners = listen::bind(&places, mode == Mode::Check)?;
+    let listeners = listen::bind(&places, handed_sockets()?, mode == Mode::Check)?;
     set_nonblocking_where_needed(&listeners, &prefork.needs)?;
     if mode == Mode::Off {
         become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
+    let most_workers = most_workers(settings.workers)?;
     if mode == Mode::Check {
+        upgrade::say_rehearsed()?;
         report::info("PREFORK=check: all is well, nothing was started: exiting with status 0");
         return Ok(ControlFlow::Break(Outcome::Over(Ok(()))));
     }
     let rules = Rules {
         workers: settings.workers,
-        most_workers: scoreboard::capacity(settings.workers),
+        most_workers,
         max_restarts: settings.max_restarts,
         restart_window: settings.restart_window,
         restart: settings.restart,
@@ -212,7 +220,35 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
-    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables })))
+    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables, launch })))
+}
+
+/// Copies of what the binary before has bound.
+fn handed_sockets() -> Result<Vec<Handed>, Error> {
+    let received = upgrade::received();
+    let sockets = received.iter().flat_map(|received| {
+        received.state.sockets.iter().map(|socket| {
+            let copy = received.copy(socket.descriptor)?;
+            Ok(Handed { entry: socket.entry.clone(), slot: socket.slot, socket: copy })
+        })
+    });
+    let copies: io::Result<Vec<Handed>> = sockets.collect();
+    copies.map_err(|source| Error::System { call: "fcntl(2)", source })
+}
+
+/// The memory of a pool that is taken over has room for so many, and for no more.
+fn most_workers(workers: usize) -> Result<usize, Error> {
+    match upgrade::received().as_ref().map(|received| received.state.board.capacity) {
+        None => Ok(scoreboard::capacity(workers)),
+        Some(capacity) if workers <= capacity => Ok(capacity),
+        Some(capacity) => Err(Error::Option {
+            name: "workers",
+            reason: format!(
+                "{workers} are more than the {capacity} that the running pool has room for, which was made for fewer: \
+                 restart the service instead of upgrading it"
+            ),
+        }),
+    }
 }
 
 /// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.

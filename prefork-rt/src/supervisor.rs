@@ -4,12 +4,15 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
+mod succession;
 mod table;
 
 use std::ffi::c_int;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
@@ -25,7 +28,9 @@ use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
 use crate::tie;
+use crate::upgrade::{self, Launch, Rehearsal};
 use crate::worker::{Worker, become_worker};
+use succession::Predecessor;
 use table::Table;
 
 /// A stop repeated sooner by the leader of our process group is the same one.
@@ -51,6 +56,8 @@ pub(crate) struct Service {
     pub(crate) manager: Option<Manager>,
     /// The environment variables that workers do not see.
     pub(crate) variables: Vec<String>,
+    /// How this program was started.
+    pub(crate) launch: Launch,
 }
 
 /// Forks the workers and supervises them. An error means that nothing was started.
@@ -58,24 +65,29 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
     let system = |call| move |source| Error::System { call, source };
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
-    let board = Board::new(rules.workers).map_err(system("mmap(2)"))?;
-    let bell = Bell::new().map_err(system("pipe(2)"))?;
+    let received = upgrade::received();
+    let pool = match received.as_ref() {
+        Some(received) => Pool::adopt(rules, received).map_err(system("taking over the pool"))?,
+        None => Pool::new(rules).map_err(system("mmap(2)"))?,
+    };
+    drop(received);
     let terminal = Terminal::look();
     let mask = Mask::block().map_err(system("sigprocmask(2)"))?;
-    let signals = SignalQueue::open(Some(bell.as_fd())).map_err(|source| {
+    let signals = SignalQueue::open(Some(pool.bell.as_fd())).map_err(|source| {
         // The error that is reported is the one that matters.
         let _ = mask.restore();
         Error::System { call: "signalfd(2)", source }
     })?;
     let name = sys::process_name();
-    sys::supervisor_name(&name).set();
-    Supervisor {
+    let Pool { policy, clock, board, board_file, bell } = pool;
+    let mut supervisor = Supervisor {
         pid: sys::getpid(),
         name,
-        policy: Box::new(Policy::new(rules)),
-        clock: Clock { origin: Instant::now(), stopped: Duration::ZERO },
+        policy: Box::new(policy),
+        clock,
         table: Table::default(),
         board,
+        board_file,
         bell,
         signals,
         unreaped: true,
@@ -87,9 +99,17 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         oom_kills: OomKills::read(),
         weighs: true,
         to_pass_on: None,
+        rehearsal: None,
+        next: None,
+        before: None,
         service,
+    };
+    let received = upgrade::received().take();
+    if let Some(received) = received {
+        supervisor.take_over(received);
     }
-    .run()
+    sys::supervisor_name(&supervisor.name).set();
+    supervisor.run()
 }
 
 struct Supervisor {
@@ -100,6 +120,8 @@ struct Supervisor {
     clock: Clock,
     table: Table,
     board: Board,
+    /// Its memory, for the next binary.
+    board_file: Option<File>,
     bell: Bell,
     signals: SignalQueue,
     /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
@@ -117,6 +139,11 @@ struct Supervisor {
     weighs: bool,
     /// To every worker that has a handler for it.
     to_pass_on: Option<Received>,
+    rehearsal: Option<Rehearsal>,
+    /// What was rehearsed.
+    next: Option<PathBuf>,
+    /// What ran here before, as long as this binary is on probation.
+    before: Option<Predecessor>,
     service: Service,
 }
 
@@ -166,6 +193,8 @@ impl Supervisor {
                     }
                 }
                 Some(Action::Exit(exit)) => return self.over(exit),
+                Some(Action::Upgrade) => self.upgrade(),
+                Some(Action::GoBack { task_id, why }) => self.go_back(task_id, &why),
                 Some(action) => self.perform(action),
                 None => self.wait(),
             }
@@ -252,7 +281,7 @@ impl Supervisor {
             Signal::SIGUSR1 => return self.to_pass_on = Some(*received),
             Signal::SIGTSTP => return self.suspend(),
             Signal::SIGCONT => return self.go_on(),
-            _ => return report::warn(&refusal(received)),
+            _ => (Ask::Upgrade, by),
         };
         self.policy.handle(self.clock.now(), Event::Ask(ask, by));
     }
@@ -280,6 +309,9 @@ impl Supervisor {
     }
 
     fn take_change(&mut self, pid: Pid, change: &Change) {
+        if let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.pid == pid && change.is_end()) {
+            return self.judge(rehearsal, change);
+        }
         // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all.
         let Some(proc) = self.table.proc(pid) else { return };
         let status = match *change {
@@ -342,7 +374,12 @@ impl Supervisor {
             Action::Weigh(proc) => self.weigh(proc),
             Action::CloseListeners => self.service.listeners.clear(),
             Action::Tell(notice) => self.tell(&notice),
-            Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
+            Action::Rehearse => self.rehearse(),
+            Action::EndRehearsal => self.end_rehearsal(),
+            Action::ForgetBinaryBefore => self.before = None,
+            Action::Fork { .. } | Action::Exit(_) | Action::Upgrade | Action::GoBack { .. } => {
+                unreachable!("run performs these itself")
+            }
         }
     }
 
@@ -447,7 +484,8 @@ impl Supervisor {
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
     fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
-        let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, bell, .. } = self;
+        let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, board_file, bell, .. } =
+            self;
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
@@ -468,6 +506,7 @@ impl Supervisor {
         }
         newcomer.name.set();
         bell.keep();
+        drop(board_file);
         become_worker(worker, service.listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(policy);
@@ -477,6 +516,7 @@ impl Supervisor {
         mem::forget(service.variables);
         mem::forget(service.manager);
         mem::forget(service.credentials);
+        mem::forget(service.launch);
     }
 
     fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
@@ -544,10 +584,6 @@ fn sender(received: &Received) -> String {
     }
 }
 
-fn refusal(received: &Received) -> String {
-    format!("{} is ignored: this version does not upgrade in place; SIGTERM stops, SIGHUP reloads", sender(received))
-}
-
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     match reason {
         GiveUp::Budget(Spent { max_restarts, window, .. }) => {
@@ -587,6 +623,23 @@ impl Terminal {
             Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),
             Sent::By(_) => None,
         }
+    }
+}
+
+/// What a supervisor begins with.
+struct Pool {
+    policy: Policy,
+    clock: Clock,
+    board: Board,
+    board_file: Option<File>,
+    bell: Bell,
+}
+
+impl Pool {
+    fn new(rules: Rules) -> io::Result<Pool> {
+        let (board, board_file) = Board::new(rules.workers)?;
+        let clock = Clock { origin: Instant::now(), stopped: Duration::ZERO };
+        Ok(Pool { policy: Policy::new(rules), clock, board, board_file, bell: Bell::new()? })
     }
 }
 

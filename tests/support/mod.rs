@@ -16,9 +16,12 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
 pub mod before_exec;
+pub mod http;
 pub mod lives;
 pub mod manager;
+pub mod pid_1;
 pub mod pool;
+pub mod release;
 pub mod session;
 pub mod terminal;
 pub mod wear;

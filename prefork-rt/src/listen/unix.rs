@@ -218,6 +218,19 @@ struct OwnFile {
 
 static FILES: Mutex<Vec<OwnFile>> = Mutex::new(Vec::new());
 
+/// The files that this process has made, with device and inode.
+pub(crate) fn files() -> Vec<(PathBuf, u64, u64)> {
+    let files = FILES.lock().unwrap_or_else(PoisonError::into_inner);
+    files.iter().map(|file| (file.path.clone(), file.device, file.inode)).collect()
+}
+
+/// Makes files its own that this process has made as another binary.
+pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
+    let process = process::id();
+    let own = files.map(|(path, device, inode)| OwnFile { path, device, inode, process });
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).extend(own);
+}
+
 /// Removes the files that this process has made, where they are still its own. Another socket there may have the same
 /// inode number by now, but then somebody listens on it.
 pub(crate) fn remove_files() {

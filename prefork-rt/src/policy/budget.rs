@@ -17,10 +17,12 @@ pub(crate) struct Budget {
     ever: usize,
 }
 
-struct Counted {
-    when: Time,
-    task_id: usize,
-    failure: Failure,
+/// A failure that counts.
+#[derive(Clone)]
+pub(super) struct Counted {
+    pub(super) when: Time,
+    pub(super) task_id: usize,
+    pub(super) failure: Failure,
 }
 
 /// What is left of a budget: how many restarts were used, of how many, in what time.
@@ -73,6 +75,16 @@ impl Budget {
             Some(Share { task_id: counted.first()?.task_id, failures, last: now.since(last) })
         };
         counted.chunk_by(|a, b| a.task_id == b.task_id).filter_map(share).collect()
+    }
+
+    /// What counts, and how many there ever were.
+    pub(super) fn keep(&self) -> (Vec<Counted>, usize) {
+        (self.counted.iter().cloned().collect(), self.ever)
+    }
+
+    /// Takes the place of what was counted.
+    pub(super) fn restore(&mut self, counted: Vec<Counted>, ever: usize) {
+        (self.counted, self.ever) = (counted.into(), ever);
     }
 
     fn spent(&self) -> Spent {

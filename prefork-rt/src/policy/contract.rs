@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::notice::{GiveUp, Notice};
+use super::notice::{GiveUp, Notice, TurnFailure};
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::oom::Growth;
 use crate::scoreboard::{Said, State};
@@ -45,6 +45,7 @@ impl ProcId {
 }
 
 /// What the policy goes by.
+#[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) workers: usize,
     /// There cannot be more workers than so many.
@@ -98,6 +99,10 @@ pub(crate) enum Event {
     Ask(Ask, String),
     /// The supervisor goes on after it was stopped, and so do its workers.
     Continued,
+    /// The answer to [`Action::Rehearse`], some time later: the new binary would start, or why not.
+    Rehearsed(Result<(), String>),
+    /// The answer to [`Action::Upgrade`] and [`Action::GoBack`], where this binary still runs: why.
+    NotReplaced(String),
     /// Time has passed.
     Tick,
 }
@@ -116,6 +121,8 @@ pub(crate) enum Ask {
     More,
     /// One worker fewer.
     Fewer,
+    /// To go on as the binary that is on disk now.
+    Upgrade,
 }
 
 /// How a process ended.
@@ -155,6 +162,19 @@ pub(crate) enum Action {
     Weigh(ProcId),
     /// The pool is stopping: new connections are to be refused from here on.
     CloseListeners,
+    /// Try whether the binary on disk would start.
+    Rehearse,
+    /// That took too long, or is of no use any more.
+    EndRehearsal,
+    /// Become the binary on disk; to be answered before any other fact.
+    Upgrade,
+    /// The binary that was on disk has proved itself: the one before is not needed any more.
+    ForgetBinaryBefore,
+    /// Become the binary before again, because this worker failed so; to be answered before any other fact.
+    GoBack {
+        task_id: usize,
+        why: TurnFailure,
+    },
     Tell(Notice),
     /// All is over.
     Exit(Exit),

@@ -8,7 +8,7 @@ use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
 use super::{Exit, Policy, ProcId, Status};
 
 /// Where readiness is not announced, a worker that lived this long has booted.
-const BOOT: Duration = Duration::from_secs(1);
+pub(super) const BOOT: Duration = Duration::from_secs(1);
 /// So many failures to boot in a row are no accident.
 const BOOT_FAILURES: u32 = 2;
 
@@ -25,7 +25,10 @@ impl Policy {
         self.booted |= up >= BOOT;
         let class = classify(&proc, status, self.now, &self.rules);
         let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
-        if is_incoming {
+        if self.decides_upgrade(id) && !proc.was_ready && !matches!(class, Class::Expected | Class::Replaced) {
+            self.take_over(id.task_id);
+            self.go_back(id.task_id, TurnFailure::Failed { worker: id, failure, up });
+        } else if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {
             self.take_over(id.task_id);
@@ -38,7 +41,10 @@ impl Policy {
                     self.tell(Notice::Stopped { worker: id, status, up });
                     self.dirty.push_back(id.task_id);
                 }
-                Class::Replaced => self.tell(Notice::Replaced { worker: id, status, up }),
+                Class::Replaced => {
+                    self.tell(Notice::Replaced { worker: id, status, up });
+                    self.dirty.push_back(id.task_id);
+                }
             }
             self.turn_ended(id);
             if is_awaited && class == Class::Finished {

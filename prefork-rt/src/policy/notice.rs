@@ -115,6 +115,36 @@ pub(crate) enum Notice {
         replaced: usize,
         took: Duration,
     },
+    /// Somebody wants the binary on disk to take over.
+    Upgrading {
+        by: String,
+    },
+    /// One thing at a time.
+    UpgradeRefused {
+        by: String,
+    },
+    /// Nothing has changed.
+    UpgradeFailed {
+        why: String,
+    },
+    /// This is the new binary, which has taken over so many workers.
+    Upgraded {
+        alive: usize,
+    },
+    /// All workers are the new binary's.
+    UpgradeDone {
+        replaced: usize,
+        took: Duration,
+    },
+    /// The new binary has failed for this reason, and this is the one before.
+    WentBack {
+        why: String,
+        alive: usize,
+    },
+    /// The new binary has failed, and stays nevertheless.
+    CannotGoBack {
+        why: String,
+    },
     Recycling {
         worker: ProcId,
         why: Recycle,

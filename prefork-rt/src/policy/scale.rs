@@ -11,6 +11,11 @@ impl Policy {
         if self.size >= self.rules.most_workers {
             return self.tell(Notice::NotScaled { by, workers: self.size });
         }
+        self.tell(Notice::Scaled { by, from: self.size, to: self.size + 1 });
+        self.add_last();
+    }
+
+    fn add_last(&mut self) {
         let task_id = self.size;
         self.size += 1;
         if task_id == self.slots.len() {
@@ -19,7 +24,6 @@ impl Policy {
         let slot = &mut self.slots[task_id];
         (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
         slot.is_added = true;
-        self.tell(Notice::Scaled { by, from: task_id, to: self.size });
         self.dirty.push_back(task_id);
         self.touched(task_id);
     }
@@ -30,6 +34,21 @@ impl Policy {
         }
         self.tell(Notice::Scaled { by, from: self.size, to: self.size - 1 });
         self.drop_last();
+    }
+
+    /// As many workers as that, or as there is room for.
+    pub(super) fn scale_to(&mut self, workers: usize, by: String) {
+        let to = workers.clamp(1, self.rules.most_workers.max(1));
+        if to == self.size {
+            return;
+        }
+        self.tell(Notice::Scaled { by, from: self.size, to });
+        while self.size < to {
+            self.add_last();
+        }
+        while self.size > to {
+            self.drop_last();
+        }
     }
 
     /// The system has no room for a worker that was added: nothing is lost, and the pool stays as it was.

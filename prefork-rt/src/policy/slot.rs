@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ProcId, Recycle, Status, Time};
 
 /// The place of one task id.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Slot {
     pub(crate) current: Option<Proc>,
     /// Beside it: its replacement, which is not ready yet, or its predecessor, which was told to end.
@@ -27,6 +27,7 @@ pub(crate) struct Slot {
 }
 
 /// A process.
+#[derive(Clone)]
 pub(crate) struct Proc {
     pub(crate) id: ProcId,
     pub(crate) born: Time,
@@ -78,6 +79,8 @@ pub(crate) enum Why {
 pub(crate) enum Alarm {
     /// It should be ready by now.
     Ready,
+    /// It has lived for a moment, for which it was on trial.
+    Trial,
     /// It should have beaten by now.
     Beat,
     /// Its memory is to be measured.
@@ -189,6 +192,11 @@ impl Proc {
             looked_at: None,
             alarms: Vec::new(),
         }
+    }
+
+    /// Until when it is not believed to be ready, if it is on trial.
+    pub(crate) fn trial(&self) -> Option<Time> {
+        self.alarms.iter().find(|&&(alarm, _)| alarm == Alarm::Trial).map(|&(_, until)| until)
     }
 
     /// Running, and not told to end.

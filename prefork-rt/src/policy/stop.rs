@@ -23,6 +23,7 @@ impl Policy {
         let asked = matches!(exit, Exit::Stopped { .. });
         self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
         self.forget_turns();
+        self.forget_upgrade();
         // Whoever waited to be started is not waiting any more.
         self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));

@@ -17,4 +17,5 @@ mod restarts;
 mod scaling;
 mod size;
 mod stop;
+mod upgrade;
 mod world;

@@ -37,6 +37,8 @@ enum Awaits {
     Ready(ProcId),
     /// The old worker was told to end.
     End(ProcId),
+    /// A replacement is not wanted any more, and was told to end. The slot has no room for another one before.
+    Gone(ProcId),
 }
 
 struct Reload {
@@ -60,6 +62,13 @@ pub(crate) enum Recycle {
         used: u64,
         max_memory: u64,
     },
+}
+
+impl Turns {
+    /// Nobody is being replaced.
+    pub(super) fn is_idle(&self) -> bool {
+        self.current.is_none()
+    }
 }
 
 impl Policy {
@@ -107,8 +116,15 @@ impl Policy {
         self.turns.current.take_if(|turn| turn.task_id == task_id);
     }
 
+    /// Whether its next process may stand beside another one.
     pub(super) fn has_turn(&self, task_id: usize) -> bool {
-        self.turns.current.as_ref().is_some_and(|turn| turn.task_id == task_id)
+        let is_for_it = |turn: &Turn| turn.task_id == task_id && !matches!(turn.awaits, Awaits::Gone(_));
+        self.turns.current.as_ref().is_some_and(is_for_it)
+    }
+
+    /// A process that stands beside the worker of its slot is told to end, and nobody has a turn before it has.
+    pub(super) fn send_away(&mut self, id: ProcId) {
+        self.turns.current = Some(Turn { task_id: id.task_id, recycle: None, awaits: Awaits::Gone(id) });
     }
 
     /// Begins the next turn, if there is one and none is in progress.
@@ -152,6 +168,7 @@ impl Policy {
 
     /// A process has ended: if a turn waits for that, it goes on.
     pub(super) fn turn_ended(&mut self, id: ProcId) {
+        self.turns.current.take_if(|turn| turn.awaits == Awaits::Gone(id));
         let waits = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
         match self.rules.reload {
             _ if !waits => {}
@@ -187,6 +204,7 @@ impl Policy {
         let kept = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id);
         if recycle.is_none() {
             let Some(reload) = self.turns.reload.take() else { return };
+            self.end_upgrade();
             self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
             self.reload_again(reload.again);
         } else if let Some(worker) = kept {
@@ -210,9 +228,14 @@ impl Policy {
     }
 
     fn begin_reload(&mut self, by: String) {
+        self.replace_all();
+        self.tell(Notice::Reloading { by, alive: self.alive });
+    }
+
+    /// Every worker that there is now has its turn.
+    pub(super) fn replace_all(&mut self) {
         let reload = Reload { since: self.now, first_fork: self.forks, next: 0, replaced: 0, again: None };
         self.turns.reload = Some(reload);
-        self.tell(Notice::Reloading { by, alive: self.alive });
     }
 
     fn reload_again(&mut self, by: Option<String>) {
@@ -231,8 +254,18 @@ impl Policy {
             reload.next = task_id + 1;
             return Some(task_id);
         }
+        if self.is_on_probation() {
+            // Not over before a worker has shown that it can be.
+            return None;
+        }
         let Reload { since, replaced, again, .. } = self.turns.reload.take()?;
-        self.tell(Notice::Reloaded { replaced, took: self.now.since(since) });
+        let took = self.now.since(since);
+        let was_upgrade = self.end_upgrade();
+        self.tell(if was_upgrade {
+            Notice::UpgradeDone { replaced, took }
+        } else {
+            Notice::Reloaded { replaced, took }
+        });
         self.reload_again(again);
         self.next_of_reload()
     }

@@ -25,7 +25,10 @@ impl Policy {
             proc.last_beat = proc.last_beat.max(Some(now.before(age)));
         }
         let looked_at = proc.looked_at.take();
-        if said.ready {
+        let trial = proc.trial();
+        let is_on_trial = trial.is_some_and(|until| now < until);
+        let has_stood_it = trial.is_some() && self.rules.readiness == Readiness::AtFork;
+        if (said.ready || has_stood_it) && !is_on_trial {
             self.became_ready(id);
         }
         if said.recycle {
@@ -43,9 +46,11 @@ impl Policy {
         proc.state = ProcState::Ready;
         proc.was_ready = true;
         self.disarm(id, Alarm::Ready);
+        self.disarm(id, Alarm::Trial);
         if self.rules.readiness.is_announced() {
             self.slots[id.task_id].boot_failures = 0;
         }
+        self.accept_upgrade(id);
         self.turn_ready(id);
         self.touched(id.task_id);
     }
@@ -123,9 +128,11 @@ impl Policy {
     }
 
     fn act_on(&mut self, id: ProcId, alarm: Alarm) {
+        let readiness = self.rules.readiness;
         let Some(proc) = self.proc(id) else { return };
         match alarm {
-            Alarm::Ready | Alarm::Beat => {
+            Alarm::Trial if readiness == Readiness::AtFork => self.became_ready(id),
+            Alarm::Ready | Alarm::Trial | Alarm::Beat => {
                 proc.looked_at = Some(alarm);
                 self.actions.push_back(Action::Look(id));
             }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::policy::ProcId;
 use crate::scoreboard::{Occupant, SEATS};
 use crate::sys::Pid;
+use crate::upgrade::state::Process;
 
 #[derive(Default)]
 pub(super) struct Table {
@@ -31,6 +32,30 @@ impl Table {
         self.alive.insert(pid, proc);
         self.seats.resize(self.seats.len().max(proc.task_id() + 1), [None; SEATS]);
         self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });
+    }
+
+    /// One that the binary before has made.
+    pub(super) fn adopt(&mut self, proc: ProcId, process: &Process) {
+        self.enter(proc, process.seat, Pid::from_raw(process.pid), process.started);
+        if process.killed {
+            self.note_kill(proc);
+        }
+    }
+
+    /// Those alive, for the next binary.
+    pub(super) fn to_hand_over(&self) -> Vec<Process> {
+        let entries =
+            self.seats.iter().flat_map(|seats| (0..).zip(seats)).filter_map(|(seat, entry)| Some((seat, (*entry)?)));
+        let alive = entries.filter(|(_, entry)| self.is_alive(entry));
+        let process = |(seat, entry): (usize, Entry)| Process {
+            task_id: entry.proc.task_id(),
+            fork: entry.proc.fork(),
+            pid: entry.pid.as_raw(),
+            seat,
+            started: entry.started,
+            killed: entry.killed,
+        };
+        alive.map(process).collect()
     }
 
     pub(super) fn remove(&mut self, pid: Pid) {

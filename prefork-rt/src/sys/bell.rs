@@ -41,8 +41,18 @@ impl Bell {
             fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
             fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
+        Bell::adopt(reader, rope)
+    }
+
+    /// One that another binary has hung, and that workers have kept.
+    pub(crate) fn adopt(reader: OwnedFd, rope: OwnedFd) -> io::Result<Bell> {
         let pipe = Identity::of(rope.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
         Ok(Bell { reader: reader.into(), rope, pipe })
+    }
+
+    /// The end that is listened at, and the other one.
+    pub(crate) fn ends(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
+        (self.reader.as_fd(), self.rope.as_fd())
     }
 
     /// Who has rung since the last call, without waiting: read(2).

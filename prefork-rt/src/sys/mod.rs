@@ -9,6 +9,7 @@ mod bell;
 mod clock;
 mod cpus;
 mod credentials;
+mod exec;
 mod proc;
 mod process;
 mod process_name;
@@ -24,6 +25,10 @@ pub(crate) use credentials::{
     Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,
     getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
 };
+pub(crate) use exec::{
+    Variables, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary, scratch_file, spawn,
+    stay_open_on_exec, take_over,
+};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
     Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,
@@ -36,6 +41,7 @@ pub(crate) use signals::{
     unblock,
 };
 pub(crate) use stderr::Stderr;
+use stderr::without_file_size_signal;
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
 
 /// Waits until standard output takes more: poll(2).

@@ -110,6 +110,13 @@ pub(crate) enum Change {
     Stopped { signal: c_int },
 }
 
+impl Change {
+    /// Whether the process is gone.
+    pub(crate) fn is_end(&self) -> bool {
+        !matches!(self, Change::Stopped { .. })
+    }
+}
+
 /// The next process that ended or stopped and was not reported yet: waitpid(2) for any child, without waiting.
 pub(crate) fn reap() -> Option<(Pid, Change)> {
     loop {

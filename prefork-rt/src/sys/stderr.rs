@@ -91,7 +91,7 @@ fn write_if_ready(line: &[u8]) -> io::Result<usize> {
 }
 
 /// A file that may not grow (RLIMIT_FSIZE) is an error of the write, and not the end of this process: SIGXFSZ.
-fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
+pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
     let size: SigSet = [Signal::SIGXFSZ].into_iter().collect();
     let before = size.thread_swap_mask(SigmaskHow::SIG_BLOCK);

@@ -80,6 +80,19 @@ impl Dice {
         }
     }
 
+    /// What is fixed for the life of a pool stays as it was.
+    fn next_binary(&mut self, before: &Rules) -> NextBinary {
+        let rules = Rules { most_workers: before.most_workers, ..self.rules() };
+        let workers = if self.roll(2) == 0 { before.workers } else { rules.workers.min(before.most_workers) };
+        // By an account of the world's own, what counts is the whole history, by one rule.
+        let (max_restarts, restart_window) = (before.max_restarts, before.restart_window);
+        NextBinary {
+            rehearsal: (self.roll(5) > 0).then(|| (self.delay(), self.roll(4) > 0)),
+            rules: (self.roll(5) > 0).then_some(Rules { workers, max_restarts, restart_window, ..rules }),
+            way_back: self.roll(4) > 0,
+        }
+    }
+
     fn fork(&mut self, fork: usize) -> Fork {
         match self.roll(300) {
             0 => Fork::Unsafe,
@@ -94,7 +107,7 @@ impl Dice {
 fn whatever_happens_the_invariants_hold() {
     let mut steps = 0;
     let mut exits = BTreeMap::<_, u32>::new();
-    let mut seen = [0; 12];
+    let mut seen = [0; 16];
     for seed in 1..=SCENARIOS {
         let mut world = scenario(seed, &mut steps);
         let asked_at = world.now;
@@ -115,6 +128,10 @@ fn whatever_happens_the_invariants_hold() {
                 Notice::BudgetLow { .. } => seen[9] += 1,
                 Notice::Scaled { .. } => seen[10] += 1,
                 Notice::GivingUp { reason: GiveUp::Boot | GiveUp::Final, .. } => seen[11] += 1,
+                Notice::UpgradeDone { replaced: 1.., .. } => seen[12] += 1,
+                Notice::WentBack { .. } => seen[13] += 1,
+                Notice::UpgradeFailed { .. } => seen[14] += 1,
+                Notice::UpgradeRefused { .. } => seen[15] += 1,
                 _ => {}
             }
         }
@@ -142,6 +159,10 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
             2..10 => world.ask(Ask::Reload),
             10..15 => world.ask(Ask::More),
             15..20 => world.ask(Ask::Fewer),
+            37..42 => {
+                world.next = dice.next_binary(&world.policy.rules);
+                world.ask(Ask::Upgrade);
+            }
             20 => world.sleep(YEAR),
             21..27 => world.sleep(dice.delay()),
             27..30 => world.policy.handle(Time(world.now / 2), Event::Tick),

@@ -162,7 +162,21 @@ pub(super) enum Deed {
     Kill(usize),
     Look(usize),
     Close,
+    Rehearse,
+    EndRehearsal,
+    Upgrade,
+    ForgetBinaryBefore,
+    GoBack(usize),
     Exit,
+}
+
+/// How an upgrade goes outside the policy: how long its rehearsal takes, and how that ends; whether this binary can be
+/// replaced then, and by one with which rules; and whether there is a way back.
+#[derive(Clone)]
+pub(super) struct NextBinary {
+    pub(super) rehearsal: Option<(Duration, bool)>,
+    pub(super) rules: Option<Rules>,
+    pub(super) way_back: bool,
 }
 
 /// What can happen by itself, what is said before what ends.
@@ -179,9 +193,17 @@ pub(super) struct World {
     pub(super) seed: u64,
     /// What becomes of the fork for a task id, the how manieth for it (from 0).
     script: Box<dyn FnMut(usize, usize) -> Fork>,
+    pub(super) next: NextBinary,
+    before: Rules,
+    rehearsal: Option<(Duration, bool)>,
+    rehearsing: bool,
+    /// The first fork of a new binary, until the one before is forgotten, and whether one of its workers was ready.
+    newcomers: Option<u64>,
+    accepted: bool,
     tasks: Vec<Task>,
-    /// How many there are to be, by a count of our own.
+    /// How many there are to be, by a count of our own, and were to be by the rules.
     size: usize,
+    planned: usize,
     pub(super) alive: BTreeMap<ProcId, Alive>,
     coming: BTreeMap<(Duration, Kind, ProcId), Status>,
     pub(super) deeds: Vec<(Duration, Deed)>,
@@ -220,6 +242,7 @@ struct Task {
 
 pub(super) struct Alive {
     pub(super) task_id: usize,
+    fork: u64,
     born: Duration,
     life: Life,
     told: Vec<(Signal, Duration)>,
@@ -229,6 +252,10 @@ pub(super) struct Alive {
     incoming: bool,
     /// Nobody will miss it.
     excused: bool,
+    /// It is of a binary that has failed, and is told to go.
+    dismissed: bool,
+    /// What it says of being ready does not count before.
+    on_trial_until: Duration,
 }
 
 impl World {
@@ -237,8 +264,15 @@ impl World {
             now: Duration::ZERO,
             seed: 0,
             script: Box::new(script),
+            next: NextBinary { rehearsal: Some((ms(10), true)), rules: Some(rules.clone()), way_back: true },
+            before: rules.clone(),
+            rehearsal: None,
+            rehearsing: false,
+            newcomers: None,
+            accepted: false,
             tasks: vec![Task::default(); rules.workers],
             size: rules.workers,
+            planned: rules.workers,
             alive: BTreeMap::new(),
             coming: BTreeMap::new(),
             deeds: Vec::new(),
@@ -278,22 +312,26 @@ impl World {
         match ask {
             _ if self.fate.is_some() => {}
             Ask::Stop | Ask::HangUp | Ask::StopNow => self.fate = Some("stopped"),
-            Ask::Reload => {}
-            Ask::More if self.size < self.policy.rules.most_workers => {
-                let fresh = Task { empty_since: self.now, ..Task::default() };
-                self.tasks.resize(self.tasks.len().max(self.size + 1), fresh.clone());
-                let task = &mut self.tasks[self.size];
-                *task = Task { forks: task.forks, starts: task.starts, added: true, ..fresh };
-                self.size += 1;
-            }
-            Ask::Fewer if self.size > 1 => {
-                self.size -= 1;
-                self.excuse(self.size);
-                self.awaiting.take_if(|task_id| *task_id == self.size);
-            }
+            Ask::Reload | Ask::Upgrade => {}
+            Ask::More if self.size < self.policy.rules.most_workers => self.add_task(),
+            Ask::Fewer if self.size > 1 => self.remove_task(),
             Ask::More | Ask::Fewer => {}
         }
         self.handle(Event::Ask(ask, "the test".to_owned()));
+    }
+
+    fn add_task(&mut self) {
+        let fresh = Task { empty_since: self.now, ..Task::default() };
+        self.tasks.resize(self.tasks.len().max(self.size + 1), fresh.clone());
+        let task = &mut self.tasks[self.size];
+        *task = Task { forks: task.forks, starts: task.starts, added: true, ..fresh };
+        self.size += 1;
+    }
+
+    fn remove_task(&mut self) {
+        self.size -= 1;
+        self.excuse(self.size);
+        self.awaiting.take_if(|task_id| *task_id == self.size);
     }
 
     /// Facts first, then one action, then time; false when nothing happens any more until then.
@@ -313,6 +351,11 @@ impl World {
             }
             return true;
         }
+        if let Some((_, good)) = self.rehearsal.take_if(|(when, _)| *when <= self.now) {
+            self.rehearsing = false;
+            self.handle(Event::Rehearsed(if good { Ok(()) } else { Err("it fails".to_owned()) }));
+            return true;
+        }
         if self.policy.poll_timeout().is_some_and(|Time(deadline)| deadline <= self.now) {
             self.handle(Event::Tick);
         }
@@ -324,9 +367,10 @@ impl World {
         let coming = self.coming.keys().next().map(|&(time, ..)| time);
         let timeout = self.policy.poll_timeout().map(|Time(time)| time);
         assert!(timeout.is_none_or(|timeout| timeout > self.now), "the loop would spin");
-        let next = [coming, timeout].into_iter().flatten().min().filter(|&next| next <= until);
+        let rehearsal = self.rehearsal.map(|(when, _)| when);
+        let next = [coming, timeout, rehearsal].into_iter().flatten().min().filter(|&next| next <= until);
         self.now = next.unwrap_or(self.now);
-        self.wakeups += usize::from(next.is_some() && next != coming);
+        self.wakeups += usize::from(next.is_some() && next != coming && next != rehearsal);
         next.is_some()
     }
 
@@ -344,6 +388,29 @@ impl World {
             Action::Weigh(proc) => return self.weigh(proc),
             Action::Tell(notice) => return self.note(notice),
             Action::CloseListeners => Deed::Close,
+            Action::Rehearse => {
+                self.rehearsing = true;
+                self.rehearsal = self.next.rehearsal.map(|(after, good)| (self.now + after, good));
+                Deed::Rehearse
+            }
+            Action::EndRehearsal => {
+                (self.rehearsal, self.rehearsing) = (None, false);
+                Deed::EndRehearsal
+            }
+            Action::Upgrade => {
+                self.deeds.push((self.now, Deed::Upgrade));
+                assert_eq!(self.turns(), [], "an upgrade is no moment to replace a worker");
+                return self.become_next();
+            }
+            Action::ForgetBinaryBefore => {
+                assert!(self.newcomers.take().is_some(), "no upgrade is on probation");
+                self.plan(self.policy.rules.workers);
+                Deed::ForgetBinaryBefore
+            }
+            Action::GoBack { task_id, .. } => {
+                self.deeds.push((self.now, Deed::GoBack(task_id)));
+                return self.become_binary_before();
+            }
             Action::Exit(exit) => {
                 match &exit {
                     Exit::Unkillable(procs) => assert_eq!(
@@ -363,6 +430,55 @@ impl World {
         self.deeds.push((self.now, deed));
     }
 
+    fn become_next(&mut self) {
+        let Some(rules) = self.next.rules.clone() else {
+            return self.handle(Event::NotReplaced("it is not executable".to_owned()));
+        };
+        self.before = self.policy.rules.clone();
+        (self.newcomers, self.accepted) = (Some(self.policy.forks), false);
+        self.reload_is_open = true;
+        self.adopt(rules, Succession::Forwards);
+    }
+
+    fn become_binary_before(&mut self) {
+        self.reload_is_open = false;
+        let newcomers = self.newcomers.take();
+        if !self.next.way_back {
+            for alive in self.alive.values_mut() {
+                alive.dismissed |= std::mem::take(&mut alive.incoming);
+            }
+            return self.handle(Event::NotReplaced("it is gone".to_owned()));
+        }
+        for (proc, alive) in &mut self.alive {
+            alive.incoming = false;
+            alive.dismissed |= newcomers.is_some_and(|first_fork| proc.fork >= first_fork);
+        }
+        self.adopt(self.before.clone(), Succession::Back { why: "it failed".to_owned() });
+    }
+
+    /// Whether a new binary stays or falls with this fork.
+    fn decides(&self, fork: u64) -> bool {
+        !self.accepted && self.newcomers.is_some_and(|first_fork| fork >= first_fork)
+    }
+
+    fn adopt(&mut self, rules: Rules, succession: Succession) {
+        let words = crate::upgrade::words::written(&self.policy.keep());
+        let kept = crate::upgrade::words::read(&words).expect("what was written can be read");
+        self.policy = Policy::adopt(rules, kept, Time(self.now), succession);
+    }
+
+    /// The new binary may want more workers, or fewer.
+    fn plan(&mut self, workers: usize) {
+        let before = std::mem::replace(&mut self.planned, workers);
+        let to = workers.clamp(1, self.policy.rules.most_workers);
+        while before != workers && self.size < to {
+            self.add_task();
+        }
+        while before != workers && self.size > to {
+            self.remove_task();
+        }
+    }
+
     fn note(&mut self, notice: Notice) {
         match &notice {
             Notice::PoolReady { .. } => {
@@ -371,7 +487,9 @@ impl World {
             Notice::BudgetLow { .. } => self.low.told += 1,
             Notice::Contributed(_) => self.shares += 1,
             Notice::Reloading { .. } => self.reload_is_open = true,
-            Notice::Reloaded { .. } | Notice::ReloadFailed { .. } => self.reload_is_open = false,
+            Notice::Reloaded { .. } | Notice::ReloadFailed { .. } | Notice::UpgradeDone { .. } => {
+                self.reload_is_open = false;
+            }
             _ => {}
         }
         self.notices.push(notice);
@@ -396,6 +514,7 @@ impl World {
             let spared = others.iter().any(|other| self.alive[other].excused);
             assert!(!spared, "task id {task_id} is started beside a surplus worker");
         }
+        let decides = self.decides(proc.fork);
         let task = &mut self.tasks[task_id];
         let first = task.starts == 0 && task_id < self.policy.rules.workers;
         let fork = (self.script)(task_id, task.forks);
@@ -404,9 +523,12 @@ impl World {
             Fork::Runs(life) => {
                 task.starts += 1;
                 task.added = false;
-                let ready = self.policy.rules.readiness == Readiness::AtFork;
+                let on_trial = decides && !self.policy.rules.readiness.is_announced();
+                let ready = self.policy.rules.readiness == Readiness::AtFork && !on_trial;
+                let on_trial_until = if on_trial { self.now + BOOT } else { self.now };
                 let alive = Alive {
                     task_id,
+                    fork: proc.fork,
                     born: self.now,
                     life,
                     told: Vec::new(),
@@ -414,10 +536,13 @@ impl World {
                     asked: false,
                     incoming,
                     excused: false,
+                    dismissed: false,
+                    on_trial_until,
                 };
                 assert!(self.alive.insert(proc, alive).is_none(), "{proc:?} is used twice");
                 self.schedule(proc, life.alone);
-                let rings = [life.ready, life.recycle, life.beats.map(|(from, ..)| from)];
+                let trial = on_trial.then_some(BOOT);
+                let rings = [life.ready, life.recycle, life.beats.map(|(from, ..)| from), trial];
                 for ring in rings.into_iter().flatten() {
                     self.coming.insert((self.now + ring, Kind::Rings, proc), NORMAL);
                 }
@@ -434,7 +559,9 @@ impl World {
                     task.empty_since = self.now;
                 }
                 self.awaiting.take_if(|awaited| *awaited == task_id);
-                if self.tasks[task_id..self.size].iter().all(|task| task.added) {
+                if decides {
+                    // It is the end of the upgrade, and of nothing else.
+                } else if self.tasks[task_id..self.size].iter().all(|task| task.added) {
                     (task_id..self.size).for_each(|task_id| self.excuse(task_id));
                     self.size = task_id;
                 } else if first {
@@ -456,7 +583,7 @@ impl World {
         let Some(alive) = self.alive.get(&proc) else { return };
         let task_id = alive.task_id;
         assert!(alive.told.iter().all(|&(before, _)| rank(before) < rank(signal)), "{signal:?} after {:?}", alive.told);
-        if signal == Signal::Terminate && self.fate.is_none() && !alive.excused {
+        if signal == Signal::Terminate && self.fate.is_none() && !alive.excused && !alive.dismissed {
             self.check_turn(proc);
         }
         let Some(alive) = self.alive.get_mut(&proc) else { return };
@@ -492,7 +619,10 @@ impl World {
     /// What it says of itself, told to the policy.
     fn hear(&mut self, proc: ProcId) {
         let Some(said) = self.said(proc) else { return };
-        if said.ready && self.policy.rules.readiness != Readiness::AtFork && !self.is_told(proc) {
+        let is_at_fork = self.policy.rules.readiness == Readiness::AtFork;
+        let was_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > alive.born);
+        let is_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > self.now);
+        if (said.ready || is_at_fork && was_on_trial) && !is_on_trial && !self.is_told(proc) {
             self.is_ready(proc);
         }
         if let Some(alive) = self.alive.get_mut(&proc) {
@@ -529,9 +659,12 @@ impl World {
         let Some(alive) = self.alive.get_mut(&proc) else { return };
         if !std::mem::replace(&mut alive.ready, true) {
             alive.incoming = false;
+            self.accepted |= self.newcomers.is_some_and(|first_fork| proc.fork >= first_fork);
             let task = &mut self.tasks[proc.task_id];
             task.newest_ready = task.newest_ready.max(Some(proc));
-            task.boot_failures = 0;
+            if self.policy.rules.readiness.is_announced() {
+                task.boot_failures = 0;
+            }
             self.awaiting.take_if(|task_id| *task_id == proc.task_id);
         }
     }
@@ -567,7 +700,8 @@ impl World {
             let when = gone.born + at;
             when <= self.now && self.now - when <= rules.graceful_timeout
         });
-        if gone.excused || told.contains(&Signal::Terminate) || gone.incoming {
+        let decides = self.decides(gone.fork) && !gone.ready;
+        if gone.excused || told.contains(&Signal::Terminate) || gone.incoming || decides {
             return;
         }
         match status {
@@ -589,10 +723,11 @@ impl World {
     }
 
     fn count_boot(&mut self, gone: &Alive) {
+        let announced = self.policy.rules.readiness.is_announced();
+        let booted = if announced { gone.ready } else { self.now - gone.born >= BOOT };
         let task = &mut self.tasks[gone.task_id];
-        task.boot_failures = if gone.ready { 0 } else { task.boot_failures + 1 };
-        let announced = matches!(self.policy.rules.readiness, Readiness::Announced(_));
-        if announced && !self.pool_was_ready && task.boot_failures == 2 {
+        task.boot_failures = if booted { 0 } else { task.boot_failures + 1 };
+        if announced && !self.pool_was_ready && task.boot_failures >= 2 {
             self.fate = self.fate.or(Some("gave up"));
         }
     }
@@ -657,7 +792,8 @@ impl World {
     /// The task ids that have a replacement which is not ready, or a predecessor which was told to end.
     fn turns(&self) -> Vec<usize> {
         let drains = |&(signal, _): &(Signal, Duration)| signal == Signal::Terminate;
-        let in_turn = |alive: &&Alive| !alive.excused && (alive.incoming || alive.told.iter().any(drains));
+        let in_turn =
+            |alive: &&Alive| !alive.excused && !alive.dismissed && (alive.incoming || alive.told.iter().any(drains));
         let mut turns: Vec<usize> = self.alive.values().filter(in_turn).map(|alive| alive.task_id).collect();
         turns.dedup();
         turns
@@ -687,8 +823,9 @@ impl World {
 
     /// No slot is empty for longer than a backoff may take.
     fn check_tasks(&self) {
-        let Backoff { first, longest } = self.policy.rules.backoff;
-        let most = longest.max(first).max(FORK_RETRY).saturating_add(ms(1));
+        // The binary before may have begun to wait.
+        let longest = [&self.policy.rules, &self.before].map(|rules| rules.backoff.longest.max(rules.backoff.first));
+        let most = longest[0].max(longest[1]).max(FORK_RETRY).saturating_add(ms(1));
         let alive: BTreeSet<usize> = self.alive.values().map(|alive| alive.task_id).collect();
         let (mut ready, mut finished) = (0, 0);
         for (task_id, task) in self.tasks[..self.size].iter().enumerate() {
@@ -713,18 +850,23 @@ impl World {
     fn check_turns(&self) {
         let is_settled = |alive: &Alive| alive.told.is_empty() && alive.ready;
         let goes_on = self.alive.values().any(|alive| !is_settled(alive)) || self.awaiting.is_some();
-        assert!(goes_on || !self.reload_is_open, "the reload is stuck");
+        // A new binary waits for the first start that the backoff lets it make.
+        let is_awaited = self.newcomers.is_some() && self.policy.poll_timeout().is_some();
+        assert!(goes_on || !self.reload_is_open || is_awaited, "the reload is stuck");
         let asked = self.alive.values().any(|alive| alive.asked && alive.told.is_empty());
         assert!(goes_on || !asked || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
     }
 
     /// Without an option that has to do with time, and with nothing to wait for, nothing wakes the supervisor.
     fn check_idleness(&self) {
-        let rules = &self.policy.rules;
-        let timed = rules.heartbeat_timeout.is_some() || rules.max_lifetime.is_some() || rules.max_memory.is_some();
+        // Another binary may have decided to recycle a worker that is still there.
+        let timed =
+            [&self.policy.rules, &self.before, self.next.rules.as_ref().unwrap_or(&self.before)].iter().any(|rules| {
+                rules.heartbeat_timeout.is_some() || rules.max_lifetime.is_some() || rules.max_memory.is_some()
+            });
         let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
         let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.asked);
-        if !timed && served && settled {
+        if !timed && served && settled && !self.rehearsing {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
         }
     }

@@ -40,7 +40,11 @@ const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQ
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
+/// No system has a signal with a higher number, those for real time included.
+const MOST_SIGNALS: c_int = 128;
+
 /// The signal mask and the one disposition that supervision may change, as they were.
+#[derive(Clone)]
 pub(crate) struct Mask {
     blocked: SigSet,
     /// That of SIGCHLD, where it was not the default.
@@ -81,6 +85,34 @@ impl Mask {
         let child = set_disposition(Signal::SIGCHLD, &default)?;
         let was_default = matches!(child.handler(), SigHandler::SigDfl) && child.flags().is_empty();
         Ok(Mask { blocked, child: Some(child).filter(|_| !was_default) })
+    }
+
+    /// The signals that were blocked before, and whether SIGCHLD was ignored: for the program that this one becomes, as
+    /// exec(2) keeps what is now, and not what was.
+    pub(crate) fn to_hand_over(&self) -> (Vec<c_int>, bool) {
+        // SAFETY: sigismember(3) reads the set, which is initialized; a number that is no signal's is an error.
+        let is_blocked = |&signal: &c_int| unsafe { libc::sigismember(self.blocked.as_ref(), signal) } == 1;
+        let ignored = self.child.is_some_and(|child| matches!(child.handler(), SigHandler::SigIgn));
+        ((1..=MOST_SIGNALS).filter(is_blocked).collect(), ignored)
+    }
+
+    /// The other way round: what [`block`](Mask::block) found is what the program before has left, and not what was.
+    pub(crate) fn hand_over(&mut self, blocked: &[c_int], child_ignored: bool) {
+        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: sigemptyset(3) writes one set through the pointer, which is to a live local of that type.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        for &signal in blocked {
+            // SAFETY: sigaddset(3) changes the set that sigemptyset(3) has made; a number that is no signal's is an error.
+            unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
+        }
+        // SAFETY: sigemptyset(3) has initialized the set.
+        let set = unsafe { set.assume_init() };
+        // SAFETY: it is what these two functions make, so it is a set that the C library takes.
+        self.blocked = unsafe { SigSet::from_sigset_t_unchecked(set) };
+        if child_ignored {
+            let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+            self.child.get_or_insert(ignored);
+        }
     }
 
     /// Puts both back. In a worker just forked: what a terminal sent to the supervisor's group before the worker left

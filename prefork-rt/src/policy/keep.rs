@@ -1,0 +1,286 @@
+//! What of the policy outlives its binary: an upgrade hands it to the next one.
+
+use super::backoff;
+use super::budget::Counted;
+use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Why};
+use super::upgrade::Upgrade;
+use super::watch::WEIGH_EVERY;
+use super::{Action, Deadline, Killer, Policy, ProcId, Recycle, Status, Time};
+use crate::oom::{Growth, OF_CGROUP, OF_KERNEL};
+use crate::upgrade::words::{Reader, Words, words_of_fields, words_of_values};
+
+/// The slots with their processes, and how far the budget is spent. What is in progress between them (a reload) is not
+/// kept, as it begins anew.
+#[derive(Clone)]
+pub(crate) struct Kept {
+    /// What was forked from here on is a binary's that is on probation.
+    pub(super) newcomers: Option<u64>,
+    planned: usize,
+    size: usize,
+    forks: u64,
+    was_ready: bool,
+    booted: bool,
+    slots: Vec<Slot>,
+    counted: Vec<Counted>,
+    ever: usize,
+}
+
+words_of_fields!(Kept { newcomers, planned, size, forks, was_ready, booted, slots, counted, ever });
+
+impl Kept {
+    /// Those that were made.
+    pub(crate) fn procs(&self) -> impl Iterator<Item = ProcId> {
+        let places = self.slots.iter().flat_map(|slot| [&slot.current, &slot.beside]);
+        places.flatten().filter(|proc| proc.state != ProcState::Forking).map(|proc| proc.id)
+    }
+}
+
+impl Policy {
+    /// What there is to hand over, as words.
+    pub(crate) fn keep(&mut self) -> Kept {
+        let (counted, ever) = self.budget.keep();
+        let newcomers = match self.upgrade {
+            Some(Upgrade::GoingBack { first_fork, .. }) => Some(first_fork),
+            _ => None,
+        };
+        Kept {
+            newcomers,
+            planned: self.planned,
+            size: self.size,
+            forks: self.forks,
+            was_ready: self.was_ready,
+            booted: self.booted,
+            slots: self.slots.clone(),
+            counted,
+            ever,
+        }
+    }
+
+    /// Takes the place of what was there.
+    pub(super) fn restore(&mut self, kept: Kept) {
+        let Kept { newcomers: _, planned, size, forks, was_ready, booted, slots, counted, ever } = kept;
+        self.budget.restore(counted, ever);
+        (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
+        (self.was_ready, self.booted, self.slots) = (was_ready, booted, slots);
+        self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
+        self.dirty = (0..self.slots.len()).collect();
+        self.changed = (0..self.slots.len()).collect();
+        for task_id in 0..self.slots.len() {
+            self.restore_deadlines(task_id);
+            self.touched(task_id);
+        }
+    }
+
+    fn restore_deadlines(&mut self, task_id: usize) {
+        let slot = &mut self.slots[task_id];
+        slot.counted_ready = false;
+        if let Some(start_at) = slot.start_at {
+            self.deadlines.insert((start_at, Deadline::Start(task_id)));
+        }
+        let mut working = Vec::new();
+        let mut waiting = Vec::new();
+        for proc in slot.procs() {
+            self.alive += 1;
+            if proc.is_working() {
+                working.push(proc.id);
+            }
+            let deadlines = proc.alarms.iter().map(|&(alarm, time)| (time, Deadline::Proc(proc.id, alarm)));
+            self.deadlines.extend(deadlines);
+            let is_armed = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Recycle);
+            if proc.recycle.is_some() && proc.is_working() && !is_armed {
+                waiting.push(proc.id);
+            }
+            self.actions.push_back(Action::Look(proc.id));
+        }
+        waiting.into_iter().for_each(|id| self.queue_recycle(id));
+        working.into_iter().for_each(|id| self.rearm_for_options(id));
+    }
+
+    /// The binary before may have had other options. Beats are watched as soon as the worker was looked at.
+    fn rearm_for_options(&mut self, id: ProcId) {
+        let Some(proc) = self.proc(id) else { return };
+        let born = proc.born;
+        let has = |alarm| proc.alarms.iter().any(|&(armed, _)| armed == alarm);
+        let (retires, weighs, is_recycled) = (has(Alarm::Retire), has(Alarm::Weigh), proc.recycle.is_some());
+        let age = self.now.since(born);
+        match self.rules.max_lifetime {
+            None => self.disarm(id, Alarm::Retire),
+            Some(max_lifetime) if !retires && !is_recycled => {
+                let lifetime = backoff::lifetime(max_lifetime, &mut self.jitter);
+                self.arm(id, Alarm::Retire, lifetime.saturating_sub(age));
+            }
+            Some(_) => {}
+        }
+        match self.rules.max_memory {
+            None => self.disarm(id, Alarm::Weigh),
+            Some(_) if !weighs && !is_recycled => self.arm(id, Alarm::Weigh, WEIGH_EVERY),
+            Some(_) => {}
+        }
+        if self.rules.heartbeat_timeout.is_none() {
+            self.disarm(id, Alarm::Beat);
+        }
+    }
+}
+
+words_of_fields!(Slot {
+    current,
+    beside,
+    starts,
+    is_replaced,
+    quick_ends,
+    boot_failures,
+    start_at,
+    finished,
+    is_added,
+    counted_ready,
+});
+words_of_fields!(Proc {
+    id,
+    born,
+    state,
+    grace,
+    was_ready,
+    last_beat,
+    was_silent,
+    terminated,
+    recycle,
+    looked_at,
+    alarms,
+});
+words_of_fields!(ProcId { task_id, fork });
+words_of_fields!(Counted { when, task_id, failure });
+words_of_values!(ProcState {
+    0 => ProcState::Forking,
+    1 => ProcState::Starting,
+    2 => ProcState::Ready,
+    3 => ProcState::Ending(Why::Stop),
+    4 => ProcState::Ending(Why::Turn),
+    5 => ProcState::Ending(Why::Surplus),
+    6 => ProcState::Ending(Why::Hung),
+    7 => ProcState::Ending(Why::NotReady),
+    8 => ProcState::Killed(Why::Stop),
+    9 => ProcState::Killed(Why::Turn),
+    10 => ProcState::Killed(Why::Surplus),
+    11 => ProcState::Killed(Why::Hung),
+    12 => ProcState::Killed(Why::NotReady),
+});
+words_of_values!(Alarm {
+    0 => Alarm::Ready,
+    1 => Alarm::Trial,
+    2 => Alarm::Beat,
+    3 => Alarm::Weigh,
+    4 => Alarm::Retire,
+    5 => Alarm::Recycle,
+    6 => Alarm::Kill,
+    7 => Alarm::Overdue,
+});
+
+impl Words for Time {
+    fn write(&self, to: &mut String) {
+        self.0.write(to);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        Words::read(from).map(Time)
+    }
+}
+
+/// How much is used and how much was allowed, where it is about memory.
+impl Words for Recycle {
+    fn write(&self, to: &mut String) {
+        let (number, used, max_memory) = match *self {
+            Recycle::Asked => (0, 0, 0),
+            Recycle::Lifetime => (1, 0, 0),
+            Recycle::Memory { used, max_memory } => (2, used, max_memory),
+        };
+        [number, used, max_memory].iter().for_each(|number| number.write(to));
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        match (u64::read(from)?, u64::read(from)?, u64::read(from)?) {
+            (0, ..) => Some(Recycle::Asked),
+            (1, ..) => Some(Recycle::Lifetime),
+            (2, used, max_memory) => Some(Recycle::Memory { used, max_memory }),
+            _ => None,
+        }
+    }
+}
+
+/// What kind of failure, and the status where there is one.
+impl Words for Failure {
+    fn write(&self, to: &mut String) {
+        let (number, status) = match *self {
+            Failure::Ended(status) => (0, Some(status)),
+            Failure::Hung(status) => (1, Some(status)),
+            Failure::NotReady => (2, None),
+            Failure::CannotFork => (3, None),
+        };
+        number.write(to);
+        status.write(to);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        match (u32::read(from)?, Words::read(from)?) {
+            (0, Some(status)) => Some(Failure::Ended(status)),
+            (1, Some(status)) => Some(Failure::Hung(status)),
+            (2, None) => Some(Failure::NotReady),
+            (3, None) => Some(Failure::CannotFork),
+            _ => None,
+        }
+    }
+}
+
+impl Words for Status {
+    fn write(&self, to: &mut String) {
+        match *self {
+            Status::Exited(code) => (0, code).write(to),
+            Status::Killed { signal, dumped_core } => (if dumped_core { 2 } else { 1 }, signal).write(to),
+            Status::KilledByOthers(Killer::Unknown) => (3, 0).write(to),
+            Status::KilledByOthers(Killer::OutOfMemory(growth)) => {
+                (if growth.counter == OF_CGROUP { 4 } else { 5 }, 0).write(to);
+                (growth.from, growth.to).write(to);
+            }
+        }
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        let (kind, number) = <(i32, i32)>::read(from)?;
+        let mut growth = |counter| {
+            let (before, after) = Words::read(from)?;
+            let growth = Growth { counter, from: before, to: after };
+            Some(Status::KilledByOthers(Killer::OutOfMemory(growth)))
+        };
+        match kind {
+            0 => Some(Status::Exited(number)),
+            1 | 2 => Some(Status::Killed { signal: number, dumped_core: kind == 2 }),
+            3 => Some(Status::KilledByOthers(Killer::Unknown)),
+            4 => growth(OF_CGROUP),
+            5 => growth(OF_KERNEL),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upgrade::words::{read, written};
+
+    #[test]
+    fn every_kind_of_failure_comes_back() {
+        let out_of_memory = |counter| Killer::OutOfMemory(Growth { counter, from: 7, to: 9 });
+        let statuses = [
+            Status::Exited(-1),
+            Status::Killed { signal: 11, dumped_core: true },
+            Status::Killed { signal: 37, dumped_core: false },
+            Status::KilledByOthers(Killer::Unknown),
+            Status::KilledByOthers(out_of_memory(OF_CGROUP)),
+            Status::KilledByOthers(out_of_memory(OF_KERNEL)),
+        ];
+        let ended = statuses.iter().flat_map(|&status| [Failure::Ended(status), Failure::Hung(status)]);
+        for failure in ended.chain([Failure::NotReady, Failure::CannotFork]) {
+            assert_eq!(read(&written(&failure)), Some(failure));
+        }
+        for recycle in [Recycle::Asked, Recycle::Lifetime, Recycle::Memory { used: 2, max_memory: 1 }] {
+            assert_eq!(read(&written(&recycle)), Some(recycle));
+        }
+        assert_eq!(read::<Failure>("2 true 0 1"), None);
+        assert_eq!(read::<ProcState>("13"), None);
+    }
+}

@@ -1,0 +1,208 @@
+//! Going on as another binary: when that may be, whether it was good, and the way back.
+//!
+//! Where readiness is not announced, the first worker of a new binary has to live for a moment before it is believed.
+
+use std::time::Duration;
+
+use super::ends::BOOT;
+use super::notice::{Notice, TurnFailure};
+use super::slot::{Proc, ProcState, Slot, Why};
+use super::{Action, Deadline, Kept, Phase, Policy, ProcId, Readiness, Rules, Time};
+
+/// A rehearsal that takes longer has failed: `preload` may have much to read.
+const REHEARSAL: Duration = Duration::from_secs(60);
+
+/// How far it is.
+#[derive(Debug)]
+pub(super) enum Upgrade {
+    Rehearsing,
+    /// The rehearsal was good. It waits until no worker is being replaced.
+    Due,
+    /// To be answered.
+    UnderWay,
+    /// This is the new binary. The first worker of those forked from here on decides whether it stays.
+    OnProbation {
+        first_fork: u64,
+    },
+    /// It stays.
+    Accepted,
+    /// The rest of the workers are being replaced.
+    Replacing,
+    /// It has failed, and nothing else is to be done before it is gone. Why, until it is asked for that.
+    GoingBack {
+        first_fork: u64,
+        why: Option<(usize, TurnFailure)>,
+    },
+}
+
+/// How a binary came to supervise workers that another one has started.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Succession {
+    /// It is new.
+    Forwards,
+    /// It was there before, and the new one has failed, for this reason.
+    Back { why: String },
+}
+
+impl Policy {
+    /// Goes on where another binary has stopped.
+    pub(crate) fn adopt(rules: Rules, kept: Kept, now: Time, succession: Succession) -> Policy {
+        let newcomers = kept.newcomers;
+        let mut policy = Policy::new(rules);
+        policy.now = now;
+        policy.restore(kept);
+        let alive = policy.alive;
+        match succession {
+            Succession::Forwards => {
+                policy.upgrade = Some(Upgrade::OnProbation { first_fork: policy.forks });
+                policy.tell(Notice::Upgraded { alive });
+                policy.replace_all();
+            }
+            Succession::Back { why } => {
+                policy.tell(Notice::WentBack { why, alive });
+                policy.dismiss(newcomers);
+                policy.see_off();
+            }
+        }
+        policy
+    }
+
+    pub(super) fn ask_upgrade(&mut self, by: String) {
+        if self.upgrade.is_some() {
+            return self.tell(Notice::UpgradeRefused { by });
+        }
+        self.upgrade = Some(Upgrade::Rehearsing);
+        self.tell(Notice::Upgrading { by });
+        self.actions.push_back(Action::Rehearse);
+        self.deadlines.insert((self.now.after(self.rehearsal_timeout()), Deadline::Rehearsal));
+    }
+
+    pub(super) fn rehearsed(&mut self, result: Result<(), String>) {
+        if !matches!(self.upgrade, Some(Upgrade::Rehearsing)) {
+            return;
+        }
+        self.deadlines.retain(|&(_, deadline)| deadline != Deadline::Rehearsal);
+        match result {
+            Ok(()) => self.upgrade = Some(Upgrade::Due),
+            Err(why) => self.upgrade_failed(why),
+        }
+    }
+
+    pub(super) fn rehearsal_is_late(&mut self) {
+        self.actions.push_back(Action::EndRehearsal);
+        let seconds = self.rehearsal_timeout().as_secs();
+        self.upgrade_failed(format!("its rehearsal (PREFORK=check) did not end within {seconds} s, and was killed"));
+    }
+
+    /// This binary goes on after all.
+    pub(super) fn not_replaced(&mut self, why: String) {
+        match self.upgrade {
+            Some(Upgrade::UnderWay) => self.upgrade_failed(why),
+            Some(Upgrade::GoingBack { .. }) => {
+                self.upgrade = None;
+                self.dirty.extend(0..self.size);
+                self.tell(Notice::CannotGoBack { why });
+                self.see_off();
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next step, if nothing is to be waited for.
+    pub(super) fn go_on_with_upgrade(&mut self) -> bool {
+        let is_running = matches!(self.phase, Phase::Running);
+        match &mut self.upgrade {
+            Some(Upgrade::GoingBack { why, .. }) if is_running => {
+                let Some((task_id, why)) = why.take() else { return false };
+                self.actions.push_back(Action::GoBack { task_id, why });
+            }
+            Some(Upgrade::Due) if is_running && self.turns.is_idle() => {
+                self.upgrade = Some(Upgrade::UnderWay);
+                self.actions.push_back(Action::Upgrade);
+            }
+            Some(Upgrade::Accepted) => {
+                self.upgrade = Some(Upgrade::Replacing);
+                self.actions.push_back(Action::ForgetBinaryBefore);
+                // How many were asked for by signals holds as long as nobody has planned anew.
+                if std::mem::replace(&mut self.planned, self.rules.workers) != self.rules.workers {
+                    self.scale_to(self.rules.workers, "the new binary".to_owned());
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(super) fn is_on_probation(&self) -> bool {
+        matches!(self.upgrade, Some(Upgrade::OnProbation { .. }))
+    }
+
+    /// Whether it depends on this process whether the new binary stays.
+    pub(super) fn decides_upgrade(&self, id: ProcId) -> bool {
+        matches!(self.upgrade, Some(Upgrade::OnProbation { first_fork }) if id.fork >= first_fork)
+    }
+
+    pub(super) fn is_going_back(&self) -> bool {
+        matches!(self.upgrade, Some(Upgrade::GoingBack { .. }))
+    }
+
+    /// A process is ready: if the upgrade depended on it, the new binary stays.
+    pub(super) fn accept_upgrade(&mut self, id: ProcId) {
+        if self.decides_upgrade(id) {
+            self.upgrade = Some(Upgrade::Accepted);
+        }
+    }
+
+    /// The new binary's first worker has failed.
+    pub(super) fn go_back(&mut self, task_id: usize, why: TurnFailure) {
+        let Some(Upgrade::OnProbation { first_fork }) = self.upgrade else { return };
+        self.forget_turns();
+        self.upgrade = Some(Upgrade::GoingBack { first_fork, why: Some((task_id, why)) });
+    }
+
+    /// Nothing is left of the binary before, or of the wish to replace it. Says whether there was an upgrade to end.
+    pub(super) fn end_upgrade(&mut self) -> bool {
+        self.upgrade.take_if(|upgrade| matches!(upgrade, Upgrade::Replacing)).is_some()
+    }
+
+    /// The pool stops.
+    pub(super) fn forget_upgrade(&mut self) {
+        if let Some(Upgrade::Rehearsing) = self.upgrade.take() {
+            self.actions.push_back(Action::EndRehearsal);
+        }
+    }
+
+    fn upgrade_failed(&mut self, why: String) {
+        self.upgrade = None;
+        self.tell(Notice::UpgradeFailed { why });
+    }
+
+    fn rehearsal_timeout(&self) -> Duration {
+        match self.rules.readiness {
+            Readiness::Announced(ready_timeout) => REHEARSAL.max(ready_timeout),
+            Readiness::AtFork | Readiness::AtBody => REHEARSAL + BOOT,
+        }
+    }
+
+    /// Workers of the binary that has failed are replaced.
+    fn dismiss(&mut self, newcomers: Option<u64>) {
+        let Some(first_fork) = newcomers else { return };
+        let is_newcomer = |proc: &&mut Proc| proc.id.fork >= first_fork && proc.is_working();
+        let newcomers: Vec<ProcId> = self.procs().filter(is_newcomer).map(|proc| proc.id).collect();
+        newcomers.into_iter().for_each(|id| self.terminate(id, Why::Turn));
+    }
+
+    /// The turn that was in progress is over when the one is gone that it was to replace, or to replace it with.
+    fn see_off(&mut self) {
+        let extra = self.slots.iter().filter_map(|slot| slot.beside.as_ref()).find(|proc| proc.is_working());
+        if let Some(id) = extra.map(|proc| proc.id) {
+            self.terminate(id, Why::Turn);
+        }
+        let leaves = |proc: &&Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
+        let places = [|slot: &Slot| slot.beside.clone(), |slot: &Slot| slot.current.clone()];
+        let leaver = places.iter().find_map(|place| self.slots.iter().filter_map(place).find(|proc| leaves(&proc)));
+        if let Some(leaver) = leaver {
+            self.send_away(leaver.id);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How one binary of a supervisor takes over from another: what it hands on, and what it finds.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::{Clock, Pool, Supervisor};
+use crate::listen;
+use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
+use crate::report;
+use crate::scoreboard::Board;
+use crate::sys::{self, Bell, Change, Signal};
+use crate::upgrade::state::{self, State};
+use crate::upgrade::{self, Before, Received, Rehearsal};
+
+/// The binary that ran before, and the sockets that it had, of which this one may listen on fewer.
+pub(super) struct Predecessor {
+    binary: Before,
+    sockets: Vec<(String, Option<usize>, OwnedFd)>,
+}
+
+impl Pool {
+    /// That of the binary before.
+    pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
+        let State { clock, board, bell, back, .. } = &received.state;
+        let board_file = received.copy(board.file)?;
+        let bell = Bell::adopt(received.copy(bell.0)?, received.copy(bell.1)?)?;
+        let clock = Clock { origin: instant(clock.started), stopped: clock.suspended };
+        let board = Board::adopt(board_file.as_fd(), board.capacity, instant(board.started))?;
+        let succession = match back {
+            Some(why) => Succession::Back { why: why.clone() },
+            None => Succession::Forwards,
+        };
+        let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession);
+        Ok(Pool { policy, clock, board, board_file: Some(board_file.into()), bell })
+    }
+}
+
+/// When CLOCK_MONOTONIC showed this.
+fn instant(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_sub(sys::monotonic().saturating_sub(time)).unwrap_or(now)
+}
+
+/// What CLOCK_MONOTONIC showed then.
+fn monotonic(instant: Instant) -> Duration {
+    sys::monotonic().saturating_sub(instant.elapsed())
+}
+
+impl Supervisor {
+    /// Knows from here on what the binary before knew. Its descriptors, of which there are copies, are closed.
+    pub(super) fn take_over(&mut self, received: Received) {
+        let State { signals, back, name, manager, files, sockets, processes, pool, .. } = &received.state;
+        self.mask.hand_over(&signals.blocked, signals.child_ignored);
+        self.terminal.hangups_ignored |= signals.hangups_ignored;
+        self.service.launch = received.launch().clone();
+        if back.is_some() {
+            // What exec(2) has called it is the number of a descriptor.
+            self.name.clone_from(name);
+        }
+        if let (Some(manager), Some(phase)) = (&mut self.service.manager, manager) {
+            manager.go_on_from(*phase);
+        }
+        for proc in pool.procs() {
+            let process =
+                processes.iter().find(|process| (process.task_id, process.fork) == (proc.task_id(), proc.fork()));
+            process.into_iter().for_each(|process| self.table.adopt(proc, process));
+        }
+        listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
+        let copy = |socket: &state::Socket| Ok((socket.entry.clone(), socket.slot, received.copy(socket.descriptor)?));
+        let sockets = sockets.iter().map(copy).collect::<io::Result<_>>();
+        match received.before().and_then(|before| Ok(before.zip(Some(sockets?)))) {
+            Ok(before) => self.before = before.map(|(binary, sockets)| Predecessor { binary, sockets }),
+            Err(error) => report::warn(&format!("there is no way back to the binary before: {error}")),
+        }
+    }
+
+    pub(super) fn rehearse(&mut self) {
+        if let Err(why) = self.start_rehearsal() {
+            self.policy.handle(self.clock.now(), Event::Rehearsed(Err(why)));
+        }
+    }
+
+    fn start_rehearsal(&mut self) -> Result<(), String> {
+        if sys::is_privileged_start() {
+            return Err(
+                "a program with more rights than its caller (set-user-ID, say) is not upgraded in place".to_owned()
+            );
+        }
+        let binary = upgrade::next_binary(&self.service.launch)?;
+        report::info(&format!("rehearsing the start of {}", binary.display()));
+        let state = self.state(None, None)?;
+        let descriptors = self.descriptors();
+        self.rehearsal = Some(Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask)?);
+        Ok(())
+    }
+
+    pub(super) fn end_rehearsal(&mut self) {
+        if let Some(rehearsal) = self.rehearsal.take() {
+            self.send(rehearsal.pid, Signal::SIGKILL, sys::kill_group);
+        }
+    }
+
+    pub(super) fn judge(&mut self, rehearsal: Rehearsal, change: &Change) {
+        let result = rehearsal.judge(change).map(|binary| self.next = Some(binary));
+        self.policy.handle(self.clock.now(), Event::Rehearsed(result));
+    }
+
+    /// Becomes what was rehearsed, or says why not.
+    pub(super) fn upgrade(&mut self) {
+        let why = self.become_next();
+        self.policy.handle(self.clock.now(), Event::NotReplaced(why));
+    }
+
+    fn become_next(&mut self) -> String {
+        let Some(binary) = self.next.take() else { return "nothing was rehearsed".to_owned() };
+        if let Err(why) = self.service.fork_check.again() {
+            return why;
+        }
+        let before = match Before::this() {
+            Ok(before) => before,
+            Err(error) => return format!("this binary cannot be kept for a way back: {error}"),
+        };
+        report::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
+        let state = match self.state(None, Some(&before)) {
+            Ok(state) => state,
+            Err(why) => return why,
+        };
+        self.prepare_to_go();
+        let kept = [before.binary.as_fd(), before.directory.as_fd()];
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors().into_iter().chain(kept).collect();
+        upgrade::become_next(&self.service.launch, &binary, &state, &descriptors)
+    }
+
+    /// Becomes the binary before again, for this reason, or says why not.
+    pub(super) fn go_back(&mut self, task_id: usize, failure: &TurnFailure) {
+        let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
+        report::warn(&format!("the new binary fails {why}; going back to the one before"));
+        let reason = self.become_before(why);
+        self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
+    }
+
+    fn become_before(&mut self, why: String) -> String {
+        let Some(before) = self.before.take() else { return "it was not kept".to_owned() };
+        if let Err(why) = self.service.fork_check.again() {
+            return why;
+        }
+        let mut state = match self.state(Some(why), Some(&before.binary)) {
+            Ok(state) => state,
+            Err(why) => return why,
+        };
+        let sockets = before.sockets.iter().map(|(entry, slot, socket)| (entry.as_str(), *slot, socket.as_fd()));
+        state.sockets = sockets.clone().map(to_hand_over).collect();
+        self.prepare_to_go();
+        let kept = [before.binary.binary.as_fd(), before.binary.directory.as_fd()];
+        let sockets = sockets.map(|(_, _, socket)| socket);
+        let descriptors: Vec<BorrowedFd<'_>> = self.own_descriptors().chain(sockets).chain(kept).collect();
+        upgrade::become_before(&self.service.launch, &before.binary, &state, &descriptors)
+    }
+
+    /// What must not be lost with this binary, and who must not lose patience with the next.
+    fn prepare_to_go(&mut self) {
+        super::flush_buffers();
+        if let Some(manager) = &mut self.service.manager {
+            manager.beat_now();
+        }
+    }
+
+    fn state(&mut self, back: Option<String>, before: Option<&Before>) -> Result<State, String> {
+        let board = self.board_file.as_ref().map(AsRawFd::as_raw_fd).ok_or(
+            "the memory that the workers of this pool share cannot be handed over: there is no memfd_create(2), or the \
+             size of files is limited (ulimit -f)",
+        )?;
+        let (blocked, child_ignored) = self.mask.to_hand_over();
+        let bell = self.bell.ends();
+        let file = |(path, device, inode)| state::File { path, device, inode };
+        Ok(State {
+            supervisor: self.pid.as_raw(),
+            back,
+            name: self.name.clone(),
+            directory: self.service.launch.directory().to_owned(),
+            clock: state::Clock { started: monotonic(self.clock.origin), suspended: self.clock.stopped },
+            signals: state::Signals { blocked, child_ignored, hangups_ignored: self.terminal.hangups_ignored },
+            manager: self.service.manager.as_ref().map(|manager| manager.phase()),
+            board: state::Board {
+                file: board,
+                capacity: self.board.capacity(),
+                started: monotonic(self.board.origin()),
+            },
+            bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
+            sockets: listen::sockets(&self.service.listeners).map(to_hand_over).collect(),
+            files: listen::files().into_iter().map(file).collect(),
+            before: before.map(Before::numbers),
+            processes: self.table.to_hand_over(),
+            pool: self.policy.keep(),
+        })
+    }
+
+    /// What the next binary is handed.
+    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        let sockets = listen::sockets(&self.service.listeners).map(|(_, _, socket)| socket);
+        self.own_descriptors().chain(sockets).collect()
+    }
+
+    fn own_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let (reader, rope) = self.bell.ends();
+        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope])
+    }
+}
+
+fn to_hand_over((entry, slot, socket): (&str, Option<usize>, BorrowedFd<'_>)) -> state::Socket {
+    state::Socket { entry: entry.to_owned(), slot, descriptor: socket.as_raw_fd() }
+}

@@ -1,0 +1,92 @@
+//! How this program was started, so that its next binary is started in the same way.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// As it was before any code of the program's own ran.
+#[derive(Clone, Default)]
+pub(crate) struct Launch {
+    pub(super) arguments: Vec<OsString>,
+    pub(super) variables: Vec<(OsString, OsString)>,
+    pub(super) directory: PathBuf,
+}
+
+impl Launch {
+    pub(crate) fn of_this_program() -> Launch {
+        Launch {
+            arguments: env::args_os().collect(),
+            variables: env::vars_os().filter(|(name, _)| name != super::VARIABLE).collect(),
+            directory: logical_directory(),
+        }
+    }
+
+    /// Where the program runs, and its next binary will.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where it is that the program was started as: links are followed when it is run, and not before, so that one that
+    /// points to the newest release does.
+    pub(super) fn binary(&self) -> Result<PathBuf, String> {
+        let name = self.arguments.first().ok_or("the program was started without a name for itself (argv[0])")?;
+        if name.as_encoded_bytes().contains(&b'/') {
+            return Ok(self.at(name.as_ref()));
+        }
+        let path = self.variables.iter().find(|(variable, _)| variable == "PATH").map(|(_, path)| path.as_os_str());
+        let found = env::split_paths(path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin")))
+            .map(|directory| self.at(&directory.join(name)))
+            .find(|file| is_executable(file));
+        found.ok_or_else(|| {
+            format!("{} is found nowhere in the PATH that this program was started with", Path::new(name).display())
+        })
+    }
+
+    fn at(&self, path: &Path) -> PathBuf {
+        // Without the dots that mean nothing.
+        self.directory.join(path).components().collect()
+    }
+}
+
+fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
+
+/// The working directory as the shell that started this program calls it, links kept, if it does: pwd(1).
+fn logical_directory() -> PathBuf {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
+    let called = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute());
+    let called = called.filter(|path| identity(path).is_some_and(|called| Some(called) == identity(Path::new("."))));
+    called.or_else(|| env::current_dir().ok()).unwrap_or_else(|| PathBuf::from("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn launch(name: &str, path: &str) -> Launch {
+        let variables = vec![("PATH".into(), path.into())];
+        Launch { arguments: vec![name.into(), "--flag".into()], variables, directory: "/srv/app/current".into() }
+    }
+
+    #[test]
+    fn a_path_is_as_it_was_given_from_where_it_was_given() {
+        for (name, binary) in [
+            ("./app", "/srv/app/current/app"),
+            ("bin/./app", "/srv/app/current/bin/app"),
+            ("../app", "/srv/app/current/../app"),
+            ("/opt/app", "/opt/app"),
+        ] {
+            assert_eq!(launch(name, "").binary(), Ok(PathBuf::from(binary)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_looked_for_in_the_path() {
+        assert_eq!(launch("sh", "/nowhere:/bin:/usr/bin").binary(), Ok(PathBuf::from("/bin/sh")));
+        assert!(launch("sh", "/nowhere").binary().is_err_and(|why| why.contains("sh is found nowhere")));
+        assert!(Launch::default().binary().is_err());
+    }
+}

@@ -1,0 +1,135 @@
+//! What the binary before has handed to this one, until the supervisor has taken it over.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::state::{self, State, Unreadable};
+use super::{Before, Launch, VARIABLE, become_before};
+use crate::error::Error;
+use crate::report;
+use crate::sys;
+
+/// The state, and the descriptors that it names.
+pub(crate) struct Received {
+    pub(crate) state: State,
+    descriptors: BTreeMap<RawFd, OwnedFd>,
+    file: OwnedFd,
+    launch: Launch,
+}
+
+static RECEIVED: Mutex<Option<Received>> = Mutex::new(None);
+/// A descriptor is taken over once.
+static LOOKED: AtomicBool = AtomicBool::new(false);
+
+/// What was received and not taken.
+pub(crate) fn received() -> MutexGuard<'static, Option<Received>> {
+    RECEIVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes over what the environment says that this process was handed: by the binary before, or, for a rehearsal, by its
+/// parent. What was handed to another process is none of our business.
+pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Result<(), Error> {
+    if LOOKED.swap(true, Ordering::Relaxed) {
+        return Ok(());
+    }
+    let refuse = |reason| Err(Error::Environment { variable: VARIABLE.to_owned(), reason });
+    let read = |number: RawFd| fs::read_to_string(format!("/proc/self/fd/{number}")).ok();
+    let Some((number, text)) = number.parse().ok().and_then(|number| Some((number, read(number)?))) else {
+        return Ok(());
+    };
+    let state = match State::from_text(&text) {
+        Ok(state) => state,
+        Err(Unreadable::Foreign) => return Ok(()),
+        Err(Unreadable::Format) => {
+            return refuse(format!(
+                "the binary that runs hands its workers over in a format that prefork-rt {} does not read: restart the \
+                 service instead",
+                env!("CARGO_PKG_VERSION")
+            ));
+        }
+    };
+    let from = if is_rehearsal { sys::getppid() } else { sys::getpid() };
+    if state.supervisor != from.as_raw() {
+        return Ok(());
+    }
+    let take = |number: RawFd| sys::take_over(number).map(|descriptor| (number, descriptor));
+    let taken = state.descriptors().into_iter().map(take).collect::<io::Result<_>>();
+    match taken.and_then(|descriptors| Ok((descriptors, sys::take_over(number)?))) {
+        Ok((descriptors, file)) => {
+            let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
+            *received() = Some(Received { state, descriptors, file, launch });
+            Ok(())
+        }
+        Err(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
+    }
+}
+
+/// Lets the binary that runs know that this one would start.
+pub(crate) fn say_rehearsed() -> Result<(), Error> {
+    let Some(received) = received().take() else { return Ok(()) };
+    let file = File::from(received.file);
+    let length = file.metadata().map(|file| file.len());
+    length
+        .and_then(|length| file.write_all_at(state::signature().as_bytes(), length))
+        .map_err(|source| Error::System { call: "write(2)", source })
+}
+
+/// Becomes the binary before again, where there is one and this one cannot start. Returns the error where there is none.
+pub(crate) fn go_back_or(error: Error) -> Error {
+    let Some(received) = received().take() else { return error };
+    received.go_back(format!("it passed its rehearsal, but could not start: {error}"));
+    error
+}
+
+/// Runs the program's own code, and becomes the binary before again, where there is one and it panics.
+pub(crate) fn or_back<R>(code: impl FnOnce() -> R) -> R {
+    if received().is_none() {
+        return code();
+    }
+    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
+        if let Some(received) = received().take() {
+            received.go_back("it passed its rehearsal, but panicked at its start".to_owned());
+        }
+        resume_unwind(panic)
+    })
+}
+
+impl Received {
+    /// A copy of a descriptor, for the supervisor.
+    pub(crate) fn copy(&self, number: RawFd) -> io::Result<OwnedFd> {
+        self.descriptors.get(&number).ok_or(io::ErrorKind::NotFound)?.try_clone()
+    }
+
+    /// The binary before, where this is a new one.
+    pub(crate) fn before(&self) -> io::Result<Option<Before>> {
+        let before = self.state.before.as_ref().filter(|_| self.state.back.is_none());
+        let copies = |before: &state::Before| {
+            Ok(Before { binary: self.copy(before.binary)?, directory: self.copy(before.directory)? })
+        };
+        before.map(copies).transpose()
+    }
+
+    pub(crate) fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// Hands all of it back, for this reason. Returns when that fails.
+    fn go_back(mut self, why: String) {
+        let before = match self.before() {
+            Ok(Some(before)) if sys::is_main_thread() => before,
+            // Workers would die with the thread that started them.
+            Ok(_) => return,
+            Err(error) => return report::error(&format!("cannot go back to the binary before: {error}")),
+        };
+        self.state.back = Some(why);
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.values().map(AsFd::as_fd).collect();
+        let why = become_before(&self.launch, &before, &self.state, &descriptors);
+        report::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
+    }
+}

@@ -1,0 +1,422 @@
+//! SIGUSR2: a supervisor becomes another binary in place, or stays what it was, and nobody who asks notices.
+
+mod support;
+use std::fs::{self, Permissions};
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use support::before_exec::{blocking, ignoring};
+use support::http::{
+    self, Client, Seen, address_in, assert_all_answered, connection_per_request, keep_alive, under_load,
+};
+use support::manager::Manager;
+use support::pid_1::as_pid_1;
+use support::release::Release;
+use support::session::Session;
+use support::{DEADLINE, Program, Signal, clean_command, descriptors_of, send, status_of, until};
+
+const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
+
+/// The word in the fixture that says what it does.
+fn word(behaviour: &str) -> String {
+    format!("{:.<32}", format!("behaviour={behaviour}"))
+}
+
+/// A pool of the fixture, started from a directory in which its binary can be replaced.
+struct Pool {
+    release: Release,
+    program: Session,
+    address: SocketAddr,
+}
+
+impl Pool {
+    fn start(behaviour: &str) -> Pool {
+        Pool::start_with(behaviour, |command| command)
+    }
+
+    fn start_with(behaviour: &str, prepare: impl Fn(&mut Command) -> &mut Command) -> Pool {
+        let release = Release::new();
+        install(&release, behaviour);
+        let mut command = clean_command("./app");
+        command.current_dir(release.path("")).env("PWD", release.path("."));
+        prepare(&mut command);
+        let program = Session::start(&mut command);
+        let address = address_in(&program.stderr.wait_for("listening on "));
+        program.stderr.wait_for("ready after");
+        Pool { release, program, address }
+    }
+
+    /// Replaces the binary and asks for the upgrade.
+    fn upgrade_to(&self, behaviour: &str) {
+        install(&self.release, behaviour);
+        self.program.signal(Signal::SIGUSR2);
+    }
+
+    fn wait_for_upgrade(&self, nth: usize) {
+        self.program.stderr.wait_for_nth("upgrade done after", nth);
+    }
+
+    fn wait_for_failure(&self) -> String {
+        self.program.stderr.wait_for("upgrade abandoned: ")
+    }
+
+    /// What a worker answers.
+    fn ask(&self) -> String {
+        ask(self.address).expect("an answer")
+    }
+
+    fn stop(mut self) {
+        self.program.stop();
+        assert_eq!(self.program.stderr.count("had to be killed"), 0, "{:#?}", self.program.stderr.all());
+        self.program.wait_until_empty();
+    }
+}
+
+fn install(release: &Release, behaviour: &str) {
+    release.install("app", FIXTURE.as_ref(), &word("serves-1"), &word(behaviour));
+}
+
+fn ask(address: SocketAddr) -> std::io::Result<String> {
+    let mut connection = TcpStream::connect(address)?;
+    connection.set_read_timeout(Some(DEADLINE))?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    match answer.split_once(' ') {
+        Some((behaviour, _)) => Ok(behaviour.to_owned()),
+        None => Err(std::io::Error::other(format!("{answer:?} for an answer"))),
+    }
+}
+
+/// Asks the fixture on one connection after the other.
+fn asks_the_fixture(address: SocketAddr, seen: &Seen) {
+    seen.repeat(|| ask(address));
+}
+
+#[test]
+fn the_new_binary_answers_and_the_pid_stays() {
+    let pool = Pool::start("serves-1");
+    let (pid, workers) = (pool.program.pid(), pool.program.children());
+    assert_eq!(pool.ask(), "serves-1");
+    pool.upgrade_to("serves-2");
+    pool.wait_for_upgrade(1);
+    assert_eq!(pool.ask(), "serves-2");
+    let line = pool.program.stderr.wait_for("upgraded: ");
+    assert!(line.contains(&format!("pid {pid} is the new binary, with 2 workers of the one before")), "{line}");
+    let others = pool.program.wait_for_children(2);
+    assert!(others.iter().all(|worker| !workers.contains(worker)), "{workers:?} {others:?}");
+    // And again, to what is there.
+    pool.program.signal(Signal::SIGUSR2);
+    pool.wait_for_upgrade(2);
+    assert_eq!(pool.ask(), "serves-2");
+    pool.stop();
+}
+
+/// Upgrades the example again and again while clients ask, and returns what they saw.
+fn upgrade_under_load(release: &Release, program: &Program, supervisor: i32, next: impl Fn(&str)) {
+    let address = address_in(&program.stderr.wait_for("listening on "));
+    program.stderr.wait_for("ready after");
+    let busy: Client<'_> = &|address, seen| keep_alive(address, Duration::ZERO, seen);
+    let clients = [[&connection_per_request as Client<'_>; 4], [busy; 4]].concat();
+    let seen = under_load(&clients, address, |seen| {
+        for (nth, word) in (1..).zip(["howdy", "hullo", "hello"]) {
+            next(word);
+            send(supervisor, Signal::SIGUSR2);
+            program.stderr.wait_for_nth("upgrade done after", nth);
+            until("the new binary answers", || seen.words.lock().unwrap().contains(word).then_some(()));
+        }
+    });
+    assert_all_answered(&seen);
+    assert_eq!(seen.words.lock().unwrap().len(), 3, "{release:?}", release = release.path(""));
+    send(supervisor, Signal::SIGTERM);
+}
+
+fn install_http(release: &Release, name: &str, word: &str) {
+    release.install(name, http::http(), "hello from worker ", &format!("{word} from worker "));
+}
+
+fn http_command(release: &Release, binary: &Path) -> Command {
+    let mut command = clean_command(binary.to_str().expect("text"));
+    command.current_dir(release.path("")).env("PREFORK_LISTEN", "127.0.0.1:0").env("PREFORK_WORKERS", "2");
+    command
+}
+
+#[test]
+fn no_request_fails_while_the_binary_is_replaced_by_rename() {
+    let release = Release::new();
+    install_http(&release, "http", "hello");
+    let mut program = Session::start(&mut http_command(&release, Path::new("./http")));
+    upgrade_under_load(&release, &program, program.pid(), |word| install_http(&release, "http", word));
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}
+
+#[test]
+fn no_request_fails_while_a_link_to_the_release_is_flipped() {
+    let release = Release::new();
+    let deploy = |word: &str| {
+        let version = format!("version-{word}-{}", fs::read_dir(release.path("")).expect("there").count());
+        fs::create_dir(release.path(&version)).expect("a directory");
+        install_http(&release, &format!("{version}/http"), word);
+        release.link("current", &version);
+    };
+    deploy("hello");
+    let mut command = http_command(&release, Path::new("./http"));
+    command.current_dir(release.path("current")).env("PWD", release.path("current"));
+    let mut program = Session::start(&mut command);
+    upgrade_under_load(&release, &program, program.pid(), deploy);
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}
+
+#[test]
+fn no_request_fails_while_pid_1_is_replaced() {
+    let release = Release::new();
+    install_http(&release, "http", "hello");
+    let binary = http_command(&release, &release.path("http"));
+    let mut command = skip_unless!(as_pid_1(&binary), "unshare(1) may not make a PID namespace");
+    command.envs(binary.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut program = Session::start(&mut command);
+    let supervisor = program.wait_for_children(1)[0];
+    upgrade_under_load(&release, &program, supervisor, |word| install_http(&release, "http", word));
+    assert_eq!(program.exit_code(), 0);
+    program.wait_until_empty();
+}
+
+#[test]
+fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
+    let remove = |pool: &Pool| fs::remove_file(pool.release.path("app")).expect("it was there");
+    let forbid = |pool: &Pool| {
+        let mode = Permissions::from_mode(0o644);
+        fs::set_permissions(pool.release.path("app"), mode).expect("it is ours");
+    };
+    let scramble = |pool: &Pool| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
+    let install = |behaviour: &'static str| move |pool: &Pool| install(&pool.release, behaviour);
+    let cases: [(&dyn Fn(&Pool), &str); 11] = [
+        (&remove, "app cannot be run: No such file or directory"),
+        (&forbid, "app cannot be run: Permission denied"),
+        (&scramble, "app failed its rehearsal (PREFORK=check) with status "),
+        (&install("exits-at-once"), "with status 0, but has not read what it is to take over"),
+        (&install("exits-with-3"), "with status 3: it said nothing"),
+        (&install("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),
+        (&install("wants-many"), "1000 are more than the 66 that the running pool has room for"),
+        (&install("fails-later"), "but could not start: preload failed: the database is gone"),
+        (&install("panics-later"), "it passed its rehearsal, but panicked at its start"),
+        (&install("dies"), "its replacement, worker 0 (pid "),
+        (&install("never-ready"), "its replacement, worker 0 (pid "),
+    ];
+    for (nth, (spoil, why)) in cases.into_iter().enumerate() {
+        // Who is never ready is waited for.
+        let patience = if nth == cases.len() - 1 { "5s" } else { "30s" };
+        let mut pool = Pool::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
+        let (pid, workers) = (pool.program.pid(), pool.program.children());
+        let client: Client<'_> = &asks_the_fixture;
+        let seen = under_load(&[client; 2], pool.address, |_| {
+            spoil(&pool);
+            pool.program.signal(Signal::SIGUSR2);
+            let line = pool.wait_for_failure();
+            assert!(line.contains(why), "{line}");
+        });
+        assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{why}");
+        assert_eq!(seen.words.lock().unwrap().iter().collect::<Vec<_>>(), ["serves-1"], "{why}");
+        assert_eq!(pool.program.wait_for_children(2), workers, "{why}");
+        // It still does all it did: what workers say is heard.
+        pool.program.signal(Signal::SIGHUP);
+        pool.program.stderr.wait_for("reload done after");
+        assert_eq!(pool.ask(), "serves-1");
+        // And the next binary is welcome.
+        pool.upgrade_to("serves-2");
+        pool.wait_for_upgrade(1);
+        assert_eq!((pool.ask().as_str(), pool.program.pid()), ("serves-2", pid));
+        pool.program.stop();
+        pool.program.wait_until_empty();
+    }
+}
+
+#[test]
+fn the_binary_before_comes_back_in_the_exclusive_style_too() {
+    let pool = Pool::start("exclusive-1");
+    let workers = pool.program.children();
+    pool.upgrade_to("exclusive-dies");
+    pool.wait_for_failure();
+    let now = pool.program.wait_for_children(2);
+    assert!(now.iter().any(|worker| workers.contains(worker)), "one of them was not touched: {workers:?} {now:?}");
+    pool.program.stdout.wait_for_nth("exclusive-1 0", 2);
+    pool.upgrade_to("exclusive-2");
+    pool.wait_for_upgrade(1);
+    assert_eq!(pool.ask(), "exclusive-2");
+    pool.stop();
+}
+
+#[test]
+fn a_second_upgrade_waits_for_nothing_and_a_stop_ends_the_first() {
+    let pool = Pool::start("serves-1");
+    let workers = pool.program.children();
+    pool.upgrade_to("waits");
+    let rehearsal =
+        until("the rehearsal runs", || pool.program.children().into_iter().find(|child| !workers.contains(child)));
+    pool.program.signal(Signal::SIGUSR2);
+    pool.program.stderr.wait_for("is ignored: an upgrade is in progress");
+    fs::write(pool.release.path("go"), "").expect("written");
+    pool.wait_for_upgrade(1);
+    assert!(!support::is_alive(rehearsal));
+    fs::remove_file(pool.release.path("go")).expect("it was there");
+    let workers = pool.program.wait_for_children(2);
+    pool.program.signal(Signal::SIGUSR2);
+    until("the rehearsal runs", || pool.program.children().into_iter().find(|child| !workers.contains(child)));
+    pool.stop();
+}
+
+#[test]
+fn no_worker_outlives_a_supervisor_that_was_another_binary() {
+    let mut pool = Pool::start("serves-1");
+    pool.upgrade_to("never-ready");
+    // With workers of both.
+    pool.program.stderr.wait_for("to take the place of");
+    pool.program.wait_for_children(3);
+    pool.program.signal(Signal::SIGKILL);
+    pool.program.wait();
+    pool.program.wait_until_empty();
+}
+
+#[test]
+fn signals_that_come_meanwhile_are_not_lost() {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut pool = Pool::start("serves-1");
+        pool.upgrade_to("serves-2");
+        pool.program.stderr.wait_for("the rehearsal was good");
+        pool.program.signal(signal);
+        assert_eq!(pool.program.exit_code(), 0, "{:#?}", pool.program.stderr.all());
+        pool.program.stderr.wait_for(&format!("stopped by {signal} from pid"));
+        pool.program.wait_until_empty();
+    }
+}
+
+#[test]
+fn the_budget_stays_spent_and_dead_workers_are_known() {
+    let mut pool = Pool::start("serves-1");
+    send(pool.program.children()[0], Signal::SIGKILL);
+    pool.program.stderr.wait_for("(1/100)");
+    pool.program.wait_for_children(2);
+    pool.upgrade_to("serves-2");
+    pool.wait_for_upgrade(1);
+    send(pool.program.wait_for_children(2)[1], Signal::SIGKILL);
+    pool.program.stderr.wait_for("(2/100)");
+    pool.program.wait_for_children(2);
+    pool.program.stop();
+}
+
+#[test]
+fn listeners_come_and_go_with_what_the_binary_listens_on() {
+    let pool = Pool::start("serves-1");
+    pool.upgrade_to("listens-to-two");
+    pool.wait_for_upgrade(1);
+    let extra = address_in(&pool.program.stderr.wait_for("listening on extra="));
+    assert_eq!(
+        (pool.ask(), ask(extra).expect("an answer")),
+        ("listens-to-two".to_owned(), "listens-to-two".to_owned())
+    );
+    // What fails takes nothing away.
+    pool.upgrade_to("dies");
+    pool.wait_for_failure();
+    assert_eq!(ask(extra).expect("an answer"), "listens-to-two");
+    pool.upgrade_to("serves-2");
+    pool.wait_for_upgrade(2);
+    until("nobody listens there any more", || ask(extra).is_err().then_some(()));
+    assert_eq!(pool.ask(), "serves-2");
+    pool.stop();
+}
+
+/// What is open, as kinds of files; and what is blocked, ignored and caught.
+fn state_of(pid: i32) -> (Vec<PathBuf>, [String; 3]) {
+    let link = |number: &String| fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it is open");
+    let kind = |path: PathBuf| PathBuf::from(path.to_str().expect("text").split([':', '[']).next().expect("a name"));
+    let mut kinds: Vec<PathBuf> = descriptors_of(pid).iter().map(link).map(kind).collect();
+    kinds.sort();
+    (kinds, ["SigBlk", "SigIgn", "SigCgt"].map(|name| status_of(pid, name)))
+}
+
+#[test]
+fn nothing_is_left_over_in_the_new_binary() {
+    let starts: [fn(&mut Command) -> &mut Command; 3] = [
+        |command| command,
+        |command| blocking(command, [Signal::SIGUSR1, Signal::SIGCHLD, Signal::SIGPIPE]),
+        |command| ignoring(command, [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTSTP]),
+    ];
+    for start in starts {
+        let pool = Pool::start_with("serves-1", start);
+        let supervisor = pool.program.pid();
+        let before = [supervisor, pool.program.children()[0]].map(state_of);
+        for nth in 1..=3 {
+            pool.upgrade_to(&format!("serves-{nth}"));
+            pool.wait_for_upgrade(nth);
+        }
+        let worker = pool.program.wait_for_children(2)[0];
+        // It may be new.
+        pool.program.stdout.wait_for(&format!(" {worker}"));
+        assert_eq!([supervisor, worker].map(state_of), before);
+        pool.program.stdout.wait_for_nth("sees []", 8);
+        assert_eq!(pool.program.stdout.count("sees ["), 8);
+        pool.stop();
+    }
+}
+
+#[test]
+fn a_program_that_was_found_in_the_path_is_found_there_again() {
+    let release = Release::new();
+    install(&release, "serves-1");
+    let mut command = clean_command("/bin/sh");
+    command.args(["-c", "exec app"]).env("PATH", format!("{}:/usr/bin:/bin", release.path("").display()));
+    let mut program = Session::start(&mut command);
+    let address = address_in(&program.stderr.wait_for("listening on "));
+    program.stderr.wait_for("ready after");
+    install(&release, "serves-2");
+    program.signal(Signal::SIGUSR2);
+    program.stderr.wait_for("upgrade done after");
+    assert_eq!(ask(address).expect("an answer"), "serves-2");
+    assert!(program.stderr.wait_for("rehearsing the start of").ends_with(release.path("app").to_str().expect("text")));
+    program.stop();
+}
+
+#[test]
+fn what_was_handed_to_somebody_else_is_ignored() {
+    for number in ["0", "7", "-1", "nonsense"] {
+        let pool = Pool::start_with("serves-1", |command| command.env("PREFORK_UPGRADE", number));
+        assert_eq!(pool.ask(), "serves-1");
+        pool.stop();
+    }
+}
+
+#[test]
+fn a_service_manager_hears_how_an_upgrade_goes() {
+    let manager = Manager::with_a_path();
+    let pool = Pool::start_with("serves-1", |command| manager.watches(command));
+    manager.wait_for("READY=1");
+    pool.upgrade_to("serves-2");
+    assert!(manager.wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
+    assert!(manager.wait_for("READY=1").contains("upgrade done after"));
+    for behaviour in ["fails-check", "dies"] {
+        pool.upgrade_to(behaviour);
+        manager.wait_for("RELOADING=1");
+        assert!(manager.wait_for("READY=1").contains("upgrade abandoned: "), "{behaviour}");
+    }
+    pool.stop();
+}
+
+#[test]
+fn a_pool_without_memory_to_hand_over_says_so() {
+    let release = Release::new();
+    install(&release, "serves-1");
+    // No file may have a byte.
+    let mut command = clean_command("/bin/sh");
+    command.args(["-c", "ulimit -f 0; exec ./app"]).current_dir(release.path(""));
+    let mut program = Session::start(&mut command);
+    program.stderr.wait_for("ready after");
+    program.signal(Signal::SIGUSR2);
+    let line = program.stderr.wait_for("upgrade abandoned: ");
+    assert!(line.contains("ulimit -f"), "{line}");
+    program.stop();
+}
