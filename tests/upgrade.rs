@@ -186,6 +186,8 @@ fn no_request_fails_while_pid_1_is_replaced() {
     program.wait_until_empty();
 }
 
+type Spoil<'a> = &'a dyn Fn(&Pool);
+
 #[test]
 fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
     let remove = |pool: &Pool| fs::remove_file(pool.release.path("app")).expect("it was there");
@@ -195,7 +197,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
     };
     let scramble = |pool: &Pool| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
     let install = |behaviour: &'static str| move |pool: &Pool| install(&pool.release, behaviour);
-    let cases: [(&dyn Fn(&Pool), &str); 11] = [
+    let cases: [(Spoil<'_>, &str); 11] = [
         (&remove, "app cannot be run: No such file or directory"),
         (&forbid, "app cannot be run: Permission denied"),
         (&scramble, "app failed its rehearsal (PREFORK=check) with status "),

@@ -143,7 +143,7 @@ impl<R> Plain<R> {
     ) -> Result<Prefork, ExitCode> {
         let value = match prefork.error.take() {
             Some(error) => Err(error),
-            None => outcome(upgrade::or_back(&self.0)).map_err(|reason| Error::Preload { reason }),
+            None => outcome(upgrade::or_back(self.0)).map_err(|reason| Error::Preload { reason }),
         };
         match value.and_then(preload::keep) {
             Ok(()) => Ok(prefork),

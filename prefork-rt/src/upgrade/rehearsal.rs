@@ -71,7 +71,7 @@ impl Rehearsal {
             Change::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
             Change::Stopped { .. } => "by being stopped".to_owned(),
         };
-        let said = last_line(&text_of(output)).map_or_else(|| "it said nothing".to_owned(), |line| line);
+        let said = last_line(&text_of(output)).unwrap_or_else(|| "it said nothing".to_owned());
         Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {said}"))
     }
 }
