@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
+use crate::listen;
 use crate::sys;
 use crate::worker::Needs;
 
@@ -73,7 +74,7 @@ pub(crate) struct Environment {
     pub(crate) mode: Mode,
     pub(crate) values: Values,
     pub(crate) warnings: Vec<String>,
-    /// Every variable that is ours, known or not: workers do not see them.
+    /// Every variable that is ours, known or not, or announces sockets: workers do not see them.
     pub(crate) variables: Vec<String>,
 }
 
@@ -455,6 +456,9 @@ fn ready_timeout(
 impl Environment {
     fn read() -> Result<Self, Error> {
         let mut environment = Environment::default();
+        listen::receive()?;
+        let inherited = listen::VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
+        environment.variables.extend(inherited.map(str::to_owned));
         let ignored = sys::is_privileged_start();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };

@@ -136,6 +136,26 @@ impl Kind {
     }
 }
 
+/// As it is written, with all there is to it.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}=")?;
+        }
+        self.place.fmt(f)?;
+        let Place::Unix(unix) = &self.place else { return Ok(()) };
+        let parameters = [
+            unix.mode.map(|mode| format!("mode={mode:o}")),
+            unix.owner.as_ref().map(|owner| format!("owner={owner}")),
+            unix.group.as_ref().map(|group| format!("group={group}")),
+        ];
+        for (index, parameter) in parameters.into_iter().flatten().enumerate() {
+            write!(f, "{}{parameter}", if index == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
 /// As it is written.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,9 +1,11 @@
-//! The sockets of `listen`: bound by the supervisor before the first fork, handed over to each worker.
+//! The sockets of `listen`: bound by the supervisor before the first fork, or inherited, and handed over to each worker.
 //!
 //! It must not know the types that they come as in a worker.
 
 mod handed;
 mod inet;
+mod inherited;
+mod store;
 mod unix;
 
 use std::fmt;
@@ -20,7 +22,10 @@ use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
+pub(crate) use inherited::{Inherited, VARIABLES, copies, let_go, receive};
+pub(crate) use store::keep;
 pub(crate) use unix::remove_files;
+use store::Storable;
 
 /// The kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -39,6 +44,8 @@ pub(crate) struct Label {
 pub(crate) struct Listener {
     pub(crate) label: Label,
     socket: Option<OwnedFd>,
+    /// Where this process has bound it.
+    storable: Option<Storable>,
 }
 
 impl Listener {
@@ -50,16 +57,68 @@ impl Listener {
 /// An entry of `listen` whose host name, if it has one, is resolved.
 pub(crate) struct Resolved {
     label: Label,
+    /// The entry, as it is written.
+    key: String,
     at: At,
 }
 
 enum At {
     Addresses(Vec<SocketAddr>),
     Path(UnixPath),
+    Inherited(Vec<Inherited>),
+}
+
+/// What is to be listened on.
+pub(crate) struct Plan {
+    pub(crate) places: Vec<Resolved>,
+    /// What this process was started with, where that decides what is listened on.
+    came: Option<String>,
+    /// How many come back from a service manager's store, and what else of ours is in there under which names.
+    pub(crate) restored: usize,
+    pub(crate) obsolete: Vec<String>,
+}
+
+/// Gives each entry the sockets that were inherited for it, or looks up its host name. Stored sockets are only ours, and
+/// of no use when others come.
+pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>) -> Result<Plan, Error> {
+    let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(store::is_ours);
+    if started_with.is_empty() {
+        let mut places = resolve(entries)?;
+        let obsolete = store::restore(&mut places, stored);
+        let restored = labels(places.iter().filter(|place| matches!(place.at, At::Inherited(_)))).len();
+        let obsolete = store::close(obsolete, &places);
+        return Ok(Plan { places, came: None, restored, obsolete });
+    }
+    let came = Some(inherited::list(&started_with));
+    let matched = inherited::match_entries(&entries, started_with)?;
+    let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
+    let places: Vec<Resolved> = matched.into_iter().map(place).collect();
+    let obsolete = store::close(stored, &places);
+    Ok(Plan { places, came, restored: 0, obsolete })
+}
+
+impl Plan {
+    /// One for each socket.
+    pub(crate) fn labels(&self) -> Vec<Label> {
+        labels(&self.places)
+    }
+
+    /// What is asked for is not there: what is.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match (error, &self.came) {
+            (Error::Argument { reason }, Some(came)) => Error::Argument {
+                reason: format!(
+                    "{reason}; in the place of listen came what this program was started with, {came}: change the .socket \
+                     unit, or what main asks for"
+                ),
+            },
+            (error, _) => error,
+        }
+    }
 }
 
 /// Looks up the host names.
-pub(crate) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
+fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
     match listed_twice(&places) {
         Some(twice) => Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") }),
@@ -67,7 +126,9 @@ pub(crate) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     }
 }
 
-fn resolve_one(Entry { name, place }: Entry) -> Result<Resolved, Error> {
+fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
+    let key = entry.to_string();
+    let Entry { name, place } = entry;
     let kind = place.kind();
     let at = match &place {
         Place::Tcp(Host::Address(address)) | Place::Udp(Host::Address(address)) => At::Addresses(vec![*address]),
@@ -81,7 +142,7 @@ fn resolve_one(Entry { name, place }: Entry) -> Result<Resolved, Error> {
         }
         Place::Unix(path) => At::Path(path.clone()),
     };
-    Ok(Resolved { label: Label { kind, name }, at })
+    Ok(Resolved { label: Label { kind, name }, key, at })
 }
 
 /// With port 0 each is another address.
@@ -94,6 +155,7 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
                 with_port.map(|address| Shown(&unnamed(place.label.kind), address).to_string()).collect()
             }
             At::Path(unix) => vec![Shown(&unnamed(Kind::Unix), &unix.path).to_string()],
+            At::Inherited(_) => Vec::new(),
         })
         .collect();
     listed.sort_unstable();
@@ -104,28 +166,52 @@ fn unnamed(kind: Kind) -> Label {
     Label { kind, name: None }
 }
 
-/// One for each socket that will be bound.
-pub(crate) fn labels(places: &[Resolved]) -> Vec<Label> {
+fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
     let sockets = |place: &Resolved| match &place.at {
         At::Addresses(addresses) => addresses.len(),
         At::Path(_) => 1,
+        At::Inherited(sockets) => sockets.len(),
     };
-    places.iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
+    places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Binds every address, or none; in a rehearsal without leaving a file.
+/// Binds every address, or none; in a rehearsal without leaving a file, or changing what others have too.
 pub(crate) fn bind(places: &[Resolved], rehearsal: bool) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
-    for Resolved { label, at } in places {
-        let sockets = match at {
+    for Resolved { label, key, at } in places {
+        let mut add = |socket, storable| listeners.push(Listener { label: label.clone(), socket: Some(socket), storable });
+        match at {
             At::Addresses(addresses) => {
-                inet::bind(label, addresses, |address| shares_its_port(label.kind, address, addresses, places))?
+                let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
+                let sockets = inet::bind(label, addresses, only_ipv6)?;
+                sockets.into_iter().for_each(|socket| add(socket, Some(Storable::inet(key))));
             }
-            At::Path(path) => vec![unix::bind(label, path, rehearsal)?],
-        };
-        listeners.extend(sockets.into_iter().map(|socket| Listener { label: label.clone(), socket: Some(socket) }));
+            At::Path(path) => {
+                let socket = unix::bind(label, path, rehearsal)?;
+                add(socket, if rehearsal { None } else { Storable::unix(key, &path.path) });
+            }
+            At::Inherited(sockets) => {
+                for inherited in sockets {
+                    add(own(label, inherited, rehearsal)?, None);
+                }
+            }
+        }
     }
     Ok(listeners)
+}
+
+/// Whoever had it before has left it in blocking mode or not.
+fn own(label: &Label, inherited: &Inherited, rehearsal: bool) -> Result<OwnedFd, Error> {
+    let own = || {
+        let socket = inherited.socket.try_clone()?;
+        if !rehearsal {
+            SockRef::from(&socket).set_nonblocking(false)?;
+        }
+        Ok(socket)
+    };
+    let socket = own().map_err(|source| Error::System { call: "fcntl(2)", source })?;
+    report::info(&format!("listening on {}, inherited", Shown(label, &inherited.place)));
+    Ok(socket)
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4
@@ -134,7 +220,7 @@ fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], pla
     let of_kind = places.iter().filter(|place| place.label.kind == kind);
     let mut listed = of_kind.flat_map(|place| match &place.at {
         At::Addresses(addresses) => addresses.as_slice(),
-        At::Path(_) => &[],
+        At::Path(_) | At::Inherited(_) => &[],
     });
     let same_port = listed.any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
     is_every_ipv6(address) && (same_port || siblings.iter().any(SocketAddr::is_ipv4))

@@ -175,16 +175,22 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     for warning in &warnings {
         report::warn(warning);
     }
-    let places = listen::resolve(settings.listen)?;
-    check_needs(&prefork.needs, &listen::labels(&places))?;
+    let plan = listen::plan(settings.listen, listen::copies()?)?;
+    if let Some(manager) = &manager {
+        plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
+    }
+    check_needs(&prefork.needs, &plan.labels()).map_err(|error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {
         report::info(&format!("workers run as {}", credentials.who));
     }
-    let listeners = listen::bind(&places, mode == Mode::Check)?;
-    set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+    let listeners = listen::bind(&plan.places, mode == Mode::Check)?;
+    if mode != Mode::Check {
+        set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+    }
     if mode == Mode::Off {
+        listen::let_go();
         become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
@@ -209,7 +215,11 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
+    listen::let_go();
+    let mut manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
+    if let (Some(manager), Some(most)) = (&mut manager, notify::most_stored()) {
+        listen::keep(&listeners, most.saturating_sub(plan.restored), |name, kind, socket| manager.store(name, kind, socket));
+    }
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
     Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables })))

@@ -9,6 +9,7 @@ mod bell;
 mod clock;
 mod cpus;
 mod credentials;
+mod inherited;
 mod proc;
 mod process;
 mod process_name;
@@ -24,6 +25,7 @@ pub(crate) use credentials::{
     Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,
     getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
 };
+pub(crate) use inherited::{is_listening, listen_fds};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
     Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,
