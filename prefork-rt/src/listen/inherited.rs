@@ -50,16 +50,24 @@ pub(crate) fn receive() -> Result<(), Error> {
     if sys::is_privileged_start() || env::var_os(PID).is_none_or(|pid| pid.is_empty()) {
         return Ok(());
     }
-    let new = sys::listen_fds().map_err(|error| not_as_announced(&error))?;
-    let new = new.into_iter().enumerate().map(|(index, (name, socket))| {
+    let sockets = sys::listen_fds().map_err(|error| not_as_announced(&error))?;
+    let names = names(sockets.len())?;
+    let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
         let place = place(&socket);
-        Inherited { name, socket, place, number: FIRST + index }
+        Inherited { name, socket, place, number }
     });
     received().extend(new);
     Ok(())
 }
 
-fn not_as_announced(error: &io::Error) -> Error {
+/// A name for each, where there are names.
+fn names(count: usize) -> Result<Vec<String>, Error> {
+    let Some(names) = env::var_os(NAMES).filter(|_| count > 0) else { return Ok(vec![String::new(); count]) };
+    let names: Vec<String> = names.to_string_lossy().split(':').map(str::to_owned).collect();
+    if names.len() == count { Ok(names) } else { Err(not_as_announced(&format_args!("{} names came", names.len()))) }
+}
+
+fn not_as_announced(error: &impl fmt::Display) -> Error {
     let said: Vec<String> = [COUNT, PID, NAMES]
         .into_iter()
         .filter_map(|name| env::var_os(name).map(|value| format!("{name}={}", value.to_string_lossy())))

@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::Socket;
 
-/// The descriptors that this process was started with for it to listen on, and their names: sd_listen_fds_with_names(3).
-/// They are close-on-exec from here on. They are given out once.
-pub(crate) fn listen_fds() -> io::Result<Vec<(String, OwnedFd)>> {
+/// The descriptors that this process was started with for it to listen on: sd_listen_fds(3). They are close-on-exec from
+/// here on. They are given out once.
+pub(crate) fn listen_fds() -> io::Result<Vec<OwnedFd>> {
     static GIVEN: AtomicBool = AtomicBool::new(false);
-    let announced = sd_notify::listen_fds_with_names()?;
+    let announced = sd_notify::listen_fds()?;
     if GIVEN.swap(true, Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    let owned = announced.map(|(number, name)| {
+    let owned = announced.map(|number| {
         // SAFETY: the number is open, because sd_notify has just set its flag and fails where it is not. It is nobody
         // else's: whoever started this process left it for the process with the id in LISTEN_PID, which is this one,
         // to take, and `GIVEN` says that it was not taken here before.
-        (name, unsafe { OwnedFd::from_raw_fd(number) })
+        unsafe { OwnedFd::from_raw_fd(number) }
     });
     Ok(owned.collect())
 }
