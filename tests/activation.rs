@@ -201,8 +201,8 @@ fn several_are_given_by_name_or_in_order() {
 fn what_does_not_fit_is_refused_and_said() {
     let address = own_address();
     for (listen, parts) in [
-        ("unix:/run/app.sock?mode=600", "expected unix:/run/app.sock?mode=600; came \"unknown\" (descriptor 3), 127."),
-        ("a=127.0.0.1:9,b=127.0.0.1:10", "expected a=127.0.0.1:9 + b=127.0.0.1:10; came \"unknown\" (descriptor 3), 127."),
+        ("unix:/run/app.sock?mode=600", "expected unix:/run/app.sock?mode=600; came descriptor 3, 127."),
+        ("a=127.0.0.1:9,b=127.0.0.1:10", "expected a=127.0.0.1:9 + b=127.0.0.1:10; came descriptor 3, 127."),
     ] {
         let mut listens = fixture!("listens-to-each-kind");
         listens.args(["tcp", listen]);
@@ -275,6 +275,7 @@ fn what_is_announced_to_another_process_is_ignored() {
         let mut program = Session::start(&mut listens);
         let line = program.stderr.wait_for("listening on 127.");
         assert!(!line.contains("inherited") && !line.contains(&address.to_string()), "{line}");
+        program.stderr.wait_for("are ready");
         program.stop();
     }
 }

@@ -22,7 +22,8 @@ struct Store(Vec<(String, OwnedFd)>);
 
 impl Store {
     /// Waits for so many sockets.
-    fn fill(manager: &Manager, count: usize) -> Store {
+    fn fill(manager: &Manager, count: usize, program: &Session) -> Store {
+        program.stderr.wait_for("are ready");
         let mut store = Store(Vec::new());
         while store.0.len() < count {
             let (message, mut descriptors) = manager.receive_with_descriptors();
@@ -85,8 +86,7 @@ fn no_connection_is_lost(manager: &Manager, user: Option<&str>) {
         listens.env("PREFORK_USER", user);
     }
     let mut program = Session::start(&mut listens);
-    let store = Store::fill(manager, 4);
-    program.stderr.wait_for("are ready");
+    let store = Store::fill(manager, 4, &program);
     let [admin, public, dns] = ["admin=", "public=", "dns=udp:"].map(|prefix| address(&program, prefix));
     for round in 1..=2 {
         kill(&mut program);
@@ -157,7 +157,7 @@ fn names_say_which_entry_it_is() {
     let mut listens = fixture!("listens-to-each-kind");
     listens.args(["all-tcp", &listen]).env("FDSTORE", "16");
     let mut program = Session::start(manager.watches(&mut listens));
-    let store = Store::fill(&manager, 4);
+    let store = Store::fill(&manager, 4, &program);
     let names: Vec<&str> = store.0.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names[..3], ["prefork 127.0.0.1%3A0", "prefork web=127.0.0.1%3A0", "prefork udp%3A127.0.0.1%3A0"]);
     let unix = format!("prefork unix%3A{}?mode=660 ", path.display());
@@ -174,7 +174,7 @@ fn the_addresses_of_a_host_name_come_back_with_it() {
     let mut program = Session::start(manager.watches(&mut listens));
     program.stderr.wait_for("are ready");
     let count = program.stderr.count("listening on ");
-    let store = Store::fill(&manager, count);
+    let store = Store::fill(&manager, count, &program);
     assert!(store.0.iter().all(|(name, _)| name == "prefork localhost%3A0"));
     let first = address(&program, "");
     kill(&mut program);
@@ -197,7 +197,7 @@ fn what_is_not_listened_on_any_more_is_removed() {
         listens
     };
     let mut program = Session::start(&mut command(&format!("127.0.0.1:0,old=127.0.0.1:0,{unix}")));
-    let store = Store::fill(&manager, 3);
+    let store = Store::fill(&manager, 3, &program);
     kill(&mut program);
     manager.receive_all();
     // The file is gone, so nobody could reach that socket.
@@ -225,7 +225,7 @@ fn sockets_of_a_socket_unit_come_first() {
     let mut listens = fixture!("listens-to-each-kind");
     listens.args(["tcp", "web=127.0.0.1:0"]).env("FDSTORE", "16");
     let mut program = Session::start(manager.watches(&mut listens));
-    let mut store = Store::fill(&manager, 1);
+    let mut store = Store::fill(&manager, 1, &program);
     kill(&mut program);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -275,20 +275,22 @@ fn what_there_is_no_room_for_is_said_and_its_file_is_removed() {
 #[test]
 fn what_a_full_manager_does_not_take_is_stored_later() {
     let manager = Manager::with_a_path();
-    let mut listens = fixture!("listens");
-    listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("FDSTORE", "1");
-    let mut plain = Session::start(&mut listens);
-    manager.watches(&mut listens);
+    let listens = || {
+        let mut listens = fixture!("listens");
+        listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("FDSTORE", "1");
+        listens
+    };
+    let mut plain = Session::start(&mut listens());
     manager.fill();
-    let mut program = Session::start(&mut listens);
+    let mut program = Session::start(manager.watches(&mut listens()));
     program.stderr.wait_for("are ready");
     plain.stderr.wait_for("are ready");
     let worker = |program: &Session| descriptors_of(program.wait_for_children(3)[0]).len();
     until("workers have the same", || (worker(&program) == worker(&plain)).then_some(()));
-    let store = Store::fill(&manager, 1);
+    let store = Store::fill(&manager, 1, &program);
     assert_eq!(store.0[0].0, "prefork 127.0.0.1%3A0");
     until("the copy is closed", || {
-        let [program, plain] = [&program, &plain].map(|program| descriptors_of(program.pid()));
+        let [program, plain] = [&program, &plain].map(|program| descriptors_of(program.pid()).len());
         (program == plain).then_some(())
     });
     program.stop();

@@ -36,6 +36,14 @@ impl Manager {
         command.env("NOTIFY_SOCKET", &self.name)
     }
 
+    /// Has no room for another message.
+    pub fn fill(&self) {
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("a socket");
+        let address = self.socket.local_addr().expect("an address");
+        while filler.send_to_addr(b"STATUS=full", &address).is_ok() {}
+    }
+
     /// The next message that is there, or comes within this time.
     pub fn receive_within(&self, time: Duration) -> Option<String> {
         let mut message = vec![0; 1 << 16];

@@ -115,6 +115,11 @@ pub(super) fn close(name: &str) {
 }
 
 impl Inherited {
+    /// What it is called, if it is.
+    fn own_name(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| !NO_NAMES.contains(name))
+    }
+
     /// What a type of Rust can be made of it, if any.
     pub(super) fn kind(&self) -> Result<Kind, &'static str> {
         let socket = SockRef::from(&self.socket);
@@ -132,10 +137,13 @@ impl Inherited {
     }
 }
 
-/// "http.socket" (descriptor 3), unix:/run/app.sock
+/// `"http.socket" (descriptor 3), unix:/run/app.sock`
 impl fmt::Display for Inherited {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?} (descriptor {}), ", self.name, self.number)?;
+        match self.own_name() {
+            Some(name) => write!(f, "{name:?} (descriptor {}), ", self.number)?,
+            None => write!(f, "descriptor {}, ", self.number)?,
+        }
         match self.kind() {
             Ok(kind) => Shown(&unnamed(kind), &self.place).fmt(f),
             Err(what) => f.write_str(what),
@@ -184,7 +192,7 @@ fn label(entry: &Entry) -> Label {
 /// What can be asked for by type or name without a word in `listen`.
 fn as_it_comes(socket: Inherited) -> Result<(Label, Vec<Inherited>), String> {
     let kind = socket.kind().map_err(|_| format!("nothing can be made of {socket}"))?;
-    let name = Some(socket.name.clone()).filter(|name| !NO_NAMES.contains(&name.as_str()));
+    let name = socket.own_name().map(str::to_owned);
     Ok((Label { kind, name }, vec![socket]))
 }
 
