@@ -219,7 +219,8 @@ fn what_does_not_fit_is_refused_and_said() {
 fn each_misfit_is_said_in_words_of_its_own() {
     let ((tcp, tcp_at), (udp, udp_at)) = (tcp(), udp());
     let connected: OwnedFd = TcpStream::connect(tcp_at).expect("a connection").into();
-    let unbound: OwnedFd = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("one").into();
+    let unbound: OwnedFd =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("one").into();
     let datagrams: OwnedFd = UnixDatagram::unbound().expect("a socket").into();
     let file: OwnedFd = fs::File::open("/dev/null").expect("a file").into();
     let one = "127.0.0.1:9";
@@ -229,13 +230,22 @@ fn each_misfit_is_said_in_words_of_its_own() {
         (&[("a", &tcp)], "a=127.0.0.1:9,b=127.0.0.1:10", "0 came for 1"),
         (&[("a", &tcp), ("b", &udp)], "a=127.0.0.1:9", "1 came for 0"),
         (&[("a", &tcp)], "a=udp:127.0.0.1:9", &format!("for a=udp:127.0.0.1:9 came \"a\" (descriptor 3), {tcp_at}")),
-        (&[("a", &tcp), ("a", &udp)], "a=127.0.0.1:9", &format!("for a=127.0.0.1:9 came \"a\" (descriptor 4), udp:{udp_at}")),
+        (
+            &[("a", &tcp), ("a", &udp)],
+            "a=127.0.0.1:9",
+            &format!("for a=127.0.0.1:9 came \"a\" (descriptor 4), udp:{udp_at}"),
+        ),
         (&[("a", &connected)], one, "for 127.0.0.1:9 came \"a\" (descriptor 3), a stream socket that does not listen"),
-        (&[("a", &unbound)], "none", "nothing can be made of \"a\" (descriptor 3), a stream socket that does not listen"),
+        (
+            &[("a", &unbound)],
+            "none",
+            "nothing can be made of \"a\" (descriptor 3), a stream socket that does not listen",
+        ),
         (&[("a", &datagrams)], "none", "a Unix datagram socket"),
         (&[("a", &file)], "none", "nothing can be made of \"a\" (descriptor 3), no socket"),
     ] {
-        let mut program = Program::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["tcp", listen]), sockets));
+        let mut program =
+            Program::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["tcp", listen]), sockets));
         let last = refusal(&mut program);
         assert!(last.contains("environment variable LISTEN_FDS") && last.contains(part), "{part:?} in {last}");
     }
@@ -245,13 +255,18 @@ fn each_misfit_is_said_in_words_of_its_own() {
     ));
     let last = refusal(&mut program);
     assert!(last.contains("a UnixListener is asked for, but listen has no Unix socket"), "{last}");
-    assert!(last.contains(&format!("this program was started with, \"web.socket\" (descriptor 3), {tcp_at}:")), "{last}");
+    assert!(
+        last.contains(&format!("this program was started with, \"web.socket\" (descriptor 3), {tcp_at}:")),
+        "{last}"
+    );
 }
 
 #[test]
 fn what_is_announced_and_not_there_is_refused() {
     let (socket, _) = tcp();
-    for (count, names, part) in [("2", "a:b", "Bad file descriptor"), ("1", "a:b", "2 names came (LISTEN_FDS=1 "), ("x", "", "LISTEN_FDS=x")] {
+    for (count, names, part) in
+        [("2", "a:b", "Bad file descriptor"), ("1", "a:b", "2 names came (LISTEN_FDS=1 "), ("x", "", "LISTEN_FDS=x")]
+    {
         let mut command = with_sockets(fixture!("listens").arg("one"), &[("", &socket)]);
         command.env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
         let last = refusal(&mut Program::start(&mut command));
@@ -342,7 +357,8 @@ fn the_types_of_tokio_are_filled_from_what_comes() {
         program.stop();
         program.wait_until_empty();
         // In blocking mode again, for a program that expects it.
-        let mut program = Session::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["builder", "none"]), &all));
+        let mut program =
+            Session::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["builder", "none"]), &all));
         all_answer(2, || ask_tcp(tcp_at));
         program.stop();
         program.wait_until_empty();

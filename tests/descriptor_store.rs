@@ -33,7 +33,10 @@ impl Store {
             };
             let (name, poll) = rest.split_once('\n').map_or((rest, ""), |(name, poll)| (name, poll));
             assert_eq!(poll == "FDPOLL=0", name.contains("udp%3A"), "{message}");
-            assert!(name.len() <= 255 && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b':'), "{name}");
+            assert!(
+                name.len() <= 255 && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b':'),
+                "{name}"
+            );
             assert_eq!(descriptors.len(), 1, "{message}");
             store.0.extend(descriptors.pop().map(|descriptor| (name.to_owned(), descriptor)));
         }
@@ -78,7 +81,8 @@ fn no_connection_is_lost(manager: &Manager, user: Option<&str>) {
     const WAITING: usize = 20;
     let files = Files::with(&[]);
     let path = path_in(&files);
-    let listen = format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{}?mode=666, public=127.0.0.2:0", path.display());
+    let listen =
+        format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{}?mode=666, public=127.0.0.2:0", path.display());
     let mut listens = fixture!("listens-to-each-kind");
     listens.args(["names", &listen]).env("FDSTORE", "16");
     manager.watches(&mut listens);

@@ -23,9 +23,9 @@ use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
 pub(crate) use inherited::{Inherited, VARIABLES, copies, let_go, receive};
+use store::Storable;
 pub(crate) use store::keep;
 pub(crate) use unix::remove_files;
-use store::Storable;
 
 /// The kernel lowers it to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
@@ -179,7 +179,8 @@ fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
 pub(crate) fn bind(places: &[Resolved], rehearsal: bool) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
-        let mut add = |socket, storable| listeners.push(Listener { label: label.clone(), socket: Some(socket), storable });
+        let mut add =
+            |socket, storable| listeners.push(Listener { label: label.clone(), socket: Some(socket), storable });
         match at {
             At::Addresses(addresses) => {
                 let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);

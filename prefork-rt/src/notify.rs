@@ -180,7 +180,9 @@ impl Manager {
         if !self.is_over(taken) {
             match socket.try_clone() {
                 Ok(copy) => self.unstored.push((message, copy)),
-                Err(error) => report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue")),
+                Err(error) => {
+                    report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
+                }
             }
             self.retry_at = Instant::now() + RETRY;
         }

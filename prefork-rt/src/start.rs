@@ -218,7 +218,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     listen::let_go();
     let mut manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
     if let (Some(manager), Some(most)) = (&mut manager, notify::most_stored()) {
-        listen::keep(&listeners, most.saturating_sub(plan.restored), |name, kind, socket| manager.store(name, kind, socket));
+        listen::keep(&listeners, most.saturating_sub(plan.restored), |name, kind, socket| {
+            manager.store(name, kind, socket)
+        });
     }
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));

@@ -153,10 +153,7 @@ impl fmt::Display for Inherited {
 
 /// Which sockets take the place of which entries: of each that has a name, those of that name, where there are some; of
 /// all others, one each in order. Without entries each socket is an entry, called as it is.
-pub(super) fn match_entries(
-    entries: &[Entry],
-    sockets: Vec<Inherited>,
-) -> Result<Vec<(Label, Vec<Inherited>)>, Error> {
+pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Result<Vec<(Label, Vec<Inherited>)>, Error> {
     let came = list(&sockets);
     let misfit = |what: String| misfit(&what, entries, &came);
     if entries.is_empty() {

@@ -107,9 +107,8 @@ fn find(index: usize, places: &[Resolved], stored: &[Inherited]) -> Option<Vec<u
 
 /// Whether it is what binding this address would give.
 fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool) -> bool {
-    let fits = |bound: SocketAddr| {
-        bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0)
-    };
+    let fits =
+        |bound: SocketAddr| bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0);
     let sock = SockRef::from(&socket.socket);
     let bound = sock.local_addr().ok().and_then(|bound| bound.as_socket());
     let same_families = !is_every_ipv6(address) || sock.only_v6().is_ok_and(|only| only == only_ipv6);
@@ -150,7 +149,9 @@ pub(crate) fn keep(listeners: &[Listener], room: usize, mut store: impl FnMut(&s
             return;
         }
         if name.len() > LONGEST {
-            report::warn(&format!("the name {name:?} is too long for a stored socket: a restart of the unit loses its queue"));
+            report::warn(&format!(
+                "the name {name:?} is too long for a stored socket: a restart of the unit loses its queue"
+            ));
             continue;
         }
         store(name, kind, socket);
