@@ -247,7 +247,13 @@ impl Prefork {
     /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
     /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock
     /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
-    /// supervisor removes it at its end, if it is still its own. Environment: `PREFORK_LISTEN`.
+    /// supervisor removes it at its end, if it is still its own and no service manager has stored the socket.
+    ///
+    /// Sockets that the program is started with (`LISTEN_FDS` and `LISTEN_PID`, sd_listen_fds(3): systemd's socket units) take
+    /// the place of all entries: those that are called as an entry (`LISTEN_FDNAMES`), else one for each entry in order;
+    /// with no entry at all, each is a listener with the name it came with. Those that do not fit in kind or number are
+    /// refused with exit status 2. See the [crate's documentation](crate#sockets-that-the-program-is-started-with), also
+    /// for the [descriptor store](crate#a-restart-that-loses-no-connection). Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self

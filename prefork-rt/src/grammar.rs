@@ -837,6 +837,21 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_shown_as_it_is_written() {
+        for text in [
+            "127.0.0.1:0",
+            "admin=[::1]:9000",
+            "web=localhost:80",
+            "dns=udp:[::]:53",
+            "unix:/run/app.sock",
+            "local=unix:/run/app.sock?mode=660&owner=www-data&group=33",
+            "unix:/run/app.sock?group=www-data",
+        ] {
+            assert_eq!(address(text).expect("an address").to_string(), text);
+        }
+    }
+
+    #[test]
     fn a_unix_socket_has_a_path_a_mode_an_owner_and_a_group() {
         assert_eq!(address("unix:/run/app.sock"), unix(None, None, None));
         assert_eq!(address("unix:///run/app.sock"), unix(None, None, None));

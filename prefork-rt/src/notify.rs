@@ -2,7 +2,8 @@
 //! how it is, and that it is alive; and what it stores.
 //!
 //! It must not know why anything happens, and never waits for whoever reads. A socket is opened for each message, so
-//! that no worker inherits one.
+//! that no worker inherits one. (The crate sd-notify, which reads LISTEN_FDS for us, waits for a full socket and knows no
+//! abstract names, so what is sent is sent here.)
 
 use std::collections::VecDeque;
 use std::env;
