@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks the files in examples/deploy: the unit with systemd's own tool, the manifests against Kubernetes' schemas.
+# Checks the files in examples/deploy: the units with systemd's own tool, the manifests against Kubernetes' schemas.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cargo build --quiet --example http
@@ -14,10 +14,22 @@ if [ "$version" -lt 253 ]; then
   older=(-e '/^Type=notify-reload$/d' -e 's/^#\(Type=notify\|ExecReload=.*\)$/\1/')
 fi
 sed -e "s|/usr/local/bin/http|$binary|" "${older[@]}" examples/deploy/http.service >"$directory/http.service"
+cp examples/deploy/http.socket "$directory/http.socket"
 # What it does not know it only mentions.
-said=$(systemd-analyze verify --man=no "$directory/http.service" 2>&1)
+said=$(systemd-analyze verify --man=no "$directory/http.service" "$directory/http.socket" 2>&1)
 [ -z "$said" ] || { printf '%s\n' "$said"; exit 1; }
-echo "http.service: systemd $version finds nothing to say"
+echo "http.service, http.socket: systemd $version finds nothing to say"
+
+# The service as http.socket starts it, at another address.
+address=127.0.0.1:$((20000 + $$ % 10000))
+systemd-socket-activate -l "$address" -E PREFORK_LISTEN=0.0.0.0:8080 "$binary" 2>"$directory/activated" &
+activated=$!
+trap 'kill "$activated" 2>/dev/null || true; rm -rf "$directory"' EXIT
+curl --silent --show-error --fail --retry 20 --retry-delay 1 --retry-connrefused --max-time 30 "http://$address/"
+kill "$activated"
+wait "$activated" || { cat "$directory/activated"; exit 1; }
+grep -q "listening on $address, inherited" "$directory/activated" || { cat "$directory/activated"; exit 1; }
+trap 'rm -rf "$directory"' EXIT
 
 /usr/bin/python3 - examples/deploy/kubernetes.yaml <<'PYTHON'
 import sys, yaml

@@ -215,9 +215,9 @@ fn several_addresses_of_a_host_name_are_a_vec() {
     stops(program);
     let mut program = start("asks", "web=twofold.test:0");
     assert_eq!(program.exit_code(), 0);
-    program
-        .stdout
-        .wait_for("web: a TcpListener called \"web\" is asked for, but that host name has 2 addresses: ask for Vec");
+    program.stdout.wait_for(
+        "web: a TcpListener called \"web\" is asked for, but there are 2 addresses of that name: ask for Vec",
+    );
     program.stdout.wait_for("all of web: given");
     let last = refusal(&mut start("all-tcp", "twofold.test:80,127.0.0.2:80"), 2);
     assert!(last.contains("listen: 127.0.0.2:80 is listed twice"), "{last}");

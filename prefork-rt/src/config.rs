@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
+use crate::listen;
 use crate::sys;
 use crate::upgrade::{self, Launch};
 use crate::worker::Needs;
@@ -74,7 +75,7 @@ pub(crate) struct Environment {
     pub(crate) mode: Mode,
     pub(crate) values: Values,
     pub(crate) warnings: Vec<String>,
-    /// Every variable that is ours, known or not: workers do not see them.
+    /// Every variable that is ours, known or not, or announces sockets: workers do not see them.
     pub(crate) variables: Vec<String>,
     /// How this program was started.
     pub(crate) launch: Launch,
@@ -249,7 +250,13 @@ impl Prefork {
     /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
     /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock
     /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
-    /// supervisor removes it at its end, if it is still its own. Environment: `PREFORK_LISTEN`.
+    /// supervisor removes it at its end, if it is still its own and no service manager has stored the socket.
+    ///
+    /// Sockets that the program is started with (`LISTEN_FDS` and `LISTEN_PID`, sd_listen_fds(3): systemd's socket units) take
+    /// the place of all entries: those that are called as an entry (`LISTEN_FDNAMES`), else one for each entry in order;
+    /// with no entry at all, each is a listener with the name it came with. Those that do not fit in kind or number are
+    /// refused with exit status 2. See the [crate's documentation](crate#sockets-that-the-program-is-started-with), also
+    /// for the [descriptor store](crate#a-restart-that-loses-no-connection). Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
@@ -458,6 +465,8 @@ fn ready_timeout(
 impl Environment {
     fn read() -> Result<Self, Error> {
         let mut environment = Environment { launch: Launch::of_this_program(), ..Environment::default() };
+        let inherited = listen::VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
+        environment.variables.extend(inherited.map(str::to_owned));
         let ignored = sys::is_privileged_start();
         let mut handed = None;
         for (name, value) in std::env::vars_os() {
@@ -480,6 +489,11 @@ impl Environment {
         }
         if let Some(number) = handed {
             upgrade::receive(&number, environment.mode == Mode::Check, &environment.launch)?;
+        }
+        // What this process was started with, the binary before has handed over, if there was one.
+        match &*upgrade::received() {
+            Some(received) => listen::receive_again(received.inherited()?),
+            None => listen::receive()?,
         }
         Ok(environment)
     }

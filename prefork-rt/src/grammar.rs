@@ -136,6 +136,26 @@ impl Kind {
     }
 }
 
+/// As it is written, with all there is to it.
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(name) = &self.name {
+            write!(f, "{name}=")?;
+        }
+        self.place.fmt(f)?;
+        let Place::Unix(unix) = &self.place else { return Ok(()) };
+        let parameters = [
+            unix.mode.map(|mode| format!("mode={mode:o}")),
+            unix.owner.as_ref().map(|owner| format!("owner={owner}")),
+            unix.group.as_ref().map(|group| format!("group={group}")),
+        ];
+        for (index, parameter) in parameters.into_iter().flatten().enumerate() {
+            write!(f, "{}{parameter}", if index == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
+    }
+}
+
 /// As it is written.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -814,6 +834,21 @@ mod tests {
         assert_eq!(named("a=unix:/run/app.sock?mode=660"), of("a", "unix:/run/app.sock"));
         assert_eq!(address("localhost:0").map(|entry| entry.place), Ok(Place::Tcp(Host::Name("localhost".into(), 0))));
         assert_eq!(address("udp:app_1.local.:53").map(|entry| entry.place.kind()), Ok(Kind::Udp));
+    }
+
+    #[test]
+    fn an_entry_is_shown_as_it_is_written() {
+        for text in [
+            "127.0.0.1:0",
+            "admin=[::1]:9000",
+            "web=localhost:80",
+            "dns=udp:[::]:53",
+            "unix:/run/app.sock",
+            "local=unix:/run/app.sock?mode=660&owner=www-data&group=33",
+            "unix:/run/app.sock?group=www-data",
+        ] {
+            assert_eq!(address(text).expect("an address").to_string(), text);
+        }
     }
 
     #[test]

@@ -1,9 +1,11 @@
-//! The sockets of `listen`: bound by the supervisor before the first fork, handed over to each worker.
+//! The sockets of `listen`: bound by the supervisor before the first fork, or inherited, and handed over to each worker.
 //!
 //! It must not know the types that they come as in a worker.
 
 mod handed;
 mod inet;
+mod inherited;
+mod store;
 mod unix;
 
 use std::fmt;
@@ -20,6 +22,9 @@ use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
+pub(crate) use inherited::{Inherited, VARIABLES, copies, let_go, receive, receive_again};
+use store::Storable;
+pub(crate) use store::keep;
 pub(crate) use unix::{adopt_files, files, remove_files};
 
 /// The kernel lowers it to net.core.somaxconn.
@@ -41,6 +46,10 @@ pub(crate) struct Listener {
     /// As it is written in `listen`, with the address that a host name had.
     entry: String,
     socket: Option<OwnedFd>,
+    /// Where this binary has bound it.
+    storable: Option<Storable>,
+    /// Under which name and number this process was started with it, if it was.
+    inherited: Option<(String, usize)>,
 }
 
 /// A socket that the binary before has bound.
@@ -52,11 +61,27 @@ pub(crate) struct Handed {
 }
 
 /// What the next binary is to be handed.
-pub(crate) fn sockets(listeners: &[Listener]) -> impl Iterator<Item = (&str, Option<usize>, BorrowedFd<'_>)> {
-    listeners.iter().filter_map(|listener| Some((listener.entry.as_str(), None, listener.socket.as_ref()?.as_fd())))
+#[derive(Clone)]
+pub(crate) struct ToHandOver<'a> {
+    pub(crate) entry: &'a str,
+    pub(crate) slot: Option<usize>,
+    pub(crate) inherited: Option<&'a (String, usize)>,
+    pub(crate) socket: BorrowedFd<'a>,
+}
+
+/// All there is to hand over.
+pub(crate) fn sockets(listeners: &[Listener]) -> impl Iterator<Item = ToHandOver<'_>> {
+    listeners.iter().filter_map(|Listener { entry, inherited, socket, .. }| {
+        let (socket, inherited) = (socket.as_ref()?.as_fd(), inherited.as_ref());
+        Some(ToHandOver { entry, slot: None, inherited, socket })
+    })
 }
 
 impl Listener {
+    fn new(label: &Label, entry: String, socket: OwnedFd) -> Listener {
+        Listener { label: label.clone(), entry, socket: Some(socket), storable: None, inherited: None }
+    }
+
     pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
         self.socket.as_ref().map_or(Ok(()), |socket| SockRef::from(socket).set_nonblocking(true))
     }
@@ -65,16 +90,68 @@ impl Listener {
 /// An entry of `listen` whose host name, if it has one, is resolved.
 pub(crate) struct Resolved {
     label: Label,
+    /// The entry, as it is written.
+    key: String,
     at: At,
 }
 
 enum At {
     Addresses(Vec<SocketAddr>),
     Path(UnixPath),
+    Inherited(Vec<Inherited>),
+}
+
+/// What is to be listened on.
+pub(crate) struct Plan {
+    pub(crate) places: Vec<Resolved>,
+    /// What this process was started with, where that decides what is listened on.
+    came: Option<String>,
+    /// How many come back from a service manager's store, and what else of ours is in there under which names.
+    pub(crate) restored: usize,
+    pub(crate) obsolete: Vec<String>,
+}
+
+/// Gives each entry the sockets that were inherited for it, or looks up its host name. Stored sockets are only ours, and
+/// of no use when others come.
+pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>) -> Result<Plan, Error> {
+    let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(store::is_ours);
+    if started_with.is_empty() {
+        let mut places = resolve(entries)?;
+        let obsolete = store::restore(&mut places, stored);
+        let restored = labels(places.iter().filter(|place| matches!(place.at, At::Inherited(_)))).len();
+        let obsolete = store::close(obsolete, &places);
+        return Ok(Plan { places, came: None, restored, obsolete });
+    }
+    let came = Some(inherited::list(&started_with));
+    let matched = inherited::match_entries(&entries, started_with)?;
+    let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
+    let places: Vec<Resolved> = matched.into_iter().map(place).collect();
+    let obsolete = store::close(stored, &places);
+    Ok(Plan { places, came, restored: 0, obsolete })
+}
+
+impl Plan {
+    /// One for each socket.
+    pub(crate) fn labels(&self) -> Vec<Label> {
+        labels(&self.places)
+    }
+
+    /// What is asked for is not there: what is.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match (error, &self.came) {
+            (Error::Argument { reason }, Some(came)) => Error::Argument {
+                reason: format!(
+                    "{reason}; in the place of listen came what this program was started with, {came}: change the .socket \
+                     unit, or what main asks for"
+                ),
+            },
+            (error, _) => error,
+        }
+    }
 }
 
 /// Looks up the host names.
-pub(crate) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
+fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
     match listed_twice(&places) {
         Some(twice) => Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") }),
@@ -82,7 +159,9 @@ pub(crate) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     }
 }
 
-fn resolve_one(Entry { name, place }: Entry) -> Result<Resolved, Error> {
+fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
+    let key = entry.to_string();
+    let Entry { name, place } = entry;
     let kind = place.kind();
     let at = match &place {
         Place::Tcp(Host::Address(address)) | Place::Udp(Host::Address(address)) => At::Addresses(vec![*address]),
@@ -96,7 +175,7 @@ fn resolve_one(Entry { name, place }: Entry) -> Result<Resolved, Error> {
         }
         Place::Unix(path) => At::Path(path.clone()),
     };
-    Ok(Resolved { label: Label { kind, name }, at })
+    Ok(Resolved { label: Label { kind, name }, key, at })
 }
 
 /// With port 0 each is another address.
@@ -109,6 +188,7 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
                 with_port.map(|address| Shown(&unnamed(place.label.kind), address).to_string()).collect()
             }
             At::Path(unix) => vec![Shown(&unnamed(Kind::Unix), &unix.path).to_string()],
+            At::Inherited(_) => Vec::new(),
         })
         .collect();
     listed.sort_unstable();
@@ -119,19 +199,20 @@ fn unnamed(kind: Kind) -> Label {
     Label { kind, name: None }
 }
 
-/// One for each socket that will be bound.
-pub(crate) fn labels(places: &[Resolved]) -> Vec<Label> {
+fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
     let sockets = |place: &Resolved| match &place.at {
         At::Addresses(addresses) => addresses.len(),
         At::Path(_) => 1,
+        At::Inherited(sockets) => sockets.len(),
     };
-    places.iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
+    places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Binds every address that was not handed over, or none; in a rehearsal without leaving a file.
+/// Binds every address that was not handed over, or none; in a rehearsal without leaving a file, or changing what others
+/// have too.
 pub(crate) fn bind(places: &[Resolved], mut handed: Vec<Handed>, rehearsal: bool) -> Result<Vec<Listener>, Error> {
     let mut listeners = Vec::new();
-    for Resolved { label, at } in places {
+    for Resolved { label, key, at } in places {
         match at {
             At::Addresses(addresses) => {
                 let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
@@ -143,19 +224,33 @@ pub(crate) fn bind(places: &[Resolved], mut handed: Vec<Handed>, rehearsal: bool
                     }
                 }
                 let sockets = inet::bind(label, &missing, only_ipv6)?;
-                listeners.extend(missing.iter().zip(sockets).map(|(address, socket)| listener(label, address, socket)));
+                let bound = missing.iter().zip(sockets).map(|(address, socket)| Listener {
+                    storable: Some(Storable::inet(key)),
+                    ..Listener::new(label, Shown(label, address).to_string(), socket)
+                });
+                listeners.extend(bound);
             }
-            At::Path(path) => match take_handed(label, &path.path, &mut handed) {
-                Some(listener) => listeners.push(listener),
-                None => listeners.push(listener(label, &path.path, unix::bind(label, path, rehearsal)?)),
-            },
+            At::Path(path) => {
+                let listener = match take_handed(label, &path.path, &mut handed) {
+                    Some(listener) => listener,
+                    None => {
+                        let socket = unix::bind(label, path, rehearsal)?;
+                        let storable = if rehearsal { None } else { Storable::unix(key, &path.path) };
+                        Listener { storable, ..Listener::new(label, Shown(label, &path.path).to_string(), socket) }
+                    }
+                };
+                listeners.push(listener);
+            }
+            At::Inherited(sockets) => {
+                for one in sockets {
+                    let socket = own(label, one, rehearsal)?;
+                    let inherited = Some((one.name.clone(), one.number));
+                    listeners.push(Listener { inherited, ..Listener::new(label, key.clone(), socket) });
+                }
+            }
         }
     }
     Ok(listeners)
-}
-
-fn listener(label: &Label, place: &impl fmt::Display, socket: OwnedFd) -> Listener {
-    Listener { label: label.clone(), entry: Shown(label, place).to_string(), socket: Some(socket) }
 }
 
 /// Of several with one entry, the first.
@@ -163,7 +258,21 @@ fn take_handed(label: &Label, place: &impl fmt::Display, handed: &mut Vec<Handed
     let entry = Shown(label, place).to_string();
     let index = handed.iter().position(|handed| handed.entry == entry)?;
     report::info(&format!("listening on {entry}, as before"));
-    Some(listener(label, place, handed.remove(index).socket))
+    Some(Listener::new(label, entry, handed.remove(index).socket))
+}
+
+/// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
+fn own(label: &Label, inherited: &Inherited, rehearsal: bool) -> Result<OwnedFd, Error> {
+    let own = || {
+        let socket = inherited.socket.try_clone()?;
+        if !rehearsal && !inherited.is_in_use {
+            SockRef::from(&socket).set_nonblocking(false)?;
+        }
+        Ok(socket)
+    };
+    let socket = own().map_err(|source| Error::System { call: "fcntl(2)", source })?;
+    report::info(&format!("listening on {}, inherited", Shown(label, &inherited.place)));
+    Ok(socket)
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4
@@ -172,7 +281,7 @@ fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], pla
     let of_kind = places.iter().filter(|place| place.label.kind == kind);
     let mut listed = of_kind.flat_map(|place| match &place.at {
         At::Addresses(addresses) => addresses.as_slice(),
-        At::Path(_) => &[],
+        At::Path(_) | At::Inherited(_) => &[],
     });
     let same_port = listed.any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
     is_every_ipv6(address) && (same_port || siblings.iter().any(SocketAddr::is_ipv4))

@@ -1,8 +1,9 @@
 //! What a service manager is told of the pool, in the words of sd_notify(3): that it is ready, reloading or stopping,
-//! how it is, and that it is alive.
+//! how it is, and that it is alive; and what it stores.
 //!
 //! It must not know why anything happens, and never waits for whoever reads. A socket is opened for each message, so
-//! that no worker inherits one.
+//! that no worker inherits one. (The crate sd-notify, which reads LISTEN_FDS for us, waits for a full socket and knows no
+//! abstract names, so what is sent is sent here.)
 
 use std::collections::VecDeque;
 use std::env;
@@ -10,23 +11,29 @@ use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io;
 use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
+use sendfd::SendWithFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::error::Error;
+use crate::grammar::Kind;
 use crate::policy::Notice;
 use crate::report;
 use crate::sys;
 use crate::upgrade::words::words_of_values;
 
 /// What a service manager puts into the environment, for the supervisor alone.
-pub(crate) const VARIABLES: [&str; 3] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID];
+pub(crate) const VARIABLES: [&str; 4] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID, STORE];
 
 const SOCKET: &str = "NOTIFY_SOCKET";
 const WATCHDOG_PERIOD: &str = "WATCHDOG_USEC";
 const WATCHDOG_PID: &str = "WATCHDOG_PID";
+/// How many descriptors it stores, since systemd 254.
+const STORE: &str = "FDSTORE";
 
 /// What the end of a worker may take on top of `graceful_timeout`: SIGKILL has 5 s to work.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -55,6 +62,8 @@ pub(crate) struct Manager {
     told: String,
     /// What must not be lost, and was not taken yet.
     unsent: VecDeque<String>,
+    /// What is to be stored, and was not taken yet.
+    unstored: Vec<(String, OwnedFd)>,
     retry_at: Instant,
     watchdog: Option<Watchdog>,
     /// That it cannot be told was said.
@@ -87,6 +96,12 @@ struct Watchdog {
     withheld: bool,
 }
 
+/// How many descriptors the service manager stores, where it does.
+pub(crate) fn most_stored() -> Option<usize> {
+    let most = env::var_os(STORE)?.to_str()?.parse().ok()?;
+    Some(most).filter(|&most| most > 0)
+}
+
 impl Address {
     /// Where the environment says so. That of a set-user-ID program is its caller's, and says nothing.
     pub(crate) fn from_environment() -> Option<Address> {
@@ -117,10 +132,28 @@ impl Address {
         let _ = self.send(&format!("{errno}STATUS={}", one_line(&error.to_string())));
     }
 
+    /// What is stored under this name is of no use any more.
+    pub(crate) fn remove_stored(&self, name: &str) {
+        // What is not removed now comes back at the next start, and is tried again.
+        let _ = self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+    }
+
     fn send(&self, message: &str) -> io::Result<()> {
+        self.socket()?.send_to(message.as_bytes(), &self.0).map(drop)
+    }
+
+    /// With a copy of the descriptor: SCM_RIGHTS.
+    fn send_with(&self, message: &str, descriptor: &OwnedFd) -> io::Result<()> {
+        let socket = self.socket()?;
+        socket.connect(&self.0)?;
+        let socket = UnixDatagram::from(OwnedFd::from(socket));
+        socket.send_with_fd(message.as_bytes(), &[descriptor.as_raw_fd()]).map(drop)
+    }
+
+    fn socket(&self) -> io::Result<Socket> {
         let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         socket.set_nonblocking(true)?;
-        socket.send_to(message.as_bytes(), &self.0).map(drop)
+        Ok(socket)
     }
 }
 
@@ -135,6 +168,7 @@ impl Manager {
             last: String::new(),
             told: String::new(),
             unsent: VecDeque::new(),
+            unstored: Vec::new(),
             retry_at: Instant::now(),
             watchdog: Watchdog::from_environment(),
             warned: false,
@@ -156,6 +190,29 @@ impl Manager {
         if self.watchdog.is_some() {
             self.send("WATCHDOG=1");
         }
+    }
+
+    /// Has a copy of a listener stored, which comes back when the service is started again. One that was shut down is of
+    /// no use then, and systemd drops it; an error of a UDP socket passes.
+    pub(crate) fn store(&mut self, name: &str, kind: Kind, socket: &OwnedFd) {
+        let poll = if kind == Kind::Udp { "\nFDPOLL=0" } else { "" };
+        let message = format!("FDSTORE=1\nFDNAME={name}{poll}");
+        let taken = self.address.send_with(&message, socket);
+        if !self.is_over(taken) {
+            match socket.try_clone() {
+                Ok(copy) => self.unstored.push((message, copy)),
+                Err(error) => {
+                    report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
+                }
+            }
+            self.retry_at = Instant::now() + RETRY;
+        }
+    }
+
+    /// In a worker, which has nothing to do with it and frees no memory of the supervisor's.
+    pub(crate) fn leave(mut self) {
+        self.unstored.drain(..).for_each(drop);
+        mem::forget(self);
     }
 
     /// Something has happened, of which the log has this line.
@@ -228,7 +285,7 @@ impl Manager {
     /// When to call `update` and `beat` if nothing happens before.
     pub(crate) fn next_turn(&self) -> Option<Instant> {
         let beat = self.watchdog.as_ref().filter(|watchdog| !watchdog.withheld).map(|watchdog| watchdog.due);
-        let retry = (!self.unsent.is_empty()).then_some(self.retry_at);
+        let retry = (!self.unsent.is_empty() || !self.unstored.is_empty()).then_some(self.retry_at);
         beat.into_iter().chain(retry).min()
     }
 
@@ -265,6 +322,14 @@ impl Manager {
     }
 
     fn send_unsent(&mut self) {
+        while let Some((message, socket)) = self.unstored.pop() {
+            let taken = self.address.send_with(&message, &socket);
+            if !self.is_over(taken) {
+                self.unstored.push((message, socket));
+                self.retry_at = Instant::now() + RETRY;
+                return;
+            }
+        }
         while let Some(message) = self.unsent.pop_front() {
             if !self.send(&message) {
                 self.unsent.push_front(message);
@@ -274,9 +339,14 @@ impl Manager {
         }
     }
 
-    /// Whether it is useless to try again: it was taken, or nobody will ever take it.
     fn send(&mut self, message: &str) -> bool {
-        match self.address.send(message) {
+        let taken = self.address.send(message);
+        self.is_over(taken)
+    }
+
+    /// Whether it is useless to try again: it was taken, or nobody will ever take it.
+    fn is_over(&mut self, taken: io::Result<()>) -> bool {
+        match taken {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             // What other systems than Linux say of a full queue.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return false,

@@ -1,7 +1,6 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
 use std::env;
-use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -181,16 +180,25 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     for warning in &warnings {
         report::warn(warning);
     }
-    let places = listen::resolve(settings.listen)?;
-    check_needs(&prefork.needs, &listen::labels(&places))?;
+    let plan = listen::plan(settings.listen, listen::copies()?)?;
+    if let Some(manager) = &manager {
+        plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
+    }
+    check_needs(&prefork.needs, &plan.labels()).map_err(|error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {
         report::info(&format!("workers run as {}", credentials.who));
     }
-    let listeners = listen::bind(&places, handed_sockets()?, mode == Mode::Check)?;
-    set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+    let handed = handed_sockets()?;
+    // Those that this process has bound, as whichever binary, are stored already.
+    let stored = plan.restored + handed.len();
+    let listeners = listen::bind(&plan.places, handed, mode == Mode::Check)?;
+    if mode != Mode::Check {
+        set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+    }
     if mode == Mode::Off {
+        listen::let_go();
         become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
@@ -217,7 +225,11 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
+    listen::let_go();
+    let mut manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
+    if let (Some(manager), Some(most)) = (&mut manager, notify::most_stored()) {
+        listen::keep(&listeners, most.saturating_sub(stored), |name, kind, socket| manager.store(name, kind, socket));
+    }
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
     Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables, launch })))
@@ -226,14 +238,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
 /// Copies of what the binary before has bound.
 fn handed_sockets() -> Result<Vec<Handed>, Error> {
     let received = upgrade::received();
-    let sockets = received.iter().flat_map(|received| {
-        received.state.sockets.iter().map(|socket| {
-            let copy = received.copy(socket.descriptor)?;
-            Ok(Handed { entry: socket.entry.clone(), slot: socket.slot, socket: copy })
-        })
-    });
-    let copies: io::Result<Vec<Handed>> = sockets.collect();
-    copies.map_err(|source| Error::System { call: "fcntl(2)", source })
+    received.as_ref().map_or(Ok(Vec::new()), |received| received.handed())
 }
 
 /// The memory of a pool that is taken over has room for so many, and for no more.

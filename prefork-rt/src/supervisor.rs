@@ -514,7 +514,9 @@ impl Supervisor {
         mem::forget(name);
         mem::forget(self.oom_kills);
         mem::forget(service.variables);
-        mem::forget(service.manager);
+        if let Some(manager) = service.manager {
+            manager.leave();
+        }
         mem::forget(service.credentials);
         mem::forget(service.launch);
     }

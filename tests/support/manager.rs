@@ -1,11 +1,14 @@
 //! A service manager: a datagram socket on which a program says how it is.
 
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use sendfd::RecvWithFd;
 
 use super::DEADLINE;
 
@@ -33,6 +36,14 @@ impl Manager {
         command.env("NOTIFY_SOCKET", &self.name)
     }
 
+    /// Has no room for another message.
+    pub fn fill(&self) {
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("a socket");
+        let address = self.socket.local_addr().expect("an address");
+        while filler.send_to_addr(b"STATUS=full", &address).is_ok() {}
+    }
+
     /// The next message that is there, or comes within this time.
     pub fn receive_within(&self, time: Duration) -> Option<String> {
         let mut message = vec![0; 1 << 16];
@@ -40,6 +51,17 @@ impl Manager {
         let length = self.socket.recv(&mut message).ok()?;
         message.truncate(length);
         Some(String::from_utf8(message).expect("text"))
+    }
+
+    /// The next message, and the descriptors that came with it.
+    pub fn receive_with_descriptors(&self) -> (String, Vec<OwnedFd>) {
+        let (mut message, mut descriptors) = (vec![0; 1 << 16], [-1; 16]);
+        self.socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
+        let (length, count) = self.socket.recv_with_fd(&mut message, &mut descriptors).expect("a message");
+        message.truncate(length);
+        // SAFETY: recvmsg(2) has just made these descriptors, and nobody else has their numbers.
+        let own = descriptors[..count].iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) });
+        (String::from_utf8(message).expect("text"), own.collect())
     }
 
     /// All messages up to the first that contains this.

@@ -15,6 +15,7 @@ pub use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+pub mod activation;
 pub mod before_exec;
 pub mod http;
 pub mod lives;
@@ -42,7 +43,8 @@ pub fn clean_command(path: &str) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if ["PREFORK", "NOTIFY_SOCKET", "WATCHDOG_"].iter().any(|prefix| name.starts_with(prefix)) {
+        if ["PREFORK", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "FDSTORE"].iter().any(|prefix| name.starts_with(prefix))
+        {
             command.env_remove(&*name);
         }
     }

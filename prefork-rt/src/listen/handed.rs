@@ -101,7 +101,7 @@ fn too_many(kind: Kind, count: usize, name: Option<&str>) -> String {
     let (ty, counted) = (kind.type_name(), counted(kind, count));
     match name {
         Some(name) => format!(
-            "a {ty} called {name:?} is asked for, but that host name has {counted}: ask for Vec<{ty}>, or write one IP address"
+            "a {ty} called {name:?} is asked for, but there are {counted} of that name: ask for Vec<{ty}>, or give one IP address"
         ),
         None => format!(
             "a {ty} is asked for, but listen has {counted}: ask for Vec<{ty}>, or for each by its name with \

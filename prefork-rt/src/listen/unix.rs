@@ -246,6 +246,17 @@ pub(crate) fn remove_files() {
     }
 }
 
+/// Leaves the file in its place: somebody else has the socket too.
+pub(super) fn leave_file(path: &Path) {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner).retain(|file| file.path != path);
+}
+
+/// Which file is there, if it is a socket's. As long as the socket lives, no other file is called so.
+pub(super) fn socket_at(path: &Path) -> Option<(u64, u64)> {
+    let found = fs::symlink_metadata(path).ok()?;
+    found.file_type().is_socket().then(|| identity(&found))
+}
+
 fn remove(own: &OwnFile) -> Result<(), Refusal> {
     let _lock = lock_directory(&own.path)?;
     match look(&own.path)? {

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
-use crate::listen;
+use crate::listen::{self, ToHandOver};
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Board;
@@ -16,7 +16,7 @@ use crate::upgrade::{self, Before, Received, Rehearsal};
 /// The binary that ran before, and the sockets that it had, of which this one may listen on fewer.
 pub(super) struct Predecessor {
     binary: Before,
-    sockets: Vec<(String, Option<usize>, OwnedFd)>,
+    sockets: Vec<(state::Socket, OwnedFd)>,
 }
 
 impl Pool {
@@ -67,7 +67,7 @@ impl Supervisor {
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
-        let copy = |socket: &state::Socket| Ok((socket.entry.clone(), socket.slot, received.copy(socket.descriptor)?));
+        let copy = |socket: &state::Socket| Ok((socket.clone(), received.copy(socket.descriptor)?));
         let sockets = sockets.iter().map(copy).collect::<io::Result<_>>();
         match received.before().and_then(|before| Ok(before.zip(Some(sockets?)))) {
             Ok(before) => self.before = before.map(|(binary, sockets)| Predecessor { binary, sockets }),
@@ -149,11 +149,14 @@ impl Supervisor {
             Ok(state) => state,
             Err(why) => return why,
         };
-        let sockets = before.sockets.iter().map(|(entry, slot, socket)| (entry.as_str(), *slot, socket.as_fd()));
-        state.sockets = sockets.clone().map(to_hand_over).collect();
+        let numbered = |(before, socket): &(state::Socket, OwnedFd)| state::Socket {
+            descriptor: socket.as_raw_fd(),
+            ..before.clone()
+        };
+        state.sockets = before.sockets.iter().map(numbered).collect();
         self.prepare_to_go();
         let kept = [before.binary.binary.as_fd(), before.binary.directory.as_fd()];
-        let sockets = sockets.map(|(_, _, socket)| socket);
+        let sockets = before.sockets.iter().map(|(_, socket)| socket.as_fd());
         let descriptors: Vec<BorrowedFd<'_>> = self.own_descriptors().chain(sockets).chain(kept).collect();
         upgrade::become_before(&self.service.launch, &before.binary, &state, &descriptors)
     }
@@ -198,7 +201,7 @@ impl Supervisor {
 
     /// What the next binary is handed.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let sockets = listen::sockets(&self.service.listeners).map(|(_, _, socket)| socket);
+        let sockets = listen::sockets(&self.service.listeners).map(|to_hand_over| to_hand_over.socket);
         self.own_descriptors().chain(sockets).collect()
     }
 
@@ -208,6 +211,6 @@ impl Supervisor {
     }
 }
 
-fn to_hand_over((entry, slot, socket): (&str, Option<usize>, BorrowedFd<'_>)) -> state::Socket {
-    state::Socket { entry: entry.to_owned(), slot, descriptor: socket.as_raw_fd() }
+fn to_hand_over(ToHandOver { entry, slot, inherited, socket }: ToHandOver<'_>) -> state::Socket {
+    state::Socket { entry: entry.to_owned(), slot, inherited: inherited.cloned(), descriptor: socket.as_raw_fd() }
 }

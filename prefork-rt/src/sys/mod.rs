@@ -10,6 +10,7 @@ mod clock;
 mod cpus;
 mod credentials;
 mod exec;
+mod inherited;
 mod proc;
 mod process;
 mod process_name;
@@ -29,6 +30,7 @@ pub(crate) use exec::{
     Variables, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary, scratch_file, spawn,
     stay_open_on_exec, take_over,
 };
+pub(crate) use inherited::{is_listening, listen_fds};
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
     Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,

@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
+use crate::listen::Handed;
 use crate::report;
 use crate::sys;
 
@@ -106,6 +107,25 @@ impl Received {
         self.descriptors.get(&number).ok_or(io::ErrorKind::NotFound)?.try_clone()
     }
 
+    /// The sockets that this process has bound, as whichever binary.
+    pub(crate) fn handed(&self) -> Result<Vec<Handed>, Error> {
+        let bound = self.state.sockets.iter().filter(|socket| socket.inherited.is_none());
+        let copies = bound.map(|socket| {
+            let copy = self.copy(socket.descriptor)?;
+            Ok(Handed { entry: socket.entry.clone(), slot: socket.slot, socket: copy })
+        });
+        copies.collect::<io::Result<_>>().map_err(cannot_copy)
+    }
+
+    /// The sockets that this process was started with, with the names and numbers that they came under.
+    pub(crate) fn inherited(&self) -> Result<Vec<(String, usize, OwnedFd)>, Error> {
+        let copies = self.state.sockets.iter().filter_map(|socket| {
+            let (name, number) = socket.inherited.clone()?;
+            Some(self.copy(socket.descriptor).map(|copy| (name, number, copy)))
+        });
+        copies.collect::<io::Result<_>>().map_err(cannot_copy)
+    }
+
     /// The binary before, where this is a new one.
     pub(crate) fn before(&self) -> io::Result<Option<Before>> {
         let before = self.state.before.as_ref().filter(|_| self.state.back.is_none());
@@ -132,4 +152,8 @@ impl Received {
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
         report::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
     }
+}
+
+fn cannot_copy(source: io::Error) -> Error {
+    Error::System { call: "fcntl(2)", source }
 }

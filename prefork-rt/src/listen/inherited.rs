@@ -1,0 +1,226 @@
+//! Sockets that this process was started with: which came, and which entry of `listen` each takes the place of.
+//!
+//! It must not know who left them: systemd and whoever else speaks its protocol, sd_listen_fds(3).
+
+use std::env;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use socket2::{Domain, SockRef, Type};
+
+use super::{Label, Shown, unnamed};
+use crate::error::Error;
+use crate::grammar::{Entry, Kind};
+use crate::sys;
+
+/// What whoever starts a process with sockets puts into the environment, for that process alone.
+pub(crate) const VARIABLES: [&str; 4] = [COUNT, PID, NAMES, "LISTEN_PIDFDID"];
+
+const COUNT: &str = "LISTEN_FDS";
+const PID: &str = "LISTEN_PID";
+const NAMES: &str = "LISTEN_FDNAMES";
+/// Where the descriptors begin.
+const FIRST: usize = 3;
+/// What systemd writes where there is no name, and what it calls an accepted connection and a descriptor that was stored
+/// without a name.
+const NO_NAMES: [&str; 4] = ["", "unknown", "connection", "stored"];
+
+/// A socket that this process was started with.
+pub(crate) struct Inherited {
+    /// As LISTEN_FDNAMES has it.
+    pub(super) name: String,
+    pub(super) socket: OwnedFd,
+    /// Where it is.
+    pub(super) place: String,
+    /// Which descriptor it was when the process was started.
+    pub(super) number: usize,
+    /// It came from the binary before, whose workers have it, too.
+    pub(super) is_in_use: bool,
+}
+
+/// Those that no start has taken for good: one that fails leaves them to the next.
+static RECEIVED: Mutex<Vec<Inherited>> = Mutex::new(Vec::new());
+
+fn received() -> MutexGuard<'static, Vec<Inherited>> {
+    RECEIVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes over what the environment announces for this process, so that no program that is started from here on
+/// inherits it too. In a set-user-ID program the environment is its caller's, and says nothing.
+pub(crate) fn receive() -> Result<(), Error> {
+    if sys::is_privileged_start() || env::var_os(PID).is_none_or(|pid| pid.is_empty()) {
+        return Ok(());
+    }
+    let sockets = sys::listen_fds().map_err(|error| not_as_announced(&error))?;
+    let names = names(sockets.len())?;
+    let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
+        let place = place(&socket);
+        Inherited { name, socket, place, number, is_in_use: false }
+    });
+    received().extend(new);
+    Ok(())
+}
+
+/// Takes over what was received by the binary before, with names and numbers.
+pub(crate) fn receive_again(sockets: Vec<(String, usize, OwnedFd)>) {
+    let again = sockets.into_iter().map(|(name, number, socket)| {
+        let place = place(&socket);
+        Inherited { name, socket, place, number, is_in_use: true }
+    });
+    received().extend(again);
+}
+
+/// A name for each, where there are names.
+fn names(count: usize) -> Result<Vec<String>, Error> {
+    let Some(names) = env::var_os(NAMES).filter(|_| count > 0) else { return Ok(vec![String::new(); count]) };
+    let names: Vec<String> = names.to_string_lossy().split(':').map(str::to_owned).collect();
+    if names.len() == count { Ok(names) } else { Err(not_as_announced(&format_args!("{} names came", names.len()))) }
+}
+
+fn not_as_announced(error: &impl fmt::Display) -> Error {
+    let said: Vec<String> = [COUNT, PID, NAMES]
+        .into_iter()
+        .filter_map(|name| env::var_os(name).map(|value| format!("{name}={}", value.to_string_lossy())))
+        .collect();
+    Error::Environment {
+        variable: COUNT.to_owned(),
+        reason: format!(
+            "the sockets that are announced cannot be taken over: {error} ({}); expected are as many open descriptors \
+             from {FIRST} on as {COUNT} says, and no names or as many: mend what starts this program, or unset {PID}",
+            said.join(" ")
+        ),
+    }
+}
+
+/// Where a socket is, without what it is.
+fn place(socket: &OwnedFd) -> String {
+    let Ok(address) = SockRef::from(socket).local_addr() else { return "nowhere".to_owned() };
+    if let Some(address) = address.as_socket() {
+        return address.to_string();
+    }
+    match (address.as_pathname(), address.as_abstract_namespace()) {
+        (Some(path), _) => path.display().to_string(),
+        (_, Some(name)) => format!("@{}", String::from_utf8_lossy(name)),
+        _ => "nowhere".to_owned(),
+    }
+}
+
+/// All of them, for a start that may fail.
+pub(crate) fn copies() -> Result<Vec<Inherited>, Error> {
+    let copy = |Inherited { name, socket, place, number, is_in_use }: &Inherited| {
+        let (socket, place) = (socket.try_clone()?, place.clone());
+        Ok(Inherited { name: name.clone(), socket, place, number: *number, is_in_use: *is_in_use })
+    };
+    let copies: io::Result<_> = received().iter().map(copy).collect();
+    copies.map_err(|source| Error::System { call: "fcntl(2)", source })
+}
+
+/// A start has succeeded, and has what it needs: the rest is closed.
+pub(crate) fn let_go() {
+    received().clear();
+}
+
+/// Nobody needs those of this name.
+pub(super) fn close(name: &str) {
+    received().retain(|one| one.name != name);
+}
+
+impl Inherited {
+    /// What it is called, if it is.
+    fn own_name(&self) -> Option<&str> {
+        Some(self.name.as_str()).filter(|name| !NO_NAMES.contains(name))
+    }
+
+    /// What a type of Rust can be made of it, if any.
+    pub(super) fn kind(&self) -> Result<Kind, &'static str> {
+        let socket = SockRef::from(&self.socket);
+        let (Ok(kind), Ok(address)) = (socket.r#type(), socket.local_addr()) else { return Err("no socket") };
+        let is_inet = matches!(address.domain(), Domain::IPV4 | Domain::IPV6);
+        match kind {
+            Type::STREAM if !is_inet && !address.is_unix() => Err("a stream socket of another family"),
+            Type::STREAM if !sys::is_listening(&socket) => Err("a stream socket that does not listen (Accept=yes?)"),
+            Type::STREAM if is_inet => Ok(Kind::Tcp),
+            Type::STREAM => Ok(Kind::Unix),
+            Type::DGRAM if is_inet => Ok(Kind::Udp),
+            Type::DGRAM if address.is_unix() => Err("a Unix datagram socket"),
+            _ => Err("a socket of another type"),
+        }
+    }
+}
+
+/// `"http.socket" (descriptor 3), unix:/run/app.sock`
+impl fmt::Display for Inherited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.own_name() {
+            Some(name) => write!(f, "{name:?} (descriptor {}), ", self.number)?,
+            None => write!(f, "descriptor {}, ", self.number)?,
+        }
+        match self.kind() {
+            Ok(kind) => Shown(&unnamed(kind), &self.place).fmt(f),
+            Err(what) => f.write_str(what),
+        }
+    }
+}
+
+/// Which sockets take the place of which entries: of each that has a name, those of that name, where there are some; of
+/// all others, one each in order. Without entries each socket is an entry, called as it is.
+pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Result<Vec<(Label, Vec<Inherited>)>, Error> {
+    let came = list(&sockets);
+    let misfit = |what: String| misfit(&what, entries, &came);
+    if entries.is_empty() {
+        return sockets.into_iter().map(|socket| as_it_comes(socket).map_err(misfit)).collect();
+    }
+    let has_its_name = |socket: &Inherited| entries.iter().any(|entry| entry.name.as_ref() == Some(&socket.name));
+    let (mut by_name, in_order): (Vec<_>, Vec<_>) = sockets.into_iter().partition(has_its_name);
+    let mut matched = Vec::new();
+    for entry in entries {
+        let (of_its_name, others) = by_name.into_iter().partition(|socket| entry.name.as_ref() == Some(&socket.name));
+        by_name = others;
+        matched.push((label(entry), of_its_name));
+    }
+    let mut unmatched: Vec<_> = matched.iter_mut().filter(|(_, sockets)| sockets.is_empty()).collect();
+    if unmatched.len() != in_order.len() {
+        return Err(misfit(format!("by name or in order, {} came for {}", in_order.len(), unmatched.len())));
+    }
+    for ((_, sockets), socket) in unmatched.iter_mut().zip(in_order) {
+        sockets.push(socket);
+    }
+    for ((label, sockets), entry) in matched.iter().zip(entries) {
+        if let Some(wrong) = sockets.iter().find(|socket| socket.kind() != Ok(label.kind)) {
+            return Err(misfit(format!("for {entry} came {wrong}")));
+        }
+    }
+    Ok(matched)
+}
+
+fn label(entry: &Entry) -> Label {
+    Label { kind: entry.place.kind(), name: entry.name.clone() }
+}
+
+/// What can be asked for by type or name without a word in `listen`.
+fn as_it_comes(socket: Inherited) -> Result<(Label, Vec<Inherited>), String> {
+    let kind = socket.kind().map_err(|_| format!("nothing can be made of {socket}"))?;
+    let name = socket.own_name().map(str::to_owned);
+    Ok((Label { kind, name }, vec![socket]))
+}
+
+fn misfit(what: &str, entries: &[Entry], came: &str) -> Error {
+    let expected = match entries {
+        [] => "TCP and Unix stream sockets that listen, and UDP sockets".to_owned(),
+        _ => list(entries),
+    };
+    Error::Environment {
+        variable: COUNT.to_owned(),
+        reason: format!(
+            "the sockets that this program was started with are not those of listen: expected {expected}; came {came}; \
+             {what}: change the .socket unit (FileDescriptorName= or systemd-socket-activate --fdname= names a socket as \
+             its entry, others are taken in order), or listen, where PREFORK_LISTEN=none takes whatever comes"
+        ),
+    }
+}
+
+pub(super) fn list<T: fmt::Display>(all: &[T]) -> String {
+    all.iter().map(T::to_string).collect::<Vec<_>>().join(" + ")
+}
