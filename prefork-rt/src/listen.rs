@@ -4,22 +4,23 @@
 
 mod handed;
 mod inet;
+mod listeners;
+mod slots;
 mod unix;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::Duration;
-
-use socket2::SockRef;
 
 use crate::error::Error;
 use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
+use listeners::Sockets;
+pub(crate) use listeners::{Listener, Listeners};
 pub(crate) use unix::remove_files;
 
 /// The kernel lowers it to net.core.somaxconn.
@@ -33,18 +34,6 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 pub(crate) struct Label {
     pub(crate) kind: Kind,
     pub(crate) name: Option<String>,
-}
-
-/// A socket that is bound; a worker that has handed it to its body has it no more.
-pub(crate) struct Listener {
-    pub(crate) label: Label,
-    socket: Option<OwnedFd>,
-}
-
-impl Listener {
-    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        self.socket.as_ref().map_or(Ok(()), |socket| SockRef::from(socket).set_nonblocking(true))
-    }
 }
 
 /// An entry of `listen` whose host name, if it has one, is resolved.
@@ -113,19 +102,29 @@ pub(crate) fn labels(places: &[Resolved]) -> Vec<Label> {
     places.iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Binds every address, or none; in a rehearsal without leaving a file.
-pub(crate) fn bind(places: &[Resolved], rehearsal: bool) -> Result<Vec<Listener>, Error> {
+/// Binds every address, or none; in a rehearsal without leaving a file. Where it is for so many slots, each has a socket
+/// of its own at each address that is not a path.
+pub(crate) fn bind(places: &[Resolved], slots: Option<usize>, rehearsal: bool) -> Result<Listeners, Error> {
     let mut listeners = Vec::new();
     for Resolved { label, at } in places {
-        let sockets = match at {
+        match at {
             At::Addresses(addresses) => {
-                inet::bind(label, addresses, |address| shares_its_port(label.kind, address, addresses, places))?
+                let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
+                let bound = inet::bind(label, addresses, only_ipv6, slots)?;
+                let at = addresses.iter().zip(bound);
+                listeners.extend(at.map(|(address, sockets)| listener(label, address, sockets)));
             }
-            At::Path(path) => vec![unix::bind(label, path, rehearsal)?],
-        };
-        listeners.extend(sockets.into_iter().map(|socket| Listener { label: label.clone(), socket: Some(socket) }));
+            At::Path(path) => {
+                let socket = unix::bind(label, path, rehearsal)?;
+                listeners.push(listener(label, &path.path, Sockets::One(socket)));
+            }
+        }
     }
-    Ok(listeners)
+    Ok(Listeners::own(listeners))
+}
+
+fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
+    Listener::new(label.clone(), Shown(label, place).to_string(), sockets)
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4

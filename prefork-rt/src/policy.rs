@@ -12,6 +12,7 @@ mod backoff;
 mod budget;
 mod contract;
 mod ends;
+mod intake;
 mod notice;
 mod scale;
 mod slot;
@@ -26,12 +27,14 @@ use std::time::Duration;
 use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
-use slot::{Alarm, Proc, ProcState, Slot, Why};
+use slot::{Alarm, Proc, ProcState, Slot, Sockets, Why};
 use turn::Turns;
 use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
-pub(crate) use contract::{Action, Ask, Event, Exit, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View};
+pub(crate) use contract::{
+    Action, Ask, Event, Exit, Intake, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View,
+};
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
 pub(crate) use turn::Recycle;
@@ -55,12 +58,16 @@ pub(crate) struct Policy {
     finished: usize,
     ready: usize,
     was_ready: bool,
+    /// How many slots that are not wanted any more serve those who wait.
+    draining: usize,
     /// A worker has lived for a moment, or that none did was said.
     booted: bool,
     forks: u64,
     budget: Budget,
     turns: Turns,
     dirty: VecDeque<usize>,
+    /// Slots whose sockets may be to take new connections from now on, or not to.
+    unsteered: Vec<usize>,
     /// Slots of which there is news for whoever looks at the pool.
     changed: Vec<usize>,
     actions: VecDeque<Action>,
@@ -89,6 +96,8 @@ enum Deadline {
     /// A slot's backoff is over.
     Start(usize),
     Proc(ProcId, Alarm),
+    /// A slot's queue is to be looked at.
+    Queue(usize),
     /// The graceful stop was long enough.
     Kill,
     /// What SIGKILL has not ended will not end.
@@ -104,20 +113,23 @@ enum Place {
 
 impl Policy {
     pub(crate) fn new(rules: Rules) -> Policy {
+        let sockets = if rules.slots_have_sockets { Sockets::Open } else { Sockets::None };
         Policy {
             now: Time(Duration::ZERO),
             phase: Phase::Running,
-            slots: (0..rules.workers).map(|_| Slot::default()).collect(),
+            slots: (0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }).collect(),
             size: rules.workers,
             alive: 0,
             finished: 0,
             ready: 0,
             was_ready: false,
+            draining: 0,
             booted: false,
             forks: 0,
             budget: Budget::new(rules.max_restarts, rules.restart_window),
             turns: Turns::default(),
             dirty: (0..rules.workers).collect(),
+            unsteered: Vec::new(),
             changed: Vec::new(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -139,6 +151,9 @@ impl Policy {
             Event::Said(proc, said) => self.said(proc, said),
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
+            Event::SocketsOpen(task_id) => self.sockets_open(task_id),
+            Event::SocketsRefused(task_id, error) => self.sockets_refused(task_id, error),
+            Event::Queue { task_id, waiting } => self.looked_at_queue(task_id, waiting),
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Continued => self.begin_silence_anew(),
             Event::Tick => {}
@@ -166,8 +181,13 @@ impl Policy {
             if self.take_due_deadline() {
                 continue;
             }
-            match self.dirty.pop_front() {
-                Some(task_id) => self.settle(task_id),
+            if let Some(task_id) = self.dirty.pop_front() {
+                self.settle(task_id);
+                continue;
+            }
+            // Only now: who has a worker again at once was never without.
+            match self.unsteered.pop() {
+                Some(task_id) => self.settle_intake(task_id),
                 // That there is no turn can be news, too.
                 None if self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,
@@ -219,7 +239,8 @@ impl Policy {
     /// Starts a worker where one is missing.
     fn settle(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
-        let open = matches!(self.phase, Phase::Running) && task_id < self.size;
+        let is_wanted = task_id < self.size || slot.drains.is_some();
+        let open = matches!(self.phase, Phase::Running) && is_wanted && self.has_sockets(task_id);
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
         // A surplus worker that still drains is waited for.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
@@ -283,7 +304,7 @@ impl Policy {
             return self.turn_failed(TurnFailure::CannotFork(error));
         }
         let added = self.slots.get(task_id..self.size);
-        if added.is_some_and(|added| added.iter().all(|slot| slot.is_added)) {
+        if added.is_some_and(|added| !added.is_empty() && added.iter().all(|slot| slot.is_added)) {
             return self.take_back(task_id, error);
         }
         // First starts come before all restarts: the pool is not complete yet.
@@ -410,6 +431,7 @@ impl Policy {
         self.deadlines.pop_first();
         match deadline {
             Deadline::Start(task_id) => self.dirty.push_back(task_id),
+            Deadline::Queue(task_id) => self.queue_is_due(task_id),
             Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
@@ -455,6 +477,9 @@ impl Policy {
     /// There is news of this slot.
     fn touched(&mut self, task_id: usize) {
         self.changed.push(task_id);
+        if self.rules.slots_have_sockets {
+            self.unsteered.push(task_id);
+        }
         if task_id >= self.size {
             return;
         }

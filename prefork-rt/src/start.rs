@@ -12,14 +12,14 @@ use crate::config::{Environment, Mode, Prefork, Settings};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Listener};
+use crate::listen::{self, Listeners};
 use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
 use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
-use crate::worker::{Needs, Worker, become_worker, check_needs, needs_nonblocking, worker};
+use crate::worker::{Worker, become_worker, check_needs, needs_nonblocking, worker};
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]
@@ -182,8 +182,13 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(credentials) = &credentials {
         report::info(&format!("workers run as {}", credentials.who));
     }
-    let listeners = listen::bind(&places, mode == Mode::Check)?;
-    set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+    check_addresses_can_be_shared(settings.reuse_port)?;
+    let workers = if mode == Mode::Off { 1 } else { settings.workers };
+    let mut listeners = listen::bind(&places, settings.reuse_port.then_some(workers), mode == Mode::Check)?;
+    let needs_nonblocking = |kind| needs_nonblocking(&prefork.needs, kind);
+    // It is chosen once, by what the arguments of main are.
+    let chosen = listeners.set_nonblocking(needs_nonblocking);
+    chosen.map_err(|source| Error::System { call: "fcntl(2)", source })?;
     if mode == Mode::Off {
         become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
@@ -195,6 +200,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     let rules = Rules {
         workers: settings.workers,
+        slots_have_sockets: settings.reuse_port,
         most_workers: scoreboard::capacity(settings.workers),
         max_restarts: settings.max_restarts,
         restart_window: settings.restart_window,
@@ -215,16 +221,6 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables })))
 }
 
-/// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.
-fn set_nonblocking_where_needed(listeners: &[Listener], needs: &[Needs]) -> Result<(), Error> {
-    let system = |source| Error::System { call: "fcntl(2)", source };
-    listeners
-        .iter()
-        .filter(|listener| needs_nonblocking(needs, listener))
-        .try_for_each(Listener::set_nonblocking)
-        .map_err(system)
-}
-
 /// A worker is ready when its body starts, unless it says so itself. Where hooks run before, they say so when they are
 /// done; where none do, it need not be said.
 fn readiness(ready_timeout: Option<Duration>) -> Readiness {
@@ -243,7 +239,7 @@ const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    listeners: Vec<Listener>,
+    mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
     credentials.map_or(Ok(()), Credentials::assume)?;
@@ -253,8 +249,22 @@ fn become_the_only_worker(
         Threads::None(alone) => Some(alone),
         Threads::Others(_) | Threads::Unknown(_) => None,
     };
+    listeners.keep(THE_ONLY_WORKER.task_id);
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
     Ok(())
+}
+
+fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Error> {
+    if !reuse_port || cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd")) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        name: "reuse_port",
+        reason:
+            "this system does not spread connections over sockets that share an address: it needs Linux or FreeBSD; \
+                 leave the option out"
+                .to_owned(),
+    })
 }
 
 fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {

@@ -27,6 +27,7 @@ impl Dice {
         Rules {
             workers,
             most_workers: workers + self.roll(3) as usize,
+            slots_have_sockets: self.roll(2) == 0,
             max_restarts: self.pick([None, None, Some(0), Some(1), Some(10), Some(100)]),
             restart_window: self.pick([None, None, Some(ms(1000)), Some(ms(60_000))]),
             restart: self.pick([Restart::OnFailure, Restart::OnFailure, Restart::Always]),
@@ -94,7 +95,7 @@ impl Dice {
 fn whatever_happens_the_invariants_hold() {
     let mut steps = 0;
     let mut exits = BTreeMap::<_, u32>::new();
-    let mut seen = [0; 12];
+    let mut seen = [0; 14];
     for seed in 1..=SCENARIOS {
         let mut world = scenario(seed, &mut steps);
         let asked_at = world.now;
@@ -115,6 +116,8 @@ fn whatever_happens_the_invariants_hold() {
                 Notice::BudgetLow { .. } => seen[9] += 1,
                 Notice::Scaled { .. } => seen[10] += 1,
                 Notice::GivingUp { reason: GiveUp::Boot | GiveUp::Final, .. } => seen[11] += 1,
+                Notice::CannotOpen { .. } => seen[12] += 1,
+                Notice::NotDrained { .. } => seen[13] += 1,
                 _ => {}
             }
         }
@@ -131,6 +134,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
     let rules = dice.rules();
     let mut world = World::new(rules, move |_, fork| fate.fork(fork));
     world.seed = seed;
+    world.queue_lasts = dice.delay();
     for _ in 0..dice.roll(800) {
         if world.exit.is_some() {
             break;
@@ -143,6 +147,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
             10..15 => world.ask(Ask::More),
             15..20 => world.ask(Ask::Fewer),
             20 => world.sleep(YEAR),
+            37..39 => world.sockets_are_refused = !world.sockets_are_refused,
             21..27 => world.sleep(dice.delay()),
             27..30 => world.policy.handle(Time(world.now / 2), Event::Tick),
             30..37 => {
