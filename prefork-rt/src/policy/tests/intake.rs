@@ -152,8 +152,7 @@ fn sockets_of_one_more_that_cannot_be_forked_go_at_once() {
     world.ask(Ask::More);
     world.run_for(10_000);
     let expected = [Deed::OpenSockets(1), Deed::Fork(1), Deed::SetIntake(1, Closed), Deed::CloseSockets(1)];
-    let done = deeds(&world);
-    assert!(done[1..] == expected || done[1..] == [expected[0], expected[1], expected[3]], "{done:?}");
+    assert_eq!(deeds(&world)[1..], expected);
 }
 
 #[test]
@@ -327,25 +326,33 @@ fn a_reload_passes_a_slot_that_drains_and_takes_it_when_it_is_wanted_again() {
 }
 
 #[test]
-fn one_fewer_during_its_turn_keeps_the_worker_that_accepts() {
-    for (rules, told, forks) in [(own(2), 1, 2), (exclusive(own(2)), 1, 3)] {
-        let mut world = World::new(Rules { readiness: Readiness::Announced(ms(10_000)), ..rules }, |task_id, fork| {
-            if (task_id, fork) == (1, 1) { serves().ready(5000) } else { drains(500, NORMAL) }
-        });
-        world.queue_lasts = ms(8000);
-        world.run_for(1000);
-        world.ask(Ask::Reload);
-        world.run_for(100);
-        world.run_for(if world.policy.rules.reload == Reload::Exclusive { 700 } else { 0 });
-        assert!(world.times(Deed::Terminate(1)).len() <= 1);
-        world.ask(Ask::Fewer);
-        world.run_for(100);
-        assert!(world.times(Deed::Terminate(1)).len() >= told - 1);
-        world.run_for(100_000);
-        assert!(world.times(Deed::Fork(1)).len() <= forks, "{:?}", world.deeds());
-        assert_eq!(world.times(Deed::CloseSockets(1)).len(), 1);
-        assert_eq!(world.policy.size(), 1);
-    }
+fn one_fewer_while_it_is_replaced_keeps_the_old_worker_for_those_who_wait() {
+    let rules = Rules { slots_have_sockets: true, ..announced(2, 10_000) };
+    let script = |task_id, fork| if (task_id, fork) == (1, 1) { serves().ready(5000) } else { serves() };
+    let mut world = World::new(rules, script);
+    world.queue_lasts = ms(8000);
+    world.run_for(1000);
+    world.ask(Ask::Reload);
+    world.run_for(1000);
+    world.ask(Ask::Fewer);
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Fork(1)), [0, 1000].map(ms));
+    assert_eq!(world.times(Deed::Terminate(1)), [2000, 10_000].map(ms), "the replacement at once, the old one last");
+    assert_eq!(world.times(Deed::CloseSockets(1)), [ms(10_000)]);
+}
+
+#[test]
+fn one_fewer_in_the_middle_of_an_exclusive_turn_starts_one_more_for_those_who_wait() {
+    let mut world = World::new(exclusive(own(2)), |_, _| drains(500, NORMAL));
+    world.queue_lasts = ms(8000);
+    world.run_for(1000);
+    world.ask(Ask::Reload);
+    world.run_for(700);
+    world.ask(Ask::Fewer);
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Fork(1)), [0, 2000].map(ms));
+    assert_eq!(world.times(Deed::Terminate(1)), [1500, 9700].map(ms));
+    assert_eq!(world.times(Deed::CloseSockets(1)), [ms(10_200)]);
 }
 
 #[test]
