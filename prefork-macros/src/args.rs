@@ -36,6 +36,7 @@ const OPTIONS: &[(&str, &str, Takes)] = &[
     ("graceful_timeout", "\"30s\"", Takes::Value(|text| grammar::duration(text).map(drop))),
     ("backoff", "\"100ms..1s\"", Takes::Value(|text| grammar::backoff(text).map(drop))),
     ("listen", "\"127.0.0.1:8080\"", Takes::Addresses),
+    ("reuse_port", "true", Takes::Bool(|text| grammar::reuse_port(text).map(drop))),
     ("ready_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::ready_timeout))),
     ("heartbeat_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::heartbeat_timeout))),
     ("max_lifetime", "\"1h\"", Takes::Value(|text| optional_duration(text, grammar::max_lifetime))),
@@ -52,6 +53,8 @@ enum Takes {
     Value(Check),
     /// The same, and the literal may be an integer of this type.
     Number(&'static str, Check),
+    /// `true`, `false`, or any expression.
+    Bool(Check),
     /// Literals that are addresses, lists of them, or any expression.
     Addresses,
     /// The path of a function.
@@ -111,6 +114,10 @@ impl Args {
             }
             Takes::Number(integer, check) => {
                 check_literal(&value, check, Some(integer)).map_err(|reason| about(&name, &value, &reason))?;
+                self.calls.push((name, value));
+            }
+            Takes::Bool(check) => {
+                check_bool(&value, check).map_err(|reason| about(&name, &value, &reason))?;
                 self.calls.push((name, value));
             }
             Takes::Addresses => {
@@ -199,6 +206,15 @@ fn check_literal(value: &Expr, check: &Check, integer: Option<&str>) -> std::res
             }
         }
         _ => Err(format!("write it in quotes: {text:?}")),
+    }
+}
+
+fn check_bool(value: &Expr, check: &Check) -> std::result::Result<(), String> {
+    let Some(text) = literal(value) else { return Ok(()) };
+    check(&text)?;
+    match bare(value) {
+        Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }) => Ok(()),
+        _ => Err(format!("write it without quotes: {text}")),
     }
 }
 
@@ -319,6 +335,9 @@ mod tests {
         ));
         accepted(quote!(user = "nobody", group = None));
         accepted(quote!(user = "65534", group = group_of(site)));
+        accepted(quote!(reuse_port = true));
+        accepted(quote!(reuse_port = (false)));
+        accepted(quote!(reuse_port = cfg!(target_os = "linux")));
         accepted(quote!(crate = "::a::b"));
     }
 
@@ -354,6 +373,9 @@ mod tests {
             (quote!(restart_window = 30, ready_timeout = 1.5, heartbeat_timeout = "soon", max_memory = -1), 4),
             (quote!(user = "", group = "a b", user = "twice"), 3),
             (quote!(user = 65534, group = true), 2),
+            (quote!(reuse_port = "true"), 1),
+            (quote!(reuse_port = 1), 1),
+            (quote!(reuse_port = yes(), reuse_port = false), 1),
             (quote!(user = "nobody:nogroup", group = "4294967295"), 2),
             (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),
             (quote!(listen = &["a"], preload = (load())), 2),

@@ -49,6 +49,7 @@ pub(crate) struct Values {
     pub(crate) graceful_timeout: Option<Duration>,
     pub(crate) backoff: Option<Backoff>,
     pub(crate) listen: Option<Vec<Entry>>,
+    pub(crate) reuse_port: Option<bool>,
     pub(crate) ready_timeout: Option<Option<Duration>>,
     pub(crate) heartbeat_timeout: Option<Option<Duration>>,
     pub(crate) max_lifetime: Option<Option<Duration>>,
@@ -92,6 +93,7 @@ pub(crate) struct Settings {
     pub(crate) graceful_timeout: Duration,
     pub(crate) backoff: Backoff,
     pub(crate) listen: Vec<Entry>,
+    pub(crate) reuse_port: bool,
     pub(crate) ready_timeout: Option<Duration>,
     pub(crate) heartbeat_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
@@ -124,6 +126,7 @@ const OPTIONS: &[(&str, Read)] = &[
     ("GRACEFUL_TIMEOUT", |values, text| grammar::duration(text).map(|value| values.graceful_timeout = Some(value))),
     ("BACKOFF", |values, text| grammar::backoff(text).map(|value| values.backoff = Some(value))),
     ("LISTEN", |values, text| grammar::addresses(text).map(|value| values.listen = Some(value))),
+    ("REUSE_PORT", |values, text| grammar::reuse_port(text).map(|value| values.reuse_port = Some(value))),
     ("READY_TIMEOUT", |values, text| {
         let value = grammar::optional_duration(text).and_then(grammar::ready_timeout);
         value.map(|value| values.ready_timeout = Some(value))
@@ -259,6 +262,40 @@ impl Prefork {
     /// for the [descriptor store](crate#a-restart-that-loses-no-connection). Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
+        self
+    }
+
+    /// Whether each worker has sockets of its own, for the TCP and UDP addresses of [`listen`](Self::listen). Default:
+    /// `false`: all workers share one socket per address.
+    ///
+    /// With `true` the supervisor makes one SO_REUSEPORT socket per slot and address, keeps all of them open, and hands
+    /// each worker those of its slot. The kernel spreads connections evenly over the slots, and those that wait in the
+    /// queue of a worker that was killed wait for its replacement: nginx's `reuseport` and what workers do that bind
+    /// themselves lose them. While a slot has nobody to accept (its backoff, a reload in the style `"exclusive"`, a
+    /// worker that is not ready again yet) new connections are steered to the others, and SIGTTOU lets the worker accept
+    /// what waits before it is told to stop. The README says when to choose which.
+    ///
+    /// UDP datagrams of one sender go to one slot, and to another one when the slots that accept change. Unix sockets
+    /// stay shared. The supervisor holds so many descriptors as there are workers, for each address: mind
+    /// RLIMIT_NOFILE. An address that another process listens on is in use, whether that process shares it or not.
+    ///
+    /// Linux, and FreeBSD without the steering (SO_REUSEPORT_LB); elsewhere it is refused with exit status 2.
+    /// Environment: `PREFORK_REUSE_PORT`, `true` or `false`.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().listen("127.0.0.1:8080").reuse_port(true).run(|worker| -> Result<(), prefork_rt::Error> {
+    ///         let own: TcpListener = worker.get()?;
+    ///         // …
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
+        self.code.reuse_port = Some(reuse_port);
         self
     }
 
@@ -411,6 +448,7 @@ impl Settings {
             restart: environment.restart.or(code.restart).unwrap_or_default(),
             backoff: environment.backoff.or(code.backoff).unwrap_or(DEFAULT_BACKOFF),
             listen: environment.listen.or(code.listen).unwrap_or_default(),
+            reuse_port: environment.reuse_port.or(code.reuse_port).unwrap_or_default(),
             ready_timeout: ready_timeout(environment.ready_timeout, code.ready_timeout.flatten(), warnings),
             heartbeat_timeout: environment.heartbeat_timeout.or(code.heartbeat_timeout).flatten(),
             max_lifetime: environment.max_lifetime.or(code.max_lifetime).flatten(),

@@ -225,6 +225,18 @@ pub(crate) fn reload(text: &str) -> Result<Reload, String> {
     }
 }
 
+/// `"true"` or `"false"`.
+pub(crate) fn reuse_port(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!(
+            "{text:?} is not accepted: write true for one socket per worker and address, or false for sockets that all \
+             workers share"
+        )),
+    }
+}
+
 /// A whole number and its unit: `"250ms"`, `"30s"`, `"5m"`, `"1h"`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     duration_otherwise(text, "")

@@ -5,13 +5,15 @@
 mod handed;
 mod inet;
 mod inherited;
+mod listeners;
+mod slots;
 mod store;
 mod unix;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -23,6 +25,9 @@ use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
 pub(crate) use inherited::{Inherited, VARIABLES, copies, let_go, receive, receive_again};
+use listeners::Sockets;
+pub(crate) use listeners::{Listener, Listeners, ToHandOver};
+use slots::Slots;
 use store::Storable;
 pub(crate) use store::keep;
 pub(crate) use unix::{adopt_files, files, remove_files};
@@ -40,51 +45,12 @@ pub(crate) struct Label {
     pub(crate) name: Option<String>,
 }
 
-/// A socket that is bound; a worker that has handed it to its body has it no more.
-pub(crate) struct Listener {
-    pub(crate) label: Label,
-    /// As it is written in `listen`, with the address that a host name had.
-    entry: String,
-    socket: Option<OwnedFd>,
-    /// Where this binary has bound it.
-    storable: Option<Storable>,
-    /// Under which name and number this process was started with it, if it was.
-    inherited: Option<(String, usize)>,
-}
-
-/// A socket that the binary before has bound.
+/// A socket that the binary before has bound. Those of slots come in the order in which the kernel has them.
 pub(crate) struct Handed {
     pub(crate) entry: String,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
     pub(crate) socket: OwnedFd,
-}
-
-/// What the next binary is to be handed.
-#[derive(Clone)]
-pub(crate) struct ToHandOver<'a> {
-    pub(crate) entry: &'a str,
-    pub(crate) slot: Option<usize>,
-    pub(crate) inherited: Option<&'a (String, usize)>,
-    pub(crate) socket: BorrowedFd<'a>,
-}
-
-/// All there is to hand over.
-pub(crate) fn sockets(listeners: &[Listener]) -> impl Iterator<Item = ToHandOver<'_>> {
-    listeners.iter().filter_map(|Listener { entry, inherited, socket, .. }| {
-        let (socket, inherited) = (socket.as_ref()?.as_fd(), inherited.as_ref());
-        Some(ToHandOver { entry, slot: None, inherited, socket })
-    })
-}
-
-impl Listener {
-    fn new(label: &Label, entry: String, socket: OwnedFd) -> Listener {
-        Listener { label: label.clone(), entry, socket: Some(socket), storable: None, inherited: None }
-    }
-
-    pub(crate) fn set_nonblocking(&self) -> io::Result<()> {
-        self.socket.as_ref().map_or(Ok(()), |socket| SockRef::from(socket).set_nonblocking(true))
-    }
 }
 
 /// An entry of `listen` whose host name, if it has one, is resolved.
@@ -209,8 +175,15 @@ fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
 }
 
 /// Binds every address that was not handed over, or none; in a rehearsal without leaving a file, or changing what others
-/// have too.
-pub(crate) fn bind(places: &[Resolved], mut handed: Vec<Handed>, rehearsal: bool) -> Result<Vec<Listener>, Error> {
+/// have too. Where it is for so many slots, each has a socket of its own at each address that is not a path.
+pub(crate) fn bind(
+    places: &[Resolved],
+    handed: Vec<Handed>,
+    slots: Option<usize>,
+    rehearsal: bool,
+) -> Result<Listeners, Error> {
+    let is_steered = handed.iter().any(|handed| handed.slot.is_some());
+    let mut handed = Pile(handed);
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
         match at {
@@ -218,47 +191,74 @@ pub(crate) fn bind(places: &[Resolved], mut handed: Vec<Handed>, rehearsal: bool
                 let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
                 let mut missing = Vec::new();
                 for address in addresses {
-                    match take_handed(label, address, &mut handed) {
+                    match handed.take(label, address, slots.is_some())? {
                         Some(listener) => listeners.push(listener),
                         None => missing.push(*address),
                     }
                 }
-                let sockets = inet::bind(label, &missing, only_ipv6)?;
-                let bound = missing.iter().zip(sockets).map(|(address, socket)| Listener {
-                    storable: Some(Storable::inet(key)),
-                    ..Listener::new(label, Shown(label, address).to_string(), socket)
-                });
-                listeners.extend(bound);
+                let bound = inet::bind(label, &missing, only_ipv6, slots)?;
+                let at = missing.iter().zip(bound);
+                let storable = || Some(Storable::inet(key));
+                listeners.extend(at.map(|(address, sockets)| listener(label, address, sockets).storable(storable())));
             }
-            At::Path(path) => {
-                let listener = match take_handed(label, &path.path, &mut handed) {
-                    Some(listener) => listener,
-                    None => {
-                        let socket = unix::bind(label, path, rehearsal)?;
-                        let storable = if rehearsal { None } else { Storable::unix(key, &path.path) };
-                        Listener { storable, ..Listener::new(label, Shown(label, &path.path).to_string(), socket) }
-                    }
-                };
-                listeners.push(listener);
-            }
+            At::Path(path) => match handed.take(label, &path.path, false)? {
+                Some(listener) => listeners.push(listener),
+                None => {
+                    let socket = unix::bind(label, path, rehearsal)?;
+                    let storable = if rehearsal { None } else { Storable::unix(key, &path.path) };
+                    listeners.push(listener(label, &path.path, Sockets::One(socket)).storable(storable));
+                }
+            },
             At::Inherited(sockets) => {
+                if slots.is_some() && label.kind != Kind::Unix {
+                    report::info("reuse_port: sockets that this program was started with are shared by all workers");
+                }
                 for one in sockets {
-                    let socket = own(label, one, rehearsal)?;
-                    let inherited = Some((one.name.clone(), one.number));
-                    listeners.push(Listener { inherited, ..Listener::new(label, key.clone(), socket) });
+                    let socket = Sockets::One(own(label, one, rehearsal)?);
+                    let listener = Listener::new(label.clone(), key.clone(), socket);
+                    listeners.push(listener.inherited(one.name.clone(), one.number));
                 }
             }
         }
     }
-    Ok(listeners)
+    // What the binary before has told the kernel holds until there is news; and a rehearsal tells nobody anything.
+    Ok(Listeners::own(listeners, !is_steered && !rehearsal))
 }
 
-/// Of several with one entry, the first.
-fn take_handed(label: &Label, place: &impl fmt::Display, handed: &mut Vec<Handed>) -> Option<Listener> {
-    let entry = Shown(label, place).to_string();
-    let index = handed.iter().position(|handed| handed.entry == entry)?;
-    report::info(&format!("listening on {entry}, as before"));
-    Some(Listener::new(label, entry, handed.remove(index).socket))
+fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
+    Listener::new(label.clone(), Shown(label, place).to_string(), sockets)
+}
+
+/// What was handed over and not taken yet.
+struct Pile(Vec<Handed>);
+
+impl Pile {
+    /// What there is for this place. Of several shared sockets with one entry, the first.
+    fn take(&mut self, label: &Label, place: &impl fmt::Display, per_slot: bool) -> Result<Option<Listener>, Error> {
+        let entry = Shown(label, place).to_string();
+        let Some(first) = self.0.iter().position(|handed| handed.entry == entry) else { return Ok(None) };
+        let is_per_slot = self.0[first].slot.is_some();
+        if is_per_slot != per_slot {
+            return Err(Error::Option {
+                name: "reuse_port",
+                reason: format!(
+                    "at {entry} the running pool has {}, which an upgrade cannot change: restart the service instead",
+                    if is_per_slot { "a socket for each slot" } else { "one socket that all workers share" }
+                ),
+            });
+        }
+        report::info(&format!("listening on {entry}, as before"));
+        let sockets = if is_per_slot {
+            let (own, others) = self.0.drain(..).partition(|handed| handed.entry == entry && handed.slot.is_some());
+            self.0 = others;
+            let own: Vec<Handed> = own;
+            let members = own.into_iter().filter_map(|handed| Some((handed.slot?, handed.socket)));
+            Sockets::PerSlot(Slots::adopt(label.kind, members))
+        } else {
+            Sockets::One(self.0.remove(first).socket)
+        };
+        Ok(Some(listener(label, place, sockets)))
+    }
 }
 
 /// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.

@@ -12,6 +12,7 @@ mod backoff;
 mod budget;
 mod contract;
 mod ends;
+mod intake;
 mod keep;
 mod notice;
 mod scale;
@@ -29,13 +30,15 @@ use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
 use ends::BOOT;
-use slot::{Alarm, Proc, ProcState, Slot, Why};
+use slot::{Alarm, Proc, ProcState, Slot, Sockets, Why};
 use turn::Turns;
 use upgrade::Upgrade;
 use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
-pub(crate) use contract::{Action, Ask, Event, Exit, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View};
+pub(crate) use contract::{
+    Action, Ask, Event, Exit, Intake, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View,
+};
 pub(crate) use keep::Kept;
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
@@ -61,6 +64,8 @@ pub(crate) struct Policy {
     finished: usize,
     ready: usize,
     was_ready: bool,
+    /// How many slots that are not wanted any more serve those who wait.
+    draining: usize,
     /// A worker has lived for a moment, or that none did was said.
     booted: bool,
     forks: u64,
@@ -70,6 +75,8 @@ pub(crate) struct Policy {
     /// How many workers the binary that decided it last was to have.
     planned: usize,
     dirty: VecDeque<usize>,
+    /// Slots whose sockets may be to take new connections from now on, or not to.
+    unsteered: Vec<usize>,
     /// Slots of which there is news for whoever looks at the pool.
     changed: Vec<usize>,
     actions: VecDeque<Action>,
@@ -98,6 +105,8 @@ enum Deadline {
     /// A slot's backoff is over.
     Start(usize),
     Proc(ProcId, Alarm),
+    /// A slot's queue is to be looked at.
+    Queue(usize),
     /// The graceful stop was long enough.
     Kill,
     /// What SIGKILL has not ended will not end.
@@ -115,15 +124,17 @@ enum Place {
 
 impl Policy {
     pub(crate) fn new(rules: Rules) -> Policy {
+        let sockets = if rules.slots_have_sockets { Sockets::Open } else { Sockets::None };
         Policy {
             now: Time(Duration::ZERO),
             phase: Phase::Running,
-            slots: (0..rules.workers).map(|_| Slot::default()).collect(),
+            slots: (0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }).collect(),
             size: rules.workers,
             alive: 0,
             finished: 0,
             ready: 0,
             was_ready: false,
+            draining: 0,
             booted: false,
             forks: 0,
             budget: Budget::new(rules.max_restarts, rules.restart_window),
@@ -131,6 +142,7 @@ impl Policy {
             upgrade: None,
             planned: rules.workers,
             dirty: (0..rules.workers).collect(),
+            unsteered: Vec::new(),
             changed: Vec::new(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
@@ -152,6 +164,9 @@ impl Policy {
             Event::Said(proc, said) => self.said(proc, said),
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
+            Event::SocketsOpen(task_id) => self.sockets_open(task_id),
+            Event::SocketsRefused(task_id, error) => self.sockets_refused(task_id, error),
+            Event::Queue { task_id, waiting } => self.looked_at_queue(task_id, waiting),
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Continued => self.begin_silence_anew(),
             Event::Rehearsed(result) => self.rehearsed(result),
@@ -181,8 +196,13 @@ impl Policy {
             if self.take_due_deadline() {
                 continue;
             }
-            match self.dirty.pop_front() {
-                Some(task_id) => self.settle(task_id),
+            if let Some(task_id) = self.dirty.pop_front() {
+                self.settle(task_id);
+                continue;
+            }
+            // Only now: who has a worker again at once was never without.
+            match self.unsteered.pop() {
+                Some(task_id) => self.settle_intake(task_id),
                 // That there is no turn can be news, too.
                 None if self.go_on_with_upgrade() || self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,
@@ -234,7 +254,9 @@ impl Policy {
     /// Starts a worker where one is missing.
     fn settle(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
-        let open = matches!(self.phase, Phase::Running) && task_id < self.size && !self.is_going_back();
+        let is_wanted = task_id < self.size || slot.drains.is_some();
+        let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
+        let open = is_running && is_wanted && self.has_sockets(task_id);
         let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
         // A surplus worker that still drains is waited for.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
@@ -305,7 +327,7 @@ impl Policy {
             return self.turn_failed(TurnFailure::CannotFork(error));
         }
         let added = self.slots.get(task_id..self.size);
-        if added.is_some_and(|added| added.iter().all(|slot| slot.is_added)) {
+        if added.is_some_and(|added| !added.is_empty() && added.iter().all(|slot| slot.is_added)) {
             return self.take_back(task_id, error);
         }
         // First starts come before all restarts: the pool is not complete yet.
@@ -435,6 +457,7 @@ impl Policy {
         self.deadlines.pop_first();
         match deadline {
             Deadline::Start(task_id) => self.dirty.push_back(task_id),
+            Deadline::Queue(task_id) => self.queue_is_due(task_id),
             Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
@@ -481,6 +504,9 @@ impl Policy {
     /// There is news of this slot.
     fn touched(&mut self, task_id: usize) {
         self.changed.push(task_id);
+        if self.rules.slots_have_sockets {
+            self.unsteered.push(task_id);
+        }
         if task_id >= self.size {
             return;
         }

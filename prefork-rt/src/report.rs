@@ -253,6 +253,16 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             "worker {task_id} cannot be added: {error}; {} stay; check the limits on processes and memory",
             self::workers(*workers)
         )),
+        Notice::CannotOpen { task_id, error, workers } => warn(format!(
+            "worker {task_id} cannot be added, as there are no sockets for it: {error}; {} stay; check the limit on open \
+             files",
+            self::workers(*workers)
+        )),
+        Notice::NotDrained { task_id, after } => warn(format!(
+            "worker {task_id} is one too many, and connections still wait for it after {} (graceful_timeout): those that \
+             it does not accept now are lost",
+            time(*after)
+        )),
         Notice::NotScaled { by, workers: 1 } => info(format!("{by}: the last worker stays; SIGTERM stops it")),
         Notice::NotScaled { by, workers } => {
             warn(format!("{by}: {workers} workers are the most that this run has room for: start it with more"))

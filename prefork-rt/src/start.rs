@@ -12,7 +12,7 @@ use crate::config::{Environment, Mode, Prefork, Settings};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Handed, Listener};
+use crate::listen::{self, Handed, Listeners};
 use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
@@ -20,7 +20,7 @@ use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
 use crate::upgrade;
-use crate::worker::{Needs, Worker, become_worker, check_needs, needs_nonblocking, worker};
+use crate::worker::{Worker, become_worker, check_needs, needs_nonblocking, worker};
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]
@@ -190,12 +190,16 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(credentials) = &credentials {
         report::info(&format!("workers run as {}", credentials.who));
     }
+    check_addresses_can_be_shared(settings.reuse_port)?;
     let handed = handed_sockets()?;
     // Those that this process has bound, as whichever binary, are stored already.
     let stored = plan.restored + handed.len();
-    let listeners = listen::bind(&plan.places, handed, mode == Mode::Check)?;
+    let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
+    let mut listeners = listen::bind(&plan.places, handed, slots, mode == Mode::Check)?;
     if mode != Mode::Check {
-        set_nonblocking_where_needed(&listeners, &prefork.needs)?;
+        // It is chosen once, by what the arguments of main are.
+        let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
+        chosen.map_err(|source| Error::System { call: "fcntl(2)", source })?;
     }
     if mode == Mode::Off {
         listen::let_go();
@@ -212,6 +216,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let rules = Rules {
         workers: settings.workers,
         most_workers,
+        slots_have_sockets: settings.reuse_port,
         max_restarts: settings.max_restarts,
         restart_window: settings.restart_window,
         restart: settings.restart,
@@ -241,6 +246,11 @@ fn handed_sockets() -> Result<Vec<Handed>, Error> {
     received.as_ref().map_or(Ok(Vec::new()), |received| received.handed())
 }
 
+/// A pool that is taken over has as many slots as it has, until the new binary has proved itself.
+fn slots(workers: usize) -> usize {
+    upgrade::received().as_ref().map_or(workers, |received| received.state.pool.size())
+}
+
 /// The memory of a pool that is taken over has room for so many, and for no more.
 fn most_workers(workers: usize) -> Result<usize, Error> {
     match upgrade::received().as_ref().map(|received| received.state.board.capacity) {
@@ -254,16 +264,6 @@ fn most_workers(workers: usize) -> Result<usize, Error> {
             ),
         }),
     }
-}
-
-/// The mode of a socket is that of all its copies, so it is chosen once, by what the arguments of main are.
-fn set_nonblocking_where_needed(listeners: &[Listener], needs: &[Needs]) -> Result<(), Error> {
-    let system = |source| Error::System { call: "fcntl(2)", source };
-    listeners
-        .iter()
-        .filter(|listener| needs_nonblocking(needs, listener))
-        .try_for_each(Listener::set_nonblocking)
-        .map_err(system)
 }
 
 /// A worker is ready when its body starts, unless it says so itself. Where hooks run before, they say so when they are
@@ -284,7 +284,7 @@ const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    listeners: Vec<Listener>,
+    mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
     credentials.map_or(Ok(()), Credentials::assume)?;
@@ -294,8 +294,22 @@ fn become_the_only_worker(
         Threads::None(alone) => Some(alone),
         Threads::Others(_) | Threads::Unknown(_) => None,
     };
+    listeners.keep(THE_ONLY_WORKER.task_id);
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
     Ok(())
+}
+
+fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Error> {
+    if !reuse_port || cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd")) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        name: "reuse_port",
+        reason:
+            "this system does not spread connections over sockets that share an address: it needs Linux or FreeBSD; \
+                 leave the option out"
+                .to_owned(),
+    })
 }
 
 fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::Listener;
+use crate::listen::Listeners;
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{
@@ -50,7 +50,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Service {
     /// Who the workers become.
     pub(crate) credentials: Option<Credentials>,
-    pub(crate) listeners: Vec<Listener>,
+    pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// Who else is told what happens.
     pub(crate) manager: Option<Manager>,
@@ -196,7 +196,11 @@ impl Supervisor {
                 Some(Action::Upgrade) => self.upgrade(),
                 Some(Action::GoBack { task_id, why }) => self.go_back(task_id, &why),
                 Some(action) => self.perform(action),
-                None => self.wait(),
+                None => {
+                    // Once for all that has changed.
+                    self.service.listeners.steer();
+                    self.wait();
+                }
             }
         }
     }
@@ -372,7 +376,20 @@ impl Supervisor {
             Action::Signal(proc, signal) => self.signal(proc, signal),
             Action::Look(proc) => self.hear(proc),
             Action::Weigh(proc) => self.weigh(proc),
-            Action::CloseListeners => self.service.listeners.clear(),
+            Action::CloseListeners => self.service.listeners.close(),
+            Action::SetIntake(task_id, intake) => self.service.listeners.set_intake(task_id, intake),
+            Action::OpenSockets(task_id) => {
+                let event = match self.service.listeners.open(task_id) {
+                    Ok(()) => Event::SocketsOpen(task_id),
+                    Err(error) => Event::SocketsRefused(task_id, error),
+                };
+                self.policy.handle(self.clock.now(), event);
+            }
+            Action::LookAtQueue(task_id) => {
+                let waiting = self.service.listeners.has_waiting(task_id);
+                self.policy.handle(self.clock.now(), Event::Queue { task_id, waiting });
+            }
+            Action::CloseSockets(task_id) => self.service.listeners.close_slot(task_id),
             Action::Tell(notice) => self.tell(&notice),
             Action::Rehearse => self.rehearse(),
             Action::EndRehearsal => self.end_rehearsal(),
@@ -507,7 +524,9 @@ impl Supervisor {
         newcomer.name.set();
         bell.keep();
         drop(board_file);
-        become_worker(worker, service.listeners, &service.variables, Some(alone));
+        let mut listeners = service.listeners;
+        listeners.keep(worker.task_id);
+        become_worker(worker, listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(policy);
         mem::forget(table);

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use crate::error::Error;
 use crate::grammar::Kind;
-use crate::listen::{self, Label, Listener, Wanted};
+use crate::listen::{self, Label, Listeners, Wanted};
 use crate::listener::{self, FromListener};
 use crate::preload;
 use crate::scoreboard;
@@ -270,7 +270,7 @@ pub fn worker() -> Option<Worker> {
 
 /// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
 /// it may have other threads, which may read them. A process becomes one once: a worker cannot start workers.
-pub(crate) fn become_worker(worker: Worker, listeners: Vec<Listener>, variables: &[String], alone: Option<&Alone>) {
+pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
     if let Some(alone) = alone {
         variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
     }
@@ -419,9 +419,9 @@ fn takers(needs: &[Needs], kind: Kind) -> impl Iterator<Item = Wanted> {
     })
 }
 
-/// Whether an argument of main takes this listener as a type of tokio.
-pub(crate) fn needs_nonblocking(needs: &[Needs], listener: &Listener) -> bool {
-    takers(needs, listener.label.kind).any(|wanted| wanted.nonblocking)
+/// Whether an argument of main takes listeners of this kind as a type of tokio.
+pub(crate) fn needs_nonblocking(needs: &[Needs], kind: Kind) -> bool {
+    takers(needs, kind).any(|wanted| wanted.nonblocking)
 }
 
 #[cfg(test)]

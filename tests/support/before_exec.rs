@@ -70,13 +70,28 @@ pub fn without_fork(command: &mut Command) -> &mut Command {
     before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
 }
 
+/// Starts the program so that the kernel refuses to steer what is new among sockets that share an address.
+pub fn without_steering(command: &mut Command) -> &mut Command {
+    let option = |argument, value: libc::c_int| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value as u64).expect("a condition")
+    };
+    let steers = vec![option(1, libc::SOL_SOCKET), option(2, libc::SO_ATTACH_REUSEPORT_CBPF)];
+    let filter = refusal(libc::SYS_setsockopt, steers, libc::EPERM);
+    before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
+}
+
 fn no_fork() -> BpfProgram {
-    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
     let threads = libc::CLONE_VM as u64;
     let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);
-    let rule = SeccompRule::new(vec![forks.expect("a condition")]).expect("a rule");
-    let rules: BTreeMap<i64, Vec<SeccompRule>> = [(libc::SYS_clone, vec![rule])].into();
-    let refuse = SeccompAction::Errno(libc::ENOMEM as u32);
+    refusal(libc::SYS_clone, vec![forks.expect("a condition")], libc::ENOMEM)
+}
+
+/// What makes a system call fail with this error where all conditions hold.
+fn refusal(call: libc::c_long, conditions: Vec<SeccompCondition>, error: libc::c_int) -> BpfProgram {
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let rule = SeccompRule::new(conditions).expect("a rule");
+    let rules: BTreeMap<i64, Vec<SeccompRule>> = [(call, vec![rule])].into();
+    let refuse = SeccompAction::Errno(error as u32);
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).expect("a filter");
     filter.try_into().expect("a program")
 }

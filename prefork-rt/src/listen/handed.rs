@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Label, Listener};
+use super::{Label, Listener, Listeners};
 use crate::error::Error;
 use crate::grammar::Kind;
 
@@ -24,8 +24,8 @@ fn handed() -> MutexGuard<'static, Vec<Listener>> {
 }
 
 /// Gives a worker its listeners.
-pub(crate) fn hand_over(listeners: Vec<Listener>) {
-    *handed() = listeners;
+pub(crate) fn hand_over(listeners: Listeners) {
+    *handed() = listeners.listeners;
 }
 
 /// Closes those that nobody has taken.
@@ -38,7 +38,7 @@ pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, E
     let mut handed = handed();
     check(handed.iter().map(|listener| &listener.label), wanted, name)?;
     let asked_for = handed.iter_mut().filter(|listener| matches(&listener.label, wanted, name));
-    let sockets: Vec<OwnedFd> = asked_for.filter_map(|listener| listener.socket.take()).collect();
+    let sockets: Vec<OwnedFd> = asked_for.filter_map(Listener::take).collect();
     if sockets.is_empty() { Err(argument(taken(wanted, name))) } else { Ok(sockets) }
 }
 

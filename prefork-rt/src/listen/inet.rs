@@ -2,14 +2,17 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use super::listeners::Sockets;
+use super::slots::Slots;
 use super::{BACKLOG, Label, Refusal, Shown, announce, is_every_ipv6, try_again};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
 use crate::report;
+use crate::sys;
 
 /// How many ports the system may choose until one is free at every address of a name.
 const PORTS_TO_TRY: u32 = 64;
@@ -41,29 +44,38 @@ fn is_here(mut address: SocketAddr) -> bool {
     !UdpSocket::bind(address).is_err_and(not_here)
 }
 
-/// Binds all addresses of an entry, at one port.
+/// Binds all addresses of an entry, at one port. Of each, one socket, or one for each of so many slots.
 pub(super) fn bind(
     label: &Label,
     addresses: &[SocketAddr],
     only_ipv6: impl Fn(SocketAddr) -> bool,
-) -> Result<Vec<OwnedFd>, Error> {
+    slots: Option<usize>,
+) -> Result<Vec<Sockets>, Error> {
     let one = |address: SocketAddr| {
         try_again(&Shown(label, &address), || {
-            bind_now(label.kind, address, only_ipv6(address)).map_err(|source| refusal(label.kind, source))
+            bind_now(label.kind, address, only_ipv6(address), slots).map_err(|source| refusal(label.kind, source))
         })
     };
     let sockets = match addresses {
         [first, _, ..] if first.port() == 0 => {
-            let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6);
+            let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6, slots);
             try_again(&Shown(label, first), || chosen().map_err(|source| refusal(label.kind, source)))?
         }
         _ => addresses.iter().map(|&address| one(address)).collect::<Result<_, _>>()?,
     };
-    for (socket, address) in sockets.iter().zip(addresses) {
-        let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(*address);
+    for (sockets, address) in sockets.iter().zip(addresses) {
+        let bound = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket()).unwrap_or(*address);
         announce(label, &bound);
     }
-    Ok(sockets.into_iter().map(OwnedFd::from).collect())
+    Ok(sockets.into_iter().map(|sockets| owned(label.kind, sockets, slots)).collect())
+}
+
+fn owned(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {
+    let mut sockets: Vec<OwnedFd> = sockets.into_iter().map(OwnedFd::from).collect();
+    match (slots, sockets.pop()) {
+        (None, Some(socket)) => Sockets::One(socket),
+        (_, last) => Sockets::PerSlot(Slots::own(kind, sockets.into_iter().chain(last).collect())),
+    }
 }
 
 /// Binds all of them at one port, which the system chooses.
@@ -71,15 +83,16 @@ fn at_chosen_port(
     kind: Kind,
     addresses: &[SocketAddr],
     only_ipv6: impl Fn(SocketAddr) -> bool,
-) -> io::Result<Vec<Socket>> {
+    slots: Option<usize>,
+) -> io::Result<Vec<Vec<Socket>>> {
     let at_one_port = || {
-        let mut sockets: Vec<Socket> = Vec::new();
+        let mut sockets: Vec<Vec<Socket>> = Vec::new();
         let mut port = 0;
         for &(mut address) in addresses {
             address.set_port(port);
-            let socket = bind_now(kind, address, only_ipv6(address))?;
-            port = socket.local_addr()?.as_socket().map_or(port, |bound| bound.port());
-            sockets.push(socket);
+            let at_address = bind_now(kind, address, only_ipv6(address), slots)?;
+            port = port_of(&at_address)?.unwrap_or(port);
+            sockets.push(at_address);
         }
         Ok(sockets)
     };
@@ -92,7 +105,42 @@ fn at_chosen_port(
     }
 }
 
-fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<Socket> {
+fn port_of(sockets: &[Socket]) -> io::Result<Option<u16>> {
+    let Some(socket) = sockets.first() else { return Ok(None) };
+    Ok(socket.local_addr()?.as_socket().map(|bound| bound.port()))
+}
+
+/// One socket, or one for each of so many slots, in their order. The first is bound as if it were alone, so that an
+/// address that somebody else has is in use, though he shares it; only then it is shared with the others.
+fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool, slots: Option<usize>) -> io::Result<Vec<Socket>> {
+    let first = bind_one(kind, address, only_ipv6, false)?;
+    let mut sockets = vec![first];
+    if let Some(slots) = slots {
+        sys::share_address(sockets[0].as_fd())?;
+        let address = sockets[0].local_addr()?.as_socket().unwrap_or(address);
+        for _ in 1..slots {
+            sockets.push(bind_one(kind, address, only_ipv6, true)?);
+        }
+    }
+    if kind == Kind::Tcp {
+        sockets.iter().try_for_each(|socket| socket.listen(BACKLOG))?;
+    }
+    Ok(sockets)
+}
+
+/// One more socket at the address that a socket of a slot has, after all others.
+pub(super) fn bind_beside(kind: Kind, sibling: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let sibling = SockRef::from(&sibling);
+    let address = sibling.local_addr()?.as_socket().ok_or(ErrorKind::InvalidInput)?;
+    let only_ipv6 = is_every_ipv6(address) && sibling.only_v6()?;
+    let socket = bind_one(kind, address, only_ipv6, true)?;
+    if kind == Kind::Tcp {
+        socket.listen(BACKLOG)?;
+    }
+    Ok(socket.into())
+}
+
+fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> io::Result<Socket> {
     let (kind_of_socket, protocol) = match kind {
         Kind::Udp => (Type::DGRAM, Protocol::UDP),
         Kind::Tcp | Kind::Unix => (Type::STREAM, Protocol::TCP),
@@ -105,10 +153,10 @@ fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<Sock
     if kind == Kind::Tcp {
         socket.set_reuse_address(true)?;
     }
-    socket.bind(&address.into())?;
-    if kind == Kind::Tcp {
-        socket.listen(BACKLOG)?;
+    if shares {
+        sys::share_address(socket.as_fd())?;
     }
+    socket.bind(&address.into())?;
     Ok(socket)
 }
 
@@ -119,6 +167,10 @@ fn refusal(kind: Kind, source: io::Error) -> Refusal {
         }
         (ErrorKind::AddrInUse, _) => "another process holds the address: find it with `ss -ltnp`, or choose another",
         (ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
+        _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            "there are no descriptors left: raise the limit (`ulimit -n`, LimitNOFILE=); reuse_port takes one for each \
+             worker and address"
+        }
         (ErrorKind::AddrNotAvailable, _) => "the address belongs to no interface of this machine",
         _ => "check the address",
     };

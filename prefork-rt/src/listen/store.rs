@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use socket2::SockRef;
 
 use super::inherited::{self, Inherited};
-use super::{At, Label, Listener, Resolved, is_every_ipv6, shares_its_port, unix};
+use super::{At, Label, Listeners, Resolved, Sockets, is_every_ipv6, shares_its_port, unix};
 use crate::grammar::Kind;
 use crate::report;
 
@@ -136,10 +136,14 @@ pub(super) fn close(obsolete: Vec<Inherited>, places: &[Resolved]) -> Vec<String
 
 /// Has those listeners stored that this process has bound, as far as there is room. The file of one that is stored is
 /// left in its place for the next start.
-pub(crate) fn keep(listeners: &[Listener], room: usize, mut store: impl FnMut(&str, Kind, &OwnedFd)) {
-    let storable = listeners
-        .iter()
-        .filter_map(|listener| Some((listener.storable.as_ref()?, listener.label.kind, listener.socket.as_ref()?)));
+/// Sockets of slots are not stored: whoever comes next may have other slots.
+pub(crate) fn keep(listeners: &Listeners, room: usize, mut store: impl FnMut(&str, Kind, &OwnedFd)) {
+    let shared = listeners.listeners.iter().filter_map(|listener| match &listener.sockets {
+        Sockets::One(socket) => Some((listener, socket)),
+        Sockets::PerSlot(_) | Sockets::Taken => None,
+    });
+    let storable =
+        shared.filter_map(|(listener, socket)| Some((listener.storable.as_ref()?, listener.label.kind, socket)));
     for (count, (Storable { name, path }, kind, socket)) in (1..).zip(storable) {
         if count > room {
             report::warn(&format!(

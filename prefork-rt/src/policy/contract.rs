@@ -50,6 +50,8 @@ pub(crate) struct Rules {
     pub(crate) workers: usize,
     /// There cannot be more workers than so many.
     pub(crate) most_workers: usize,
+    /// Each slot has sockets of its own, those of the first workers from the start.
+    pub(crate) slots_have_sockets: bool,
     pub(crate) max_restarts: Option<usize>,
     pub(crate) restart_window: Option<Duration>,
     pub(crate) restart: Restart,
@@ -93,6 +95,16 @@ pub(crate) enum Event {
     Said(ProcId, Said),
     /// The answer to [`Action::Weigh`]: so many bytes are its own.
     Weighed(ProcId, u64),
+    /// The answer to [`Action::OpenSockets`]: the slot has them.
+    SocketsOpen(usize),
+    /// The answer to [`Action::OpenSockets`]: the system refused.
+    SocketsRefused(usize, io::Error),
+    /// The answer to [`Action::LookAtQueue`].
+    Queue {
+        task_id: usize,
+        /// Somebody waits there.
+        waiting: bool,
+    },
     /// A worker's process is gone.
     Ended(ProcId, Status),
     /// Somebody wants something, and who.
@@ -160,6 +172,14 @@ pub(crate) enum Action {
     Look(ProcId),
     /// Measure a worker's memory.
     Weigh(ProcId),
+    /// Let new connections go to the sockets of this slot, or not.
+    SetIntake(usize, Intake),
+    /// Make sockets for this slot, to which nothing new goes yet; to be answered before any other fact.
+    OpenSockets(usize),
+    /// See whether somebody waits in the queue of this slot; to be answered before any other fact.
+    LookAtQueue(usize),
+    /// Nobody is to use the sockets of this slot any more.
+    CloseSockets(usize),
     /// The pool is stopping: new connections are to be refused from here on.
     CloseListeners,
     /// Try whether the binary on disk would start.
@@ -188,6 +208,17 @@ pub(crate) enum Signal {
     Abort,
     /// To the worker and the processes it made.
     Kill,
+}
+
+/// Whether new connections go to the sockets of a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Intake {
+    #[default]
+    Open,
+    /// To those of other slots, as long as there are any that are open: nobody accepts here for now.
+    Away,
+    /// Never to this slot: nobody will accept here.
+    Closed,
 }
 
 /// Why the supervisor exits.

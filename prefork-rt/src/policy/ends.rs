@@ -33,6 +33,11 @@ impl Policy {
         } else {
             self.take_over(id.task_id);
             match class {
+                // It does not want to serve those who wait.
+                Class::Finished if self.drains(id.task_id) => {
+                    self.tell(Notice::Stopped { worker: id, status, up });
+                    self.end_drain(id.task_id);
+                }
                 Class::Finished => self.worker_finished(id, up),
                 Class::Failed(failure) => self.worker_failed(&proc, failure, up),
                 Class::Neutral(why) => self.worker_ended(&proc, why, up),
@@ -54,6 +59,7 @@ impl Policy {
             }
         }
         self.touched(id.task_id);
+        self.close_sockets_if_left(id.task_id);
         self.exit_if_over();
     }
 

@@ -2,10 +2,10 @@
 
 use super::backoff;
 use super::budget::Counted;
-use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Why};
+use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
-use super::{Action, Deadline, Killer, Policy, ProcId, Recycle, Status, Time};
+use super::{Action, Deadline, Intake, Killer, Policy, ProcId, Recycle, Status, Time};
 use crate::oom::{Growth, OF_CGROUP, OF_KERNEL};
 use crate::upgrade::words::{Reader, Words, words_of_fields, words_of_values};
 
@@ -28,6 +28,11 @@ pub(crate) struct Kept {
 words_of_fields!(Kept { newcomers, planned, size, forks, was_ready, booted, slots, counted, ever });
 
 impl Kept {
+    /// How many slots are wanted.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Those that were made.
     pub(crate) fn procs(&self) -> impl Iterator<Item = ProcId> {
         let places = self.slots.iter().flat_map(|slot| [&slot.current, &slot.beside]);
@@ -67,6 +72,7 @@ impl Policy {
         self.changed = (0..self.slots.len()).collect();
         for task_id in 0..self.slots.len() {
             self.restore_deadlines(task_id);
+            self.restore_sockets(task_id);
             self.touched(task_id);
         }
     }
@@ -76,6 +82,9 @@ impl Policy {
         slot.counted_ready = false;
         if let Some(start_at) = slot.start_at {
             self.deadlines.insert((start_at, Deadline::Start(task_id)));
+        }
+        if let Some(look_at) = slot.look_at {
+            self.deadlines.insert((look_at, Deadline::Queue(task_id)));
         }
         let mut working = Vec::new();
         let mut waiting = Vec::new();
@@ -94,6 +103,26 @@ impl Policy {
         }
         waiting.into_iter().for_each(|id| self.queue_recycle(id));
         working.into_iter().for_each(|id| self.rearm_for_options(id));
+    }
+
+    /// Who opens them anew does not know of what nothing new comes to.
+    fn restore_sockets(&mut self, task_id: usize) {
+        let has_sockets = self.rules.slots_have_sockets;
+        let slot = &mut self.slots[task_id];
+        self.draining += usize::from(slot.drains.is_some());
+        match slot.sockets {
+            Sockets::Open if has_sockets && slot.intake != Intake::Open => {
+                self.actions.push_back(Action::SetIntake(task_id, slot.intake));
+            }
+            Sockets::Open if has_sockets => {}
+            // Where no address is one to have several sockets at, that slots have some makes no difference.
+            _ if !has_sockets => slot.sockets = Sockets::None,
+            _ if task_id < self.size && !slot.finished => {
+                slot.sockets = Sockets::None;
+                self.ask_for_sockets(task_id);
+            }
+            _ => slot.sockets = Sockets::None,
+        }
     }
 
     /// The binary before may have had other options. Beats are watched as soon as the worker was looked at.
@@ -133,7 +162,13 @@ words_of_fields!(Slot {
     finished,
     is_added,
     counted_ready,
+    sockets,
+    intake,
+    drains,
+    look_at,
 });
+words_of_values!(Sockets { 0 => Sockets::None, 1 => Sockets::Asked, 2 => Sockets::Open });
+words_of_values!(Intake { 0 => Intake::Open, 1 => Intake::Away, 2 => Intake::Closed });
 words_of_fields!(Proc {
     id,
     born,

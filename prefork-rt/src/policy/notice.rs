@@ -167,6 +167,17 @@ pub(crate) enum Notice {
         error: io::Error,
         workers: usize,
     },
+    /// The same, for a worker that was to have sockets of its own.
+    CannotOpen {
+        task_id: usize,
+        error: io::Error,
+        workers: usize,
+    },
+    /// Connections still wait for a worker that is one too many.
+    NotDrained {
+        task_id: usize,
+        after: Duration,
+    },
     /// There cannot be more workers, or fewer.
     NotScaled {
         by: String,

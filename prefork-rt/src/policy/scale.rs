@@ -21,9 +21,14 @@ impl Policy {
         if task_id == self.slots.len() {
             self.slots.push(Slot::default());
         }
-        let slot = &mut self.slots[task_id];
-        (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
-        slot.is_added = true;
+        if self.stop_to_drain(task_id) {
+            self.recycle_after_all(task_id);
+        } else {
+            let slot = &mut self.slots[task_id];
+            (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
+            slot.is_added = true;
+            self.ask_for_sockets(task_id);
+        }
         self.dirty.push_back(task_id);
         self.touched(task_id);
     }
@@ -54,7 +59,11 @@ impl Policy {
     /// The system has no room for a worker that was added: nothing is lost, and the pool stays as it was.
     pub(super) fn take_back(&mut self, task_id: usize, error: io::Error) {
         self.tell(Notice::CannotAdd { task_id, error, workers: task_id });
-        while self.size > task_id {
+        self.shrink_to(task_id);
+    }
+
+    pub(super) fn shrink_to(&mut self, size: usize) {
+        while self.size > size {
             self.drop_last();
         }
     }
@@ -62,9 +71,14 @@ impl Policy {
     fn drop_last(&mut self) {
         let task_id = self.size - 1;
         self.finished -= usize::from(self.slots[task_id].finished);
-        self.forget_start(task_id);
         self.cancel_turn(task_id);
-        let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
+        let drains = self.begin_to_drain(task_id);
+        if !drains {
+            self.forget_start(task_id);
+        }
+        let slot = &mut self.slots[task_id];
+        let serves = slot.current.as_ref().filter(|proc| drains && proc.is_working()).map(|proc| proc.id);
+        let procs: Vec<ProcId> = slot.procs().map(|proc| proc.id).filter(|&id| Some(id) != serves).collect();
         for id in procs {
             self.terminate(id, Why::Surplus);
         }
@@ -72,6 +86,8 @@ impl Policy {
         self.uncount_ready(task_id);
         self.size = task_id;
         self.touched(task_id);
+        self.settle_intake(task_id);
+        self.close_sockets_if_left(task_id);
         self.tell_if_ready();
         self.exit_if_over();
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ProcId, Recycle, Status, Time};
+use super::{Intake, ProcId, Recycle, Status, Time};
 
 /// The place of one task id.
 #[derive(Clone, Default)]
@@ -24,6 +24,22 @@ pub(crate) struct Slot {
     pub(crate) is_added: bool,
     /// Counted among those that are ready.
     pub(crate) counted_ready: bool,
+    /// Where each slot has some of its own.
+    pub(crate) sockets: Sockets,
+    pub(crate) intake: Intake,
+    /// It is one too many, and its worker serves those who wait for it, at most until then.
+    pub(crate) drains: Option<Time>,
+    /// When its queue is to be looked at.
+    pub(crate) look_at: Option<Time>,
+}
+
+/// The sockets of one slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    #[default]
+    None,
+    Asked,
+    Open,
 }
 
 /// A process.

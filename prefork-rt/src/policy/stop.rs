@@ -73,7 +73,7 @@ impl Policy {
 
     pub(super) fn exit_if_over(&mut self) {
         let over = match &self.phase {
-            Phase::Running => self.finished == self.size && self.alive == 0,
+            Phase::Running => self.finished == self.size && self.alive == 0 && self.draining == 0,
             Phase::Stopping(_) => self.alive == 0,
             Phase::Done => false,
         };

@@ -7,6 +7,7 @@ use world::*;
 
 mod clock;
 mod heartbeat;
+mod intake;
 mod interplay;
 mod prospects;
 mod random;

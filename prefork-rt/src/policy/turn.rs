@@ -106,9 +106,22 @@ impl Policy {
         self.turns.recycles.push_back(id);
     }
 
+    /// The slot is wanted again: its worker, if it was to be recycled, waits for its turn once more.
+    pub(super) fn recycle_after_all(&mut self, task_id: usize) {
+        let current = self.slots[task_id].current.as_ref();
+        if let Some(id) = current.filter(|proc| proc.recycle.is_some()).map(|proc| proc.id) {
+            self.queue_recycle(id);
+        }
+    }
+
     /// Nothing is replaced any more.
     pub(super) fn forget_turns(&mut self) {
         self.turns = Turns::default();
+    }
+
+    /// The same, but those to be recycled wait on.
+    pub(super) fn forget_reload(&mut self) {
+        (self.turns.current, self.turns.reload) = (None, None);
     }
 
     /// The slot is given up: its turn, if it has it, is over.
@@ -133,11 +146,20 @@ impl Policy {
             return false;
         }
         if let Some(task_id) = self.next_of_reload() {
+            if self.waits_for_place(task_id) {
+                return false;
+            }
+            self.pass_in_reload(task_id);
             self.start_turn(task_id, None);
             return true;
         }
-        let Some(id) = self.turns.recycles.pop_front() else { return false };
-        let waiting = self.proc(id).filter(|proc| proc.is_working());
+        let Some(&id) = self.turns.recycles.front() else { return false };
+        if self.waits_for_place(id.task_id) {
+            return false;
+        }
+        self.turns.recycles.pop_front();
+        let is_wanted = id.task_id < self.size;
+        let waiting = self.proc(id).filter(|proc| is_wanted && proc.is_working());
         if let Some(why) = waiting.and_then(|proc| proc.recycle) {
             self.start_turn(id.task_id, Some(why));
         }
@@ -250,9 +272,7 @@ impl Policy {
         let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < reload.first_fork;
         let wanted = self.slots.get(reload.next..self.size).unwrap_or_default();
         if let Some(offset) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
-            let task_id = reload.next + offset;
-            reload.next = task_id + 1;
-            return Some(task_id);
+            return Some(reload.next + offset);
         }
         if self.is_on_probation() {
             // Not over before a worker has shown that it can be.
@@ -268,6 +288,17 @@ impl Policy {
         });
         self.reload_again(again);
         self.next_of_reload()
+    }
+
+    fn pass_in_reload(&mut self, task_id: usize) {
+        if let Some(reload) = &mut self.turns.reload {
+            reload.next = task_id + 1;
+        }
+    }
+
+    /// A slot that was one too many, and is wanted again, may still have somebody beside its worker, who was told to end.
+    fn waits_for_place(&self, task_id: usize) -> bool {
+        self.slots.get(task_id).is_some_and(|slot| task_id < self.size && slot.beside.is_some())
     }
 
     fn start_turn(&mut self, task_id: usize, recycle: Option<Recycle>) {

@@ -156,7 +156,7 @@ impl Policy {
     /// The new binary's first worker has failed.
     pub(super) fn go_back(&mut self, task_id: usize, why: TurnFailure) {
         let Some(Upgrade::OnProbation { first_fork }) = self.upgrade else { return };
-        self.forget_turns();
+        self.forget_reload();
         self.upgrade = Some(Upgrade::GoingBack { first_fork, why: Some((task_id, why)) });
     }
 

@@ -13,7 +13,7 @@ use crate::sys::{self, Bell, Change, Signal};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Before, Received, Rehearsal};
 
-/// The binary that ran before, and the sockets that it had, of which this one may listen on fewer.
+/// The binary that ran before, and the sockets that it had and this one does not listen on.
 pub(super) struct Predecessor {
     binary: Before,
     sockets: Vec<(state::Socket, OwnedFd)>,
@@ -67,8 +67,10 @@ impl Supervisor {
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
+        let listens = |entry: &str| self.service.listeners.to_hand_over().any(|own| own.entry == entry);
+        let left = sockets.iter().filter(|socket| socket.inherited.is_none() && !listens(&socket.entry));
         let copy = |socket: &state::Socket| Ok((socket.clone(), received.copy(socket.descriptor)?));
-        let sockets = sockets.iter().map(copy).collect::<io::Result<_>>();
+        let sockets = left.map(copy).collect::<io::Result<_>>();
         match received.before().and_then(|before| Ok(before.zip(Some(sockets?)))) {
             Ok(before) => self.before = before.map(|(binary, sockets)| Predecessor { binary, sockets }),
             Err(error) => report::warn(&format!("there is no way back to the binary before: {error}")),
@@ -153,11 +155,11 @@ impl Supervisor {
             descriptor: socket.as_raw_fd(),
             ..before.clone()
         };
-        state.sockets = before.sockets.iter().map(numbered).collect();
+        state.sockets.extend(before.sockets.iter().map(numbered));
         self.prepare_to_go();
         let kept = [before.binary.binary.as_fd(), before.binary.directory.as_fd()];
         let sockets = before.sockets.iter().map(|(_, socket)| socket.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = self.own_descriptors().chain(sockets).chain(kept).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors().into_iter().chain(sockets).chain(kept).collect();
         upgrade::become_before(&self.service.launch, &before.binary, &state, &descriptors)
     }
 
@@ -191,7 +193,7 @@ impl Supervisor {
                 started: monotonic(self.board.origin()),
             },
             bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
-            sockets: listen::sockets(&self.service.listeners).map(to_hand_over).collect(),
+            sockets: self.service.listeners.to_hand_over().map(to_hand_over).collect(),
             files: listen::files().into_iter().map(file).collect(),
             before: before.map(Before::numbers),
             processes: self.table.to_hand_over(),
@@ -201,13 +203,9 @@ impl Supervisor {
 
     /// What the next binary is handed.
     fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        let sockets = listen::sockets(&self.service.listeners).map(|to_hand_over| to_hand_over.socket);
-        self.own_descriptors().chain(sockets).collect()
-    }
-
-    fn own_descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
-        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope])
+        let sockets = self.service.listeners.to_hand_over().map(|to_hand_over| to_hand_over.socket);
+        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).collect()
     }
 }
 

@@ -14,6 +14,7 @@ mod inherited;
 mod proc;
 mod process;
 mod process_name;
+mod reuse_port;
 mod shared;
 mod signals;
 mod stderr;
@@ -37,6 +38,7 @@ pub(crate) use process::{
     is_privileged_start, kill, kill_group, lead_group, reap, remove_variable, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
+pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use signals::{
     Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,

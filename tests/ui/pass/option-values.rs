@@ -107,7 +107,22 @@ mod bytes_with_a_type {
     pub fn main() {}
 }
 
+mod yes_or_no {
+    use super::*;
+
+    #[prefork(listen = "none", reuse_port = true)]
+    pub fn main() {}
+}
+
+mod yes_or_no_in_an_expression {
+    use super::*;
+
+    #[prefork(listen = "none", reuse_port = LIMIT > 2)]
+    pub fn main() {}
+}
+
 fn main() -> std::process::ExitCode {
+    let _ = (yes_or_no::main, yes_or_no_in_an_expression::main);
     let _ = (constants::main, literals::main, text::main, none::main, none_in_text::main);
     let _ = (life_in_literals::main, life_in_expressions::main, bytes::main, bytes_with_a_type::main);
     expressions::main()

@@ -9,6 +9,10 @@ pub(super) fn nonsense(living: ProcId, dead: ProcId) -> Vec<Event> {
     let error = || io::ErrorKind::OutOfMemory.into();
     let mut events = vec![Event::Tick, Event::Forked(living), Event::ForkFailed(living, error())];
     events.push(Event::ForkUnsafe(living, String::new()));
+    let task_id = usize::MAX;
+    events.extend([Event::SocketsOpen(task_id), Event::SocketsOpen(living.task_id)]);
+    events.extend([task_id, living.task_id].map(|task_id| Event::SocketsRefused(task_id, error())));
+    events.extend([true, false].map(|waiting| Event::Queue { task_id, waiting }));
     for proc in [dead, NOBODY] {
         events.extend([Event::Forked(proc), Event::ForkFailed(proc, error()), Event::ForkUnsafe(proc, String::new())]);
         events.extend([NORMAL, FAILED, SIGKILLED].map(|status| Event::Ended(proc, status)));

@@ -27,6 +27,7 @@ impl Dice {
         Rules {
             workers,
             most_workers: workers + self.roll(3) as usize,
+            slots_have_sockets: self.roll(2) == 0,
             max_restarts: self.pick([None, None, Some(0), Some(1), Some(10), Some(100)]),
             restart_window: self.pick([None, None, Some(ms(1000)), Some(ms(60_000))]),
             restart: self.pick([Restart::OnFailure, Restart::OnFailure, Restart::Always]),
@@ -86,9 +87,16 @@ impl Dice {
         let workers = if self.roll(2) == 0 { before.workers } else { rules.workers.min(before.most_workers) };
         // By an account of the world's own, what counts is the whole history, by one rule.
         let (max_restarts, restart_window) = (before.max_restarts, before.restart_window);
+        let slots_have_sockets = before.slots_have_sockets;
         NextBinary {
             rehearsal: (self.roll(5) > 0).then(|| (self.delay(), self.roll(4) > 0)),
-            rules: (self.roll(5) > 0).then_some(Rules { workers, max_restarts, restart_window, ..rules }),
+            rules: (self.roll(5) > 0).then_some(Rules {
+                workers,
+                max_restarts,
+                restart_window,
+                slots_have_sockets,
+                ..rules
+            }),
             way_back: self.roll(4) > 0,
         }
     }
@@ -107,7 +115,7 @@ impl Dice {
 fn whatever_happens_the_invariants_hold() {
     let mut steps = 0;
     let mut exits = BTreeMap::<_, u32>::new();
-    let mut seen = [0; 16];
+    let mut seen = [0; 18];
     for seed in 1..=SCENARIOS {
         let mut world = scenario(seed, &mut steps);
         let asked_at = world.now;
@@ -132,6 +140,8 @@ fn whatever_happens_the_invariants_hold() {
                 Notice::WentBack { .. } => seen[13] += 1,
                 Notice::UpgradeFailed { .. } => seen[14] += 1,
                 Notice::UpgradeRefused { .. } => seen[15] += 1,
+                Notice::CannotOpen { .. } => seen[16] += 1,
+                Notice::NotDrained { .. } => seen[17] += 1,
                 _ => {}
             }
         }
@@ -148,6 +158,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
     let rules = dice.rules();
     let mut world = World::new(rules, move |_, fork| fate.fork(fork));
     world.seed = seed;
+    world.queue_lasts = dice.delay();
     for _ in 0..dice.roll(800) {
         if world.exit.is_some() {
             break;
@@ -164,6 +175,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
                 world.ask(Ask::Upgrade);
             }
             20 => world.sleep(YEAR),
+            42..44 => world.sockets_are_refused = !world.sockets_are_refused,
             21..27 => world.sleep(dice.delay()),
             27..30 => world.policy.handle(Time(world.now / 2), Event::Tick),
             30..37 => {

@@ -1,6 +1,7 @@
 //! A world whose clock, processes and deaths are made up. It performs what the policy asks for, as the supervisor
 //! does, in no time, keeps accounts of its own, and holds the policy to its invariants.
 
+use super::super::intake::SETTLE;
 use super::super::*;
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::scoreboard::Said;
@@ -126,6 +127,7 @@ pub(super) fn rules(workers: usize) -> Rules {
     Rules {
         workers,
         most_workers: workers + 4,
+        slots_have_sockets: false,
         max_restarts: Some(100),
         restart_window: None,
         restart: Restart::OnFailure,
@@ -161,6 +163,10 @@ pub(super) enum Deed {
     Abort(usize),
     Kill(usize),
     Look(usize),
+    SetIntake(usize, Intake),
+    OpenSockets(usize),
+    LookAtQueue(usize),
+    CloseSockets(usize),
     Close,
     Rehearse,
     EndRehearsal,
@@ -205,6 +211,13 @@ pub(super) struct World {
     size: usize,
     planned: usize,
     pub(super) alive: BTreeMap<ProcId, Alive>,
+    /// The sockets that slots have of their own.
+    pub(super) intakes: BTreeMap<usize, Intake>,
+    pub(super) sockets_are_refused: bool,
+    /// For so long, somebody waits in the queue of a slot that nothing new comes to.
+    pub(super) queue_lasts: Duration,
+    /// Slots that serve those who wait for them, since and until when.
+    draining: BTreeMap<usize, (Duration, Duration)>,
     coming: BTreeMap<(Duration, Kind, ProcId), Status>,
     pub(super) deeds: Vec<(Duration, Deed)>,
     pub(super) notices: Vec<Notice>,
@@ -274,6 +287,10 @@ impl World {
             size: rules.workers,
             planned: rules.workers,
             alive: BTreeMap::new(),
+            intakes: (0..rules.workers).filter(|_| rules.slots_have_sockets).map(|slot| (slot, Intake::Open)).collect(),
+            sockets_are_refused: false,
+            queue_lasts: Duration::ZERO,
+            draining: BTreeMap::new(),
             coming: BTreeMap::new(),
             deeds: Vec::new(),
             notices: Vec::new(),
@@ -321,6 +338,10 @@ impl World {
     }
 
     fn add_task(&mut self) {
+        if self.draining.remove(&self.size).is_some() {
+            self.size += 1;
+            return;
+        }
         let fresh = Task { empty_since: self.now, ..Task::default() };
         self.tasks.resize(self.tasks.len().max(self.size + 1), fresh.clone());
         let task = &mut self.tasks[self.size];
@@ -330,7 +351,7 @@ impl World {
 
     fn remove_task(&mut self) {
         self.size -= 1;
-        self.excuse(self.size);
+        self.drop_last();
         self.awaiting.take_if(|task_id| *task_id == self.size);
     }
 
@@ -386,6 +407,23 @@ impl World {
                 return self.hear(proc);
             }
             Action::Weigh(proc) => return self.weigh(proc),
+            Action::SetIntake(task_id, intake) => {
+                let before = self.intakes.insert(task_id, intake);
+                assert!(before.is_some_and(|before| before != intake), "{intake:?} for {task_id}, which is {before:?}");
+                Deed::SetIntake(task_id, intake)
+            }
+            Action::OpenSockets(task_id) => return self.open_sockets(task_id),
+            Action::LookAtQueue(task_id) => return self.look_at_queue(task_id),
+            Action::CloseSockets(task_id) => {
+                let is_wanted = self.draining.contains_key(&task_id) || task_id < self.size;
+                let is_again = |action: &Action| matches!(action, Action::OpenSockets(again) if *again == task_id);
+                let is_wanted_again = self.policy.actions.iter().any(is_again);
+                let is_left = !is_wanted || self.tasks[task_id].finished || is_wanted_again;
+                assert!(is_left, "the sockets of {task_id} are needed");
+                assert_eq!(self.alive_of(task_id), [], "somebody has the sockets of {task_id}");
+                assert_ne!(self.intakes.remove(&task_id), Some(Intake::Open), "something new came to {task_id}");
+                Deed::CloseSockets(task_id)
+            }
             Action::Tell(notice) => return self.note(notice),
             Action::CloseListeners => Deed::Close,
             Action::Rehearse => {
@@ -443,6 +481,7 @@ impl World {
     fn become_binary_before(&mut self) {
         self.reload_is_open = false;
         let newcomers = self.newcomers.take();
+        self.awaiting = None;
         if !self.next.way_back {
             for alive in self.alive.values_mut() {
                 alive.dismissed |= std::mem::take(&mut alive.incoming);
@@ -464,6 +503,8 @@ impl World {
     fn adopt(&mut self, rules: Rules, succession: Succession) {
         let words = crate::upgrade::words::written(&self.policy.keep());
         let kept = crate::upgrade::words::read(&words).expect("what was written can be read");
+        // The kernel goes on as before, but the new binary knows of nothing that it was told.
+        self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
         self.policy = Policy::adopt(rules, kept, Time(self.now), succession);
     }
 
@@ -476,6 +517,48 @@ impl World {
         }
         while before != workers && self.size > to {
             self.remove_task();
+        }
+    }
+
+    fn open_sockets(&mut self, task_id: usize) {
+        self.deeds.push((self.now, Deed::OpenSockets(task_id)));
+        if self.sockets_are_refused {
+            if self.fate.is_none() && task_id < self.size {
+                while self.size > task_id {
+                    self.size -= 1;
+                    self.drop_last();
+                }
+            }
+            return self.handle(Event::SocketsRefused(task_id, io::ErrorKind::OutOfMemory.into()));
+        }
+        assert_eq!(self.intakes.insert(task_id, Intake::Away), None, "task id {task_id} has sockets");
+        self.handle(Event::SocketsOpen(task_id));
+    }
+
+    fn look_at_queue(&mut self, task_id: usize) {
+        self.deeds.push((self.now, Deed::LookAtQueue(task_id)));
+        let waiting = self.draining.get(&task_id).is_some_and(|&(since, until)| {
+            assert!(self.now >= until || self.now - since >= SETTLE, "too soon to be sure");
+            self.now - since < self.queue_lasts
+        });
+        if !waiting || self.draining.get(&task_id).is_some_and(|&(_, until)| self.now >= until) {
+            self.draining.remove(&task_id);
+            self.excuse(task_id);
+        }
+        self.handle(Event::Queue { task_id, waiting });
+    }
+
+    /// The last slot is not wanted any more.
+    fn drop_last(&mut self) {
+        let (task_id, task) = (self.size, &self.tasks[self.size]);
+        if !self.intakes.contains_key(&task_id) || task.finished || task.added {
+            return self.excuse(task_id);
+        }
+        let until = self.now.saturating_add(self.policy.rules.graceful_timeout);
+        self.draining.insert(task_id, (self.now, until));
+        for proc in self.alive_of(task_id) {
+            let is_of_no_use = self.is_told(proc) || self.alive[&proc].incoming;
+            self.alive.get_mut(&proc).expect("it is alive").excused |= is_of_no_use;
         }
     }
 
@@ -501,7 +584,9 @@ impl World {
         let others: Vec<ProcId> = self.alive_of(task_id);
         let incoming = others.iter().any(|&other| !self.is_told(other));
         assert!(self.fate.is_none(), "a fork after all is decided: {:?}", self.fate);
-        assert!(task_id < self.size, "task id {task_id} is not wanted");
+        assert!(task_id < self.size || self.draining.contains_key(&task_id), "task id {task_id} is not wanted");
+        let slots_have_sockets = self.policy.rules.slots_have_sockets;
+        assert_eq!(self.intakes.contains_key(&task_id), slots_have_sockets, "the sockets of {task_id}");
         assert!(!self.tasks[task_id].finished, "task id {task_id} has finished");
         assert_eq!(restarts, self.tasks[task_id].starts);
         match self.policy.rules.reload {
@@ -559,9 +644,10 @@ impl World {
                     task.empty_since = self.now;
                 }
                 self.awaiting.take_if(|awaited| *awaited == task_id);
+                let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
                 if decides {
                     // It is the end of the upgrade, and of nothing else.
-                } else if self.tasks[task_id..self.size].iter().all(|task| task.added) {
+                } else if added && task_id < self.size {
                     (task_id..self.size).for_each(|task_id| self.excuse(task_id));
                     self.size = task_id;
                 } else if first {
@@ -584,6 +670,7 @@ impl World {
         let task_id = alive.task_id;
         assert!(alive.told.iter().all(|&(before, _)| rank(before) < rank(signal)), "{signal:?} after {:?}", alive.told);
         if signal == Signal::Terminate && self.fate.is_none() && !alive.excused && !alive.dismissed {
+            assert!(!self.draining.contains_key(&task_id), "{task_id} has not served those who wait");
             self.check_turn(proc);
         }
         let Some(alive) = self.alive.get_mut(&proc) else { return };
@@ -708,6 +795,7 @@ impl World {
             _ if !told.is_empty() => self.count_failed(gone),
             NORMAL if by_operator || gone.asked => {}
             NORMAL if always => self.count_boot(gone),
+            NORMAL if self.draining.remove(&gone.task_id).is_some() => self.excuse(gone.task_id),
             NORMAL => {
                 self.tasks[gone.task_id].finished = true;
                 self.excuse(gone.task_id);
@@ -765,7 +853,7 @@ impl World {
 
     fn handle(&mut self, event: Event) {
         let all_finished = self.tasks[..self.size].iter().all(|task| task.finished);
-        if all_finished && self.alive.is_empty() {
+        if all_finished && self.alive.is_empty() && self.draining.is_empty() {
             self.fate = self.fate.or(Some("finished"));
         }
         self.policy.handle(Time(self.now), event);
@@ -818,6 +906,7 @@ impl World {
         assert_eq!(self.policy.size(), self.size);
         self.check_tasks();
         self.check_turns();
+        self.check_intakes();
         self.check_idleness();
     }
 
@@ -857,6 +946,30 @@ impl World {
         assert!(goes_on || !asked || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
     }
 
+    /// What is new comes to those who accept, and to nobody who does not.
+    fn check_intakes(&self) {
+        for (&task_id, &intake) in &self.intakes {
+            let is_empty = self.alive_of(task_id).is_empty();
+            if task_id >= self.size {
+                assert_eq!(intake, Intake::Closed, "task id {task_id} is one too many");
+                let is_due = |&(_, deadline): &(Time, Deadline)| deadline == Deadline::Queue(task_id);
+                let goes_on = !is_empty || self.policy.deadlines.iter().any(is_due);
+                assert!(goes_on, "the sockets of {task_id} are left over");
+            } else if self.tasks[task_id].finished {
+                assert_eq!(intake, Intake::Closed, "task id {task_id} has finished");
+            } else if self.is_served(task_id) {
+                assert_eq!(intake, Intake::Open, "task id {task_id} accepts");
+            } else if is_empty && intake == Intake::Open {
+                let start_at = self.policy.slots[task_id].start_at.expect("it was lost");
+                assert!(start_at.0 - self.now <= ms(50), "nobody accepts for {task_id}");
+            }
+        }
+        if self.policy.rules.slots_have_sockets {
+            let lacks = |&task_id: &usize| !self.tasks[task_id].finished && !self.intakes.contains_key(&task_id);
+            assert_eq!((0..self.size).find(lacks), None, "it has no sockets");
+        }
+    }
+
     /// Without an option that has to do with time, and with nothing to wait for, nothing wakes the supervisor.
     fn check_idleness(&self) {
         // Another binary may have decided to recycle a worker that is still there.
@@ -866,7 +979,8 @@ impl World {
             });
         let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
         let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.asked);
-        if !timed && served && settled && !self.rehearsing {
+        let closes = |(&task_id, _): (&usize, _)| task_id >= self.size || self.tasks[task_id].finished;
+        if !timed && served && settled && !self.rehearsing && !self.intakes.iter().any(closes) {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
         }
     }

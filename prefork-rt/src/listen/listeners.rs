@@ -1,0 +1,246 @@
+//! What the supervisor holds: the sockets of every address, shared by all workers or one for each slot.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use socket2::SockRef;
+
+use super::Label;
+use super::inet;
+use super::slots::Slots;
+use super::store::Storable;
+use crate::grammar::Kind;
+use crate::policy::Intake;
+use crate::report;
+use crate::sys;
+
+/// Everything that is listened on, in the order of `listen`.
+pub(crate) struct Listeners {
+    pub(super) listeners: Vec<Listener>,
+    /// Of the slots that do not take what is new.
+    intakes: BTreeMap<usize, Intake>,
+    /// The kernel does not know of the last changes.
+    is_late: bool,
+    /// The kernel refuses to steer.
+    is_refused: bool,
+}
+
+/// What is listened on at one address.
+pub(crate) struct Listener {
+    pub(crate) label: Label,
+    /// As it is written in `listen`, but for a host name, of which this is one address: `admin=127.0.0.1:0`.
+    pub(crate) key: String,
+    pub(super) sockets: Sockets,
+    nonblocking: bool,
+    /// Where this binary has bound it.
+    pub(super) storable: Option<Storable>,
+    /// Under which name and number this process was started with it, if it was.
+    inherited: Option<(String, usize)>,
+}
+
+/// What the next binary is to be handed.
+#[derive(Clone)]
+pub(crate) struct ToHandOver<'a> {
+    pub(crate) entry: &'a str,
+    /// Whose it is, where each slot has its own.
+    pub(crate) slot: Option<usize>,
+    pub(crate) inherited: Option<&'a (String, usize)>,
+    pub(crate) socket: BorrowedFd<'a>,
+}
+
+pub(crate) enum Sockets {
+    /// Shared by all workers, or in a worker its own.
+    One(OwnedFd),
+    PerSlot(Slots),
+    /// A worker that has handed it to its body has it no more.
+    Taken,
+}
+
+impl Listener {
+    pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
+        Listener { label, key, sockets, nonblocking: false, storable: None, inherited: None }
+    }
+
+    pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
+        Listener { storable, ..self }
+    }
+
+    pub(super) fn inherited(self, name: String, number: usize) -> Listener {
+        Listener { inherited: Some((name, number)), ..self }
+    }
+
+    /// The sockets, those of slots in the order in which the kernel has them.
+    fn to_hand_over(&self) -> Vec<ToHandOver<'_>> {
+        let one = |slot, socket| ToHandOver { entry: &self.key, slot, inherited: self.inherited.as_ref(), socket };
+        match &self.sockets {
+            Sockets::One(socket) => vec![one(None, socket.as_fd())],
+            Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
+            Sockets::Taken => Vec::new(),
+        }
+    }
+
+    /// In a worker.
+    pub(super) fn take(&mut self) -> Option<OwnedFd> {
+        match mem::replace(&mut self.sockets, Sockets::Taken) {
+            Sockets::One(socket) => Some(socket),
+            Sockets::PerSlot(_) | Sockets::Taken => None,
+        }
+    }
+
+    fn slots(&mut self) -> Option<&mut Slots> {
+        match &mut self.sockets {
+            Sockets::PerSlot(slots) => Some(slots),
+            Sockets::One(_) | Sockets::Taken => None,
+        }
+    }
+
+    fn set_nonblocking(&mut self) -> io::Result<()> {
+        self.nonblocking = true;
+        let set = |socket: BorrowedFd<'_>| SockRef::from(&socket).set_nonblocking(true);
+        match &self.sockets {
+            Sockets::One(socket) => set(socket.as_fd()),
+            Sockets::PerSlot(slots) => slots.sockets().try_for_each(set),
+            Sockets::Taken => Ok(()),
+        }
+    }
+}
+
+impl Listeners {
+    /// Owns what is open already, and lets the kernel know that every slot takes what is new, if that is news.
+    pub(super) fn own(listeners: Vec<Listener>, is_news: bool) -> Listeners {
+        let mut own = Listeners { listeners, intakes: BTreeMap::new(), is_late: false, is_refused: false };
+        if is_news {
+            if let Err(error) = own.try_to_steer() {
+                own.is_refused = true;
+                own.tell_refusal(&error);
+            }
+        }
+        own
+    }
+
+    /// All that the next binary is to be handed.
+    pub(crate) fn to_hand_over(&self) -> impl Iterator<Item = ToHandOver<'_>> {
+        self.listeners.iter().flat_map(Listener::to_hand_over)
+    }
+
+    /// The mode of a socket is that of all its copies.
+    pub(crate) fn set_nonblocking(&mut self, is_meant: impl Fn(Kind) -> bool) -> io::Result<()> {
+        let meant = self.listeners.iter_mut().filter(|listener| is_meant(listener.label.kind));
+        meant.into_iter().try_for_each(Listener::set_nonblocking)
+    }
+
+    /// In a worker that has this task id: its own are left, and the sockets of the other slots closed.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn keep(&mut self, task_id: usize) {
+        // The memory stays shared with the supervisor as long as nobody frees it.
+        mem::forget(mem::take(&mut self.intakes));
+        for listener in &mut self.listeners {
+            if !matches!(listener.sockets, Sockets::PerSlot(_)) {
+                continue;
+            }
+            if let Sockets::PerSlot(slots) = mem::replace(&mut listener.sockets, Sockets::Taken) {
+                listener.sockets = slots.keep(task_id).map_or(Sockets::Taken, Sockets::One);
+            }
+        }
+    }
+
+    /// From here on new connections are refused, once no worker has the sockets any more.
+    pub(crate) fn close(&mut self) {
+        self.listeners.clear();
+    }
+
+    /// Whether what is new comes to a slot. The kernel learns of it with the next [`steer`](Listeners::steer).
+    pub(crate) fn set_intake(&mut self, task_id: usize, intake: Intake) {
+        match intake {
+            Intake::Open => self.intakes.remove(&task_id),
+            Intake::Away | Intake::Closed => self.intakes.insert(task_id, intake),
+        };
+        self.is_late = true;
+    }
+
+    /// Lets the kernel know which slots take what is new.
+    pub(crate) fn steer(&mut self) {
+        if !mem::take(&mut self.is_late) || self.is_refused {
+            return;
+        }
+        if let Err(error) = self.try_to_steer() {
+            tell_failure(&error);
+        }
+    }
+
+    /// Makes the sockets of a slot, or none. Nothing comes to them before the slot's intake is open.
+    pub(crate) fn open(&mut self, task_id: usize) -> io::Result<()> {
+        self.set_intake(task_id, Intake::Away);
+        let opened = self.listeners.iter_mut().try_for_each(|listener| {
+            let (kind, nonblocking, key) = (listener.label.kind, listener.nonblocking, listener.key.clone());
+            // One that came with the binary may have sockets for every slot that there will be.
+            let Some(slots) = listener.slots().filter(|slots| slots.of(task_id).is_none()) else { return Ok(()) };
+            let Some(sibling) = slots.any() else { return Ok(()) };
+            let bound = inet::bind_beside(kind, sibling).and_then(|socket| {
+                SockRef::from(&socket).set_nonblocking(nonblocking)?;
+                Ok(socket)
+            });
+            slots.add(task_id, bound.map_err(|error| named(&key, &error))?);
+            Ok(())
+        });
+        if opened.is_err() {
+            self.close_slot(task_id);
+        }
+        opened
+    }
+
+    /// Whether somebody waits in a queue of this slot.
+    pub(crate) fn has_waiting(&mut self, task_id: usize) -> bool {
+        self.listeners.iter_mut().filter_map(Listener::slots).any(|slots| slots.has_waiting(task_id))
+    }
+
+    /// Closes the sockets of a slot, to which nothing new comes any more.
+    pub(crate) fn close_slot(&mut self, task_id: usize) {
+        self.steer();
+        let intakes = mem::take(&mut self.intakes);
+        for slots in self.listeners.iter_mut().filter_map(Listener::slots) {
+            match slots.close(task_id, intake_of(&intakes)) {
+                Err(error) if !self.is_refused => tell_failure(&error),
+                _ => {}
+            }
+        }
+        self.intakes = intakes;
+        self.intakes.remove(&task_id);
+        self.is_late = true;
+    }
+
+    fn try_to_steer(&mut self) -> io::Result<()> {
+        let intake = intake_of(&self.intakes);
+        self.listeners.iter_mut().filter_map(Listener::slots).try_for_each(|slots| slots.steer(&intake))
+    }
+
+    fn tell_refusal(&self, error: &io::Error) {
+        let loses = self.listeners.iter().any(|listener| listener.label.kind == Kind::Tcp)
+            && sys::queues_migrate() == Some(false);
+        if loses {
+            report::warn(&format!(
+                "reuse_port: the kernel refuses to steer connections ({error}), so those that come while a slot has no \
+                 worker wait for it, and some that come while SIGTTOU closes a slot may be reset: sysctl \
+                 net.ipv4.tcp_migrate_req=1 lets the other workers have them"
+            ));
+        }
+    }
+}
+
+fn intake_of(intakes: &BTreeMap<usize, Intake>) -> impl Fn(usize) -> Intake {
+    |task_id| intakes.get(&task_id).copied().unwrap_or(Intake::Open)
+}
+
+/// The same error, with where it came.
+fn named(key: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{key}: {error}"))
+}
+
+fn tell_failure(error: &io::Error) {
+    report::warn(&format!(
+        "cannot steer new connections ({error}): they go to the same workers as before, whether these accept or not, \
+         until the next worker starts or ends"
+    ));
+}

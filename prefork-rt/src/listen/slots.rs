@@ -1,0 +1,247 @@
+//! The sockets of one address where each slot has its own: their order in the kernel, and which of them it gives what
+//! is new.
+//!
+//! The kernel numbers the sockets of an address in the order in which they came. When one is closed, the last takes its
+//! number, so the order is kept here as the kernel has it.
+
+use std::io;
+use std::mem;
+use std::net::Shutdown;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use socket2::SockRef;
+
+use crate::grammar::Kind;
+use crate::policy::Intake;
+use crate::sys::{self, Choice};
+
+/// More are left out: a program has its limits in the kernel, too.
+const MOST_RANGES: usize = 256;
+
+pub(crate) struct Slots {
+    kind: Kind,
+    /// In the kernel's order.
+    members: Vec<Member>,
+}
+
+struct Member {
+    task_id: usize,
+    socket: OwnedFd,
+}
+
+impl Slots {
+    /// In the order in which the sockets were bound, or began to listen: of the slots 0, 1, 2…
+    pub(super) fn own(kind: Kind, sockets: Vec<OwnedFd>) -> Slots {
+        let members = sockets.into_iter().enumerate().map(|(task_id, socket)| Member { task_id, socket }).collect();
+        Slots { kind, members }
+    }
+
+    /// In the order in which the kernel has them.
+    pub(super) fn adopt(kind: Kind, members: impl Iterator<Item = (usize, OwnedFd)>) -> Slots {
+        Slots { kind, members: members.map(|(task_id, socket)| Member { task_id, socket }).collect() }
+    }
+
+    /// In the order in which the kernel has them.
+    pub(super) fn members(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        self.members.iter().map(|member| (member.task_id, member.socket.as_fd()))
+    }
+
+    /// Any one of them.
+    pub(super) fn any(&self) -> Option<BorrowedFd<'_>> {
+        self.members.first().map(|member| member.socket.as_fd())
+    }
+
+    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.members.iter().map(|member| member.socket.as_fd())
+    }
+
+    pub(super) fn of(&self, task_id: usize) -> Option<BorrowedFd<'_>> {
+        self.members.iter().find(|member| member.task_id == task_id).map(|member| member.socket.as_fd())
+    }
+
+    /// One that was bound, or began to listen, after all others.
+    pub(super) fn add(&mut self, task_id: usize, socket: OwnedFd) {
+        self.members.push(Member { task_id, socket });
+    }
+
+    /// Whether somebody waits to be accepted, or a datagram to be read.
+    pub(super) fn has_waiting(&self, task_id: usize) -> bool {
+        self.of(task_id).is_some_and(|socket| sys::wait_readable(socket, Some(Duration::ZERO)))
+    }
+
+    /// From here on what is new goes to the slots that are open; where none is, to those that will be again; where there
+    /// are none of these, everything stays as it is.
+    pub(super) fn steer(&self, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
+        let places_of = |wanted| ranges(self.members.iter().map(|member| intake(member.task_id) == wanted));
+        let places = [Intake::Open, Intake::Away].into_iter().map(places_of).find(|places| !places.is_empty());
+        match (self.any(), places) {
+            (Some(socket), Some(places)) => sys::steer(socket, &places, self.choice()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Closes a slot's socket, for whoever else may have it, too. Nothing new goes to it already.
+    ///
+    /// From the moment in which the last socket takes its place, what the kernel goes by is out of date: so it goes by
+    /// what is right before and after in between.
+    pub(super) fn close(&mut self, task_id: usize, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
+        let Some(place) = self.members.iter().position(|member| member.task_id == task_id) else { return Ok(()) };
+        let last = self.members.last().map_or(task_id, |member| member.task_id);
+        let without_last = |other| if other == last { Intake::Closed } else { intake(other) };
+        let prepared = if last == task_id { Ok(()) } else { self.steer(without_last) };
+        let gone = self.members.swap_remove(place);
+        // A process that the worker left behind would keep it among those that share the address.
+        let _ = SockRef::from(&gone.socket).shutdown(Shutdown::Both);
+        drop(gone);
+        prepared.and_then(|()| if last == task_id { Ok(()) } else { self.steer(intake) })
+    }
+
+    /// In a worker: its own, and the others are closed. The memory stays shared with the supervisor as long as nobody
+    /// frees it.
+    pub(super) fn keep(mut self, task_id: usize) -> Option<OwnedFd> {
+        let mut own = None;
+        for member in self.members.drain(..) {
+            if member.task_id == task_id {
+                own = Some(member.socket);
+            }
+        }
+        mem::forget(self.members);
+        own
+    }
+
+    fn choice(&self) -> Choice {
+        if self.kind == Kind::Udp { Choice::BySender } else { Choice::Random }
+    }
+}
+
+/// Where runs of those that are chosen begin and end.
+fn ranges(chosen: impl Iterator<Item = bool>) -> Vec<Range<u32>> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for (place, _) in (0..).zip(chosen).filter(|&(_, chosen)| chosen) {
+        if ranges.len() == MOST_RANGES {
+            break;
+        }
+        match ranges.last_mut() {
+            Some(last) if last.end == place => last.end += 1,
+            _ => ranges.push(place..place + 1),
+        }
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    #[test]
+    fn runs_of_slots_are_found() {
+        let found = |text: &str| ranges(text.chars().map(|c| c == '1'));
+        let of = |text: &str| -> Vec<(u32, u32)> { found(text).iter().map(|run| (run.start, run.end)).collect() };
+        assert_eq!(of(""), []);
+        assert_eq!(of("000"), []);
+        assert_eq!(of("111"), [(0, 3)]);
+        assert_eq!(of("01101"), [(1, 3), (4, 5)]);
+        assert_eq!(of(&"10".repeat(1000)).len(), MOST_RANGES);
+    }
+
+    fn socket(kind: Kind, address: Option<SocketAddr>) -> OwnedFd {
+        let ty = if kind == Kind::Udp { Type::DGRAM } else { Type::STREAM };
+        let socket = Socket::new(Domain::IPV4, ty, None).expect("a socket");
+        sys::share_address(socket.as_fd()).expect("it can be shared");
+        socket.bind(&address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))).into()).expect("it is free");
+        if kind == Kind::Tcp {
+            socket.listen(64).expect("it listens");
+        }
+        socket.into()
+    }
+
+    fn address(slots: &Slots) -> SocketAddr {
+        let socket = slots.any().expect("there is one");
+        SockRef::from(&socket).local_addr().expect("it is bound").as_socket().expect("an address")
+    }
+
+    fn slots(kind: Kind, count: usize) -> Slots {
+        let first = socket(kind, None);
+        let mut slots = Slots::own(kind, vec![first]);
+        (1..count).for_each(|task_id| slots.add(task_id, socket(kind, Some(address(&slots)))));
+        slots
+    }
+
+    /// To how many slots it went, of 64 that were sent, and to nobody else.
+    fn spread(slots: &Slots, task_ids: &[usize]) -> usize {
+        let address = address(slots);
+        let mut clients = Vec::new();
+        for _ in 0..64 {
+            if slots.kind == Kind::Udp {
+                let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+                client.send_to(b"x", address).expect("it is sent");
+            } else {
+                clients.push(TcpStream::connect(address).expect("somebody listens"));
+            }
+        }
+        let mut reached = 0;
+        for member in &slots.members {
+            let waits = slots.has_waiting(member.task_id);
+            assert!(!waits || task_ids.contains(&member.task_id), "slot {} got something", member.task_id);
+            reached += usize::from(waits);
+            let clone = member.socket.try_clone().expect("a copy");
+            SockRef::from(&clone).set_nonblocking(true).expect("non-blocking");
+            if slots.kind == Kind::Udp {
+                let socket = UdpSocket::from(clone);
+                while socket.recv(&mut [0]).is_ok() {}
+            } else {
+                let listener = TcpListener::from(clone);
+                while listener.accept().is_ok() {}
+            }
+        }
+        reached
+    }
+
+    fn open(task_ids: &[usize]) -> impl Fn(usize) -> Intake {
+        |task_id| if task_ids.contains(&task_id) { Intake::Open } else { Intake::Closed }
+    }
+
+    #[test]
+    fn where_no_slot_is_open_what_is_new_waits_in_those_that_will_be() {
+        let slots = slots(Kind::Tcp, 3);
+        let intake = |task_id| if task_id == 1 { Intake::Closed } else { Intake::Away };
+        slots.steer(intake).expect("the kernel takes the program");
+        assert_eq!(spread(&slots, &[0, 2]), 2);
+        slots.steer(|_| Intake::Closed).expect("there is nothing to do");
+        assert_eq!(spread(&slots, &[0, 2]), 2);
+    }
+
+    #[test]
+    fn what_is_new_goes_where_it_is_steered_whoever_came_and_went() {
+        for kind in [Kind::Tcp, Kind::Udp] {
+            let mut slots = slots(kind, 5);
+            let steer = |slots: &Slots, task_ids: &[usize]| {
+                slots.steer(open(task_ids)).expect("the kernel takes the program");
+                assert_eq!(spread(slots, task_ids), task_ids.len(), "{kind:?} {task_ids:?}");
+            };
+            let close = |slots: &mut Slots, task_id: usize, left: &[usize]| {
+                slots.close(task_id, open(left)).expect("the kernel takes the program");
+                assert_eq!(spread(slots, left), left.len(), "{kind:?} without {task_id}");
+            };
+            steer(&slots, &[0, 1, 2, 3, 4]);
+            steer(&slots, &[0, 2, 3]);
+            steer(&slots, &[4]);
+            close(&mut slots, 1, &[0, 2, 4]);
+            steer(&slots, &[2, 3, 4]);
+            close(&mut slots, 0, &[2, 3, 4]);
+            let address = address(&slots);
+            slots.add(7, socket(kind, Some(address)));
+            assert_eq!(spread(&slots, &[2, 3, 4]), 3, "nothing new goes to one that was added before it is chosen");
+            steer(&slots, &[3, 7]);
+            close(&mut slots, 2, &[3, 4, 7]);
+            close(&mut slots, 4, &[3, 7]);
+            steer(&slots, &[3]);
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Where each slot has sockets of its own: which slots take new connections, and how a slot's sockets come and go.
+//!
+//! Connections go where a worker accepts, or will in a moment. A slot that is one too many is closed in this order:
+//! nothing new comes to it; its worker, or the next one, serves those that wait; it is told to end; the sockets go.
+
+use std::io;
+use std::time::Duration;
+
+use super::notice::Notice;
+use super::slot::{ProcState, Slot, Sockets, Why};
+use super::{Action, Deadline, Intake, Phase, Policy, ProcId};
+
+/// A slot that will have a worker again so soon keeps what is new.
+const MOMENT: Duration = Duration::from_millis(50);
+/// A connection that a client has begun to open belongs to its slot already. So long it may take until it waits in the
+/// queue: a lost packet is sent again after a second.
+pub(super) const SETTLE: Duration = Duration::from_millis(1500);
+/// How often a queue is looked at that is to become empty.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Policy {
+    /// Lets new connections go to a slot or not, as its worker does.
+    pub(super) fn settle_intake(&mut self, task_id: usize) {
+        let Some(intake) = self.right_intake(task_id) else { return };
+        let slot = &mut self.slots[task_id];
+        if slot.sockets != Sockets::Open || slot.intake == intake {
+            return;
+        }
+        slot.intake = intake;
+        let is_left = slot.finished;
+        self.actions.push_back(Action::SetIntake(task_id, intake));
+        // Nobody will ever serve those that wait.
+        if intake == Intake::Closed && is_left {
+            self.look_at_queue_after(task_id, SETTLE);
+        }
+    }
+
+    /// `None`: as it is.
+    fn right_intake(&self, task_id: usize) -> Option<Intake> {
+        if !matches!(self.phase, Phase::Running) {
+            return None;
+        }
+        let slot = &self.slots[task_id];
+        if task_id >= self.size || slot.finished {
+            return Some(Intake::Closed);
+        }
+        let is_open = match slot.current.as_ref().map(|proc| proc.state) {
+            // How long it takes to be ready is not known.
+            Some(ProcState::Starting) => !self.rules.readiness.is_announced(),
+            Some(ProcState::Ready) => true,
+            Some(ProcState::Ending(_) | ProcState::Killed(_)) => false,
+            None => slot.start_at?.since(self.now) <= MOMENT,
+            Some(ProcState::Forking) => return None,
+        };
+        Some(if is_open { Intake::Open } else { Intake::Away })
+    }
+
+    /// The slot that is wanted from now on gets sockets, if it has none.
+    pub(super) fn ask_for_sockets(&mut self, task_id: usize) {
+        self.forget_queue(task_id);
+        let slot = &mut self.slots[task_id];
+        if self.rules.slots_have_sockets && slot.sockets == Sockets::None {
+            slot.sockets = Sockets::Asked;
+            self.actions.push_back(Action::OpenSockets(task_id));
+        }
+    }
+
+    pub(super) fn sockets_open(&mut self, task_id: usize) {
+        let Some(slot) = self.asked_for_sockets(task_id) else { return };
+        slot.sockets = Sockets::Open;
+        slot.intake = Intake::Away;
+        self.dirty.push_back(task_id);
+        self.close_sockets_if_left(task_id);
+    }
+
+    pub(super) fn sockets_refused(&mut self, task_id: usize, error: io::Error) {
+        let Some(slot) = self.asked_for_sockets(task_id) else { return };
+        slot.sockets = Sockets::None;
+        if task_id < self.size {
+            self.tell(Notice::CannotOpen { task_id, error, workers: task_id });
+            self.shrink_to(task_id);
+        }
+    }
+
+    fn asked_for_sockets(&mut self, task_id: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(task_id).filter(|slot| slot.sockets == Sockets::Asked)
+    }
+
+    /// The slot is one too many. True where its worker goes on until nobody waits any more; where it cannot, it has to end
+    /// now, and whoever waits is served by another one.
+    pub(super) fn begin_to_drain(&mut self, task_id: usize) -> bool {
+        let timeout = self.rules.graceful_timeout;
+        let until = self.now.after(timeout);
+        let slot = &mut self.slots[task_id];
+        if slot.sockets != Sockets::Open || slot.finished || slot.is_added {
+            return false;
+        }
+        slot.drains = Some(until);
+        self.draining += 1;
+        self.look_at_queue_after(task_id, SETTLE.min(timeout));
+        true
+    }
+
+    /// The slot is wanted again: whether that came before its worker was told to end.
+    pub(super) fn stop_to_drain(&mut self, task_id: usize) -> bool {
+        let drains = self.slots[task_id].drains.take().is_some();
+        self.draining -= usize::from(drains);
+        self.forget_queue(task_id);
+        drains
+    }
+
+    /// It is time to look whether somebody waits.
+    pub(super) fn queue_is_due(&mut self, task_id: usize) {
+        let slot = &mut self.slots[task_id];
+        slot.look_at = None;
+        if !matches!(self.phase, Phase::Running) {
+            return;
+        }
+        if slot.drains.is_some() {
+            self.actions.push_back(Action::LookAtQueue(task_id));
+        } else {
+            self.close_sockets_if_left(task_id);
+        }
+    }
+
+    /// Whether somebody waits.
+    pub(super) fn looked_at_queue(&mut self, task_id: usize, waiting: bool) {
+        let drains = self.slots.get(task_id).and_then(|slot| slot.drains);
+        let Some(until) = drains.filter(|_| matches!(self.phase, Phase::Running)) else { return };
+        if waiting && self.now < until {
+            return self.look_at_queue_after(task_id, LOOK_AGAIN.min(until.since(self.now)));
+        }
+        if waiting {
+            self.tell(Notice::NotDrained { task_id, after: self.rules.graceful_timeout });
+        }
+        self.end_drain(task_id);
+    }
+
+    /// Nobody waits, or nobody will serve those who do: the worker is told to end, if it is still there.
+    pub(super) fn end_drain(&mut self, task_id: usize) {
+        self.stop_to_drain(task_id);
+        self.forget_start(task_id);
+        let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
+        procs.into_iter().for_each(|id| self.terminate(id, Why::Surplus));
+        self.close_sockets_if_left(task_id);
+        self.exit_if_over();
+    }
+
+    /// The end of the last process of a slot that is not wanted, or has finished, is that of its sockets.
+    pub(super) fn close_sockets_if_left(&mut self, task_id: usize) {
+        let slot = &mut self.slots[task_id];
+        let is_wanted = task_id < self.size && !slot.finished || slot.drains.is_some();
+        let has_settled = slot.intake != Intake::Open && slot.look_at.is_none();
+        let is_open = slot.sockets == Sockets::Open && matches!(self.phase, Phase::Running);
+        if !is_wanted && has_settled && is_open && slot.procs().next().is_none() {
+            slot.sockets = Sockets::None;
+            self.actions.push_back(Action::CloseSockets(task_id));
+        }
+    }
+
+    /// Whether the slot's worker serves those who wait, for the last time.
+    pub(super) fn drains(&self, task_id: usize) -> bool {
+        self.slots[task_id].drains.is_some()
+    }
+
+    /// Whether the slot has what a worker needs.
+    pub(super) fn has_sockets(&self, task_id: usize) -> bool {
+        !self.rules.slots_have_sockets || self.slots[task_id].sockets == Sockets::Open
+    }
+
+    fn look_at_queue_after(&mut self, task_id: usize, delay: Duration) {
+        self.forget_queue(task_id);
+        let look_at = self.now.after(delay);
+        self.slots[task_id].look_at = Some(look_at);
+        self.deadlines.insert((look_at, Deadline::Queue(task_id)));
+    }
+
+    fn forget_queue(&mut self, task_id: usize) {
+        if let Some(look_at) = self.slots[task_id].look_at.take() {
+            self.deadlines.remove(&(look_at, Deadline::Queue(task_id)));
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Sockets that share an address, and to which of them the kernel gives what is new: SO_REUSEPORT and
+//! SO_ATTACH_REUSEPORT_CBPF.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// How the kernel chooses among the sockets that share an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// Anew each time: for connections.
+    Random,
+    /// The same one for the same sender, as long as the sockets are the same: for datagrams.
+    BySender,
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use linux::{queues_migrate, share_address, steer};
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use portable::{queues_migrate, share_address, steer};
+
+/// setsockopt(2) at the level of the socket.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn set_option<T>(socket: BorrowedFd<'_>, name: std::ffi::c_int, value: &T) -> io::Result<()> {
+    use std::os::fd::AsRawFd;
+    // The types here are a few bytes.
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size.
+    match unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
+    } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod linux {
+    use std::fs;
+    use std::io;
+    use std::ops::Range;
+    use std::os::fd::BorrowedFd;
+
+    use libc::{sock_filter, sock_fprog};
+
+    use super::{Choice, set_option};
+
+    /// Lets more sockets of this user be bound to the address that this one has, or is about to have.
+    pub(crate) fn share_address(socket: BorrowedFd<'_>) -> io::Result<()> {
+        set_option(socket, libc::SO_REUSEPORT, &1)
+    }
+
+    /// From here on what is new goes to the sockets at these places alone. `socket` is any one of those that share the
+    /// address; each has its place in the order in which they came, and when one leaves, the last takes its place.
+    pub(crate) fn steer(socket: BorrowedFd<'_>, places: &[Range<u32>], choice: Choice) -> io::Result<()> {
+        let mut program = program(places, choice);
+        let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+        let program = sock_fprog { len: length, filter: program.as_mut_ptr() };
+        set_option(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+    }
+
+    /// Whether a listener that closes leaves its queue to those that share its address: net.ipv4.tcp_migrate_req.
+    /// `None` where the kernel does not have it.
+    pub(crate) fn queues_migrate() -> Option<bool> {
+        let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").ok()?;
+        Some(text.trim() != "0")
+    }
+
+    // The instructions of linux/bpf_common.h that are used here.
+    const LOAD_WORD: u16 = 0x20;
+    const LOAD_HALF_AT_X: u16 = 0x48;
+    const LOAD_HEADER_LENGTH_INTO_X: u16 = 0xb1;
+    const SET_X: u16 = 0x01;
+    const A_TO_X: u16 = 0x07;
+    const XOR_X: u16 = 0xac;
+    const ADD: u16 = 0x04;
+    const MULTIPLY: u16 = 0x24;
+    const SHIFT_RIGHT: u16 = 0x74;
+    const REMAINDER: u16 = 0x94;
+    const SKIP_IF_EQUAL: u16 = 0x15;
+    const SKIP_IF_AT_LEAST: u16 = 0x35;
+    const JUMP: u16 = 0x05;
+    const RETURN_A: u16 = 0x16;
+
+    /// Of linux/filter.h: SKF_AD_OFF with SKF_AD_PROTOCOL and SKF_AD_RANDOM, SKF_NET_OFF.
+    const PROTOCOL: u32 = 0xffff_f000;
+    const RANDOM: u32 = 0xffff_f000 + 56;
+    const IP_HEADER: u32 = 0xfff0_0000;
+    const ETH_P_IPV6: u32 = 0x86dd;
+    const IPV6_HEADER_LENGTH: u32 = 40;
+
+    fn instruction(code: u16, k: u32) -> sock_filter {
+        sock_filter { code, jt: 0, jf: 0, k }
+    }
+
+    fn skip_if(code: u16, k: u32, skipped: u8) -> sock_filter {
+        sock_filter { code, jt: skipped, jf: 0, k }
+    }
+
+    /// Draws a number below the count of the places, and returns the place that it falls on.
+    fn program(places: &[Range<u32>], choice: Choice) -> Vec<sock_filter> {
+        let mut program = match choice {
+            Choice::Random => vec![instruction(LOAD_WORD, RANDOM)],
+            Choice::BySender => hash_of_sender(),
+        };
+        // A remainder of 0 is refused: so is a program for no place.
+        program.push(instruction(REMAINDER, places.iter().map(|range| range.end - range.start).sum()));
+        let mut passed = 0;
+        for range in places {
+            let count = range.end - range.start;
+            program.push(skip_if(SKIP_IF_AT_LEAST, passed + count, 2));
+            program.push(instruction(ADD, range.start.wrapping_sub(passed)));
+            program.push(instruction(RETURN_A, 0));
+            passed += count;
+        }
+        program.push(instruction(RETURN_A, 0));
+        program
+    }
+
+    /// Its port and the last part of its address, mixed.
+    fn hash_of_sender() -> Vec<sock_filter> {
+        // The last 4 bytes of the source address.
+        let (address_of_v4, address_of_v6) = (IP_HEADER + 12, IP_HEADER + 20);
+        vec![
+            instruction(LOAD_WORD, PROTOCOL),
+            skip_if(SKIP_IF_EQUAL, ETH_P_IPV6, 5),
+            instruction(LOAD_HEADER_LENGTH_INTO_X, IP_HEADER),
+            instruction(LOAD_HALF_AT_X, IP_HEADER),
+            instruction(A_TO_X, 0),
+            instruction(LOAD_WORD, address_of_v4),
+            instruction(JUMP, 4),
+            instruction(SET_X, IPV6_HEADER_LENGTH),
+            instruction(LOAD_HALF_AT_X, IP_HEADER),
+            instruction(A_TO_X, 0),
+            instruction(LOAD_WORD, address_of_v6),
+            instruction(XOR_X, 0),
+            instruction(MULTIPLY, 0x9e37_79b1),
+            instruction(SHIFT_RIGHT, 16),
+        ]
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod portable {
+    use std::io;
+    use std::ops::Range;
+    use std::os::fd::BorrowedFd;
+
+    use super::Choice;
+
+    /// Only where the kernel then spreads what is new: elsewhere SO_REUSEPORT gives all of it to one socket.
+    #[cfg(target_os = "freebsd")]
+    pub(crate) fn share_address(socket: BorrowedFd<'_>) -> io::Result<()> {
+        super::set_option(socket, libc::SO_REUSEPORT_LB, &1_i32)
+    }
+
+    #[cfg(not(target_os = "freebsd"))]
+    pub(crate) fn share_address(_: BorrowedFd<'_>) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn steer(_: BorrowedFd<'_>, _: &[Range<u32>], _: Choice) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn queues_migrate() -> Option<bool> {
+        None
+    }
+}
