@@ -133,11 +133,13 @@ fn ranges(chosen: impl Iterator<Item = bool>) -> Vec<Range<u32>> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+    use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
     use socket2::{Domain, Socket, Type};
 
     use super::*;
+
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     #[test]
     fn runs_of_slots_are_found() {
@@ -150,11 +152,11 @@ mod tests {
         assert_eq!(of(&"10".repeat(1000)).len(), MOST_RANGES);
     }
 
-    fn socket(kind: Kind, address: Option<SocketAddr>) -> OwnedFd {
+    fn socket(kind: Kind, address: SocketAddr) -> OwnedFd {
         let ty = if kind == Kind::Udp { Type::DGRAM } else { Type::STREAM };
-        let socket = Socket::new(Domain::IPV4, ty, None).expect("a socket");
+        let socket = Socket::new(Domain::for_address(address), ty, None).expect("a socket");
         sys::share_address(socket.as_fd()).expect("it can be shared");
-        socket.bind(&address.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0))).into()).expect("it is free");
+        socket.bind(&address.into()).expect("it is free");
         if kind == Kind::Tcp {
             socket.listen(64).expect("it listens");
         }
@@ -166,10 +168,10 @@ mod tests {
         SockRef::from(&socket).local_addr().expect("it is bound").as_socket().expect("an address")
     }
 
-    fn slots(kind: Kind, count: usize) -> Slots {
-        let first = socket(kind, None);
+    fn slots(kind: Kind, count: usize, host: IpAddr) -> Slots {
+        let first = socket(kind, SocketAddr::from((host, 0)));
         let mut slots = Slots::own(kind, vec![first]);
-        (1..count).for_each(|task_id| slots.add(task_id, socket(kind, Some(address(&slots)))));
+        (1..count).for_each(|task_id| slots.add(task_id, socket(kind, address(&slots))));
         slots
     }
 
@@ -179,7 +181,7 @@ mod tests {
         let mut clients = Vec::new();
         for _ in 0..64 {
             if slots.kind == Kind::Udp {
-                let client = UdpSocket::bind("127.0.0.1:0").expect("a client");
+                let client = UdpSocket::bind((address.ip(), 0)).expect("a client");
                 client.send_to(b"x", address).expect("it is sent");
             } else {
                 clients.push(TcpStream::connect(address).expect("somebody listens"));
@@ -208,8 +210,21 @@ mod tests {
     }
 
     #[test]
+    fn over_ipv6_what_is_new_is_spread_too() {
+        let host = IpAddr::V6(Ipv6Addr::LOCALHOST);
+        if UdpSocket::bind((host, 0)).is_err() {
+            return eprintln!("skipped: there is no IPv6 here");
+        }
+        for kind in [Kind::Tcp, Kind::Udp] {
+            let slots = slots(kind, 4, host);
+            slots.steer(open(&[0, 1, 3])).expect("the kernel takes the program");
+            assert_eq!(spread(&slots, &[0, 1, 3]), 3, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn where_no_slot_is_open_what_is_new_waits_in_those_that_will_be() {
-        let slots = slots(Kind::Tcp, 3);
+        let slots = slots(Kind::Tcp, 3, LOCALHOST);
         let intake = |task_id| if task_id == 1 { Intake::Closed } else { Intake::Away };
         slots.steer(intake).expect("the kernel takes the program");
         assert_eq!(spread(&slots, &[0, 2]), 2);
@@ -220,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_new_goes_where_it_is_steered_whoever_came_and_went() {
         for kind in [Kind::Tcp, Kind::Udp] {
-            let mut slots = slots(kind, 5);
+            let mut slots = slots(kind, 5, LOCALHOST);
             let steer = |slots: &Slots, task_ids: &[usize]| {
                 slots.steer(open(task_ids)).expect("the kernel takes the program");
                 assert_eq!(spread(slots, task_ids), task_ids.len(), "{kind:?} {task_ids:?}");
@@ -236,7 +251,7 @@ mod tests {
             steer(&slots, &[2, 3, 4]);
             close(&mut slots, 0, &[2, 3, 4]);
             let address = address(&slots);
-            slots.add(7, socket(kind, Some(address)));
+            slots.add(7, socket(kind, address));
             assert_eq!(spread(&slots, &[2, 3, 4]), 3, "nothing new goes to one that was added before it is chosen");
             steer(&slots, &[3, 7]);
             close(&mut slots, 2, &[3, 4, 7]);

@@ -86,8 +86,8 @@ impl Policy {
         self.slots.get_mut(task_id).filter(|slot| slot.sockets == Sockets::Asked)
     }
 
-    /// The slot is one too many. True where its worker goes on until nobody waits any more; where it cannot, it has to end
-    /// now, and whoever waits is served by another one.
+    /// The slot is one too many. True where those who wait for it are served first: by the worker that it has, or where
+    /// that one is ending already, by the next.
     pub(super) fn begin_to_drain(&mut self, task_id: usize) -> bool {
         let timeout = self.rules.graceful_timeout;
         let until = self.now.after(timeout);
@@ -101,7 +101,7 @@ impl Policy {
         true
     }
 
-    /// The slot is wanted again: whether that came before its worker was told to end.
+    /// The slot is wanted again, or done with it. Says whether it was at it.
     pub(super) fn stop_to_drain(&mut self, task_id: usize) -> bool {
         let drains = self.slots[task_id].drains.take().is_some();
         self.draining -= usize::from(drains);

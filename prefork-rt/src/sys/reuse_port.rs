@@ -1,9 +1,6 @@
 //! Sockets that share an address, and to which of them the kernel gives what is new: SO_REUSEPORT and
 //! SO_ATTACH_REUSEPORT_CBPF.
 
-use std::io;
-use std::os::fd::BorrowedFd;
-
 /// How the kernel chooses among the sockets that share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -20,11 +17,13 @@ pub(crate) use portable::{queues_migrate, share_address, steer};
 
 /// setsockopt(2) at the level of the socket.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-fn set_option<T>(socket: BorrowedFd<'_>, name: std::ffi::c_int, value: &T) -> io::Result<()> {
+fn set_option<T>(socket: std::os::fd::BorrowedFd<'_>, name: std::ffi::c_int, value: &T) -> std::io::Result<()> {
+    use std::io;
     use std::os::fd::AsRawFd;
     // The types here are a few bytes.
     let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size.
+    // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size; of a program
+    // it reads as many instructions as the value says, which `steer` has taken from a vector that is alive until then.
     match unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
     } {
