@@ -185,6 +185,7 @@ fn the_addresses_of_a_host_name_come_back_with_it() {
     let waiting = TcpStream::connect(first).expect("it is stored");
     let mut program = store.start_again(&listens);
     answer(waiting);
+    program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), count);
     program.stop();
 }
@@ -216,6 +217,7 @@ fn what_is_not_listened_on_any_more_is_removed() {
     assert_eq!(count("FDSTORE=1\nFDNAME=prefork unix%3A"), 1, "{messages:#?}");
     assert_eq!(count("FDSTORE=1\nFDNAME=prefork new=127.0.0.1%3A0"), 1, "{messages:#?}");
     assert_eq!(count("FDSTORE=1"), 2, "{messages:#?}");
+    program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
     assert_eq!(program.stderr.count("is not listened on any more, or lost its file"), 2);
     UnixStream::connect(&path).expect("somebody listens there again");
@@ -238,6 +240,7 @@ fn sockets_of_a_socket_unit_come_first() {
     let mut program = store.start_again(&listens);
     answer(TcpStream::connect(address).expect("somebody listens"));
     program.stderr.wait_for(&format!("listening on web={address}, inherited"));
+    program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
     manager.wait_for("FDSTOREREMOVE=1\nFDNAME=prefork web=127.0.0.1%3A0");
     program.stop();

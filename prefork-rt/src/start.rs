@@ -184,7 +184,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(manager) = &manager {
         plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
     }
-    check_needs(&prefork.needs, &plan.labels()).map_err(|error| plan.explain(error))?;
+    check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {

@@ -374,13 +374,13 @@ impl<T: Any + Sync> FromWorker for &'static T {
 }
 
 /// Whether what the arguments need is there, before anything is forked.
-pub(crate) fn check_needs(needs: &[Needs], labels: &[Label]) -> Result<(), Error> {
+pub(crate) fn check_needs(needs: &[Needs], labels: &[Label], explain: impl Fn(Error) -> Error) -> Result<(), Error> {
     let mut task_ids = 0;
     for Needs(need) in needs {
         match need {
             Need::Nothing => {}
             Need::TaskId => task_ids += 1,
-            Need::Listener(wanted) => listen::check(labels.iter(), *wanted, None)?,
+            Need::Listener(wanted) => listen::check(labels.iter(), *wanted, None).map_err(&explain)?,
             Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
         }
     }
@@ -441,13 +441,13 @@ mod tests {
         let listeners = <Vec<TcpListener> as FromWorker>::needs();
         let (id, worker) = (<u32 as FromWorker>::needs(), <Worker as FromWorker>::needs());
         let (one, two) = (labels(&[Kind::Tcp]), labels(&[Kind::Tcp; 2]));
-        assert!(check_needs(&[worker, listener, id, worker], &one).is_ok());
-        assert!(check_needs(&[listeners], &two).is_ok());
+        assert!(check_needs(&[worker, listener, id, worker], &one, |error| error).is_ok());
+        assert!(check_needs(&[listeners], &two, |error| error).is_ok());
         for twice in [[listener, listeners], [listener, listener], [listeners, listeners], [id, id]] {
-            assert!(check_needs(&twice, &one).is_err());
+            assert!(check_needs(&twice, &one, |error| error).is_err());
         }
-        assert!(check_needs(&[listener], &two).is_err());
-        assert!(check_needs(&[listeners], &[]).is_err());
+        assert!(check_needs(&[listener], &two, |error| error).is_err());
+        assert!(check_needs(&[listeners], &[], |error| error).is_err());
     }
 
     #[test]
@@ -457,8 +457,8 @@ mod tests {
             <UnixListener as FromWorker>::needs(),
             <UdpSocket as FromWorker>::needs(),
         ];
-        assert!(check_needs(&each, &labels(&[Kind::Udp, Kind::Tcp, Kind::Unix])).is_ok());
-        let why = |labels: &[Label]| check_needs(&each, labels).unwrap_err().to_string();
+        assert!(check_needs(&each, &labels(&[Kind::Udp, Kind::Tcp, Kind::Unix]), |error| error).is_ok());
+        let why = |labels: &[Label]| check_needs(&each, labels, |error| error).unwrap_err().to_string();
         assert!(why(&labels(&[Kind::Tcp, Kind::Udp])).contains("listen has no Unix socket"));
         assert!(why(&labels(&[Kind::Tcp, Kind::Unix, Kind::Udp, Kind::Udp])).contains("has 2 UDP addresses"));
         assert!(why(&[]).contains("nothing is listened on: give an address"));
@@ -469,7 +469,7 @@ mod tests {
     fn the_mode_of_a_socket_is_decided_once() {
         let (std, tokio) =
             (<TcpListener as FromWorker>::needs(), <Vec<tokio::net::TcpListener> as FromWorker>::needs());
-        let why = check_needs(&[std, tokio], &labels(&[Kind::Tcp])).unwrap_err().to_string();
+        let why = check_needs(&[std, tokio], &labels(&[Kind::Tcp]), |error| error).unwrap_err().to_string();
         assert!(why.contains("blocking mode"), "{why}");
     }
 }

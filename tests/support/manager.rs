@@ -1,6 +1,7 @@
 //! A service manager: a datagram socket on which a program says how it is.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::io::IoSliceMut;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
@@ -8,7 +9,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use sendfd::RecvWithFd;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
 use super::DEADLINE;
 
@@ -53,15 +54,22 @@ impl Manager {
         Some(String::from_utf8(message).expect("text"))
     }
 
-    /// The next message, and the descriptors that came with it.
+    /// The next message, and the descriptors that came with it, which no program inherits.
     pub fn receive_with_descriptors(&self) -> (String, Vec<OwnedFd>) {
-        let (mut message, mut descriptors) = (vec![0; 1 << 16], [-1; 16]);
+        let (mut message, mut control) = (vec![0; 1 << 16], nix::cmsg_space!([RawFd; 16]));
         self.socket.set_read_timeout(Some(DEADLINE)).expect("a timeout");
-        let (length, count) = self.socket.recv_with_fd(&mut message, &mut descriptors).expect("a message");
-        message.truncate(length);
+        let mut into = [IoSliceMut::new(&mut message)];
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        let received = recvmsg::<()>(self.socket.as_raw_fd(), &mut into, Some(&mut control), flags).expect("a message");
+        let rights = received.cmsgs().expect("all of it").filter_map(|control| match control {
+            ControlMessageOwned::ScmRights(descriptors) => Some(descriptors),
+            _ => None,
+        });
         // SAFETY: recvmsg(2) has just made these descriptors, and nobody else has their numbers.
-        let own = descriptors[..count].iter().map(|&number| unsafe { OwnedFd::from_raw_fd(number) });
-        (String::from_utf8(message).expect("text"), own.collect())
+        let descriptors = rights.flatten().map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect();
+        let length = received.bytes;
+        message.truncate(length);
+        (String::from_utf8(message).expect("text"), descriptors)
     }
 
     /// All messages up to the first that contains this.
