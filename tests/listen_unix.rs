@@ -24,6 +24,8 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(test: &str) -> Directory {
         let path = std::env::temp_dir().join(format!("prefork-unix-{test}-{}", std::process::id()));
+        // Of a test that was killed, and had the same process id.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory");
         Directory(path)
     }

@@ -44,8 +44,8 @@ impl Worker {
     ///
     /// With the option [`ready_timeout`](crate::Prefork::ready_timeout) a worker counts as ready when it has said so,
     /// and is killed and replaced when it has not said so in time. Without that option a worker counts as ready when
-    /// its body starts, and this is a no-op, as it is under `PREFORK=off` and when it is called again. It cannot fail,
-    /// and costs a few system calls.
+    /// its body starts, and this is a no-op, as it is under `PREFORK=off`, when it is called again, and in a process that
+    /// the worker forked. It cannot fail, may be called from any thread, and costs a few system calls.
     ///
     /// ```no_run
     /// use prefork_rt::{Worker, prefork};
@@ -76,7 +76,7 @@ impl Worker {
     /// heartbeats with or without the option.
     ///
     /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
-    /// supervisor. It cannot fail, and may be called from any thread.
+    /// supervisor. It cannot fail, and may be called from any thread; in a process that the worker forked it does nothing.
     ///
     /// ```no_run
     /// use prefork_rt::Prefork;
