@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::session::Session;
-use support::{DEADLINE, Signal, clean_command};
+use support::{DEADLINE, SetAtEnd, Signal, clean_command};
 
 const RELOADS: usize = 5;
 /// The example's: who is silent for longer may find the connection closed.
@@ -126,6 +126,7 @@ fn reload_under(clients: &[Client<'_>], style: &str, is_enough: impl Fn(&Seen) -
     let seen = Seen::default();
     thread::scope(|scope| {
         clients.iter().for_each(|client| drop(scope.spawn(|| client(address, &seen))));
+        let _over = SetAtEnd(&seen.over);
         // Clients that see a failure are not asked for more.
         let is_over = |seen: &Seen| is_enough(seen) || !seen.failures.lock().unwrap().is_empty();
         for reload in 1.. {
@@ -135,7 +136,6 @@ fn reload_under(clients: &[Client<'_>], style: &str, is_enough: impl Fn(&Seen) -
                 break;
             }
         }
-        seen.over.store(true, Ordering::Relaxed);
     });
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);

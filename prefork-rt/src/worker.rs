@@ -106,7 +106,8 @@ impl Worker {
     ///
     /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
     /// the option [`reload`](crate::Prefork::reload) decides whether its replacement is started before. One that has
-    /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`.
+    /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`. In a
+    /// process that the worker forked, this does nothing.
     ///
     /// A no-op under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
     ///
