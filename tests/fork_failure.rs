@@ -6,11 +6,17 @@ use std::process::{Command, Stdio};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use support::before_exec::{before_exec, without_fork};
+use support::lives::nth_worker;
 use support::session::Session;
 use support::{Signal, send};
 
 fn start(command: &mut Command) -> Option<Session> {
     Session::start_as_nobody_else(command, Stdio::piped())
+}
+
+/// By task id, each of which has begun.
+fn first_workers(program: &Session) -> [i32; 3] {
+    [0, 1, 2].map(|task_id| nth_worker(program, task_id, 1))
 }
 
 #[test]
@@ -46,7 +52,7 @@ fn a_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_not_lost(
     let mut command = fixture!("sleeps");
     command.env("PREFORK_BACKOFF", "20ms..100ms");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
-    let workers = program.wait_for_children(3);
+    let workers = first_workers(&program);
     program.limit_processes("1");
     send(workers[1], Signal::SIGKILL);
     program.stderr.wait_for("killed by SIGKILL");
@@ -69,7 +75,7 @@ fn forks_that_go_on_failing_use_the_restarts_up() {
     let mut command = fixture!("sleeps");
     command.env("PREFORK_BACKOFF", "1ms..1ms").env("PREFORK_MAX_RESTARTS", "3");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
-    let workers = program.wait_for_children(3);
+    let workers = first_workers(&program);
     program.limit_processes("1");
     send(workers[2], Signal::SIGKILL);
     assert_eq!(program.exit_code(), 1);
@@ -84,7 +90,7 @@ fn a_stop_is_answered_while_forks_fail() {
     let mut command = fixture!("sleeps");
     command.env("PREFORK_BACKOFF", "1h");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
-    let workers = program.wait_for_children(3);
+    let workers = first_workers(&program);
     program.limit_processes("1");
     send(workers[0], Signal::SIGKILL);
     program.stderr.wait_for("cannot be forked");

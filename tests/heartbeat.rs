@@ -5,6 +5,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use support::lives::{lives, nth_worker};
 use support::session::Session;
 use support::terminal::{CTRL_C, Terminal};
 use support::wear::{in_each_way, start};
@@ -22,6 +23,12 @@ fn first_pid(program: &Session, task_id: usize) -> i32 {
 
 fn pid_in(line: &str) -> i32 {
     line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a line that ends with a pid")
+}
+
+/// The time that a line says after these words, where it is less than a minute.
+fn seconds_after(line: &str, words: &str) -> f64 {
+    let (_, after) = line.split_once(words).unwrap_or_else(|| panic!("{words:?} in {line:?}"));
+    after.split_once('s').and_then(|(number, _)| number.parse().ok()).unwrap_or_else(|| panic!("seconds in {line:?}"))
 }
 
 #[test]
@@ -43,15 +50,12 @@ fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
 
 #[test]
 fn silence_is_measured_from_the_last_beat() {
+    // By our clock, too: whoever has it beats later than now.
+    let before = Instant::now();
     let program = start("hangs", &["heartbeat_timeout=3s", "interval=50"]);
-    first_pid(&program, 0);
-    let began = Instant::now();
     let line = program.stderr.wait_for("has not beaten");
-    // It had beaten just before it began.
-    assert!(began.elapsed() > Duration::from_millis(2500), "{:?}", began.elapsed());
-    let (_, silence) = line.split_once("has not beaten for ").expect("how long");
-    let seconds: f64 = silence.split_once('s').and_then(|(number, _)| number.parse().ok()).expect("seconds");
-    assert!(seconds >= 3.0, "{line}");
+    assert!(before.elapsed() >= Duration::from_secs(3), "{:?}", before.elapsed());
+    assert!(seconds_after(&line, "has not beaten for ") >= 3.0, "{line}");
 }
 
 #[test]
@@ -65,13 +69,13 @@ fn a_worker_that_hangs_may_leave_a_trace() {
 #[test]
 fn a_worker_that_ignores_sigabrt_is_killed() {
     let program = start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50"]);
-    program.stderr.wait_for("has not beaten");
-    let aborted = Instant::now();
+    let silence = seconds_after(&program.stderr.wait_for("has not beaten"), "has not beaten for ");
     let line = program.stderr.wait_for("killing worker 0");
     assert!(line.contains("did not end within 5s"), "{line}");
-    assert!(aborted.elapsed() > Duration::from_millis(4500), "{:?}", aborted.elapsed());
     let line = program.stderr.wait_for("restarting");
     assert!(line.contains("hung and was ended by SIGKILL") && line.contains("(1/100)"), "{line}");
+    // It began to live before it was silent. Both numbers are rounded.
+    assert!(seconds_after(&line, "SIGKILL after ") > silence + 4.8, "{silence} s, {line}");
     program.stdout.wait_for_nth("worker 0 begins", 2);
 }
 
@@ -85,6 +89,20 @@ fn a_worker_that_is_stopped_hangs() {
     assert!(line.starts_with(&format!("prefork: worker 1 (pid {pid}) hung and was ended by SIG")), "{line}");
     wait_until_gone(&[pid]);
     program.stdout.wait_for_nth("worker 1 begins", 2);
+}
+
+#[test]
+fn a_process_that_a_worker_forked_does_not_beat_for_it() {
+    let steps = ["worker=0", "before-restart=1", "beat", "child", "wait", "worker=1", "child", "wait"];
+    let mut command = lives(["--heartbeat_timeout=500ms"]);
+    let program = Session::start(command.args(steps));
+    program.stdout.wait_for("a child of task 0 says everything");
+    program.stdout.wait_for("a child of task 1 says everything");
+    let line = program.stderr.wait_for("has not beaten");
+    assert!(line.contains("worker 0 (pid "), "{line}");
+    program.stderr.wait_for("hung and was ended by SIGABRT");
+    nth_worker(&program, 0, 2);
+    assert_eq!(accusations(&program), 2, "the other one never beat: {:#?}", program.stderr.all());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use support::{Program, Signal, descriptors_of, send, until};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 /// The addresses that the log names, in their order.
 fn addresses(program: &Program) -> Vec<SocketAddr> {
@@ -121,9 +122,12 @@ fn every_interface_of_both_families_can_have_the_same_port() {
 }
 
 /// A listener whose port the system gives to nobody who does not ask for it, so that it stays free once closed.
+/// No two tests have the same.
 fn outside_the_ephemeral_range() -> TcpListener {
+    static USED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 5_000).expect("a small number");
-    (first..30_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port")
+    let next = || first + USED.fetch_add(1, Ordering::Relaxed);
+    until("a free port", || TcpListener::bind(("127.0.0.1", next())).ok())
 }
 
 #[test]

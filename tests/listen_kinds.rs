@@ -17,6 +17,8 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(test: &str) -> Directory {
         let path = std::env::temp_dir().join(format!("prefork-kinds-{test}-{}", std::process::id()));
+        // Of a test that was killed, and had the same process id.
+        let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).expect("a directory");
         Directory(path)
     }

@@ -1,7 +1,7 @@
 //! A Unix socket's file: right from its first moment, replaced only when nobody has it, and removed by whoever made it.
 
 mod support;
-use support::{Program, Signal, until, wait_until_gone};
+use support::{Program, SetAtEnd, Signal, until, wait_until_gone};
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read};
@@ -10,7 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -24,6 +24,8 @@ struct Directory(PathBuf);
 impl Directory {
     fn new(test: &str) -> Directory {
         let path = std::env::temp_dir().join(format!("prefork-unix-{test}-{}", std::process::id()));
+        // Of a test that was killed, and had the same process id.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory");
         Directory(path)
     }
@@ -237,11 +239,14 @@ fn the_mode_is_right_from_the_first_moment() {
     for (umask, mode, expected) in [("077", "?mode=666", 0o666), ("000", "?mode=600", 0o600), ("027", "", 0o750)] {
         let directory = Directory::new(&format!("mode-{umask}"));
         let (stop, path) = (AtomicBool::new(false), directory.socket());
+        let connections = [AtomicUsize::new(0), AtomicUsize::new(0)];
         thread::scope(|threads| {
-            let watchers = [path.clone(), directory.0.join("app.sock.new")].map(|path| {
-                let stop = &stop;
-                threads.spawn(move || modes(&path, stop))
+            let paths = [PathBuf::from(&path), directory.0.join("app.sock.new")];
+            let watchers = [0, 1].map(|which| {
+                let (stop, path, connections) = (&stop, paths[which].clone(), &connections[which]);
+                threads.spawn(move || modes(&path, stop, connections))
             });
+            let watched = SetAtEnd(&stop);
             for _ in 0..5 {
                 let mut sh = support::clean_command("sh");
                 sh.args(["-c", "umask $0; exec \"$@\"", umask]).arg(fixture!("listens-to-each-kind").get_program());
@@ -249,12 +254,14 @@ fn the_mode_is_right_from_the_first_moment() {
                 program.stderr.wait_for("listening on unix:");
                 assert_eq!(fs::symlink_metadata(&path).expect("the file").mode() & 0o7777, expected);
                 program.stdout.wait_for_nth("serves Unix", 2);
+                let before = connections[0].load(Ordering::Relaxed);
+                until("somebody connects", || (connections[0].load(Ordering::Relaxed) > before).then_some(()));
                 stops(program);
             }
-            stop.store(true, Ordering::Relaxed);
+            drop(watched);
             let [finished, unfinished] = watchers.map(|watcher| watcher.join().expect("a watcher"));
             assert!(finished.seen.iter().all(|&seen| seen == expected), "{umask}: {:?}", finished.seen);
-            assert!(!finished.seen.is_empty() && !finished.refused, "who finds the file can connect");
+            assert_eq!(finished.refused, [""; 0], "who finds the file can connect");
             assert!(unfinished.connected.iter().all(|&seen| seen == expected), "{umask}: {:?}", unfinished.connected);
         });
     }
@@ -266,14 +273,18 @@ struct Modes {
     /// Those of a moment when one could connect.
     connected: Vec<u32>,
     /// Somebody could not, and could later.
-    refused: bool,
+    refused: Vec<String>,
 }
 
-fn modes(path: &Path, stop: &AtomicBool) -> Modes {
+/// Counts its connections.
+fn modes(path: &Path, stop: &AtomicBool, connections: &AtomicUsize) -> Modes {
     let mut modes = Modes::default();
     let mode = || fs::symlink_metadata(path).ok().map(|file| file.mode() & 0o7777);
     // The next file may have the number of this one.
-    let file = || fs::symlink_metadata(path).ok().map(|file| (file.ino(), file.ctime(), file.ctime_nsec()));
+    let file = || {
+        let file = fs::symlink_metadata(path).ok()?;
+        Some((file.ino(), file.created().ok(), file.ctime(), file.ctime_nsec()))
+    };
     let mut refused = None;
     while !stop.load(Ordering::Relaxed) {
         let (before, seen) = (file(), mode());
@@ -282,7 +293,10 @@ fn modes(path: &Path, stop: &AtomicBool) -> Modes {
             Ok(_) => {
                 modes.connected.extend(mode().filter(|seen| !modes.connected.contains(seen)));
                 // At its end it is still there for a moment, but nobody can connect after that.
-                modes.refused |= refused.is_some() && refused == file();
+                if refused.is_some() && refused == file() {
+                    modes.refused.push(format!("{refused:?}"));
+                }
+                connections.fetch_add(1, Ordering::Relaxed);
             }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused => refused = before.filter(|_| before == file()),
             Err(_) => {}

@@ -73,7 +73,7 @@ fn a_worker_that_is_not_ready_in_time_is_killed_replaced_and_counted() {
 fn a_pool_that_is_never_ready_in_time_gives_up() {
     let mut program = Session::start(&mut Way::Builder.lives([("ready_timeout", "100ms")], ["wait"]));
     assert_eq!(program.exit_code(), 1);
-    program.stderr.wait_for("was not ready in time and was killed after 0.");
+    program.stderr.wait_for("was not ready in time and was killed after ");
     let last = program.stderr.all().pop().expect("lines");
     assert!(last.contains("cannot boot"), "{last}");
     program.wait_until_empty();
@@ -82,7 +82,7 @@ fn a_pool_that_is_never_ready_in_time_gives_up() {
 #[test]
 fn without_ready_timeout_a_worker_is_ready_when_its_body_starts() {
     let program = Session::start(&mut lives([]));
-    program.stderr.wait_for("all 2 workers are ready after 0.");
+    program.stderr.wait_for("all 2 workers are ready after ");
     stop(program);
 }
 
@@ -144,6 +144,25 @@ fn to_say_it_again_or_to_nobody_does_nothing() {
         assert_eq!(program.exit_code(), 3);
         assert_eq!(program.stdout.count("says that it is ready"), 2);
         assert_eq!(program.stderr.all().len(), 1, "{:#?}", program.stderr.all());
+    }
+}
+
+#[test]
+fn a_process_that_a_worker_forked_says_nothing_for_it() {
+    // Where the worker has said something before, and where it has not.
+    for first in [&["beat"][..], &[]] {
+        let steps = [&["--ready_timeout=1h", "--workers=1"], first, &["child", "read", "ready", "read", "recycle"]];
+        let (program, writer) = start(lives([]).args(steps.concat()));
+        program.stdout.wait_for("a child of task 0 says everything");
+        settle(&program);
+        assert_eq!(program.stderr.count("ready") + program.stderr.count("recycling"), 0, "{:#?}", program.stderr.all());
+        let_go_on(&writer, 1);
+        program.stderr.wait_for("the worker is ready after ");
+        settle(&program);
+        assert_eq!(program.stderr.count("recycling"), 0, "{:#?}", program.stderr.all());
+        let_go_on(&writer, 1);
+        program.stderr.wait_for("recycling worker 0");
+        stop(program);
     }
 }
 

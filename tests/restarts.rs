@@ -152,11 +152,9 @@ fn a_service_that_cannot_boot_says_so_within_moments() {
         // Two workers, each of which was tried twice at most; and each said what is wrong.
         let tries = program.stdout.count("task ");
         assert!((2..=4).contains(&tries), "{tries}");
-        assert!(
-            program.stderr.count("Error: \"app.toml, line 3: unknown key `prot`") >= 2,
-            "{:#?}",
-            program.stderr.all()
-        );
+        // The standard library writes what `main` returns in pieces, which those of two workers may come between.
+        let said = program.stderr.all().join("\n").matches("app.toml, line 3: unknown key `prot`").count();
+        assert!(said >= 2, "{:#?}", program.stderr.all());
     }
 }
 

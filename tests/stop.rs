@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use support::lives::WAYS;
+use support::lives::{WAYS, nth_worker};
 use support::session::Session;
 use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
 
@@ -140,7 +140,7 @@ fn the_second_signal_that_timeout_sends_is_the_same_stop() {
 #[test]
 fn sigterm_to_one_worker_is_its_abnormal_end_and_no_stop() {
     let mut program = Session::start(&mut fixture!("sleeps"));
-    let workers = program.wait_for_children(3);
+    let workers = [0, 1, 2].map(|task_id| nth_worker(&program, task_id, 1));
     send(workers[0], Signal::SIGTERM);
     program.stderr.wait_for(&format!("worker 0 (pid {}) killed by SIGTERM after", workers[0]));
     program.stderr.wait_for("restarting (1/100)");

@@ -3,6 +3,8 @@
 mod support;
 use std::time::Duration;
 
+use support::lives::lives;
+use support::pool::Pool;
 use support::session::Session;
 use support::{Signal, moments, send, state_of, until};
 
@@ -75,6 +77,41 @@ fn no_worker_outlives_its_supervisor_during_a_graceful_stop() {
     program.stdout.wait_for_nth("blocks all signals", 2);
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
+    program.signal(Signal::SIGKILL);
+    program.wait_until_empty();
+}
+
+#[test]
+fn no_worker_outlives_its_supervisor_during_a_reload() {
+    for style in ["overlap", "exclusive"] {
+        // The replacement is not ready, or the old worker does not return.
+        for (step, line) in [("boot-0", "restart 1,"), ("stop-0", "is told to stop")] {
+            let mut command = fixture!("reloads");
+            command.env("PREFORK_RELOAD", style);
+            let pool = Pool::start(command);
+            pool.wait_until_ready();
+            pool.tell(step, "wait");
+            pool.reload();
+            pool.stdout.wait_for(line);
+            pool.signal(Signal::SIGKILL);
+            pool.wait_until_empty();
+        }
+    }
+}
+
+#[test]
+fn no_worker_outlives_its_supervisor_that_waits_for_one_that_hangs() {
+    let steps = ["--heartbeat_timeout=200ms", "worker=0", "ignore", "beat", "wait"];
+    let program = Session::start(&mut lives(steps));
+    program.stderr.wait_for("it hangs; SIGABRT now");
+    program.signal(Signal::SIGKILL);
+    program.wait_until_empty();
+}
+
+#[test]
+fn no_worker_outlives_its_supervisor_during_a_backoff() {
+    let program = Session::start(&mut lives(["--backoff=1h", "worker=1", "exit=3"]));
+    program.stderr.wait_for("restarting in 1h00m");
     program.signal(Signal::SIGKILL);
     program.wait_until_empty();
 }

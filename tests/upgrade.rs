@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use support::before_exec::{blocking, ignoring};
 use support::http::{
-    self, Client, Seen, address_in, assert_all_answered, connection_per_request, keep_alive, under_load,
+    self, Client, Seen, address_in, assert_all_answered, connection_per_request, keep_alive, thousands, under_load,
 };
 use support::manager::Manager;
 use support::pid_1::as_pid_1;
@@ -128,6 +128,8 @@ fn upgrade_under_load(release: &Release, program: &Program, supervisor: i32, nex
             program.stderr.wait_for_nth("upgrade done after", nth);
             until("the new binary answers", || seen.words.lock().unwrap().contains(word).then_some(()));
         }
+        let is_over = || thousands(seen) || !seen.failures.lock().unwrap().is_empty();
+        until("there are thousands of answers", || is_over().then_some(()));
     });
     assert_all_answered(&seen);
     assert_eq!(seen.words.lock().unwrap().len(), 3, "{release:?}", release = release.path(""));

@@ -584,16 +584,18 @@ pub(crate) fn terminated() {
 #[inline]
 fn own_seat() -> Option<&'static OwnSeat> {
     match OWN_SEAT.get() {
-        Some(seat) => seat.as_ref(),
+        Some(seat) => seat.as_ref().filter(|_| !sys::is_forked()),
         None => take_own_seat(),
     }
 }
 
-/// Only when it is used: a worker that says nothing does not pay for it.
+/// Only when it is used: a worker that says nothing does not pay for it. A process that it forks is not the worker, and
+/// says nothing.
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
-    let place = (*lock_place())?;
-    let take = || match OwnSeat::take(&place.board, place.task_id, place.process) {
+    let place = (*lock_place()).filter(|place| place.process.pid == sys::getpid().as_raw())?;
+    let taken = || sys::notice_forks().and_then(|()| OwnSeat::take(&place.board, place.task_id, place.process));
+    let take = || match taken() {
         Ok(seat) => Some(seat),
         Err(error) => {
             report::warn(&format!(

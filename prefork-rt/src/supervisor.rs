@@ -34,7 +34,7 @@ use succession::Predecessor;
 use table::Table;
 
 /// A stop repeated sooner by the leader of our process group is the same one.
-const ECHO: Duration = Duration::from_millis(100);
+const ECHO: Duration = Duration::from_millis(500);
 /// Who sends signals on and on must not keep the supervisor from its work.
 const MOST_SIGNALS: usize = 64;
 

@@ -44,8 +44,8 @@ impl Worker {
     ///
     /// With the option [`ready_timeout`](crate::Prefork::ready_timeout) a worker counts as ready when it has said so,
     /// and is killed and replaced when it has not said so in time. Without that option a worker counts as ready when
-    /// its body starts, and this is a no-op, as it is under `PREFORK=off` and when it is called again. It cannot fail,
-    /// and costs a few system calls.
+    /// its body starts, and this is a no-op, as it is under `PREFORK=off`, when it is called again, and in a process that
+    /// the worker forked. It cannot fail, may be called from any thread, and costs a few system calls.
     ///
     /// ```no_run
     /// use prefork_rt::{Worker, prefork};
@@ -76,7 +76,7 @@ impl Worker {
     /// heartbeats with or without the option.
     ///
     /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
-    /// supervisor. It cannot fail, and may be called from any thread.
+    /// supervisor. It cannot fail, and may be called from any thread; in a process that the worker forked it does nothing.
     ///
     /// ```no_run
     /// use prefork_rt::Prefork;
@@ -106,7 +106,8 @@ impl Worker {
     ///
     /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
     /// the option [`reload`](crate::Prefork::reload) decides whether its replacement is started before. One that has
-    /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`.
+    /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`. In a
+    /// process that the worker forked, this does nothing.
     ///
     /// A no-op under `PREFORK=off` and when it is called again. It cannot fail, and costs a few system calls.
     ///

@@ -22,6 +22,8 @@ pub struct Manager {
 impl Manager {
     pub fn with_a_path() -> Manager {
         let path = std::env::temp_dir().join(unique());
+        // Of a test that was killed, and had the same process id.
+        let _ = std::fs::remove_file(&path);
         let socket = UnixDatagram::bind(&path).expect("a socket");
         Manager { socket, name: path.to_str().expect("text").to_owned(), path: Some(path) }
     }

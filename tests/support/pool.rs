@@ -131,6 +131,8 @@ impl Files {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("prefork-test-{}-{number}", std::process::id()));
+        // Of a test that was killed, and had the same process id.
+        let _ = fs::remove_dir_all(&path);
         fs::create_dir(&path).expect("a directory");
         // For whatever user the workers are.
         fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("its owner may");

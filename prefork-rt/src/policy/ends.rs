@@ -66,13 +66,16 @@ impl Policy {
     fn worker_finished(&mut self, worker: ProcId, up: Duration) {
         let slot = &mut self.slots[worker.task_id];
         slot.finished = true;
-        let replacement = slot.current.as_ref().map(|proc| proc.id);
+        let has_replacement = slot.current.is_some();
+        let others: Vec<ProcId> = slot.procs().map(|proc| proc.id).collect();
         self.finished += 1;
         self.tell(Notice::Finished { worker, up, left: self.size - self.finished });
-        // Its work is done, and nobody is to do it again.
-        if let Some(replacement) = replacement {
+        if has_replacement {
             self.cancel_turn(worker.task_id);
-            self.terminate(replacement, Why::Surplus);
+        }
+        // Its work is done, and nobody is to do it again. A predecessor that is being killed is not missed either.
+        for other in others {
+            self.terminate(other, Why::Surplus);
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
@@ -32,6 +33,27 @@ pub(crate) fn fork(alone: Alone) -> io::Result<Fork> {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
         ForkResult::Child => Ok(Fork::Child(alone)),
     }
+}
+
+static IS_FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Has [`is_forked`] be true in every process that this one forks from here on: pthread_atfork(3).
+pub(crate) fn notice_forks() -> io::Result<()> {
+    extern "C" fn in_child() {
+        IS_FORKED.store(true, Ordering::Relaxed);
+    }
+    // SAFETY: pthread_atfork(3) keeps the pointer, which is to a function of this program. That takes nothing, and makes
+    // one store to an atomic, which is allowed between fork(2) and exec(2) in a process with threads.
+    match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
+/// Whether this process was forked from one that had called [`notice_forks`]. Without a system call.
+#[inline]
+pub(crate) fn is_forked() -> bool {
+    IS_FORKED.load(Ordering::Relaxed)
 }
 
 /// getpid(2).

@@ -374,6 +374,20 @@ fn a_replacement_that_crashes_while_the_old_worker_drains_is_restarted_at_once()
     assert_eq!(world.used(), 1);
 }
 
+#[test]
+fn an_old_worker_that_is_being_killed_is_not_missed_where_its_successor_has_finished() {
+    let late = Life { killed: Some((ms(3000), SIGKILLED)), ..OBEYS };
+    let mut world = World::new(announced(2, 1000), move |task_id, fork| match (task_id, fork) {
+        (0, 0) => Fork::Runs(late).never_ready().asks_at(900),
+        (0, 1) => ends(1500, NORMAL).ready(500),
+        _ => serves(),
+    });
+    world.run_for(10_000);
+    assert_eq!(world.times(Deed::Kill(0)), [ms(1000)]);
+    assert_eq!((world.used(), world.alive.len(), world.times(Deed::Fork(0)).len()), (0, 1, 2));
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Restarting { .. })), 0);
+}
+
 // Scaling and turns
 
 #[test]
