@@ -26,6 +26,7 @@ pub mod pool;
 pub mod release;
 pub mod session;
 pub mod terminal;
+pub mod upgrading;
 pub mod wear;
 
 /// How long a condition may take on a machine that does other things too.
