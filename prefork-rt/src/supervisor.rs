@@ -207,7 +207,12 @@ impl Supervisor {
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
     fn take_facts(&mut self) {
-        for _ in 0..MOST_SIGNALS {
+        for nth in 0.. {
+            if nth == MOST_SIGNALS {
+                // The lowest comes first: those that are sent on and on may hide SIGCHLD.
+                self.unreaped = true;
+                break;
+            }
             let ready = self.signals.ready(Some(self.bell.as_fd()), Some(Duration::ZERO));
             if ready.other {
                 self.answer_bell();
