@@ -52,6 +52,7 @@ impl Supervisor {
     pub(super) fn take_over(&mut self, received: Received) {
         let State { signals, back, name, manager, files, sockets, processes, pool, .. } = &received.state;
         self.mask.hand_over(&signals.blocked, signals.child_ignored);
+        self.signals.hand_over(&signals.ignored);
         self.terminal.hangups_ignored |= signals.hangups_ignored;
         self.service.launch = received.launch().clone();
         if back.is_some() {
@@ -185,7 +186,12 @@ impl Supervisor {
             name: self.name.clone(),
             directory: self.service.launch.directory().to_owned(),
             clock: state::Clock { started: monotonic(self.clock.origin), suspended: self.clock.stopped },
-            signals: state::Signals { blocked, child_ignored, hangups_ignored: self.terminal.hangups_ignored },
+            signals: state::Signals {
+                blocked,
+                ignored: self.signals.to_hand_over(),
+                child_ignored,
+                hangups_ignored: self.terminal.hangups_ignored,
+            },
             manager: self.service.manager.as_ref().map(|manager| manager.phase()),
             board: state::Board {
                 file: board,

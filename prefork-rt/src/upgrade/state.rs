@@ -46,6 +46,7 @@ pub(crate) struct Clock {
 /// What exec(2) does not keep as it was.
 pub(crate) struct Signals {
     pub(crate) blocked: Vec<i32>,
+    pub(crate) ignored: Vec<i32>,
     pub(crate) child_ignored: bool,
     pub(crate) hangups_ignored: bool,
 }
@@ -110,7 +111,7 @@ words_of_fields!(State {
     pool,
 });
 words_of_fields!(Clock { started, suspended });
-words_of_fields!(Signals { blocked, child_ignored, hangups_ignored });
+words_of_fields!(Signals { blocked, ignored, child_ignored, hangups_ignored });
 words_of_fields!(Board { file, capacity, started });
 words_of_fields!(Socket { entry, slot, inherited, descriptor });
 words_of_fields!(File { path, device, inode });

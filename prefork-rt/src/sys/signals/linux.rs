@@ -41,6 +41,14 @@ impl SignalQueue {
         Ok(())
     }
 
+    /// Which signals were ignored before `open`, and exec(2) does not keep so: none.
+    pub(crate) fn to_hand_over(&self) -> Vec<i32> {
+        Vec::new()
+    }
+
+    /// The other way round.
+    pub(crate) fn hand_over(&mut self, _ignored: &[i32]) {}
+
     /// The next signal, without waiting. Only when `ready` told of one: a read that finds nothing sets errno, and after
     /// a fork that copies the page in which it lies.
     pub(crate) fn read(&mut self) -> Option<Received> {

@@ -64,6 +64,21 @@ impl SignalQueue {
         Ok(())
     }
 
+    /// Which signals were ignored before `open`: exec(2) gives them their default action, as they are caught now.
+    pub(crate) fn to_hand_over(&self) -> Vec<i32> {
+        let ignored = self.before.iter().filter(|(_, action)| matches!(action.handler(), SigHandler::SigIgn));
+        ignored.map(|&(signal, _)| signal as i32).collect()
+    }
+
+    /// The other way round: what `open` found is what exec(2) has left, and not what was.
+    pub(crate) fn hand_over(&mut self, ignored: &[i32]) {
+        for (signal, before) in &mut self.before {
+            if ignored.contains(&(*signal as i32)) {
+                *before = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+            }
+        }
+    }
+
     /// The next signal, without waiting.
     pub(crate) fn read(&mut self) -> Option<Received> {
         self.noted().or_else(|| {
