@@ -273,11 +273,15 @@ impl Prefork {
     /// queue of a worker that was killed wait for its replacement: nginx's `reuseport` and what workers do that bind
     /// themselves lose them. While a slot has nobody to accept (its backoff, a reload in the style `"exclusive"`, a
     /// worker that is not ready again yet) new connections are steered to the others, and SIGTTOU lets the worker accept
-    /// what waits before it is told to stop. The README says when to choose which.
+    /// what waits before it is told to stop. The [crate's documentation](crate#a-socket-for-each-worker) says when to choose
+    /// which.
     ///
     /// UDP datagrams of one sender go to one slot, and to another one when the slots that accept change. Unix sockets
-    /// stay shared. The supervisor holds so many descriptors as there are workers, for each address: mind
-    /// RLIMIT_NOFILE. An address that another process listens on is in use, whether that process shares it or not.
+    /// stay shared, and so do sockets that the program is started with. The supervisor holds as many descriptors as
+    /// there are workers, for each address: mind RLIMIT_NOFILE. An address that another process listens on is in use,
+    /// whether that process shares it or not. An upgrade keeps the sockets, but cannot change this option at an address
+    /// that it keeps. They are not put into a service manager's
+    /// [descriptor store](crate#a-restart-that-loses-no-connection), so a restart of the unit loses who waits in them.
     ///
     /// Linux, and FreeBSD without the steering (SO_REUSEPORT_LB); elsewhere it is refused with exit status 2.
     /// Environment: `PREFORK_REUSE_PORT`, `true` or `false`.
@@ -358,16 +362,17 @@ impl Prefork {
         self
     }
 
-    /// In which order a reload (SIGHUP) replaces a worker: a [`Reload`], `"overlap"` or `"exclusive"`. Default:
-    /// `"overlap"`.
+    /// In which order a reload (SIGHUP) or an upgrade (SIGUSR2) replaces a worker: a [`Reload`], `"overlap"` or
+    /// `"exclusive"`. Default: `"overlap"`.
     ///
     /// With `"overlap"` the new worker must be ready before the old one is told to stop, as in nginx and unicorn, so
     /// that nobody waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
     /// so that there are never two: for workers that own what their task id stands for, such as a file or a partition.
     ///
     /// A replacement that fails or is not ready in time ends the reload: with `"overlap"` the old worker stays, with
-    /// `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too.
-    /// Environment: `PREFORK_RELOAD`.
+    /// `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too. A reload
+    /// starts workers of the same binary, with the same options and the same value of `preload`: to have these anew is
+    /// the work of an [upgrade](crate#upgrade-to-a-new-binary). Environment: `PREFORK_RELOAD`.
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
         self

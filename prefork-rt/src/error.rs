@@ -27,7 +27,8 @@ pub enum Error {
         /// What is wrong with its value and what is accepted.
         reason: String,
     },
-    /// An argument of `main`, or a [`Worker::get`](crate::Worker::get), asks for what is not there. Exit status 2.
+    /// An argument of `main`, a [`Worker::get`](crate::Worker::get) or a [`Worker::listener`](crate::Worker::listener)
+    /// asks for what is not there. Exit status 2.
     Argument {
         /// What was asked for, why it is not there, and what to do.
         reason: String,

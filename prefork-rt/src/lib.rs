@@ -125,16 +125,17 @@ pub const EXIT_GIVE_UP: u8 = 125;
 ///
 /// `workers`, `max_restarts`, `restart_window`, `restart`, `backoff`, `graceful_timeout`, `listen`, `reuse_port`,
 /// `ready_timeout`, `heartbeat_timeout`, `max_lifetime`, `max_memory`, `reload`, `user` and `group` are the builder's
-/// methods of these names: see [there](Prefork) for types, units and defaults. A literal is checked when the program is compiled; any other
-/// expression is evaluated at the start, in written order, and checked then (exit status 2). Two are the attribute's
-/// alone:
+/// methods of these names: see [there](Prefork) for types, units and defaults. A literal is checked when the program is
+/// compiled; any other expression is evaluated at the start, in written order, and checked then (exit status 2). Two are
+/// the attribute's alone:
 ///
 /// * `preload = path::to::function`: called once in the first process, after the environment was read and before the
 ///   other options are evaluated, so that these may use what it stored. It is the only code of yours that runs before
 ///   the fork: the place for configuration, a logger, and data that all workers share. It returns `T` or `Result<T, E>`
 ///   with `E: Display`; `main` receives the value as `&T`. Without such an argument it returns `()` or `Result<(), E>`.
 ///   An `Err` ends the program with exit status 1 and its text. The value is never dropped, in any process. `T` is
-///   `Sync`, because a worker may share it with its threads.
+///   `Sync`, because a worker may share it with its threads. A reload does not call it again; an
+///   [upgrade](crate#upgrade-to-a-new-binary) does, in its rehearsal and in the new binary.
 /// * `crate = path`: where this crate is found when it is renamed or re-exported.
 ///
 /// # Arguments

@@ -1,4 +1,5 @@
-//! The sockets of `listen`: bound by the supervisor before the first fork, or inherited, and handed over to each worker.
+//! The sockets of `listen`: bound by the supervisor before the first fork, inherited, or taken over from the binary
+//! before, and handed over to each worker.
 //!
 //! It must not know the types that they come as in a worker.
 

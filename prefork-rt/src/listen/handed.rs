@@ -69,6 +69,8 @@ fn nothing_of_the_kind(kind: Kind, nothing_at_all: bool) -> String {
     let (ty, example) = (kind.type_name(), kind.example());
     let missing = match nothing_at_all {
         true => "nothing is listened on".to_owned(),
+        // Others it has, so which kind is meant is said.
+        false if kind == Kind::Tcp => "listen has no TCP address".to_owned(),
         false => format!("listen has no {}", kind.noun()),
     };
     format!(

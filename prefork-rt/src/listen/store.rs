@@ -135,8 +135,7 @@ pub(super) fn close(obsolete: Vec<Inherited>, places: &[Resolved]) -> Vec<String
 }
 
 /// Has those listeners stored that this process has bound, as far as there is room. The file of one that is stored is
-/// left in its place for the next start.
-/// Sockets of slots are not stored: whoever comes next may have other slots.
+/// left in its place for the next start. Sockets of slots are not stored: whoever comes next may have other slots.
 pub(crate) fn keep(listeners: &Listeners, room: usize, mut store: impl FnMut(&str, Kind, &OwnedFd)) {
     let shared = listeners.listeners.iter().filter_map(|listener| match &listener.sockets {
         Sockets::One(socket) => Some((listener, socket)),
