@@ -2,8 +2,6 @@
 
 mod support;
 use std::fs::{self, Permissions};
-use std::io::Read;
-use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,97 +9,27 @@ use std::time::Duration;
 
 use support::before_exec::{blocking, ignoring};
 use support::http::{
-    self, Client, Seen, address_in, assert_all_answered, connection_per_request, keep_alive, thousands, under_load,
+    self, Client, address_in, assert_all_answered, connection_per_request, keep_alive, thousands, under_load,
 };
 use support::manager::Manager;
 use support::pid_1::as_pid_1;
 use support::release::Release;
 use support::session::Session;
-use support::{DEADLINE, Program, Signal, children_of, clean_command, descriptors_of, send, status_of, until};
+use support::upgrading::{Upgrading, ask, asks_the_fixture, install};
+use support::{Program, Signal, children_of, clean_command, descriptors_of, send, status_of, until};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
 
-/// The word in the fixture that says what it does.
-fn word(behaviour: &str) -> String {
-    format!("{:.<32}", format!("behaviour={behaviour}"))
-}
-
-/// A pool of the fixture, started from a directory in which its binary can be replaced.
-struct Pool {
-    release: Release,
-    program: Session,
-    address: SocketAddr,
-}
-
-impl Pool {
-    fn start(behaviour: &str) -> Pool {
-        Pool::start_with(behaviour, |command| command)
-    }
-
-    fn start_with(behaviour: &str, prepare: impl Fn(&mut Command) -> &mut Command) -> Pool {
-        let release = Release::new();
-        install(&release, behaviour);
-        let mut command = clean_command("./app");
-        command.current_dir(release.path("")).env("PWD", release.path("."));
-        prepare(&mut command);
-        let program = Session::start(&mut command);
-        let address = address_in(&program.stderr.wait_for("listening on "));
-        program.stderr.wait_for("ready after");
-        Pool { release, program, address }
-    }
-
-    /// Replaces the binary and asks for the upgrade.
-    fn upgrade_to(&self, behaviour: &str) {
-        install(&self.release, behaviour);
-        self.program.signal(Signal::SIGUSR2);
-    }
-
-    fn wait_for_upgrade(&self, nth: usize) {
-        self.program.stderr.wait_for_nth("upgrade done after", nth);
-    }
-
-    fn wait_for_failure(&self) -> String {
-        self.program.stderr.wait_for("upgrade abandoned: ")
-    }
-
-    /// What a worker answers.
-    fn ask(&self) -> String {
-        ask(self.address).expect("an answer")
-    }
-
-    fn stop(mut self) {
-        self.program.stop();
-        assert_eq!(self.program.stderr.count("had to be killed"), 0, "{:#?}", self.program.stderr.all());
-        self.program.wait_until_empty();
-    }
-}
-
-fn install(release: &Release, behaviour: &str) {
-    release.install("app", FIXTURE.as_ref(), &word("serves-1"), &word(behaviour));
-}
-
-fn ask(address: SocketAddr) -> std::io::Result<String> {
-    let mut connection = TcpStream::connect(address)?;
-    connection.set_read_timeout(Some(DEADLINE))?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer)?;
-    match answer.split_once(' ') {
-        Some((behaviour, _)) => Ok(behaviour.to_owned()),
-        None => Err(std::io::Error::other(format!("{answer:?} for an answer"))),
-    }
-}
-
-/// Asks the fixture on one connection after the other.
-fn asks_the_fixture(address: SocketAddr, seen: &Seen) {
-    seen.repeat(|| ask(address));
+fn start(behaviour: &str) -> Upgrading {
+    Upgrading::start(FIXTURE, behaviour)
 }
 
 #[test]
 fn the_new_binary_answers_and_the_pid_stays() {
-    let pool = Pool::start("serves-1");
+    let pool = start("serves-1");
     let (pid, workers) = (pool.program.pid(), pool.program.children());
     assert_eq!(pool.ask(), "serves-1");
-    pool.upgrade_to("serves-2");
+    pool.upgrade_to(FIXTURE, "serves-2");
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "serves-2");
     let line = pool.program.stderr.wait_for("upgraded: ");
@@ -188,34 +116,35 @@ fn no_request_fails_while_pid_1_is_replaced() {
     program.wait_until_empty();
 }
 
-type Spoil<'a> = &'a dyn Fn(&Pool);
+type Spoil<'a> = &'a dyn Fn(&Upgrading);
 
 #[test]
 fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
-    let remove = |pool: &Pool| fs::remove_file(pool.release.path("app")).expect("it was there");
-    let forbid = |pool: &Pool| {
+    let remove = |pool: &Upgrading| fs::remove_file(pool.release.path("app")).expect("it was there");
+    let forbid = |pool: &Upgrading| {
         let mode = Permissions::from_mode(0o644);
         fs::set_permissions(pool.release.path("app"), mode).expect("it is ours");
     };
-    let scramble = |pool: &Pool| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
-    let install = |behaviour: &'static str| move |pool: &Pool| install(&pool.release, behaviour);
+    let scramble = |pool: &Upgrading| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
+    let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, FIXTURE, behaviour);
     let cases: [(Spoil<'_>, &str); 11] = [
         (&remove, "app cannot be run: No such file or directory"),
         (&forbid, "app cannot be run: Permission denied"),
         (&scramble, "app failed its rehearsal (PREFORK=check) with status "),
-        (&install("exits-at-once"), "with status 0, but has not read what it is to take over"),
-        (&install("exits-with-3"), "with status 3: it said nothing"),
-        (&install("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),
-        (&install("wants-many"), "1000 are more than the 66 that the running pool has room for"),
-        (&install("fails-later"), "but could not start: preload failed: the database is gone"),
-        (&install("panics-later"), "it passed its rehearsal, but panicked at its start"),
-        (&install("dies"), "its replacement, worker 0 (pid "),
-        (&install("never-ready"), "its replacement, worker 0 (pid "),
+        (&build("exits-at-once"), "with status 0, but has not read what it is to take over"),
+        (&build("exits-with-3"), "with status 3: it said nothing"),
+        (&build("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),
+        (&build("wants-many"), "1000 are more than the 66 that the running pool has room for"),
+        (&build("fails-later"), "but could not start: preload failed: the database is gone"),
+        (&build("panics-later"), "it passed its rehearsal, but panicked at its start"),
+        (&build("dies"), "its replacement, worker 0 (pid "),
+        (&build("never-ready"), "its replacement, worker 0 (pid "),
     ];
     for (nth, (spoil, why)) in cases.into_iter().enumerate() {
         // Who is never ready is waited for.
         let patience = if nth == cases.len() - 1 { "5s" } else { "30s" };
-        let mut pool = Pool::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
+        let mut pool =
+            Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
         let (pid, workers) = (pool.program.pid(), pool.program.children());
         let client: Client<'_> = &asks_the_fixture;
         let seen = under_load(&[client; 2], pool.address, |_| {
@@ -232,7 +161,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         pool.program.stderr.wait_for("reload done after");
         assert_eq!(pool.ask(), "serves-1");
         // And the next binary is welcome.
-        pool.upgrade_to("serves-2");
+        pool.upgrade_to(FIXTURE, "serves-2");
         pool.wait_for_upgrade(1);
         assert_eq!((pool.ask().as_str(), pool.program.pid()), ("serves-2", pid));
         pool.program.stop();
@@ -242,14 +171,14 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
 
 #[test]
 fn the_binary_before_comes_back_in_the_exclusive_style_too() {
-    let pool = Pool::start("exclusive-1");
+    let pool = start("exclusive-1");
     let workers = pool.program.children();
-    pool.upgrade_to("exclusive-dies");
+    pool.upgrade_to(FIXTURE, "exclusive-dies");
     pool.wait_for_failure();
     let now = pool.program.wait_for_children(2);
     assert!(now.iter().any(|worker| workers.contains(worker)), "one of them was not touched: {workers:?} {now:?}");
     pool.program.stdout.wait_for_nth("exclusive-1 0", 2);
-    pool.upgrade_to("exclusive-2");
+    pool.upgrade_to(FIXTURE, "exclusive-2");
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "exclusive-2");
     pool.stop();
@@ -257,9 +186,9 @@ fn the_binary_before_comes_back_in_the_exclusive_style_too() {
 
 #[test]
 fn a_second_upgrade_waits_for_nothing_and_a_stop_ends_the_first() {
-    let pool = Pool::start("serves-1");
+    let pool = start("serves-1");
     let workers = pool.program.children();
-    pool.upgrade_to("waits");
+    pool.upgrade_to(FIXTURE, "waits");
     let rehearsal =
         until("the rehearsal runs", || pool.program.children().into_iter().find(|child| !workers.contains(child)));
     pool.program.signal(Signal::SIGUSR2);
@@ -276,8 +205,8 @@ fn a_second_upgrade_waits_for_nothing_and_a_stop_ends_the_first() {
 
 #[test]
 fn no_worker_outlives_a_supervisor_that_was_another_binary() {
-    let mut pool = Pool::start("serves-1");
-    pool.upgrade_to("never-ready");
+    let mut pool = start("serves-1");
+    pool.upgrade_to(FIXTURE, "never-ready");
     // With workers of both.
     pool.program.stderr.wait_for("to take the place of");
     pool.program.wait_for_children(3);
@@ -289,8 +218,8 @@ fn no_worker_outlives_a_supervisor_that_was_another_binary() {
 #[test]
 fn signals_that_come_meanwhile_are_not_lost() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut pool = Pool::start("serves-1");
-        pool.upgrade_to("serves-2");
+        let mut pool = start("serves-1");
+        pool.upgrade_to(FIXTURE, "serves-2");
         pool.program.stderr.wait_for("the rehearsal was good");
         pool.program.signal(signal);
         assert_eq!(pool.program.exit_code(), 0, "{:#?}", pool.program.stderr.all());
@@ -301,11 +230,11 @@ fn signals_that_come_meanwhile_are_not_lost() {
 
 #[test]
 fn the_budget_stays_spent_and_dead_workers_are_known() {
-    let mut pool = Pool::start("serves-1");
+    let mut pool = start("serves-1");
     send(pool.program.children()[0], Signal::SIGKILL);
     pool.program.stderr.wait_for("(1/100)");
     pool.program.wait_for_children(2);
-    pool.upgrade_to("serves-2");
+    pool.upgrade_to(FIXTURE, "serves-2");
     pool.wait_for_upgrade(1);
     send(pool.program.wait_for_children(2)[1], Signal::SIGKILL);
     pool.program.stderr.wait_for("(2/100)");
@@ -315,8 +244,8 @@ fn the_budget_stays_spent_and_dead_workers_are_known() {
 
 #[test]
 fn listeners_come_and_go_with_what_the_binary_listens_on() {
-    let pool = Pool::start("serves-1");
-    pool.upgrade_to("listens-to-two");
+    let pool = start("serves-1");
+    pool.upgrade_to(FIXTURE, "listens-to-two");
     pool.wait_for_upgrade(1);
     let extra = address_in(&pool.program.stderr.wait_for("listening on extra="));
     assert_eq!(
@@ -324,10 +253,10 @@ fn listeners_come_and_go_with_what_the_binary_listens_on() {
         ("listens-to-two".to_owned(), "listens-to-two".to_owned())
     );
     // What fails takes nothing away.
-    pool.upgrade_to("dies");
+    pool.upgrade_to(FIXTURE, "dies");
     pool.wait_for_failure();
     assert_eq!(ask(extra).expect("an answer"), "listens-to-two");
-    pool.upgrade_to("serves-2");
+    pool.upgrade_to(FIXTURE, "serves-2");
     pool.wait_for_upgrade(2);
     until("nobody listens there any more", || ask(extra).is_err().then_some(()));
     assert_eq!(pool.ask(), "serves-2");
@@ -354,11 +283,11 @@ fn nothing_is_left_over_in_the_new_binary() {
         |command| ignoring(command, [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTSTP]),
     ];
     for start in starts {
-        let pool = Pool::start_with("serves-1", start);
+        let pool = Upgrading::start_with(FIXTURE, "serves-1", start);
         let supervisor = pool.program.pid();
         let before = [supervisor, pool.program.children()[0]].map(state_of);
         for nth in 1..=3 {
-            pool.upgrade_to(&format!("serves-{nth}"));
+            pool.upgrade_to(FIXTURE, &format!("serves-{nth}"));
             pool.wait_for_upgrade(nth);
         }
         let worker = pool.program.wait_for_children(2)[0];
@@ -374,13 +303,13 @@ fn nothing_is_left_over_in_the_new_binary() {
 #[test]
 fn a_program_that_was_found_in_the_path_is_found_there_again() {
     let release = Release::new();
-    install(&release, "serves-1");
+    install(&release, FIXTURE, "serves-1");
     let mut command = clean_command("/bin/sh");
     command.args(["-c", "exec app"]).env("PATH", format!("{}:/usr/bin:/bin", release.path("").display()));
     let mut program = Session::start(&mut command);
     let address = address_in(&program.stderr.wait_for("listening on "));
     program.stderr.wait_for("ready after");
-    install(&release, "serves-2");
+    install(&release, FIXTURE, "serves-2");
     program.signal(Signal::SIGUSR2);
     program.stderr.wait_for("upgrade done after");
     assert_eq!(ask(address).expect("an answer"), "serves-2");
@@ -391,7 +320,7 @@ fn a_program_that_was_found_in_the_path_is_found_there_again() {
 #[test]
 fn what_was_handed_to_somebody_else_is_ignored() {
     for number in ["0", "7", "-1", "nonsense"] {
-        let pool = Pool::start_with("serves-1", |command| command.env("PREFORK_UPGRADE", number));
+        let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_UPGRADE", number));
         assert_eq!(pool.ask(), "serves-1");
         pool.stop();
     }
@@ -400,13 +329,13 @@ fn what_was_handed_to_somebody_else_is_ignored() {
 #[test]
 fn a_service_manager_hears_how_an_upgrade_goes() {
     let manager = Manager::with_a_path();
-    let pool = Pool::start_with("serves-1", |command| manager.watches(command));
+    let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command));
     manager.wait_for("READY=1");
-    pool.upgrade_to("serves-2");
+    pool.upgrade_to(FIXTURE, "serves-2");
     assert!(manager.wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
     assert!(manager.wait_for("READY=1").contains("upgrade done after"));
     for behaviour in ["fails-check", "dies"] {
-        pool.upgrade_to(behaviour);
+        pool.upgrade_to(FIXTURE, behaviour);
         manager.wait_for("RELOADING=1");
         assert!(manager.wait_for("READY=1").contains("upgrade abandoned: "), "{behaviour}");
     }
@@ -416,7 +345,7 @@ fn a_service_manager_hears_how_an_upgrade_goes() {
 #[test]
 fn a_pool_without_memory_to_hand_over_says_so() {
     let release = Release::new();
-    install(&release, "serves-1");
+    install(&release, FIXTURE, "serves-1");
     // No file may have a byte.
     let mut command = clean_command("/bin/sh");
     command.args(["-c", "ulimit -f 0; exec ./app"]).current_dir(release.path(""));
