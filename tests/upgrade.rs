@@ -356,3 +356,20 @@ fn a_pool_without_memory_to_hand_over_says_so() {
     assert!(line.contains("ulimit -f"), "{line}");
     program.stop();
 }
+
+#[test]
+fn a_pool_that_has_no_proc_says_so() {
+    let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
+    skip_unless!(may.then_some(()), "unshare(1) may not make a mount namespace");
+    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+        let mut unshare = clean_command("unshare");
+        unshare.args(["--mount", "sh", "-c", "mount -t tmpfs none /proc; exec ./app"]);
+        unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        unshare
+    });
+    pool.program.signal(Signal::SIGUSR2);
+    let line = pool.wait_for_failure();
+    assert!(line.contains("is /proc mounted?"), "{line}");
+    assert_eq!(pool.ask(), "serves-1");
+    pool.stop();
+}

@@ -248,7 +248,9 @@ impl Pile {
                 ),
             });
         }
-        report::info(&format!("listening on {entry}, as before"));
+        let bound = SockRef::from(&self.0[first].socket).local_addr().ok().and_then(|bound| bound.as_socket());
+        let shown = bound.map_or_else(|| entry.clone(), |bound| Shown(label, &bound).to_string());
+        report::info(&format!("listening on {shown}, as before"));
         let sockets = if is_per_slot {
             let (own, others) = self.0.drain(..).partition(|handed| handed.entry == entry && handed.slot.is_some());
             self.0 = others;

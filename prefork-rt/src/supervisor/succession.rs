@@ -90,6 +90,8 @@ impl Supervisor {
                 "a program with more rights than its caller (set-user-ID, say) is not upgraded in place".to_owned()
             );
         }
+        Before::this()
+            .map_err(|error| format!("this binary cannot be kept for a way back: {error}; is /proc mounted?"))?;
         let binary = upgrade::next_binary(&self.service.launch)?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
