@@ -462,6 +462,7 @@ mod tests {
         let why = |labels: &[Label]| check_needs(&each, labels, |error| error).unwrap_err().to_string();
         assert!(why(&labels(&[Kind::Tcp, Kind::Udp])).contains("listen has no Unix socket"));
         assert!(why(&labels(&[Kind::Tcp, Kind::Unix, Kind::Udp, Kind::Udp])).contains("has 2 UDP addresses"));
+        assert!(why(&labels(&[Kind::Udp, Kind::Unix])).contains("listen has no TCP address"));
         assert!(why(&[]).contains("nothing is listened on: give an address"));
     }
 
