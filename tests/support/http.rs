@@ -10,7 +10,7 @@ use std::sync::{Mutex, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{DEADLINE, SetAtEnd};
+use super::{DEADLINE, SetAtEnd, until};
 
 /// The example's: who is silent for longer may find the connection closed.
 const DRAIN: Duration = Duration::from_millis(500);
@@ -50,9 +50,13 @@ impl Seen {
         }
     }
 
+    fn is_heard(&self) -> bool {
+        self.answers.load(Ordering::Acquire) > 0 || !self.failures.lock().unwrap().is_empty()
+    }
+
     fn count(&self, result: io::Result<()>) {
         match result {
-            Ok(()) => drop(self.answers.fetch_add(1, Ordering::Relaxed)),
+            Ok(()) => drop(self.answers.fetch_add(1, Ordering::Release)),
             Err(error) => self.failures.lock().unwrap().push(error.to_string()),
         }
     }
@@ -125,12 +129,13 @@ pub fn keep_alive(address: SocketAddr, pause: Duration, seen: &Seen) {
 
 pub type Client<'a> = &'a (dyn Fn(SocketAddr, &Seen) + Sync);
 
-/// What these clients see of the server at this address while something is done to it.
+/// What these clients see of the server at this address while something is done to it, after the first answer.
 pub fn under_load(clients: &[Client<'_>], address: SocketAddr, something: impl FnOnce(&Seen)) -> Seen {
     let seen = Seen::default();
     thread::scope(|scope| {
         clients.iter().for_each(|client| drop(scope.spawn(|| client(address, &seen))));
         let _over = SetAtEnd(&seen.over);
+        until("somebody has an answer", || seen.is_heard().then_some(()));
         something(&seen);
     });
     seen
