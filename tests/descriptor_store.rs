@@ -219,8 +219,31 @@ fn what_is_not_listened_on_any_more_is_removed() {
     assert_eq!(count("FDSTORE=1"), 2, "{messages:#?}");
     program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
-    assert_eq!(program.stderr.count("is not listened on any more, or lost its file"), 2);
+    assert_eq!(program.stderr.count("is not listened on any more, lost its file"), 2);
     UnixStream::connect(&path).expect("somebody listens there again");
+    program.stop();
+}
+
+/// A socket for each slot is what is asked for now.
+#[test]
+fn what_is_no_longer_shared_is_removed() {
+    let manager = Manager::with_a_path();
+    let command = |reuse_port: &str| {
+        let mut listens = fixture!("listens-to-each-kind");
+        listens.args(["all-tcp", "127.0.0.1:0"]).env("FDSTORE", "16").env("PREFORK_REUSE_PORT", reuse_port);
+        manager.watches(&mut listens);
+        listens
+    };
+    let mut program = Session::start(&mut command("false"));
+    let store = Store::fill(&manager, 1, &program);
+    kill(&mut program);
+    manager.receive_all();
+    let mut program = store.start_again(&command("true"));
+    let messages = manager.receive_until("READY=1");
+    let changes: Vec<&String> = messages.iter().filter(|message| message.starts_with("FDSTORE")).collect();
+    assert_eq!(changes, ["FDSTOREREMOVE=1\nFDNAME=prefork 127.0.0.1%3A0"]);
+    assert_eq!(program.stderr.count(", inherited"), 0, "{:#?}", program.stderr.all());
+    answer(TcpStream::connect(address(&program, "")).expect("somebody listens"));
     program.stop();
 }
 

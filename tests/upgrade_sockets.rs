@@ -2,11 +2,13 @@
 //! answered.
 
 mod support;
+use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 
 use support::activation::with_sockets;
 use support::http::{Client, thousands, under_load};
+use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
 use support::{Signal, until};
 
@@ -105,6 +107,94 @@ fn sockets_that_a_program_was_started_with_stay_through_upgrades_and_the_way_bac
     pool.upgrade_to(FIXTURE, "listens-to-two");
     let line = pool.program.stderr.wait_for("are not those of listen");
     assert!(line.contains("upgrade abandoned: "), "{line}");
+    assert_eq!(pool.ask(), "serves-3");
+    pool.stop();
+}
+
+/// Under another name, or with the number that port 0 became.
+#[test]
+fn a_listener_that_is_written_in_another_way_is_the_same() {
+    let cases = [
+        ("serves-1", "named", "serves-3"),
+        ("per-slot-1", "per-slot-named", "per-slot-3"),
+        ("serves-1", "pinned", "pinned-3"),
+    ];
+    for (first, then, last) in cases {
+        let pool = Upgrading::start(FIXTURE, first);
+        fs::write(pool.release.path("address"), pool.address.to_string()).expect("written");
+        let client: Client<'_> = &asks_the_fixture;
+        let seen = under_load(&[client; 2], pool.address, |_| {
+            pool.upgrade_to(FIXTURE, &format!("{then}-dies"));
+            pool.wait_for_failure();
+            pool.upgrade_to(FIXTURE, &format!("{then}-2"));
+            pool.wait_for_upgrade(1);
+            pool.upgrade_to(FIXTURE, last);
+            pool.wait_for_upgrade(2);
+        });
+        assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{:#?}", pool.program.stderr.all());
+        assert_eq!(pool.ask(), last);
+        // All of it was one socket: no other port was bound in between.
+        let listens = |line: &&String| line.contains("prefork: listening on ");
+        let port = format!(":{}", pool.address.port());
+        assert!(pool.program.stderr.all().iter().filter(listens).all(|line| line.contains(&port)));
+        pool.stop();
+    }
+}
+
+/// The next start of the unit finds there what the last binary listens on.
+#[test]
+fn what_a_service_manager_stores_follows_the_binary_that_stays() {
+    let manager = Manager::with_a_path();
+    let mut pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
+    let changes = || {
+        let messages = manager.receive_until("READY=1");
+        let changes = messages.into_iter().filter(|message| message.starts_with("FDSTORE"));
+        changes.collect::<Vec<_>>()
+    };
+    let stores = |name: &str| format!("FDSTORE=1\nFDNAME=prefork {name}127.0.0.1%3A0");
+    let removes = |name: &str| format!("FDSTOREREMOVE=1\nFDNAME=prefork {name}127.0.0.1%3A0");
+    assert_eq!(changes(), [stores("")]);
+    pool.upgrade_to(FIXTURE, "listens-to-two");
+    pool.wait_for_upgrade(1);
+    assert_eq!(changes(), [stores("extra=")]);
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(2);
+    assert_eq!(changes(), [removes("extra=")]);
+    // A binary that does not stay changes nothing.
+    for other in ["named-dies", "dies"] {
+        pool.upgrade_to(FIXTURE, other);
+        assert_eq!(changes(), [""; 0], "{other}");
+    }
+    pool.program.stderr.wait_for_nth("upgrade abandoned: ", 2);
+    // No socket is taken that is there under another name.
+    pool.upgrade_to(FIXTURE, "named-2");
+    pool.wait_for_upgrade(3);
+    assert_eq!(changes(), [removes(""), stores("web=")]);
+    pool.upgrade_to(FIXTURE, "named-3");
+    pool.wait_for_upgrade(4);
+    assert_eq!(changes(), [""; 0]);
+    pool.program.stop();
+}
+
+/// A binary that was started again by its service manager has what was stored as if it had bound it.
+#[test]
+fn what_came_back_from_the_store_stays_through_upgrades() {
+    let manager = Manager::with_a_path();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (address, socket) = (listener.local_addr().expect("an address"), OwnedFd::from(listener));
+    let pool = Upgrading::start_as(FIXTURE, "serves-1", |mut command| {
+        manager.watches(&mut command).env("FDSTORE", "16");
+        with_sockets(&command, &[("prefork 127.0.0.1%3A0", &socket)])
+    });
+    assert_eq!(pool.address, address);
+    let client: Client<'_> = &asks_the_fixture;
+    let seen = under_load(&[client; 2], address, |_| {
+        for (nth, behaviour) in (1..).zip(["serves-2", "named-1", "listens-to-two", "serves-3"]) {
+            pool.upgrade_to(FIXTURE, behaviour);
+            pool.wait_for_upgrade(nth);
+        }
+    });
+    assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{:#?}", pool.program.stderr.all());
     assert_eq!(pool.ask(), "serves-3");
     pool.stop();
 }

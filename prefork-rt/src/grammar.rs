@@ -457,11 +457,15 @@ fn address(text: &str) -> Result<Entry, String> {
     if text.is_empty() {
         return Err(format!("the address is empty: {EXAMPLE}"));
     }
-    // An equals sign after a colon belongs to the address.
-    match text.split_once('=').filter(|(name, _)| !name.contains([':', '/'])) {
+    match name_and_place(text) {
         Some((name, address)) => Ok(Entry { name: Some(listener_name(name, text)?), place: place(address)? }),
         None => Ok(Entry { name: None, place: place(text)? }),
     }
+}
+
+/// The two parts of an entry that has a name. An equals sign after a colon belongs to the address.
+pub(crate) fn name_and_place(entry: &str) -> Option<(&str, &str)> {
+    entry.split_once('=').filter(|(name, _)| !name.contains([':', '/']))
 }
 
 const EXAMPLE: &str = "write an IP address or host name and a port, for example \"127.0.0.1:8080\" or \"[::]:80\", or \

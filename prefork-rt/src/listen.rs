@@ -11,6 +11,7 @@ mod slots;
 mod store;
 mod unix;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -21,7 +22,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::error::Error;
-use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
+use crate::grammar::{self, Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use handed::{Wanted, check, hand_over, take};
@@ -30,7 +31,7 @@ use listeners::Sockets;
 pub(crate) use listeners::{Listener, Listeners, ToHandOver};
 use slots::Slots;
 use store::Storable;
-pub(crate) use store::keep;
+pub(crate) use store::{Change, settle};
 pub(crate) use unix::{adopt_files, files, remove_files};
 
 /// The kernel lowers it to net.core.somaxconn.
@@ -46,11 +47,16 @@ pub(crate) struct Label {
     pub(crate) name: Option<String>,
 }
 
-/// A socket that the binary before has bound. Those of slots come in the order in which the kernel has them.
+/// A socket that was bound for an entry of `listen` by the binary before, or before a restart of the service. Those of
+/// slots come in the order in which the kernel has them.
 pub(crate) struct Handed {
     pub(crate) entry: String,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
+    /// What it is called in a service manager's store, if it is there.
+    pub(crate) stored: Option<String>,
+    /// It came from the binary before, whose workers have it, too.
+    pub(crate) is_in_use: bool,
     pub(crate) socket: OwnedFd,
 }
 
@@ -73,28 +79,27 @@ pub(crate) struct Plan {
     pub(crate) places: Vec<Resolved>,
     /// What this process was started with, where that decides what is listened on.
     came: Option<String>,
-    /// How many come back from a service manager's store, and what else of ours is in there under which names.
-    pub(crate) restored: usize,
+    /// What comes back from a service manager's store, and under which names there is more of ours, of no use any more.
+    pub(crate) restored: Vec<Handed>,
     pub(crate) obsolete: Vec<String>,
 }
 
 /// Gives each entry the sockets that were inherited for it, or looks up its host name. Stored sockets are only ours, and
 /// of no use when others come.
-pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>) -> Result<Plan, Error> {
+pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: bool) -> Result<Plan, Error> {
     let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(store::is_ours);
     if started_with.is_empty() {
-        let mut places = resolve(entries)?;
-        let obsolete = store::restore(&mut places, stored);
-        let restored = labels(places.iter().filter(|place| matches!(place.at, At::Inherited(_)))).len();
-        let obsolete = store::close(obsolete, &places);
+        let places = resolve(entries)?;
+        let (restored, obsolete) = store::restore(&places, stored, per_slot);
+        let obsolete = store::close(obsolete, &restored);
         return Ok(Plan { places, came: None, restored, obsolete });
     }
     let came = Some(inherited::list(&started_with));
     let matched = inherited::match_entries(&entries, started_with)?;
     let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
     let places: Vec<Resolved> = matched.into_iter().map(place).collect();
-    let obsolete = store::close(stored, &places);
-    Ok(Plan { places, came, restored: 0, obsolete })
+    let obsolete = store::close(stored, &[]);
+    Ok(Plan { places, came, restored: Vec::new(), obsolete })
 }
 
 impl Plan {
@@ -184,46 +189,54 @@ pub(crate) fn bind(
     rehearsal: bool,
 ) -> Result<Listeners, Error> {
     let is_steered = handed.iter().any(|handed| handed.slot.is_some());
-    let mut handed = Pile(handed);
+    let mut handed = Pile::new(handed, places);
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
         match at {
             At::Addresses(addresses) => {
                 let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
                 let mut missing = Vec::new();
+                let mut own = Vec::new();
                 for address in addresses {
-                    match handed.take(label, address, slots.is_some())? {
-                        Some(listener) => listeners.push(listener),
+                    match handed.take(label, &Where::Address(*address), slots.is_some(), rehearsal)? {
+                        Some(listener) => own.push(listener),
                         None => missing.push(*address),
                     }
                 }
                 let bound = inet::bind(label, &missing, only_ipv6, slots)?;
-                let at = missing.iter().zip(bound);
-                let storable = || Some(Storable::inet(key));
-                listeners.extend(at.map(|(address, sockets)| listener(label, address, sockets).storable(storable())));
+                own.extend(missing.iter().zip(bound).map(|(address, sockets)| listener(label, address, sockets)));
+                listeners.extend(own.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
             }
-            At::Path(path) => match handed.take(label, &path.path, false)? {
-                Some(listener) => listeners.push(listener),
-                None => {
-                    let socket = unix::bind(label, path, rehearsal)?;
-                    let storable = if rehearsal { None } else { Storable::unix(key, &path.path) };
-                    listeners.push(listener(label, &path.path, Sockets::One(socket)).storable(storable));
-                }
-            },
+            At::Path(path) => {
+                let (own, storable) = match handed.take(label, &Where::Path(&path.path), false, rehearsal)? {
+                    Some(own) => {
+                        let storable =
+                            own.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
+                        (own, storable)
+                    }
+                    None => {
+                        let socket = Sockets::One(unix::bind(label, path, rehearsal)?);
+                        (listener(label, &path.path, socket), Storable::unix(key, &path.path))
+                    }
+                };
+                listeners.push(own.storable(storable));
+            }
             At::Inherited(sockets) => {
                 if slots.is_some() && label.kind != Kind::Unix {
                     report::info("reuse_port: sockets that this program was started with are shared by all workers");
                 }
                 for one in sockets {
-                    let socket = Sockets::One(own(label, one, rehearsal)?);
-                    let listener = Listener::new(label.clone(), key.clone(), socket);
+                    let socket = one.socket.try_clone().map_err(cannot_copy)?;
+                    let socket = own(socket, one.is_in_use || rehearsal)?;
+                    report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
+                    let listener = Listener::new(label.clone(), key.clone(), Sockets::One(socket));
                     listeners.push(listener.inherited(one.name.clone(), one.number));
                 }
             }
         }
     }
     // What the binary before has told the kernel holds until there is news; and a rehearsal tells nobody anything.
-    Ok(Listeners::own(listeners, !is_steered && !rehearsal))
+    Ok(Listeners::own(listeners, handed.rest, !is_steered && !rehearsal))
 }
 
 fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
@@ -231,14 +244,39 @@ fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Liste
 }
 
 /// What was handed over and not taken yet.
-struct Pile(Vec<Handed>);
+struct Pile {
+    rest: Vec<Handed>,
+    /// The entries of all that is listened on: what was bound for one of them is for no other.
+    entries: BTreeSet<String>,
+}
+
+/// Where something is to be listened on.
+enum Where<'a> {
+    Address(SocketAddr),
+    Path(&'a str),
+}
 
 impl Pile {
+    fn new(handed: Vec<Handed>, places: &[Resolved]) -> Pile {
+        let entries = places.iter().flat_map(|Resolved { label, at, .. }| match at {
+            At::Addresses(addresses) => addresses.iter().map(|address| Shown(label, address).to_string()).collect(),
+            At::Path(unix) => vec![Shown(label, &unix.path).to_string()],
+            At::Inherited(_) => Vec::new(),
+        });
+        Pile { rest: handed, entries: entries.collect() }
+    }
+
     /// What there is for this place. Of several shared sockets with one entry, the first.
-    fn take(&mut self, label: &Label, place: &impl fmt::Display, per_slot: bool) -> Result<Option<Listener>, Error> {
-        let entry = Shown(label, place).to_string();
-        let Some(first) = self.0.iter().position(|handed| handed.entry == entry) else { return Ok(None) };
-        let is_per_slot = self.0[first].slot.is_some();
+    fn take(
+        &mut self,
+        label: &Label,
+        place: &Where<'_>,
+        per_slot: bool,
+        rehearsal: bool,
+    ) -> Result<Option<Listener>, Error> {
+        let Some(first) = self.find(label, place) else { return Ok(None) };
+        let entry = self.rest[first].entry.clone();
+        let is_per_slot = self.rest[first].slot.is_some();
         if is_per_slot != per_slot {
             return Err(Error::Option {
                 name: "reuse_port",
@@ -248,34 +286,62 @@ impl Pile {
                 ),
             });
         }
-        let bound = SockRef::from(&self.0[first].socket).local_addr().ok().and_then(|bound| bound.as_socket());
-        let shown = bound.map_or_else(|| entry.clone(), |bound| Shown(label, &bound).to_string());
-        report::info(&format!("listening on {shown}, as before"));
+        let Handed { stored, is_in_use, .. } = &self.rest[first];
+        let (stored, is_in_use) = (stored.clone(), *is_in_use);
+        let bound = bound_to(&self.rest[first].socket);
+        let shown = bound.map_or_else(|| Shown(label, place).to_string(), |bound| Shown(label, &bound).to_string());
+        report::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
-            let (own, others) = self.0.drain(..).partition(|handed| handed.entry == entry && handed.slot.is_some());
-            self.0 = others;
+            let (own, others) = self.rest.drain(..).partition(|handed| handed.entry == entry && handed.slot.is_some());
+            self.rest = others;
             let own: Vec<Handed> = own;
             let members = own.into_iter().filter_map(|handed| Some((handed.slot?, handed.socket)));
             Sockets::PerSlot(Slots::adopt(label.kind, members))
         } else {
-            Sockets::One(self.0.remove(first).socket)
+            Sockets::One(own(self.rest.remove(first).socket, is_in_use || rehearsal)?)
         };
-        Ok(Some(listener(label, place, sockets)))
+        Ok(Some(listener(label, place, sockets).handed_as(entry, stored)))
+    }
+
+    /// What was bound for this entry, or else for the same place: under another name, or with port 0.
+    fn find(&self, label: &Label, place: &Where<'_>) -> Option<usize> {
+        let (entry, asked) = (Shown(label, place).to_string(), Shown(&unnamed(label.kind), place).to_string());
+        let is_there = |handed: &Handed| {
+            let bound = bound_to(&handed.socket).zip(inherited::kind(&handed.socket).ok());
+            bound.is_some_and(|(bound, kind)| Shown(&unnamed(kind), &bound).to_string() == asked)
+        };
+        let same_place = |handed: &Handed| {
+            let place = grammar::name_and_place(&handed.entry).map_or(handed.entry.as_str(), |(_, place)| place);
+            !self.entries.contains(&handed.entry) && (place == asked || is_there(handed))
+        };
+        let exact = self.rest.iter().position(|handed| handed.entry == entry);
+        exact.or_else(|| self.rest.iter().position(same_place))
     }
 }
 
-/// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
-fn own(label: &Label, inherited: &Inherited, rehearsal: bool) -> Result<OwnedFd, Error> {
-    let own = || {
-        let socket = inherited.socket.try_clone()?;
-        if !rehearsal && !inherited.is_in_use {
-            SockRef::from(&socket).set_nonblocking(false)?;
+impl fmt::Display for Where<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Where::Address(address) => address.fmt(f),
+            Where::Path(path) => f.write_str(path),
         }
-        Ok(socket)
-    };
-    let socket = own().map_err(|source| Error::System { call: "fcntl(2)", source })?;
-    report::info(&format!("listening on {}, inherited", Shown(label, &inherited.place)));
+    }
+}
+
+fn bound_to(socket: &OwnedFd) -> Option<SocketAddr> {
+    SockRef::from(socket).local_addr().ok()?.as_socket()
+}
+
+/// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
+fn own(socket: OwnedFd, others_have_it: bool) -> Result<OwnedFd, Error> {
+    if !others_have_it {
+        SockRef::from(&socket).set_nonblocking(false).map_err(cannot_copy)?;
+    }
     Ok(socket)
+}
+
+fn cannot_copy(source: io::Error) -> Error {
+    Error::System { call: "fcntl(2)", source }
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4
@@ -335,6 +401,70 @@ impl<T: fmt::Display> fmt::Display for Shown<'_, T> {
         match name {
             Some(name) => write!(f, "{name}={scheme}{place}"),
             None => write!(f, "{scheme}{place}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    fn handed(entry: &str, socket: impl Into<OwnedFd>) -> Handed {
+        let stored = Some(format!("stored as {entry}"));
+        Handed { entry: entry.to_owned(), slot: None, stored, is_in_use: true, socket: socket.into() }
+    }
+
+    fn tcp() -> (TcpListener, u16) {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = socket.local_addr().expect("an address").port();
+        (socket, port)
+    }
+
+    /// What is left when all this was listened on, and what took what.
+    fn bound(listen: &str, handed: Vec<Handed>) -> (Vec<(String, Option<String>)>, Vec<String>) {
+        let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
+        let listeners = bind(&places, handed, None, true).expect("free ports");
+        let took = |listener: &Listener| (listener.key.clone(), listener.stored.clone());
+        let left = listeners.left.iter().map(|left| left.entry.clone());
+        (listeners.listeners.iter().map(took).collect(), left.collect())
+    }
+
+    fn took(entry: &str, from: Option<&str>) -> (String, Option<String>) {
+        (entry.to_owned(), from.map(|from| format!("stored as {from}")))
+    }
+
+    #[test]
+    fn an_entry_takes_what_was_bound_for_it_before_what_was_bound_for_its_place() {
+        let sockets = || ["127.0.0.1:0", "a=127.0.0.1:0"].map(|entry| handed(entry, tcp().0)).into();
+        let (took_what, left) = bound("b=127.0.0.1:0, a=127.0.0.1:0", sockets());
+        assert_eq!(
+            took_what,
+            [took("b=127.0.0.1:0", Some("127.0.0.1:0")), took("a=127.0.0.1:0", Some("a=127.0.0.1:0"))]
+        );
+        assert!(left.is_empty());
+        let (took_what, left) = bound("b=127.0.0.1:0, 127.0.0.1:0", sockets());
+        assert_eq!(took_what, [took("b=127.0.0.1:0", Some("a=127.0.0.1:0")), took("127.0.0.1:0", Some("127.0.0.1:0"))]);
+        assert!(left.is_empty());
+        let (took_what, left) = bound("127.0.0.2:0", sockets());
+        assert_eq!(took_what, [took("127.0.0.2:0", None)]);
+        assert_eq!(left, ["127.0.0.1:0", "a=127.0.0.1:0"]);
+    }
+
+    #[test]
+    fn a_port_takes_what_is_bound_to_it_of_its_kind() {
+        let (socket, port) = tcp();
+        let at = format!("127.0.0.1:{port}");
+        let (took_what, left) = bound(&at, vec![handed("a=127.0.0.1:0", socket)]);
+        assert_eq!((took_what, left.len()), (vec![took(&at, Some("a=127.0.0.1:0"))], 0));
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let at = socket.local_addr().expect("an address");
+        let tcp_at = TcpListener::bind(at).map(drop).map(|()| at.to_string());
+        // Somebody else may have the port for TCP.
+        if let Ok(at) = tcp_at {
+            let (took_what, left) = bound(&at, vec![handed("udp:127.0.0.1:0", socket)]);
+            assert_eq!((took_what, left.len()), (vec![took(&at, None)], 1));
         }
     }
 }

@@ -62,8 +62,8 @@ pub(crate) struct Manager {
     told: String,
     /// What must not be lost, and was not taken yet.
     unsent: VecDeque<String>,
-    /// What is to be stored, and was not taken yet.
-    unstored: Vec<(String, OwnedFd)>,
+    /// What is to be removed from the store or, with a descriptor, to be stored, and was not taken yet.
+    unstored: VecDeque<(String, Option<OwnedFd>)>,
     retry_at: Instant,
     watchdog: Option<Watchdog>,
     /// That it cannot be told was said.
@@ -102,6 +102,10 @@ pub(crate) fn most_stored() -> Option<usize> {
     Some(most).filter(|&most| most > 0)
 }
 
+fn removal(name: &str) -> String {
+    format!("FDSTOREREMOVE=1\nFDNAME={name}")
+}
+
 impl Address {
     /// Where the environment says so. That of a set-user-ID program is its caller's, and says nothing.
     pub(crate) fn from_environment() -> Option<Address> {
@@ -135,15 +139,16 @@ impl Address {
     /// What is stored under this name is of no use any more.
     pub(crate) fn remove_stored(&self, name: &str) {
         // What is not removed now comes back at the next start, and is tried again.
-        let _ = self.send(&format!("FDSTOREREMOVE=1\nFDNAME={name}"));
+        let _ = self.send(&removal(name));
     }
 
     fn send(&self, message: &str) -> io::Result<()> {
         self.socket()?.send_to(message.as_bytes(), &self.0).map(drop)
     }
 
-    /// With a copy of the descriptor: SCM_RIGHTS.
-    fn send_with(&self, message: &str, descriptor: &OwnedFd) -> io::Result<()> {
+    /// With a copy of the descriptor, if there is one: SCM_RIGHTS.
+    fn send_with(&self, message: &str, descriptor: Option<&OwnedFd>) -> io::Result<()> {
+        let Some(descriptor) = descriptor else { return self.send(message) };
         let socket = self.socket()?;
         socket.connect(&self.0)?;
         let socket = UnixDatagram::from(OwnedFd::from(socket));
@@ -168,7 +173,7 @@ impl Manager {
             last: String::new(),
             told: String::new(),
             unsent: VecDeque::new(),
-            unstored: Vec::new(),
+            unstored: VecDeque::new(),
             retry_at: Instant::now(),
             watchdog: Watchdog::from_environment(),
             warned: false,
@@ -196,22 +201,25 @@ impl Manager {
     /// no use then, and systemd drops it; an error of a UDP socket passes.
     pub(crate) fn store(&mut self, name: &str, kind: Kind, socket: &OwnedFd) {
         let poll = if kind == Kind::Udp { "\nFDPOLL=0" } else { "" };
-        let message = format!("FDSTORE=1\nFDNAME={name}{poll}");
-        let taken = self.address.send_with(&message, socket);
-        if !self.is_over(taken) {
-            match socket.try_clone() {
-                Ok(copy) => self.unstored.push((message, copy)),
-                Err(error) => {
-                    report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
-                }
+        match socket.try_clone() {
+            Ok(copy) => self.unstored.push_back((format!("FDSTORE=1\nFDNAME={name}{poll}"), Some(copy))),
+            Err(error) => {
+                report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
             }
-            self.retry_at = Instant::now() + RETRY;
         }
+        self.send_unstored();
+    }
+
+    /// Has what is stored under this name removed.
+    pub(crate) fn remove_stored(&mut self, name: &str) {
+        self.unstored.push_back((removal(name), None));
+        self.send_unstored();
     }
 
     /// In a worker, which has nothing to do with it and frees no memory of the supervisor's.
     pub(crate) fn leave(mut self) {
-        self.unstored.drain(..).for_each(drop);
+        // But it closes what is not its.
+        self.unstored.iter_mut().for_each(|(_, socket)| drop(socket.take()));
         mem::forget(self);
     }
 
@@ -321,14 +329,22 @@ impl Manager {
         self.unsent.truncate(was_ready.into());
     }
 
-    fn send_unsent(&mut self) {
-        while let Some((message, socket)) = self.unstored.pop() {
-            let taken = self.address.send_with(&message, &socket);
+    /// Says whether all was taken.
+    fn send_unstored(&mut self) -> bool {
+        while let Some((message, socket)) = self.unstored.pop_front() {
+            let taken = self.address.send_with(&message, socket.as_ref());
             if !self.is_over(taken) {
-                self.unstored.push((message, socket));
+                self.unstored.push_front((message, socket));
                 self.retry_at = Instant::now() + RETRY;
-                return;
+                return false;
             }
+        }
+        true
+    }
+
+    fn send_unsent(&mut self) {
+        if !self.send_unstored() {
+            return;
         }
         while let Some(message) = self.unsent.pop_front() {
             if !self.send(&message) {

@@ -180,7 +180,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     for warning in &warnings {
         report::warn(warning);
     }
-    let plan = listen::plan(settings.listen, listen::copies()?)?;
+    let plan = listen::plan(settings.listen, listen::copies()?, settings.reuse_port)?;
     if let Some(manager) = &manager {
         plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
     }
@@ -191,9 +191,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         report::info(&format!("workers run as {}", credentials.who));
     }
     check_addresses_can_be_shared(settings.reuse_port)?;
-    let handed = handed_sockets()?;
-    // Those that this process has bound, as whichever binary, are stored already.
-    let stored = plan.restored + handed.len();
+    let mut handed = handed_sockets()?;
+    handed.extend(plan.restored);
     let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
     let mut listeners = listen::bind(&plan.places, handed, slots, mode == Mode::Check)?;
     if mode != Mode::Check {
@@ -231,13 +230,14 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
     listen::let_go();
-    let mut manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
-    if let (Some(manager), Some(most)) = (&mut manager, notify::most_stored()) {
-        listen::keep(&listeners, most.saturating_sub(stored), |name, kind, socket| manager.store(name, kind, socket));
-    }
+    let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
-    Ok(ControlFlow::Continue((rules, Service { credentials, listeners, fork_check, manager, variables, launch })))
+    let mut service = Service { credentials, listeners, fork_check, manager, variables, launch };
+    if upgrade::received().is_none() {
+        service.believe();
+    }
+    Ok(ControlFlow::Continue((rules, service)))
 }
 
 /// Copies of what the binary before has bound.

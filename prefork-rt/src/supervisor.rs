@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::Listeners;
+use crate::listen::{self, Listeners};
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{
@@ -28,9 +28,8 @@ use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
 use crate::tie;
-use crate::upgrade::{self, Launch, Rehearsal};
+use crate::upgrade::{self, Before, Launch, Rehearsal};
 use crate::worker::{Worker, become_worker};
-use succession::Predecessor;
 use table::Table;
 
 /// A stop repeated sooner by the leader of our process group is the same one.
@@ -58,6 +57,19 @@ pub(crate) struct Service {
     pub(crate) variables: Vec<String>,
     /// How this program was started.
     pub(crate) launch: Launch,
+}
+
+impl Service {
+    /// This binary stays: the service manager stores what it listens on, and nothing else.
+    pub(crate) fn believe(&mut self) {
+        if let (Some(manager), Some(room)) = (&mut self.manager, notify::most_stored()) {
+            listen::settle(&mut self.listeners, room, |change| match change {
+                listen::Change::Remove(name) => manager.remove_stored(name),
+                listen::Change::Store(name, kind, socket) => manager.store(name, kind, socket),
+            });
+        }
+        self.listeners.forget_before();
+    }
 }
 
 /// Forks the workers and supervises them. An error means that nothing was started.
@@ -143,7 +155,7 @@ struct Supervisor {
     /// What was rehearsed.
     next: Option<PathBuf>,
     /// What ran here before, as long as this binary is on probation.
-    before: Option<Predecessor>,
+    before: Option<Before>,
     service: Service,
 }
 
@@ -398,7 +410,7 @@ impl Supervisor {
             Action::Tell(notice) => self.tell(&notice),
             Action::Rehearse => self.rehearse(),
             Action::EndRehearsal => self.end_rehearsal(),
-            Action::ForgetBinaryBefore => self.before = None,
+            Action::ForgetBinaryBefore => self.forget_before(),
             Action::Fork { .. } | Action::Exit(_) | Action::Upgrade | Action::GoBack { .. } => {
                 unreachable!("run performs these itself")
             }

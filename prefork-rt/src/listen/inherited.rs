@@ -133,20 +133,24 @@ impl Inherited {
         Some(self.name.as_str()).filter(|name| !NO_NAMES.contains(name))
     }
 
-    /// What a type of Rust can be made of it, if any.
     pub(super) fn kind(&self) -> Result<Kind, &'static str> {
-        let socket = SockRef::from(&self.socket);
-        let (Ok(kind), Ok(address)) = (socket.r#type(), socket.local_addr()) else { return Err("no socket") };
-        let is_inet = matches!(address.domain(), Domain::IPV4 | Domain::IPV6);
-        match kind {
-            Type::STREAM if !is_inet && !address.is_unix() => Err("a stream socket of another family"),
-            Type::STREAM if !sys::is_listening(&socket) => Err("a stream socket that does not listen (Accept=yes?)"),
-            Type::STREAM if is_inet => Ok(Kind::Tcp),
-            Type::STREAM => Ok(Kind::Unix),
-            Type::DGRAM if is_inet => Ok(Kind::Udp),
-            Type::DGRAM if address.is_unix() => Err("a Unix datagram socket"),
-            _ => Err("a socket of another type"),
-        }
+        kind(&self.socket)
+    }
+}
+
+/// What a type of Rust can be made of it, if any.
+pub(super) fn kind(socket: &OwnedFd) -> Result<Kind, &'static str> {
+    let socket = SockRef::from(socket);
+    let (Ok(kind), Ok(address)) = (socket.r#type(), socket.local_addr()) else { return Err("no socket") };
+    let is_inet = matches!(address.domain(), Domain::IPV4 | Domain::IPV6);
+    match kind {
+        Type::STREAM if !is_inet && !address.is_unix() => Err("a stream socket of another family"),
+        Type::STREAM if !sys::is_listening(&socket) => Err("a stream socket that does not listen (Accept=yes?)"),
+        Type::STREAM if is_inet => Ok(Kind::Tcp),
+        Type::STREAM => Ok(Kind::Unix),
+        Type::DGRAM if is_inet => Ok(Kind::Udp),
+        Type::DGRAM if address.is_unix() => Err("a Unix datagram socket"),
+        _ => Err("a socket of another type"),
     }
 }
 

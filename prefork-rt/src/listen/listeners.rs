@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::SockRef;
 
-use super::Label;
 use super::inet;
 use super::slots::Slots;
 use super::store::Storable;
+use super::{Handed, Label};
 use crate::grammar::Kind;
 use crate::policy::Intake;
 use crate::report;
@@ -19,6 +19,8 @@ use crate::sys;
 /// Everything that is listened on, in the order of `listen`.
 pub(crate) struct Listeners {
     pub(super) listeners: Vec<Listener>,
+    /// What the binary before has bound, and this one does not listen on.
+    pub(super) left: Vec<Handed>,
     /// Of the slots that do not take what is new.
     intakes: BTreeMap<usize, Intake>,
     /// The kernel does not know of the last changes.
@@ -34,8 +36,12 @@ pub(crate) struct Listener {
     pub(crate) key: String,
     pub(super) sockets: Sockets,
     nonblocking: bool,
-    /// Where this binary has bound it.
+    /// For which entry the binary before, or the last start, has bound it.
+    was: Option<String>,
+    /// Where it is no socket that this process was started with.
     pub(super) storable: Option<Storable>,
+    /// What it is called in a service manager's store, if it is there.
+    pub(super) stored: Option<String>,
     /// Under which name and number this process was started with it, if it was.
     inherited: Option<(String, usize)>,
 }
@@ -46,6 +52,8 @@ pub(crate) struct ToHandOver<'a> {
     pub(crate) entry: &'a str,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
+    /// What it is called in a service manager's store, if it is there.
+    pub(crate) stored: Option<&'a str>,
     pub(crate) inherited: Option<&'a (String, usize)>,
     pub(crate) socket: BorrowedFd<'a>,
 }
@@ -60,7 +68,11 @@ pub(crate) enum Sockets {
 
 impl Listener {
     pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
-        Listener { label, key, sockets, nonblocking: false, storable: None, inherited: None }
+        Listener { label, key, sockets, nonblocking: false, was: None, storable: None, stored: None, inherited: None }
+    }
+
+    pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
+        Listener { was: Some(entry), stored, ..self }
     }
 
     pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
@@ -72,8 +84,10 @@ impl Listener {
     }
 
     /// The sockets, those of slots in the order in which the kernel has them.
-    fn to_hand_over(&self) -> Vec<ToHandOver<'_>> {
-        let one = |slot, socket| ToHandOver { entry: &self.key, slot, inherited: self.inherited.as_ref(), socket };
+    fn to_hand_over(&self, back: bool) -> Vec<ToHandOver<'_>> {
+        let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
+        let stored = self.stored.as_deref();
+        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited: self.inherited.as_ref(), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
             Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
@@ -87,6 +101,12 @@ impl Listener {
             Sockets::One(socket) => Some(socket),
             Sockets::PerSlot(_) | Sockets::Taken => None,
         }
+    }
+
+    /// What it is called in a service manager's store, where that is not what it is to be called.
+    pub(super) fn outdated_name(&self) -> Option<&str> {
+        let wanted = self.storable.as_ref().map(|storable| storable.name.as_str());
+        self.stored.as_deref().filter(|&stored| wanted.is_some_and(|wanted| wanted != stored))
     }
 
     fn slots(&mut self) -> Option<&mut Slots> {
@@ -109,8 +129,8 @@ impl Listener {
 
 impl Listeners {
     /// Owns what is open already, and lets the kernel know that every slot takes what is new, if that is news.
-    pub(super) fn own(listeners: Vec<Listener>, is_news: bool) -> Listeners {
-        let mut own = Listeners { listeners, intakes: BTreeMap::new(), is_late: false, is_refused: false };
+    pub(super) fn own(listeners: Vec<Listener>, left: Vec<Handed>, is_news: bool) -> Listeners {
+        let mut own = Listeners { listeners, left, intakes: BTreeMap::new(), is_late: false, is_refused: false };
         if is_news {
             if let Err(error) = own.try_to_steer() {
                 own.is_refused = true;
@@ -120,9 +140,18 @@ impl Listeners {
         own
     }
 
-    /// All that the next binary is to be handed.
-    pub(crate) fn to_hand_over(&self) -> impl Iterator<Item = ToHandOver<'_>> {
-        self.listeners.iter().flat_map(Listener::to_hand_over)
+    /// All that the next binary is to be handed, or the one before, which had it for entries of its own.
+    pub(crate) fn to_hand_over(&self, back: bool) -> impl Iterator<Item = ToHandOver<'_>> {
+        let left = self.left.iter().filter(move |_| back).map(|Handed { entry, slot, stored, socket, .. }| {
+            ToHandOver { entry, slot: *slot, stored: stored.as_deref(), inherited: None, socket: socket.as_fd() }
+        });
+        self.listeners.iter().flat_map(move |listener| listener.to_hand_over(back)).chain(left)
+    }
+
+    /// There is no binary before any more.
+    pub(crate) fn forget_before(&mut self) {
+        self.left.clear();
+        self.listeners.iter_mut().for_each(|listener| listener.was = None);
     }
 
     /// The mode of a socket is that of all its copies.
@@ -136,6 +165,7 @@ impl Listeners {
     pub(crate) fn keep(&mut self, task_id: usize) {
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(mem::take(&mut self.intakes));
+        self.left.clear();
         for listener in &mut self.listeners {
             if !matches!(listener.sockets, Sockets::PerSlot(_)) {
                 continue;
@@ -149,6 +179,7 @@ impl Listeners {
     /// From here on new connections are refused, once no worker has the sockets any more.
     pub(crate) fn close(&mut self) {
         self.listeners.clear();
+        self.left.clear();
     }
 
     /// Whether what is new comes to a slot. The kernel learns of it with the next [`steer`](Listeners::steer).

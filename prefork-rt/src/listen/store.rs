@@ -4,6 +4,7 @@
 //! The name says which entry of `listen` it is, as written, and for a Unix socket which file: where the file has gone or is
 //! another's, nobody could reach the socket.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use socket2::SockRef;
 
 use super::inherited::{self, Inherited};
-use super::{At, Label, Listeners, Resolved, Sockets, is_every_ipv6, shares_its_port, unix};
+use super::{At, Handed, Label, Listener, Listeners, Resolved, Shown, Sockets, is_every_ipv6, shares_its_port, unix};
 use crate::grammar::Kind;
 use crate::report;
 
@@ -23,7 +24,7 @@ const LONGEST: usize = 255;
 
 /// A listener that this process has bound, and can have stored.
 pub(super) struct Storable {
-    name: String,
+    pub(super) name: String,
     /// Of a Unix socket.
     path: Option<PathBuf>,
 }
@@ -38,6 +39,12 @@ impl Storable {
         let path = PathBuf::from(path);
         Some(Storable { name: name(key, Some(unix::socket_at(&path)?)), path: Some(path) })
     }
+
+    /// One that is stored under this name. None where the file is another by now.
+    pub(super) fn unix_again(key: &str, path: &str, stored: &str) -> Option<Storable> {
+        let file = unix::socket_at(Path::new(path)).filter(|&file| stored.ends_with(&suffix(file)))?;
+        Some(Storable { name: name(key, Some(file)), path: Some(path.into()) })
+    }
 }
 
 /// What the socket of an entry is called in the store.
@@ -51,55 +58,62 @@ fn name(key: &str, file: Option<(u64, u64)>) -> String {
             _ => write!(name, "%{byte:02X}"),
         };
     }
-    if let Some((device, inode)) = file {
-        let _ = write!(name, " {device:x}-{inode:x}");
-    }
+    file.into_iter().for_each(|file| name.push_str(&suffix(file)));
     name
+}
+
+fn suffix((device, inode): (u64, u64)) -> String {
+    format!(" {device:x}-{inode:x}")
 }
 
 pub(super) fn is_ours(socket: &Inherited) -> bool {
     socket.name.starts_with(MARK)
 }
 
-/// Gives each place what was stored of it, all of it or nothing. Returns the rest.
-pub(super) fn restore(places: &mut [Resolved], mut stored: Vec<Inherited>) -> Vec<Inherited> {
+/// What was stored of each place, all of it or nothing. Returns the rest, too.
+pub(super) fn restore(
+    places: &[Resolved],
+    mut stored: Vec<Inherited>,
+    per_slot: bool,
+) -> (Vec<Handed>, Vec<Inherited>) {
+    let mut restored = Vec::new();
     for index in 0..places.len() {
-        let Some(found) = find(index, places, &stored) else { continue };
+        let Some(found) = find(index, places, &stored, per_slot) else { continue };
         let mut slots: Vec<Option<Inherited>> = stored.into_iter().map(Some).collect();
-        let taken = found.into_iter().filter_map(|position| slots[position].take()).collect();
+        let taken = found.into_iter().filter_map(|(position, entry)| Some((entry, slots[position].take()?)));
+        restored.extend(taken.map(|(entry, Inherited { name, socket, .. })| Handed {
+            entry,
+            slot: None,
+            stored: Some(name),
+            is_in_use: false,
+            socket,
+        }));
         stored = slots.into_iter().flatten().collect();
-        places[index].at = match &places[index].at {
-            At::Path(unix) => At::Inherited(at_its_path(taken, &unix.path)),
-            At::Addresses(_) | At::Inherited(_) => At::Inherited(taken),
-        };
     }
-    stored
+    (restored, stored)
 }
 
-/// It is bound at another path, before it is renamed.
-fn at_its_path(mut sockets: Vec<Inherited>, path: &str) -> Vec<Inherited> {
-    sockets.iter_mut().for_each(|socket| path.clone_into(&mut socket.place));
-    sockets
-}
-
-/// Which of the sockets are all that this place needs.
-fn find(index: usize, places: &[Resolved], stored: &[Inherited]) -> Option<Vec<usize>> {
+/// Which of the sockets are all that this place needs, and what for.
+fn find(index: usize, places: &[Resolved], stored: &[Inherited], per_slot: bool) -> Option<Vec<(usize, String)>> {
     let Resolved { label, key, at } = &places[index];
     match at {
+        At::Addresses(_) if per_slot => None,
         At::Addresses(addresses) => {
             let name = name(key, None);
-            let mut found = Vec::new();
+            let mut found: Vec<(usize, String)> = Vec::new();
             for &address in addresses {
                 let only_ipv6 = shares_its_port(label.kind, address, addresses, places);
                 let is_it = |socket: &Inherited| socket.name == name && is_at(socket, label, address, only_ipv6);
-                found.push((0..stored.len()).find(|position| !found.contains(position) && is_it(&stored[*position]))?);
+                let is_free = |position: &usize| found.iter().all(|(taken, _)| taken != position);
+                let position = (0..stored.len()).find(|position| is_free(position) && is_it(&stored[*position]))?;
+                found.push((position, Shown(label, &address).to_string()));
             }
             Some(found)
         }
         At::Path(unix) => {
             let name = name(key, Some(unix::socket_at(Path::new(&unix.path))?));
             let is_it = |socket: &Inherited| socket.name == name && socket.kind() == Ok(Kind::Unix);
-            Some(vec![stored.iter().position(is_it)?])
+            Some(vec![(stored.iter().position(is_it)?, Shown(label, &unix.path).to_string())])
         }
         At::Inherited(_) => None,
     }
@@ -116,16 +130,14 @@ fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool
 }
 
 /// Closes those that are listened on no more. Returns the names that are to be removed from the store.
-pub(super) fn close(obsolete: Vec<Inherited>, places: &[Resolved]) -> Vec<String> {
-    let is_used = |name: &str| {
-        places.iter().any(|place| match &place.at {
-            At::Inherited(sockets) => sockets.iter().any(|socket| socket.name == name),
-            At::Addresses(_) | At::Path(_) => false,
-        })
-    };
+pub(super) fn close(obsolete: Vec<Inherited>, restored: &[Handed]) -> Vec<String> {
+    let is_used = |name: &str| restored.iter().any(|handed| handed.stored.as_deref() == Some(name));
     let mut names = Vec::new();
     for Inherited { name, place, .. } in obsolete {
-        report::info(&format!("the stored socket {place} is not listened on any more, or lost its file: it is closed"));
+        report::info(&format!(
+            "the stored socket {place} is not listened on any more, lost its file, or gives way to sockets of slots: it \
+             is closed"
+        ));
         if !names.contains(&name) && !is_used(&name) {
             inherited::close(&name);
             names.push(name);
@@ -134,17 +146,29 @@ pub(super) fn close(obsolete: Vec<Inherited>, places: &[Resolved]) -> Vec<String
     names
 }
 
-/// Has those listeners stored that this process has bound, as far as there is room. The file of one that is stored is
-/// left in its place for the next start. Sockets of slots are not stored: whoever comes next may have other slots.
-pub(crate) fn keep(listeners: &Listeners, room: usize, mut store: impl FnMut(&str, Kind, &OwnedFd)) {
-    let shared = listeners.listeners.iter().filter_map(|listener| match &listener.sockets {
-        Sockets::One(socket) => Some((listener, socket)),
-        Sockets::PerSlot(_) | Sockets::Taken => None,
-    });
-    let storable =
-        shared.filter_map(|(listener, socket)| Some((listener.storable.as_ref()?, listener.label.kind, socket)));
-    for (count, (Storable { name, path }, kind, socket)) in (1..).zip(storable) {
-        if count > room {
+/// What a service manager is to do with its store.
+pub(crate) enum Change<'a> {
+    Remove(&'a str),
+    Store(&'a str, Kind, &'a OwnedFd),
+}
+
+/// Has the store hold what is listened on, and nothing else of ours, as far as there is room. The file of a socket that is
+/// stored is left in its place for the next start. Sockets of slots are not stored: whoever comes next may have other
+/// slots.
+pub(crate) fn settle(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
+    let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
+    obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));
+    obsolete.iter().for_each(|name| change(Change::Remove(name)));
+    // It takes no socket that it has under another name; and with a name go all sockets that are called so.
+    for listener in &mut listeners.listeners {
+        listener.stored.take_if(|name| obsolete.contains(name));
+    }
+    let mut count = listeners.listeners.iter().filter(|listener| listener.stored.is_some()).count();
+    for listener in listeners.listeners.iter_mut().filter(|listener| listener.stored.is_none()) {
+        let (Sockets::One(socket), Some(Storable { name, path })) = (&listener.sockets, &listener.storable) else {
+            continue;
+        };
+        if count >= room {
             report::warn(&format!(
                 "FileDescriptorStoreMax= leaves room for {room} listeners only: a restart of the unit loses the queues of \
                  the others; raise it to the number of listeners"
@@ -157,8 +181,10 @@ pub(crate) fn keep(listeners: &Listeners, room: usize, mut store: impl FnMut(&st
             ));
             continue;
         }
-        store(name, kind, socket);
+        change(Change::Store(name, listener.label.kind, socket));
         path.as_deref().into_iter().for_each(unix::leave_file);
+        listener.stored = Some(name.clone());
+        count += 1;
     }
 }
 

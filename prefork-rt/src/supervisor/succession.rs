@@ -1,7 +1,7 @@
 //! How one binary of a supervisor takes over from another: what it hands on, and what it finds.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
@@ -12,12 +12,6 @@ use crate::scoreboard::Board;
 use crate::sys::{self, Bell, Change, Signal};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Before, Received, Rehearsal};
-
-/// The binary that ran before, and the sockets that it had and this one does not listen on.
-pub(super) struct Predecessor {
-    binary: Before,
-    sockets: Vec<(state::Socket, OwnedFd)>,
-}
 
 impl Pool {
     /// That of the binary before.
@@ -50,7 +44,7 @@ fn monotonic(instant: Instant) -> Duration {
 impl Supervisor {
     /// Knows from here on what the binary before knew. Its descriptors, of which there are copies, are closed.
     pub(super) fn take_over(&mut self, received: Received) {
-        let State { signals, back, name, manager, files, sockets, processes, pool, .. } = &received.state;
+        let State { signals, back, name, manager, files, processes, pool, .. } = &received.state;
         self.mask.hand_over(&signals.blocked, signals.child_ignored);
         self.signals.hand_over(&signals.ignored);
         self.terminal.hangups_ignored |= signals.hangups_ignored;
@@ -68,13 +62,13 @@ impl Supervisor {
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
-        let listens = |entry: &str| self.service.listeners.to_hand_over().any(|own| own.entry == entry);
-        let left = sockets.iter().filter(|socket| socket.inherited.is_none() && !listens(&socket.entry));
-        let copy = |socket: &state::Socket| Ok((socket.clone(), received.copy(socket.descriptor)?));
-        let sockets = left.map(copy).collect::<io::Result<_>>();
-        match received.before().and_then(|before| Ok(before.zip(Some(sockets?)))) {
-            Ok(before) => self.before = before.map(|(binary, sockets)| Predecessor { binary, sockets }),
-            Err(error) => report::warn(&format!("there is no way back to the binary before: {error}")),
+        match received.before() {
+            Ok(Some(before)) => self.before = Some(before),
+            Ok(None) => self.forget_before(),
+            Err(error) => {
+                report::warn(&format!("there is no way back to the binary before: {error}"));
+                self.forget_before();
+            }
         }
     }
 
@@ -95,7 +89,7 @@ impl Supervisor {
         let binary = upgrade::next_binary(&self.service.launch)?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
-        let descriptors = self.descriptors();
+        let descriptors = self.descriptors(false);
         self.rehearsal = Some(Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask)?);
         Ok(())
     }
@@ -133,7 +127,7 @@ impl Supervisor {
         };
         self.prepare_to_go();
         let kept = [before.binary.as_fd(), before.directory.as_fd()];
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors().into_iter().chain(kept).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(false).into_iter().chain(kept).collect();
         upgrade::become_next(&self.service.launch, &binary, &state, &descriptors)
     }
 
@@ -142,7 +136,14 @@ impl Supervisor {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
         report::warn(&format!("the new binary fails {why}; going back to the one before"));
         let reason = self.become_before(why);
+        self.service.believe();
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
+    }
+
+    /// There is no way back to the binary before any more.
+    pub(super) fn forget_before(&mut self) {
+        self.before = None;
+        self.service.believe();
     }
 
     fn become_before(&mut self, why: String) -> String {
@@ -150,20 +151,14 @@ impl Supervisor {
         if let Err(why) = self.service.fork_check.again() {
             return why;
         }
-        let mut state = match self.state(Some(why), Some(&before.binary)) {
+        let state = match self.state(Some(why), Some(&before)) {
             Ok(state) => state,
             Err(why) => return why,
         };
-        let numbered = |(before, socket): &(state::Socket, OwnedFd)| state::Socket {
-            descriptor: socket.as_raw_fd(),
-            ..before.clone()
-        };
-        state.sockets.extend(before.sockets.iter().map(numbered));
         self.prepare_to_go();
-        let kept = [before.binary.binary.as_fd(), before.binary.directory.as_fd()];
-        let sockets = before.sockets.iter().map(|(_, socket)| socket.as_fd());
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors().into_iter().chain(sockets).chain(kept).collect();
-        upgrade::become_before(&self.service.launch, &before.binary, &state, &descriptors)
+        let kept = [before.binary.as_fd(), before.directory.as_fd()];
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(true).into_iter().chain(kept).collect();
+        upgrade::become_before(&self.service.launch, &before, &state, &descriptors)
     }
 
     /// What must not be lost with this binary, and who must not lose patience with the next.
@@ -182,6 +177,7 @@ impl Supervisor {
         let (blocked, child_ignored) = self.mask.to_hand_over();
         let bell = self.bell.ends();
         let file = |(path, device, inode)| state::File { path, device, inode };
+        let sockets = self.service.listeners.to_hand_over(back.is_some()).map(to_hand_over).collect();
         Ok(State {
             supervisor: self.pid.as_raw(),
             back,
@@ -201,7 +197,7 @@ impl Supervisor {
                 started: monotonic(self.board.origin()),
             },
             bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
-            sockets: self.service.listeners.to_hand_over().map(to_hand_over).collect(),
+            sockets,
             files: listen::files().into_iter().map(file).collect(),
             before: before.map(Before::numbers),
             processes: self.table.to_hand_over(),
@@ -209,14 +205,15 @@ impl Supervisor {
         })
     }
 
-    /// What the next binary is handed.
-    fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+    /// What the next binary is handed, or the one before.
+    fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
-        let sockets = self.service.listeners.to_hand_over().map(|to_hand_over| to_hand_over.socket);
+        let sockets = self.service.listeners.to_hand_over(back).map(|to_hand_over| to_hand_over.socket);
         self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).collect()
     }
 }
 
-fn to_hand_over(ToHandOver { entry, slot, inherited, socket }: ToHandOver<'_>) -> state::Socket {
-    state::Socket { entry: entry.to_owned(), slot, inherited: inherited.cloned(), descriptor: socket.as_raw_fd() }
+fn to_hand_over(ToHandOver { entry, slot, stored, inherited, socket }: ToHandOver<'_>) -> state::Socket {
+    let (entry, stored) = (entry.to_owned(), stored.map(str::to_owned));
+    state::Socket { entry, slot, stored, inherited: inherited.cloned(), descriptor: socket.as_raw_fd() }
 }

@@ -112,7 +112,9 @@ impl Received {
         let bound = self.state.sockets.iter().filter(|socket| socket.inherited.is_none());
         let copies = bound.map(|socket| {
             let copy = self.copy(socket.descriptor)?;
-            Ok(Handed { entry: socket.entry.clone(), slot: socket.slot, socket: copy })
+            let state::Socket { entry, slot, stored, .. } = socket;
+            let (entry, stored) = (entry.clone(), stored.clone());
+            Ok(Handed { entry, slot: *slot, stored, is_in_use: true, socket: copy })
         });
         copies.collect::<io::Result<_>>().map_err(cannot_copy)
     }

@@ -59,12 +59,13 @@ pub(crate) struct Board {
 }
 
 /// A socket that is listened on.
-#[derive(Clone)]
 pub(crate) struct Socket {
     /// The entry of `listen`.
     pub(crate) entry: String,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
+    /// What it is called in a service manager's store, if it is there.
+    pub(crate) stored: Option<String>,
     /// Under which name and number the process was started with it, if it was.
     pub(crate) inherited: Option<(String, usize)>,
     pub(crate) descriptor: i32,
@@ -113,7 +114,7 @@ words_of_fields!(State {
 words_of_fields!(Clock { started, suspended });
 words_of_fields!(Signals { blocked, ignored, child_ignored, hangups_ignored });
 words_of_fields!(Board { file, capacity, started });
-words_of_fields!(Socket { entry, slot, inherited, descriptor });
+words_of_fields!(Socket { entry, slot, stored, inherited, descriptor });
 words_of_fields!(File { path, device, inode });
 words_of_fields!(Before { binary, directory });
 words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
