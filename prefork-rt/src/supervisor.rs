@@ -221,8 +221,11 @@ impl Supervisor {
     fn take_facts(&mut self) {
         for nth in 0.. {
             if nth == MOST_SIGNALS {
-                // The lowest comes first: those that are sent on and on may hide SIGCHLD.
+                // One that is sent on and on may hide SIGCHLD, and a stop.
                 self.unreaped = true;
+                if let Some(stop) = self.signals.read_stop() {
+                    self.take_signal(&stop);
+                }
                 break;
             }
             let ready = self.signals.ready(Some(self.bell.as_fd()), Some(Duration::ZERO));

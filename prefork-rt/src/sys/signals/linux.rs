@@ -1,12 +1,13 @@
 //! Blocked signals are read from a descriptor: signalfd(2).
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
@@ -14,19 +15,26 @@ use crate::sys::{Alone, Fork};
 
 use super::{Ready, Received, Sent, queued};
 
+/// Those that stop the pool.
+const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The signals that arrived and were not read yet.
 pub(crate) struct SignalQueue {
     descriptor: SignalFd,
+    /// Those of its signals that stop the pool.
+    stops: SigSet,
 }
 
 impl SignalQueue {
     /// Queues the supervisor's signals, which are blocked already. Any `other` can be waited for besides.
     pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
-        let signals = queued()?.into_iter().collect();
+        let signals = queued()?;
+        let stops = signals.iter().copied().filter(|signal| STOPS.contains(signal)).collect();
+        let signals = signals.into_iter().collect();
         let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
-        Ok(SignalQueue { descriptor })
+        Ok(SignalQueue { descriptor, stops })
     }
 
     /// fork(2). The new process has the dispositions that were there before.
@@ -55,6 +63,22 @@ impl SignalQueue {
         let info = self.descriptor.read_signal().ok()??;
         let sent = if info.ssi_code <= 0 { Sent::By(info.ssi_pid as i32) } else { Sent::ByKernel };
         let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
+        Some(Received { signal, sent })
+    }
+
+    /// The next signal that stops the pool, without waiting: signalfd(2) gives the lowest signal first, and one that
+    /// comes again and again hides all others.
+    pub(crate) fn read_stop(&mut self) -> Option<Received> {
+        let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
+        let at_once = TimeSpec::from(Duration::ZERO);
+        // SAFETY: sigtimedwait(2) reads the set and the time and writes one structure through the pointer, which are all
+        // live, and initialized where they are read; the signals are blocked, as sigwaitinfo(2) asks.
+        let signal = unsafe { libc::sigtimedwait(self.stops.as_ref(), info.as_mut_ptr(), at_once.as_ref()) };
+        let signal = Signal::try_from(signal).ok()?;
+        // SAFETY: sigtimedwait(2) returned a signal, so it has written the structure.
+        let info = unsafe { info.assume_init() };
+        // SAFETY: a code of 0 or less says that a process sent the signal, and then the process id is filled in.
+        let sent = if info.si_code <= 0 { Sent::By(unsafe { info.si_pid() }) } else { Sent::ByKernel };
         Some(Received { signal, sent })
     }
 

@@ -282,6 +282,14 @@ mod tests {
         }
         assert_eq!(queue.ready(None, LOOK), NEITHER);
 
+        // A stop is not hidden by what comes again and again.
+        raise(Signal::SIGHUP);
+        raise(Signal::SIGTERM);
+        let stop = queue.read_stop().expect("a stop");
+        assert!(stop == Received { signal: Signal::SIGTERM, sent: Sent::By(std::process::id() as i32) });
+        assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP));
+        assert!(queue.read_stop().is_none());
+
         // Signals are told of even while the other is always ready.
         raise(Signal::SIGUSR1);
         raise(Signal::SIGUSR2);

@@ -87,6 +87,11 @@ impl SignalQueue {
         })
     }
 
+    /// The next signal, of which those that stop the pool come first.
+    pub(crate) fn read_stop(&mut self) -> Option<Received> {
+        self.read()
+    }
+
     /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: pselect(2). May
     /// return early, and a signal may hide that `other` is ready until it was read.
     pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
