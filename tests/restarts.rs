@@ -4,6 +4,7 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
@@ -293,8 +294,15 @@ fn a_warning_comes_once_when_four_fifths_are_used() {
     assert_eq!(program.stderr.count("running out"), 1, "{lines:#?}");
 }
 
+/// The kernel counts the processes that it has killed for want of memory wherever they were.
+fn alone_with_the_kernels_counter() -> MutexGuard<'static, ()> {
+    static COUNTER: Mutex<()> = Mutex::new(());
+    COUNTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_sigkill_from_outside_is_named_as_that() {
+    let _alone = alone_with_the_kernels_counter();
     let program = Session::start(&mut lives([]));
     let killed = nth_worker(&program, 1, 1);
     send(killed, Signal::SIGKILL);
@@ -358,6 +366,7 @@ impl Drop for MemoryGroup {
 
 #[test]
 fn a_sigkill_for_want_of_memory_is_named_as_that() {
+    let _alone = alone_with_the_kernels_counter();
     let group = match MemoryGroup::new("oom", 64) {
         Ok(group) => group,
         Err(error) => skip!("no memory cgroup of version 1 can be made here: {error}"),

@@ -13,10 +13,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, Sent, queued};
-
-/// Those that stop the pool.
-const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+use super::{Ready, Received, STOPS, Sent, queued};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 

@@ -18,6 +18,9 @@ pub(crate) use linux::SignalQueue;
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 pub(crate) use portable::SignalQueue;
 
+/// Those that stop the pool.
+const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+
 /// What a supervisor reads instead of suffering its default action.
 const QUEUED: [Signal; 11] = [
     Signal::SIGTERM,

@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, Sent, queued, set_disposition};
+use super::{Ready, Received, STOPS, Sent, queued, set_disposition};
 
 /// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
 static NOTED: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
@@ -26,6 +26,8 @@ pub(crate) struct SignalQueue {
     before: Vec<(Signal, SigAction)>,
     /// The mask during a wait.
     open_mask: SigSet,
+    /// The same for those signals alone that stop the pool.
+    stops_mask: SigSet,
 }
 
 impl SignalQueue {
@@ -35,10 +37,14 @@ impl SignalQueue {
             check_number(other.as_raw_fd())?;
         }
         let action = noting();
-        let mut queue = SignalQueue { before: Vec::new(), open_mask: SigSet::thread_get_mask()? };
+        let mask = SigSet::thread_get_mask()?;
+        let mut queue = SignalQueue { before: Vec::new(), open_mask: mask, stops_mask: mask };
         for signal in queued()? {
             queue.before.push((signal, set_disposition(signal, &action)?));
             queue.open_mask.remove(signal);
+            if STOPS.contains(&signal) {
+                queue.stops_mask.remove(signal);
+            }
         }
         Ok(queue)
     }
@@ -81,30 +87,35 @@ impl SignalQueue {
 
     /// The next signal, without waiting.
     pub(crate) fn read(&mut self) -> Option<Received> {
-        self.noted().or_else(|| {
-            self.let_in(None, Some(Duration::ZERO));
-            self.noted()
-        })
+        self.next(|_| true, &self.open_mask)
     }
 
-    /// The next signal, of which those that stop the pool come first.
+    /// The next signal that stops the pool, without waiting: one wait lets one signal in, the lowest, and one that comes
+    /// again and again hides all others.
     pub(crate) fn read_stop(&mut self) -> Option<Received> {
-        self.read()
+        self.next(|signal| STOPS.contains(&signal), &self.stops_mask)
+    }
+
+    fn next(&self, wanted: impl Fn(Signal) -> bool, mask: &SigSet) -> Option<Received> {
+        self.noted(&wanted).or_else(|| {
+            let_in(None, Some(Duration::ZERO), mask);
+            self.noted(&wanted)
+        })
     }
 
     /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: pselect(2). May
     /// return early, and a signal may hide that `other` is ready until it was read.
     pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
-        let other = self.let_in(other, if is_any_noted() { Some(Duration::ZERO) } else { timeout });
+        let other = let_in(other, if is_any_noted() { Some(Duration::ZERO) } else { timeout }, &self.open_mask);
         if other {
             // A kernel that finds the descriptor ready may not have let any signal in.
-            self.let_in(None, Some(Duration::ZERO));
+            let_in(None, Some(Duration::ZERO), &self.open_mask);
         }
         Ready { signals: is_any_noted(), other }
     }
 
-    fn noted(&self) -> Option<Received> {
-        self.before.iter().find_map(|&(signal, _)| {
+    fn noted(&self, wanted: impl Fn(Signal) -> bool) -> Option<Received> {
+        self.before.iter().filter(|&&(signal, _)| wanted(signal)).find_map(|&(signal, _)| {
             let sent = match NOTED[signal as usize].swap(0, Ordering::Relaxed) {
                 0 => return None,
                 BY_KERNEL => Sent::ByKernel,
@@ -113,17 +124,17 @@ impl SignalQueue {
             Some(Received { signal, sent })
         })
     }
+}
 
-    /// Whether `other` is ready.
-    fn let_in(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> bool {
-        let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
-        let mut set = FdSet::new();
-        other.into_iter().for_each(|other| set.insert(other));
-        let count = other.map_or(0, |other| other.as_raw_fd() + 1);
-        // An error (EINTR) is a wait that ended early: the caller looks for signals and waits again.
-        let ready = pselect(count, &mut set, None, None, timeout.as_ref(), &self.open_mask);
-        ready.is_ok_and(|ready| ready > 0)
-    }
+/// Waits with this mask. Whether `other` is ready.
+fn let_in(other: Option<BorrowedFd<'_>>, timeout: Option<Duration>, mask: &SigSet) -> bool {
+    let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
+    let mut set = FdSet::new();
+    other.into_iter().for_each(|other| set.insert(other));
+    let count = other.map_or(0, |other| other.as_raw_fd() + 1);
+    // An error (EINTR) is a wait that ended early: the caller looks for signals and waits again.
+    let ready = pselect(count, &mut set, None, None, timeout.as_ref(), mask);
+    ready.is_ok_and(|ready| ready > 0)
 }
 
 fn noting() -> SigAction {
