@@ -22,7 +22,28 @@ fn seen(command: &mut Command) -> (Vec<String>, Vec<String>, i32) {
         lines.sort();
         lines
     };
-    (common(program.stdout.all()), common(program.stderr.all()), code)
+    (common(program.stdout.all()), common(apart(&program.stderr.all())), code)
+}
+
+/// The supervisor's lines, and all that a worker wrote: the standard library writes it in pieces, which may come before,
+/// between and after these.
+fn apart(lines: &[String]) -> Vec<String> {
+    let mut pieces = String::new();
+    let mut apart = Vec::new();
+    for line in lines {
+        let (piece, own) = line.split_at(line.find("prefork: ").unwrap_or(line.len()));
+        pieces.push_str(piece);
+        apart.extend(Some(own).filter(|own| !own.is_empty()).map(str::to_owned));
+    }
+    apart.push(pieces);
+    apart
+}
+
+#[test]
+fn pieces_are_put_together() {
+    let lines = ["Error: prefork: one", "prefork: two", "\"a reason\"prefork: three", "", "prefork: four"];
+    let expected = ["prefork: one", "prefork: two", "prefork: three", "prefork: four", "Error: \"a reason\""];
+    assert_eq!(apart(&lines.map(str::to_owned)), expected);
 }
 
 /// Process ids, ports, times, and which of the workers finished first.
