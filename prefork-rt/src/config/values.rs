@@ -1,0 +1,328 @@
+//! What may be written as the value of an option in the code: of which types, and as text.
+//!
+//! It must not know the options' meanings: what a text says is the grammar's.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
+
+mod sealed {
+    pub trait Sealed {}
+}
+use sealed::Sealed;
+
+impl Sealed for usize {}
+impl Sealed for NonZeroUsize {}
+impl Sealed for &str {}
+impl Sealed for &String {}
+impl Sealed for String {}
+impl Sealed for Duration {}
+impl Sealed for Option<Duration> {}
+impl Sealed for u64 {}
+impl Sealed for Option<u64> {}
+impl Sealed for Restart {}
+impl Sealed for Reload {}
+impl Sealed for Range<Duration> {}
+impl Sealed for RangeInclusive<Duration> {}
+impl Sealed for SocketAddr {}
+impl<T: IntoListen, const N: usize> Sealed for [T; N] {}
+impl<T: IntoListen + Clone, const N: usize> Sealed for &[T; N] {}
+impl<T: IntoListen + Clone> Sealed for &[T] {}
+impl<T: IntoListen + Clone> Sealed for &Vec<T> {}
+impl Sealed for Option<&str> {}
+impl<T: IntoListen> Sealed for Vec<T> {}
+
+/// What [`Prefork::workers`] takes: `usize`, [`NonZeroUsize`], or a string (`"auto"` or a number).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a number of workers",
+    label = "expected `usize`, `NonZeroUsize` or `\"auto\"`"
+)]
+pub trait IntoWorkers: Sealed {
+    #[doc(hidden)]
+    fn into_workers(self) -> Result<Option<usize>, String>;
+}
+
+/// What [`Prefork::max_restarts`] takes: `usize`, or a string (`"unlimited"` or a number).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a number of restarts",
+    label = "expected `usize` or `\"unlimited\"`"
+)]
+pub trait IntoMaxRestarts: Sealed {
+    #[doc(hidden)]
+    fn into_max_restarts(self) -> Result<Option<usize>, String>;
+}
+
+/// What takes a duration: a [`Duration`], or a string such as `"250ms"`, `"30s"`, `"5m"` or `"1h"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a duration",
+    label = "expected a `Duration` or a string such as `\"30s\"`"
+)]
+pub trait IntoDuration: Sealed {
+    #[doc(hidden)]
+    fn into_duration(self) -> Result<Duration, String>;
+}
+
+/// What takes a duration that may be none: a [`Duration`], a string such as `"30s"`, or `None` or `"none"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a duration",
+    label = "expected a `Duration`, a string such as `\"30s\"`, or `None`"
+)]
+pub trait IntoOptionalDuration: Sealed {
+    #[doc(hidden)]
+    fn into_optional_duration(self) -> Result<Option<Duration>, String>;
+}
+
+/// What [`Prefork::max_memory`] takes: a `u64` of bytes, a string such as `"512MiB"`, or `None` or `"none"`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as an amount of memory",
+    label = "expected a `u64` of bytes, a string such as `\"512MiB\"`, or `None`"
+)]
+pub trait IntoMaxMemory: Sealed {
+    #[doc(hidden)]
+    fn into_max_memory(self) -> Result<Option<u64>, String>;
+}
+
+/// What [`Prefork::restart`] takes: a [`Restart`], or a string (`"on-failure"` or `"always"`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which workers are replaced",
+    label = "expected `\"on-failure\"`, `\"always\"` or a `prefork_rt::Restart`"
+)]
+pub trait IntoRestart: Sealed {
+    #[doc(hidden)]
+    fn into_restart(self) -> Result<Restart, String>;
+}
+
+/// What [`Prefork::reload`] takes: a [`Reload`], or a string (`"overlap"` or `"exclusive"`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say in which order a reload replaces a worker",
+    label = "expected `\"overlap\"`, `\"exclusive\"` or a `prefork_rt::Reload`"
+)]
+pub trait IntoReload: Sealed {
+    #[doc(hidden)]
+    fn into_reload(self) -> Result<Reload, String>;
+}
+
+/// What [`Prefork::user`] and [`Prefork::group`] take: a string with a name or a number, or `None` (as an `Option<&str>`).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a user or group",
+    label = "expected a string such as `\"nobody\"` or `\"65534\"`, or `None` (for an `Option<String>`, add `.as_deref()`)"
+)]
+pub trait IntoAccount: Sealed {
+    #[doc(hidden)]
+    fn into_account(self) -> Result<Option<String>, String>;
+}
+
+/// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as a backoff",
+    label = "expected a string such as `\"100ms..1s\"`, a range of `Duration`s or a `Duration`"
+)]
+pub trait IntoBackoff: Sealed {
+    #[doc(hidden)]
+    fn into_backoff(self) -> Result<Backoff, String>;
+}
+
+/// What [`Prefork::listen`] takes: a string such as `"127.0.0.1:8080"`, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
+/// `None` (as an `Option<&str>`) for no address.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be used as an address to listen on",
+    label = "expected a string such as `\"127.0.0.1:8080\"`, a `SocketAddr`, or a list of either (for an `Option<String>`, add `.as_deref()`)"
+)]
+pub trait IntoListen: Sealed {
+    #[doc(hidden)]
+    fn into_listen(self) -> Result<Vec<Entry>, String>;
+}
+
+impl IntoWorkers for usize {
+    fn into_workers(self) -> Result<Option<usize>, String> {
+        grammar::workers_counted(self)
+    }
+}
+
+impl IntoWorkers for NonZeroUsize {
+    fn into_workers(self) -> Result<Option<usize>, String> {
+        grammar::workers_counted(self.get())
+    }
+}
+
+impl IntoMaxRestarts for usize {
+    fn into_max_restarts(self) -> Result<Option<usize>, String> {
+        Ok(Some(self))
+    }
+}
+
+impl IntoDuration for Duration {
+    fn into_duration(self) -> Result<Duration, String> {
+        Ok(self)
+    }
+}
+
+impl IntoOptionalDuration for Duration {
+    fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+        Ok(Some(self))
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoOptionalDuration for Option<Duration> {
+    fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+        Ok(self)
+    }
+}
+
+impl IntoMaxMemory for u64 {
+    fn into_max_memory(self) -> Result<Option<u64>, String> {
+        grammar::max_memory_counted(self, &self.to_string()).map(Some)
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoMaxMemory for Option<u64> {
+    fn into_max_memory(self) -> Result<Option<u64>, String> {
+        self.map_or(Ok(None), IntoMaxMemory::into_max_memory)
+    }
+}
+
+impl IntoRestart for Restart {
+    fn into_restart(self) -> Result<Restart, String> {
+        Ok(self)
+    }
+}
+
+impl IntoReload for Reload {
+    fn into_reload(self) -> Result<Reload, String> {
+        Ok(self)
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoAccount for Option<&str> {
+    fn into_account(self) -> Result<Option<String>, String> {
+        self.map_or(Ok(None), grammar::account)
+    }
+}
+
+impl IntoBackoff for Duration {
+    fn into_backoff(self) -> Result<Backoff, String> {
+        grammar::backoff_between(self, self)
+    }
+}
+
+impl IntoBackoff for Range<Duration> {
+    fn into_backoff(self) -> Result<Backoff, String> {
+        grammar::backoff_between(self.start, self.end)
+    }
+}
+
+impl IntoBackoff for RangeInclusive<Duration> {
+    fn into_backoff(self) -> Result<Backoff, String> {
+        grammar::backoff_between(*self.start(), *self.end())
+    }
+}
+
+impl IntoListen for SocketAddr {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        Ok(vec![Entry { name: None, place: Place::Tcp(Host::Address(self)) }])
+    }
+}
+
+impl<T: IntoListen, const N: usize> IntoListen for [T; N] {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        all_of(self)
+    }
+}
+
+impl<T: IntoListen + Clone, const N: usize> IntoListen for &[T; N] {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &[T] {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+impl<T: IntoListen + Clone> IntoListen for &Vec<T> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        all_of(self.iter().cloned())
+    }
+}
+
+/// One type of option only, so that a plain `None` has a type.
+impl IntoListen for Option<&str> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        self.map_or_else(|| Ok(Vec::new()), IntoListen::into_listen)
+    }
+}
+
+impl<T: IntoListen> IntoListen for Vec<T> {
+    fn into_listen(self) -> Result<Vec<Entry>, String> {
+        all_of(self)
+    }
+}
+
+fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<Entry>, String> {
+    let lists: Vec<Vec<Entry>> = list.into_iter().map(T::into_listen).collect::<Result<_, _>>()?;
+    grammar::each_name_once(lists.into_iter().flatten().collect())
+}
+
+macro_rules! strings_are_read_by_the_grammar {
+    ($($text:ty),*) => {$(
+        impl IntoWorkers for $text {
+            fn into_workers(self) -> Result<Option<usize>, String> {
+                grammar::workers(self.as_ref())
+            }
+        }
+        impl IntoMaxRestarts for $text {
+            fn into_max_restarts(self) -> Result<Option<usize>, String> {
+                grammar::max_restarts(self.as_ref())
+            }
+        }
+        impl IntoDuration for $text {
+            fn into_duration(self) -> Result<Duration, String> {
+                grammar::duration(self.as_ref())
+            }
+        }
+        impl IntoOptionalDuration for $text {
+            fn into_optional_duration(self) -> Result<Option<Duration>, String> {
+                grammar::optional_duration(self.as_ref())
+            }
+        }
+        impl IntoMaxMemory for $text {
+            fn into_max_memory(self) -> Result<Option<u64>, String> {
+                grammar::max_memory(self.as_ref())
+            }
+        }
+        impl IntoRestart for $text {
+            fn into_restart(self) -> Result<Restart, String> {
+                grammar::restart(self.as_ref())
+            }
+        }
+        impl IntoReload for $text {
+            fn into_reload(self) -> Result<Reload, String> {
+                grammar::reload(self.as_ref())
+            }
+        }
+        impl IntoAccount for $text {
+            fn into_account(self) -> Result<Option<String>, String> {
+                grammar::account(self.as_ref())
+            }
+        }
+        impl IntoBackoff for $text {
+            fn into_backoff(self) -> Result<Backoff, String> {
+                grammar::backoff(self.as_ref())
+            }
+        }
+        impl IntoListen for $text {
+            fn into_listen(self) -> Result<Vec<Entry>, String> {
+                grammar::addresses(self.as_ref())
+            }
+        }
+    )*};
+}
+strings_are_read_by_the_grammar!(&str, &String, String);
