@@ -2,7 +2,7 @@
 //! nothing is forked.
 
 mod support;
-use support::{DEADLINE, Program, until};
+use support::{DEADLINE, Program, own_path, until};
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -16,9 +16,7 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(test: &str) -> Directory {
-        let path = std::env::temp_dir().join(format!("prefork-kinds-{test}-{}", std::process::id()));
-        // Of a test that was killed, and had the same process id.
-        let _ = std::fs::remove_dir_all(&path);
+        let path = own_path(&format!("kinds-{test}"));
         std::fs::create_dir(&path).expect("a directory");
         Directory(path)
     }
