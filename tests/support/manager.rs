@@ -1,6 +1,6 @@
 //! A service manager: a datagram socket on which a program says how it is.
 
-use std::io::IoSliceMut;
+use std::io::{ErrorKind, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -50,7 +50,13 @@ impl Manager {
     pub fn receive_within(&self, time: Duration) -> Option<String> {
         let mut message = vec![0; 1 << 16];
         self.socket.set_read_timeout(Some(time.max(Duration::from_millis(1)))).expect("a timeout");
-        let length = self.socket.recv(&mut message).ok()?;
+        let length = loop {
+            match self.socket.recv(&mut message) {
+                // A test that was stopped goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.ok()?,
+            }
+        };
         message.truncate(length);
         Some(String::from_utf8(message).expect("text"))
     }
