@@ -109,6 +109,17 @@ impl Policy {
         }
     }
 
+    /// Who is starting was stopped with the supervisor, perhaps, and has all of its time once more.
+    pub(super) fn begin_starts_anew(&mut self) {
+        let Readiness::Announced(timeout) = self.rules.readiness else { return };
+        let is_awaited = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Ready);
+        let awaited: Vec<ProcId> = self.procs().filter(is_awaited).map(|proc| proc.id).collect();
+        for id in awaited {
+            self.disarm(id, Alarm::Ready);
+            self.arm(id, Alarm::Ready, timeout);
+        }
+    }
+
     pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
         if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
             self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
