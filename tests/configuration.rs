@@ -1,7 +1,7 @@
 //! Each option takes what its documentation says, in the code and from the environment.
 
 mod support;
-use support::{Program, Signal};
+use support::{Program, Signal, own_path};
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -158,7 +158,7 @@ fn the_environment_wins_over_the_code() {
         ("PREFORK_MAX_RESTARTS", "unlimited", "fail", "(1/unlimited)"),
         ("PREFORK_GRACEFUL_TIMEOUT", "5m", "wait", "at most 5m00s"),
         ("PREFORK_BACKOFF", "30m", "fail", "restarting in 30m00s"),
-        ("PREFORK_LISTEN", "[::1]:0", "finish", "listening on [::1]:"),
+        ("PREFORK_LISTEN", "127.0.0.2:0", "finish", "listening on 127.0.0.2:"),
     ] {
         shows("everything", &[(variable, value)], body, line);
     }
@@ -415,7 +415,7 @@ fn a_program_started_with_more_rights_than_its_caller_ignores_the_environment() 
     if !nix::unistd::geteuid().is_root() {
         return eprintln!("skipped: only root can make a set-user-ID copy for nobody to run");
     }
-    let folder = std::env::temp_dir().join(format!("prefork-set-user-id-{}", std::process::id()));
+    let folder = own_path("set-user-id");
     std::fs::create_dir(&folder).expect("a folder");
     let copy = folder.join("shows-its-environment");
     std::fs::copy(fixture!("shows-its-environment").get_program(), &copy).expect("a copy");

@@ -50,7 +50,7 @@ fn a_first_fork_that_fails_is_the_end() {
 #[test]
 fn a_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_not_lost() {
     let mut command = fixture!("sleeps");
-    command.env("PREFORK_BACKOFF", "20ms..100ms");
+    command.env("PREFORK_BACKOFF", "20ms..500ms");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = first_workers(&program);
     program.limit_processes("1");

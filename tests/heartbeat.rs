@@ -1,4 +1,6 @@
 //! Hang detection: a worker that has beaten and then does not is replaced, and nobody else is.
+//!
+//! Where nobody else is to be accused, the timeout is longer than a loaded machine keeps a worker from running.
 
 mod support;
 use std::process::{Child, Command};
@@ -33,7 +35,7 @@ fn seconds_after(line: &str, words: &str) -> f64 {
 
 #[test]
 fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
-    for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=1s", "interval=50"]) {
+    for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=6s", "interval=50"]) {
         let pid = first_pid(&program, 0);
         let line = program.stderr.wait_for("has not beaten");
         assert!(line.contains(&format!("worker 0 (pid {pid}) has not beaten for ")), "{way:?}: {line}");
@@ -68,7 +70,7 @@ fn a_worker_that_hangs_may_leave_a_trace() {
 
 #[test]
 fn a_worker_that_ignores_sigabrt_is_killed() {
-    let program = start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50"]);
+    let program = start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50", "workers=1"]);
     let silence = seconds_after(&program.stderr.wait_for("has not beaten"), "has not beaten for ");
     let line = program.stderr.wait_for("killing worker 0");
     assert!(line.contains("did not end within 5s"), "{line}");
@@ -85,8 +87,8 @@ fn a_worker_that_is_stopped_hangs() {
     let pid = first_pid(&program, 1);
     program.stdout.wait_for("worker 1 has beaten");
     send(pid, Signal::SIGSTOP);
-    let line = program.stderr.wait_for("restarting");
-    assert!(line.starts_with(&format!("prefork: worker 1 (pid {pid}) hung and was ended by SIG")), "{line}");
+    let line = program.stderr.wait_for(&format!("prefork: worker 1 (pid {pid}) hung and was ended by SIG"));
+    assert!(line.contains("restarting"), "{line}");
     wait_until_gone(&[pid]);
     program.stdout.wait_for_nth("worker 1 begins", 2);
 }
@@ -94,7 +96,7 @@ fn a_worker_that_is_stopped_hangs() {
 #[test]
 fn a_process_that_a_worker_forked_does_not_beat_for_it() {
     let steps = ["worker=0", "before-restart=1", "beat", "child", "wait", "worker=1", "child", "wait"];
-    let mut command = lives(["--heartbeat_timeout=500ms"]);
+    let mut command = lives(["--heartbeat_timeout=6s"]);
     let program = Session::start(command.args(steps));
     program.stdout.wait_for("a child of task 0 says everything");
     program.stdout.wait_for("a child of task 1 says everything");
@@ -117,8 +119,8 @@ fn a_worker_that_never_beats_is_left_alone() {
 
 #[test]
 fn a_worker_that_goes_on_beating_is_never_killed() {
-    for body in ["beats", "beats-in-a-thread"] {
-        let program = start(body, &["heartbeat_timeout=2s", "interval=50"]);
+    let bodies = ["beats", "beats-in-a-thread"];
+    for (body, program) in bodies.map(|body| (body, start(body, &["heartbeat_timeout=6s", "interval=50"]))) {
         // 10 s and more.
         program.stdout.wait_for("worker 0 has beaten 200 times");
         assert_eq!(accusations(&program), 0, "{body}: {:#?}", program.stderr.all());
@@ -127,8 +129,8 @@ fn a_worker_that_goes_on_beating_is_never_killed() {
 
 #[test]
 fn one_beat_in_most_of_the_timeout_is_enough() {
-    let program = start("beats", &["heartbeat_timeout=4s", "interval=2800"]);
-    program.stdout.wait_for("worker 0 has beaten 5 times");
+    let program = start("beats", &["heartbeat_timeout=15s", "interval=9500"]);
+    program.stdout.wait_for("worker 0 has beaten 3 times");
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
 
@@ -154,9 +156,9 @@ impl Drop for Load {
 #[test]
 fn a_busy_machine_kills_no_healthy_worker() {
     let _load = Load::new(4);
-    let program = start("beats", &["workers=8", "heartbeat_timeout=2s", "interval=100"]);
+    let program = start("beats", &["workers=8", "heartbeat_timeout=6s", "interval=100"]);
     for task_id in 0..8 {
-        program.stdout.wait_for(&format!("worker {task_id} has beaten 60 times"));
+        program.stdout.wait_for(&format!("worker {task_id} has beaten 80 times"));
     }
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
@@ -173,34 +175,36 @@ fn wait_for_more_beats(program: &Session, more: usize) {
     }
 }
 
-const LONGER_THAN_THE_TIMEOUT: Duration = Duration::from_secs(3);
+const LONGER_THAN_THE_TIMEOUT: Duration = Duration::from_secs(8);
 
 #[test]
 fn a_supervisor_that_was_stopped_kills_nobody() {
-    let program = start("beats", &["heartbeat_timeout=2s", "interval=100"]);
+    let program = start("beats", &["heartbeat_timeout=6s", "interval=100"]);
     wait_for_more_beats(&program, 5);
     program.signal(Signal::SIGSTOP);
     sleep(LONGER_THAN_THE_TIMEOUT);
     program.signal(Signal::SIGCONT);
-    // Twice the timeout.
-    wait_for_more_beats(&program, 40);
+    // For longer than the timeout.
+    wait_for_more_beats(&program, 70);
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
 
 #[test]
 fn a_pool_that_was_stopped_and_continued_kills_nobody() {
-    let program = start("beats", &["heartbeat_timeout=2s", "interval=100"]);
-    let workers = [first_pid(&program, 0), first_pid(&program, 1)];
-    wait_for_more_beats(&program, 5);
-    let supervisor = [program.pid()];
-    let orders: [[&[i32]; 2]; 2] = [[&supervisor, &workers], [&workers, &supervisor]];
-    for [first, second] in orders {
-        let everybody = || first.iter().chain(second);
-        everybody().for_each(|&pid| send(pid, Signal::SIGSTOP));
-        sleep(LONGER_THAN_THE_TIMEOUT);
-        everybody().for_each(|&pid| send(pid, Signal::SIGCONT));
-        wait_for_more_beats(&program, 40);
-        assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+    // The supervisor is the first to go on, or the last.
+    let programs = [true, false].map(|first| (first, start("beats", &["heartbeat_timeout=6s", "interval=100"])));
+    let everybody = programs.each_ref().map(|(first, program)| {
+        let workers = [first_pid(program, 0), first_pid(program, 1)];
+        wait_for_more_beats(program, 5);
+        let supervisor = [program.pid()];
+        if *first { [&supervisor[..], &workers].concat() } else { [&workers[..], &supervisor].concat() }
+    });
+    everybody.iter().flatten().for_each(|&pid| send(pid, Signal::SIGSTOP));
+    sleep(LONGER_THAN_THE_TIMEOUT);
+    everybody.iter().flatten().for_each(|&pid| send(pid, Signal::SIGCONT));
+    for (_, program) in &programs {
+        wait_for_more_beats(program, 70);
+        assert_eq!(accusations(program), 0, "{:#?}", program.stderr.all());
     }
 }
 
@@ -211,17 +215,17 @@ fn a_pool_that_was_suspended_kills_nobody() {
     let mut terminal = Terminal::shell();
     let program = fixture!("wears-out-by-builder");
     let program = program.get_program().to_str().expect("text").to_owned();
-    terminal.type_in(&format!("{program} beats-after-many-naps --heartbeat_timeout=3s --interval=1600\n"));
+    terminal.type_in(&format!("{program} beats-after-many-naps --heartbeat_timeout=12s --interval=6000\n"));
     terminal.screen.wait_for("worker 1 has beaten");
     let supervisor = terminal.job();
     let workers = until("two workers", || Some(children_of(supervisor)).filter(|workers| workers.len() == 2));
-    for _ in 0..3 {
+    for _ in 0..2 {
         terminal.screen.wait_for_nth("worker 0 has beaten", terminal.screen.count("worker 0 has beaten") + 1);
         send(supervisor, Signal::SIGTSTP);
         until("all are stopped", || {
             workers.iter().chain([&supervisor]).all(|&pid| state_of(pid) == Some('T')).then_some(())
         });
-        sleep(Duration::from_secs(4));
+        sleep(Duration::from_secs(8));
         terminal.type_in("fg\n");
         until("all run", || workers.iter().chain([&supervisor]).all(|&pid| state_of(pid) != Some('T')).then_some(()));
     }
@@ -246,10 +250,17 @@ fn without_the_option_or_without_supervision_a_beat_does_no_harm() {
 
 #[test]
 fn a_hang_during_a_stop_is_the_stops_affair() {
-    let mut program =
-        start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50", "max_restarts=0", "workers=1"]);
-    program.stderr.wait_for("has not beaten");
-    program.signal(Signal::SIGTERM);
-    // SIGTERM ends it.
-    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    // On a machine where the stop comes later than SIGKILL does, once more.
+    until("the stop is in time", || {
+        let options = ["heartbeat_timeout=1s", "interval=50", "max_restarts=0", "workers=1"];
+        let mut program = start("hangs-and-ignores-abort", &options);
+        program.stderr.wait_for("has not beaten");
+        program.signal(Signal::SIGTERM);
+        let code = program.exit_code();
+        let lines = program.stderr.all();
+        let first = lines.iter().find(|line| line.contains("stopping ") || line.contains("killing worker 0"));
+        let in_time = first.expect("a stop").contains("stopping ");
+        // It does not count, or the supervisor would have given up.
+        in_time.then(|| assert_eq!(code, 0, "{lines:#?}"))
+    });
 }

@@ -2,9 +2,9 @@
 //! nothing is forked.
 
 mod support;
-use support::{DEADLINE, Program, until};
+use support::{DEADLINE, Program, own_path, until};
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -16,9 +16,7 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(test: &str) -> Directory {
-        let path = std::env::temp_dir().join(format!("prefork-kinds-{test}-{}", std::process::id()));
-        // Of a test that was killed, and had the same process id.
-        let _ = std::fs::remove_dir_all(&path);
+        let path = own_path(&format!("kinds-{test}"));
         std::fs::create_dir(&path).expect("a directory");
         Directory(path)
     }
@@ -60,7 +58,11 @@ fn ask_udp(address: SocketAddr) -> Option<usize> {
     socket.set_read_timeout(Some(DEADLINE)).expect("a time");
     socket.send_to(b"?", address).expect("sent");
     let mut answer = [0; 16];
-    let count = socket.recv(&mut answer).expect("an answer");
+    let count = match socket.recv(&mut answer) {
+        // A test that was stopped goes on.
+        Err(error) if error.kind() == ErrorKind::Interrupted => return None,
+        result => result.expect("an answer"),
+    };
     std::str::from_utf8(&answer[..count]).ok()?.trim().parse().ok()
 }
 

@@ -1,7 +1,7 @@
 //! A Unix socket's file: right from its first moment, replaced only when nobody has it, and removed by whoever made it.
 
 mod support;
-use support::{Program, SetAtEnd, Signal, until, wait_until_gone};
+use support::{Program, SetAtEnd, Signal, own_path, until, wait_until_gone};
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read};
@@ -23,9 +23,7 @@ struct Directory(PathBuf);
 
 impl Directory {
     fn new(test: &str) -> Directory {
-        let path = std::env::temp_dir().join(format!("prefork-unix-{test}-{}", std::process::id()));
-        // Of a test that was killed, and had the same process id.
-        let _ = fs::remove_dir_all(&path);
+        let path = own_path(&format!("unix-{test}"));
         fs::create_dir(&path).expect("a directory");
         Directory(path)
     }

@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use support::before_exec::before_exec;
 use support::session::Session;
 use support::terminal::Terminal;
-use support::{Lines, Signal, children_of, send, until};
+use support::{Lines, Signal, children_of, own_path, send, until};
 
 /// Kills a worker and waits for its replacement, so many times.
 fn goes_on_restarting(program: &Session, times: usize) {
@@ -55,6 +55,8 @@ fn a_full_pipe_loses_lines_and_says_how_many_when_it_is_read() {
     let (mut reader, writer) = pipe().expect("a pipe");
     let filled = fill(&writer);
     let mut program = Session::start_with_stderr(&mut fixture!("sleeps"), writer.into());
+    // All are ready by then, which is a line.
+    program.stdout.wait_for_nth("task", 3);
     goes_on_restarting(&program, 5);
     reader.read_exact(&mut vec![0; filled]).expect("what was filled in");
     let lines = Lines::read(reader);
@@ -117,7 +119,7 @@ fn a_full_disk_stops_nothing() {
 
 #[test]
 fn a_file_that_may_not_grow_stops_nothing() {
-    let path = std::env::temp_dir().join(format!("prefork-may-not-grow-{}", std::process::id()));
+    let path = own_path("may-not-grow");
     let file = File::create(&path).expect("a file");
     let mut command = fixture!("sleeps");
     before_exec(&mut command, || Ok(setrlimit(Resource::RLIMIT_FSIZE, 1, 1)?));

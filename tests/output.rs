@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
-use support::{Lines, Program, Signal, send, until};
+use support::{Lines, Program, Signal, own_path, send, until};
 
 fn appears_once(text: &str) {
     assert_eq!(text.matches("rust-text ").count(), 1, "{text}");
@@ -25,7 +25,7 @@ fn text_buffered_before_the_fork_appears_once_in_a_pipe() {
 
 #[test]
 fn text_buffered_before_the_fork_appears_once_in_a_file() {
-    let file = std::env::temp_dir().join(format!("prefork-output-{}", std::process::id()));
+    let file = own_path("output");
     let mut command = support::clean_command("sh");
     command.args(["-c", "exec \"$0\" >\"$1\""]).arg(fixture!("prints-before-start").get_program()).arg(&file);
     let mut program = Program::start(&mut command);

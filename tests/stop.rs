@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use support::lives::{WAYS, nth_worker};
 use support::session::Session;
 use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
@@ -96,7 +98,8 @@ fn a_stopped_worker_that_ignores_the_stop_is_killed() {
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
     for worker in workers {
-        send(worker, Signal::SIGSTOP);
+        // Where the machine is slow, it was killed before.
+        let _ = kill(Pid::from_raw(worker), Signal::SIGSTOP);
     }
     assert_eq!(program.exit_code(), 0);
     program.wait_until_empty();
@@ -159,7 +162,7 @@ fn sigterm_to_everybody_at_once_restarts_nobody() {
         program.signal(Signal::SIGTERM);
         for &worker in &workers {
             // It may have ended by now, as the supervisor told it to.
-            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(worker), Signal::SIGTERM);
+            let _ = kill(Pid::from_raw(worker), Signal::SIGTERM);
         }
         assert_eq!(program.exit_code(), 0);
         assert_eq!(program.stderr.count("restart"), 0, "{:#?}", program.stderr.all());
@@ -240,7 +243,10 @@ fn a_process_that_survives_sigkill_is_named_and_left_behind() {
     };
     program.signal(Signal::SIGQUIT);
     let line = program.stderr.wait_for("did not die of SIGKILL within 5 s");
-    assert!(line.contains(&format!("left behind: {};", workers[1])), "{line}");
+    // On a machine that is very slow, others are with it.
+    let (_, left) = line.split_once("left behind: ").expect("who");
+    let left = left.split(';').next().expect("who");
+    assert!(left.split(", ").any(|pid| pid == workers[1].to_string()), "{line}");
     freezer.thaw();
     assert_eq!(program.exit_code(), 1);
     program.wait_until_empty();

@@ -2,7 +2,9 @@
 
 mod support;
 use support::session::Session;
-use support::{Program, Signal, before_exec::before_exec, moments, send, stat_of, status_of, until, wait_until_gone};
+use support::{
+    Program, Signal, before_exec::before_exec, moments, own_path, send, stat_of, status_of, until, wait_until_gone,
+};
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -44,8 +46,8 @@ struct Accounts(PathBuf);
 
 impl Accounts {
     fn new(name: &str) -> Accounts {
-        let folder = std::env::temp_dir().join(format!("prefork-user-{name}-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        let folder = own_path(&format!("user-{name}"));
+        fs::create_dir(&folder).expect("a folder");
         fs::write(folder.join("passwd"), PASSWD).expect("a file");
         fs::write(folder.join("group"), GROUP).expect("a file");
         Accounts(folder)

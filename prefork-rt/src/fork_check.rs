@@ -12,6 +12,8 @@ use crate::sys::{self, Alone, Threads};
 
 /// A thread that was joined may be seen for a moment longer.
 const PATIENCE: Duration = Duration::from_millis(50);
+/// One that is known to be at its end, for as long as a loaded machine may take.
+const PATIENCE_AT_THE_END: Duration = Duration::from_secs(10);
 
 /// The end of each advice.
 const WHERE_INSTEAD: &str = "in main's body, which runs in the workers, not in preload or before prefork starts; write \
@@ -47,7 +49,7 @@ impl ForkCheck {
     }
 
     fn no_other_threads(&mut self) -> Result<Alone, String> {
-        let mut give_up = None;
+        let mut first_seen = None;
         loop {
             match sys::other_threads() {
                 Threads::None(alone) => return Ok(alone),
@@ -55,9 +57,9 @@ impl ForkCheck {
                     self.warn_that_nobody_knows();
                     return Ok(alone);
                 }
-                Threads::Others(names) => {
-                    let now = Instant::now();
-                    if now > *give_up.get_or_insert(now + PATIENCE) {
+                Threads::Others { names, are_ending } => {
+                    let patience = if are_ending { PATIENCE_AT_THE_END } else { PATIENCE };
+                    if first_seen.get_or_insert_with(Instant::now).elapsed() > patience {
                         return Err(threads_are_alive(&names));
                     }
                     sleep(Duration::from_millis(1));

@@ -168,7 +168,10 @@ impl Policy {
             Event::SocketsRefused(task_id, error) => self.sockets_refused(task_id, error),
             Event::Queue { task_id, waiting } => self.looked_at_queue(task_id, waiting),
             Event::Ask(ask, by) => self.asked(ask, by),
-            Event::Continued => self.begin_silence_anew(),
+            Event::Continued => {
+                self.begin_silence_anew();
+                self.begin_starts_anew();
+            }
             Event::Rehearsed(result) => self.rehearsed(result),
             Event::NotReplaced(why) => self.not_replaced(why),
             Event::Tick => {}

@@ -363,18 +363,20 @@ impl Board {
             fence(Ordering::Acquire);
             (load(generation) == before).then_some(result)
         };
-        if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
-            return result;
-        }
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            // It may need this processor to get to the end of its write.
-            thread::sleep(Duration::from_micros(50));
+        let mut start = None;
+        loop {
+            // Before the tries: a reader that is late itself has not tried yet.
+            let is_over = start.is_some_and(|start: Instant| start.elapsed() >= PATIENCE);
             if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
                 return result;
             }
+            if is_over {
+                return read();
+            }
+            start.get_or_insert_with(Instant::now);
+            // It may need this processor to get to the end of its write.
+            thread::sleep(Duration::from_micros(50));
         }
-        read()
     }
 
     /// What a worker that has a place sees, or the supervisor.
@@ -659,6 +661,8 @@ impl OwnSeat {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     fn board(workers: usize) -> Board {
@@ -839,15 +843,25 @@ mod tests {
             Row { state: State::Ready, proc: Some(process), restarts: n }
         };
         (0..8).for_each(|task_id| board.publish(task_id, row(1)));
-        let readings = thread::scope(|scope| {
+        let readings = AtomicUsize::new(0);
+        thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                for n in 2..20_000 {
+                let deadline = Instant::now() + Duration::from_secs(60);
+                for n in 2.. {
                     (0..8).for_each(|task_id| board.publish(task_id, row(n)));
+                    let has_read = readings.load(Ordering::Relaxed) > 0;
+                    if n >= 20_000 && has_read || Instant::now() > deadline {
+                        break;
+                    }
                 }
             });
-            let mut readings = 0;
             while !writer.is_finished() {
+                let start = Instant::now();
                 let workers = board.status(None).workers;
+                if start.elapsed() >= PATIENCE {
+                    // The writer was not waited for any longer, perhaps.
+                    continue;
+                }
                 for worker in &workers {
                     let n = worker.restarts;
                     let started = board.origin + Duration::from_nanos(n as u64);
@@ -855,11 +869,10 @@ mod tests {
                 }
                 let restarts: Vec<_> = workers.iter().map(|worker| worker.restarts).collect();
                 assert!(restarts.is_sorted_by(|a, b| a >= b) && restarts[0] - restarts[7] <= 1, "{restarts:?}");
-                readings += 1;
+                readings.fetch_add(1, Ordering::Relaxed);
             }
-            readings
         });
-        assert!(readings > 0);
+        assert!(readings.into_inner() > 0);
     }
 
     #[test]

@@ -292,7 +292,7 @@ fn become_the_only_worker(
     report::close();
     let alone = match sys::other_threads() {
         Threads::None(alone) => Some(alone),
-        Threads::Others(_) | Threads::Unknown(_) => None,
+        Threads::Others { .. } | Threads::Unknown(_) => None,
     };
     listeners.keep(THE_ONLY_WORKER.task_id);
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());

@@ -72,8 +72,8 @@ impl Worker {
     /// then not for that long, hangs: it gets SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat
     /// it may take as long as it likes, unless `ready_timeout` says otherwise. The supervisor looks only when a worker
     /// could really be late, and once more after a tenth of the timeout: a worker that hangs is found 1.1 × the timeout
-    /// after its last heartbeat, to about 10 ms. Beat several times within the timeout. [`status`](crate::status) shows
-    /// heartbeats with or without the option.
+    /// after its last heartbeat, to about 10 ms. Beat several times within the timeout. A worker that was told to stop
+    /// need not beat any more. [`status`](crate::status) shows heartbeats with or without the option.
     ///
     /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
     /// supervisor. It cannot fail, and may be called from any thread; in a process that the worker forked it does nothing.

@@ -1,6 +1,6 @@
 //! A service manager: a datagram socket on which a program says how it is.
 
-use std::io::IoSliceMut;
+use std::io::{ErrorKind, IoSliceMut};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
-use super::DEADLINE;
+use super::{DEADLINE, own_path};
 
 pub struct Manager {
     pub socket: UnixDatagram,
@@ -21,15 +21,14 @@ pub struct Manager {
 
 impl Manager {
     pub fn with_a_path() -> Manager {
-        let path = std::env::temp_dir().join(unique());
-        // Of a test that was killed, and had the same process id.
-        let _ = std::fs::remove_file(&path);
+        let path = own_path("notify");
         let socket = UnixDatagram::bind(&path).expect("a socket");
         Manager { socket, name: path.to_str().expect("text").to_owned(), path: Some(path) }
     }
 
     pub fn with_an_abstract_name() -> Manager {
-        let name = unique();
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("prefork-notify-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
         Manager { socket: UnixDatagram::bind_addr(&address).expect("a socket"), name: format!("@{name}"), path: None }
     }
@@ -51,7 +50,13 @@ impl Manager {
     pub fn receive_within(&self, time: Duration) -> Option<String> {
         let mut message = vec![0; 1 << 16];
         self.socket.set_read_timeout(Some(time.max(Duration::from_millis(1)))).expect("a timeout");
-        let length = self.socket.recv(&mut message).ok()?;
+        let length = loop {
+            match self.socket.recv(&mut message) {
+                // A test that was stopped goes on.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.ok()?,
+            }
+        };
         message.truncate(length);
         Some(String::from_utf8(message).expect("text"))
     }
@@ -104,9 +109,4 @@ impl Drop for Manager {
             let _ = std::fs::remove_file(path);
         }
     }
-}
-
-fn unique() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    format!("prefork-notify-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }

@@ -6,8 +6,9 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -73,7 +74,13 @@ impl Program {
 
     /// The same, where the system may refuse.
     pub fn try_start(command: &mut Command, stderr: Stdio) -> io::Result<Program> {
-        let mut child = command.stdout(Stdio::piped()).stderr(stderr).spawn()?;
+        command.stdout(Stdio::piped()).stderr(stderr);
+        // A program that was just copied is still open for writing in a process that another test forked meanwhile, until
+        // that one becomes its own program.
+        let mut child = until("no process writes to the program", || match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => None,
+            result => Some(result),
+        })?;
         // The command would keep the other end of a pipe open.
         command.stderr(Stdio::null());
         let stdout = Lines::read(child.stdout.take().expect("piped"));
@@ -198,6 +205,17 @@ impl Lines {
     pub fn finish(&self) {
         until("the output ends", || self.0.state.lock().unwrap().finished.then_some(()));
     }
+}
+
+/// A path for a test's own files, where nothing is yet: not of a test that was killed and had the same process id, nor of
+/// another user's.
+pub fn own_path(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let next = || {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        std::env::temp_dir().join(format!("prefork-{name}-{}-{number}", std::process::id()))
+    };
+    until("a free path", || Some(next()).filter(|path| path.symlink_metadata().is_err()))
 }
 
 /// Waits until the condition gives a value.

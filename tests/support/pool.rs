@@ -5,10 +5,9 @@ use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::session::Session;
-use super::{Signal, until};
+use super::{Signal, own_path, until};
 
 /// One of the fixtures `reloads…`, and the files that its workers obey.
 pub struct Pool {
@@ -34,9 +33,13 @@ impl Pool {
         Pool::start_with(command, &[])
     }
 
-    /// With these files from the start.
+    /// With these files from the start. Where the command does not say how long workers may take to stop, that is longer than
+    /// any test takes.
     pub fn start_with(mut command: Command, files: &[(&str, &str)]) -> Pool {
         let files = Files::with(files);
+        if command.get_envs().all(|(name, _)| name != "PREFORK_GRACEFUL_TIMEOUT") {
+            command.env("PREFORK_GRACEFUL_TIMEOUT", "1h");
+        }
         let program = Session::start(files.name_in(&mut command));
         Pool { program, files }
     }
@@ -128,11 +131,7 @@ impl DerefMut for Pool {
 
 impl Files {
     pub fn with(files: &[(&str, &str)]) -> Files {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("prefork-test-{}-{number}", std::process::id()));
-        // Of a test that was killed, and had the same process id.
-        let _ = fs::remove_dir_all(&path);
+        let path = own_path("files");
         fs::create_dir(&path).expect("a directory");
         // For whatever user the workers are.
         fs::set_permissions(&path, Permissions::from_mode(0o777)).expect("its owner may");

@@ -74,14 +74,18 @@ impl Policy {
     }
 
     /// The worker was to have beaten by now. One that was silent is looked at once more, in a tenth of the time, for
-    /// it may have been kept from running as long as the supervisor was, and have had no chance yet.
+    /// it may have been kept from running as long as the supervisor was, and have had no chance yet. One that somebody
+    /// else told to end has as long for that as if the supervisor had.
     fn judge_silence(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
+        let graceful_timeout = self.rules.graceful_timeout;
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
         let silent = proc.last_beat.map_or(Duration::ZERO, |last_beat| now.since(last_beat));
-        if silent < timeout {
+        let drains_for = proc.terminated.map_or(Duration::ZERO, |when| when.after(graceful_timeout).since(now));
+        let left = timeout.saturating_sub(silent).max(drains_for);
+        if !left.is_zero() {
             proc.was_silent = false;
-            self.arm(id, Alarm::Beat, timeout - silent);
+            self.arm(id, Alarm::Beat, left);
         } else if !proc.was_silent {
             proc.was_silent = true;
             self.arm(id, Alarm::Beat, timeout / 10);
@@ -102,6 +106,17 @@ impl Policy {
             }
             self.disarm(id, Alarm::Beat);
             self.arm(id, Alarm::Beat, timeout);
+        }
+    }
+
+    /// Who is starting was stopped with the supervisor, perhaps, and has all of its time once more.
+    pub(super) fn begin_starts_anew(&mut self) {
+        let Readiness::Announced(timeout) = self.rules.readiness else { return };
+        let is_awaited = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Ready);
+        let awaited: Vec<ProcId> = self.procs().filter(is_awaited).map(|proc| proc.id).collect();
+        for id in awaited {
+            self.disarm(id, Alarm::Ready);
+            self.arm(id, Alarm::Ready, timeout);
         }
     }
 

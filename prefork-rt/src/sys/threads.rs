@@ -16,8 +16,12 @@ pub(crate) struct Alone {
 /// Whether this process has other threads.
 pub(crate) enum Threads {
     None(Alone),
-    /// Their names, as far as they can be read.
-    Others(Vec<String>),
+    Others {
+        /// As far as they can be read.
+        names: Vec<String>,
+        /// They have come to their end, and will be gone when the system gets to it.
+        are_ending: bool,
+    },
     /// The system does not say; there may be some.
     Unknown(Alone),
 }
@@ -27,7 +31,7 @@ pub(crate) fn other_threads() -> Threads {
     let alone = Alone { _thread: PhantomData };
     match has_one_thread() {
         Some(true) => Threads::None(alone),
-        Some(false) => Threads::Others(names_of_others()),
+        Some(false) => others(),
         None => Threads::Unknown(alone),
     }
 }
@@ -63,17 +67,30 @@ fn has_one_thread() -> Option<bool> {
     None
 }
 
-fn names_of_others() -> Vec<String> {
+fn others() -> Threads {
     // As /proc numbers it, which may be that of another PID namespace.
     let own = fs::read_link("/proc/thread-self").ok();
     let own = own.as_deref().and_then(std::path::Path::file_name);
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
-    tasks
-        .filter_map(Result::ok)
-        .filter(|task| Some(task.file_name().as_os_str()) != own)
-        .filter_map(|task| fs::read_to_string(task.path().join("comm")).ok())
-        .map(|name| name.trim_end().to_owned())
-        .collect()
+    let (mut names, mut are_ending) = (Vec::new(), own.is_some());
+    let tasks = fs::read_dir("/proc/self/task").map_or_else(|_| Vec::new(), |tasks| tasks.flatten().collect());
+    are_ending &= !tasks.is_empty();
+    for task in tasks.iter().filter(|task| Some(task.file_name().as_os_str()) != own) {
+        // What cannot be read any more is gone.
+        let read = |file| fs::read_to_string(task.path().join(file)).ok();
+        are_ending &= read("stat").is_none_or(|stat| is_ending(&stat));
+        names.extend(read("comm").map(|name| name.trim_end().to_owned()));
+    }
+    Threads::Others { names, are_ending }
+}
+
+/// Whether a line of /proc/PID/task/TID/stat is of a thread that does not run any code of this program any more. Whoever
+/// joined a thread knows that, and not that it is gone.
+fn is_ending(stat: &str) -> bool {
+    const PF_EXITING: u32 = 4;
+    // What stands before it may contain anything.
+    let fields: Vec<&str> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, fields)| fields.split(' ').collect());
+    let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
+    flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 
 /// The kind of event loop that this process has made and not closed, if any: epoll or io_uring.
@@ -109,4 +126,25 @@ pub(crate) fn lowest_free_descriptor() -> io::Result<RawFd> {
     // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC returned a new descriptor, which nothing else owns.
     let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
     Ok(descriptor.as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_ends_is_told_from_one_that_runs() {
+        assert!(!is_ending("4711 (a) 6 (b) R 1 4711 4711 0 -1 4194368 0 0"));
+        assert!(is_ending("4711 (a) R 1 4711 4711 0 -1 4194372 0 0"));
+        for broken in ["", "4711 (a) R", "4711 (a) R 1 2 3 4 5 many"] {
+            assert!(!is_ending(broken), "{broken}");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn this_thread_is_not_ending() {
+        let stat = fs::read_to_string("/proc/thread-self/stat").expect("Linux tells");
+        assert!(!is_ending(&stat), "{stat}");
+    }
 }

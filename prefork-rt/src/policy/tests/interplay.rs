@@ -158,6 +158,90 @@ fn a_hung_worker_that_is_not_wanted_any_more_is_not_counted() {
     assert_eq!((world.used(), world.alive.len()), (0, 1));
 }
 
+#[test]
+fn a_worker_that_an_operator_tells_to_end_may_be_silent_as_long_as_a_stop_may_take() {
+    let rules = || Rules { max_restarts: Some(0), graceful_timeout: ms(5000), ..watched(rules(1)) };
+    // It hears of it just before it would be found to hang.
+    let told = |drain| move |_, fork| if fork == 0 { told_while_silent(drain) } else { serves() };
+    let mut world = World::new(rules(), told(5000));
+    world.run_for(100_000);
+    assert_eq!(world.times(Deed::Fork(0)), [0, FOUND_OUT - 10 + 5000].map(ms));
+    assert_eq!((world.used(), world.times(Deed::Abort(0)).len()), (0, 0));
+    // After that it is a worker that does not beat.
+    let mut world = World::new(rules(), told(60_000));
+    world.run();
+    assert_eq!(world.times(Deed::Abort(0)), [ms(FOUND_OUT - 10 + 5000 + 100)]);
+    assert!(matches!(world.exit, Some(Exit::GaveUp { reason: GiveUp::Budget(_), .. })));
+}
+
+fn told_while_silent(drain: u64) -> Fork {
+    drains(drain, NORMAL).beats(0, 100, 2000).told_by_operator(FOUND_OUT - 10)
+}
+
+#[test]
+fn a_reload_passes_over_a_worker_that_hangs() {
+    for reload in [Reload::Overlap, Reload::Exclusive] {
+        let mut world = World::new(Rules { reload, ..watched(rules(2)) }, |task_id, fork| match (task_id, fork) {
+            (0, 0) => hangs().ignores_sigabrt(),
+            _ => serves(),
+        });
+        world.run_for(FOUND_OUT + 100);
+        world.ask(Ask::Reload);
+        world.run_for(10_000);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::Reloaded { replaced: 1, .. })), 1);
+        assert_eq!(world.times(Deed::Fork(0)), [0, FOUND_OUT + 5000].map(ms), "fresh, and counted");
+        assert_eq!((world.times(Deed::Fork(1)).len(), world.used()), (2, 1));
+    }
+}
+
+#[test]
+fn an_old_worker_that_will_not_be_helped_by_another_try_ends_a_reload_and_the_pool() {
+    let mut world = World::new(announced(2, 1000), |task_id, fork| match (task_id, fork) {
+        (0, 0) => ends(550, FINAL),
+        _ => serves().ready(100),
+    });
+    world.run_for(500);
+    world.ask(Ask::Reload);
+    assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Final }));
+    assert_eq!(world.times(Deed::Exit), [ms(550)], "its replacement and the other one ended");
+}
+
+#[test]
+fn an_old_worker_that_was_told_to_end_may_say_whatever_it_likes() {
+    for reload in [Reload::Overlap, Reload::Exclusive] {
+        let mut world = World::new(Rules { reload, max_restarts: Some(0), ..announced(2, 1000) }, |_, fork| {
+            drains(50, if fork == 0 { FINAL } else { FAILED }).ready(100)
+        });
+        world.run_for(500);
+        for reloads in 1..=2 {
+            world.ask(Ask::Reload);
+            world.run_for(10_000);
+            assert_eq!(world.count(|notice| matches!(notice, Notice::Reloaded { replaced: 2, .. })), reloads);
+        }
+        assert!(world.exit.is_none());
+    }
+}
+
+#[test]
+fn a_replacement_that_an_operator_ends_before_it_is_ready_abandons_the_reload_uncounted() {
+    for reload in [Reload::Overlap, Reload::Exclusive] {
+        let mut world =
+            World::new(Rules { reload, max_restarts: Some(0), ..announced(2, 1000) }, |task_id, fork| {
+                match (task_id, fork) {
+                    (0, 1) => serves().ready(500).told_by_operator(200),
+                    _ => serves().ready(100),
+                }
+            });
+        world.run_for(500);
+        world.ask(Ask::Reload);
+        world.run_for(10_000);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::ReloadFailed { replaced: 0, .. })), 1);
+        let starts = if reload == Reload::Overlap { 2 } else { 3 };
+        assert_eq!((world.times(Deed::Fork(0)).len(), world.times(Deed::Fork(1)).len()), (starts, 1));
+        assert_eq!((world.alive.len(), world.used()), (2, 0));
+    }
+}
+
 // Recycling and reloading
 
 #[test]
@@ -389,6 +473,39 @@ fn an_old_worker_that_is_being_killed_is_not_missed_where_its_successor_has_fini
 }
 
 // Scaling and turns
+
+#[test]
+fn a_worker_that_is_added_during_a_reload_is_fresh() {
+    for reload in [Reload::Overlap, Reload::Exclusive] {
+        let mut world = World::new(Rules { reload, ..announced(2, 1000) }, |_, _| drains(50, NORMAL).ready(100));
+        world.run_for(500);
+        world.ask(Ask::Reload);
+        world.run_for(50);
+        world.ask(Ask::More);
+        world.run_for(10_000);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::Reloaded { replaced: 2, .. })), 1);
+        assert_eq!([0, 1, 2].map(|task_id| world.times(Deed::Fork(task_id)).len()), [2, 2, 1]);
+    }
+}
+
+#[test]
+fn a_worker_that_is_added_may_prove_that_the_service_cannot_boot_and_only_before_it_could() {
+    for (others_ready_at, boots) in [(900, false), (0, true)] {
+        let mut world =
+            World::new(Rules { max_restarts: Some(5), ..announced(1, 1000) }, move |task_id, _| match task_id {
+                0 => serves().ready(others_ready_at),
+                _ => ends(10, FAILED).never_ready(),
+            });
+        world.run_for(100);
+        world.ask(Ask::More);
+        assert!(
+            matches!(world.run(), Exit::GaveUp { task_id: 1, reason } if matches!(reason, GiveUp::Boot) != boots),
+            "{:?}",
+            world.exit
+        );
+        assert_eq!(world.times(Deed::Fork(1)).len(), if boots { 6 } else { 2 });
+    }
+}
 
 #[test]
 fn one_fewer_ends_the_turn_of_its_slot_at_each_step() {
