@@ -141,6 +141,32 @@ fn a_listener_that_is_written_in_another_way_is_the_same() {
     }
 }
 
+/// Who waits for a client in blocking mode goes on to wait.
+#[test]
+fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let socket = OwnedFd::from(listener);
+    for is_inherited in [false, true] {
+        let pool = Upgrading::start_as(FIXTURE, "blocks-1", |command| {
+            if is_inherited { with_sockets(&command, &[("web", &socket)]) } else { command }
+        });
+        let workers = pool.program.children();
+        for nth in 1..=2 {
+            pool.upgrade_to(FIXTURE, "unblocks-dies");
+            pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
+            for _ in 0..10 {
+                assert_eq!(pool.ask(), "blocks-1");
+            }
+        }
+        assert_eq!(pool.program.wait_for_children(2), workers, "{:#?}", pool.program.stderr.all());
+        assert_eq!(pool.program.stderr.count("exited with status 1"), 0, "{:#?}", pool.program.stderr.all());
+        pool.upgrade_to(FIXTURE, "blocks-2");
+        pool.wait_for_upgrade(1);
+        assert_eq!(pool.ask(), "blocks-2");
+        pool.stop();
+    }
+}
+
 /// The next start of the unit finds there what the last binary listens on.
 #[test]
 fn what_a_service_manager_stores_follows_the_binary_that_stays() {

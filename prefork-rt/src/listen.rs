@@ -232,7 +232,8 @@ pub(crate) fn bind(
                     let socket = own(socket, one.is_in_use || rehearsal)?;
                     report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), Sockets::One(socket));
-                    listeners.push(listener.inherited(one.name.clone(), one.number));
+                    let listener = listener.inherited(one.name.clone(), one.number);
+                    listeners.push(if one.is_in_use { listener.in_use() } else { listener });
                 }
             }
         }
@@ -305,7 +306,8 @@ impl Pile {
         } else {
             Sockets::One(own(self.rest.remove(first).socket, is_in_use || rehearsal)?)
         };
-        Ok(Some(listener(label, place, sockets).handed_as(entry, stored)))
+        let listener = listener(label, place, sockets).handed_as(entry, stored);
+        Ok(Some(if is_in_use { listener.in_use() } else { listener }))
     }
 
     /// What was bound for this entry, or else for the same place: under another name, or with port 0.
@@ -521,6 +523,25 @@ mod tests {
         };
         assert_eq!(listeners.listeners.iter().map(ports_now).collect::<Vec<_>>(), ports.map(|port| vec![port; 2]));
         assert!(listeners.left.is_empty());
+    }
+
+    #[test]
+    fn what_workers_have_in_blocking_mode_stays_in_it() {
+        let check = |in_use: bool, nonblocking: bool| {
+            let (socket, _) = tcp();
+            socket.set_nonblocking(nonblocking).expect("a mode");
+            let places = resolve(grammar::addresses("127.0.0.1:0").expect("entries")).expect("numbers");
+            let handed = Handed { is_in_use: in_use, ..handed("127.0.0.1:0", socket) };
+            let listeners = bind(&places, vec![handed], None, true).expect("it was bound");
+            let check = |kind| listeners.check_mode(|other| other == kind).map_err(|error| error.to_string());
+            assert_eq!(check(Kind::Udp), Ok(()));
+            check(Kind::Tcp)
+        };
+        for (in_use, nonblocking) in [(true, true), (false, true), (false, false)] {
+            assert_eq!(check(in_use, nonblocking), Ok(()));
+        }
+        let why = check(true, false).unwrap_err();
+        assert!(why.contains("have 127.0.0.1:0 in blocking mode") && why.contains("restart the service"), "{why}");
     }
 
     #[test]

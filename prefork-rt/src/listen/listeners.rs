@@ -11,6 +11,7 @@ use super::inet;
 use super::slots::Slots;
 use super::store::Storable;
 use super::{Handed, Label};
+use crate::error::Error;
 use crate::grammar::Kind;
 use crate::policy::Intake;
 use crate::report;
@@ -38,6 +39,8 @@ pub(crate) struct Listener {
     nonblocking: bool,
     /// For which entry the binary before, or the last start, has bound it.
     was: Option<String>,
+    /// Whether it was in non-blocking mode when the binary before left it, whose workers have it, too.
+    was_nonblocking: Option<bool>,
     /// Where it is no socket that this process was started with.
     pub(super) storable: Option<Storable>,
     /// What it is called in a service manager's store, if it is there.
@@ -55,6 +58,8 @@ pub(crate) struct ToHandOver<'a> {
     /// What it is called in a service manager's store, if it is there.
     pub(crate) stored: Option<&'a str>,
     pub(crate) inherited: Option<&'a (String, usize)>,
+    /// The mode that it has, or, for the one before, the one that its workers knew.
+    pub(crate) nonblocking: bool,
     pub(crate) socket: BorrowedFd<'a>,
 }
 
@@ -68,7 +73,27 @@ pub(crate) enum Sockets {
 
 impl Listener {
     pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
-        Listener { label, key, sockets, nonblocking: false, was: None, storable: None, stored: None, inherited: None }
+        Listener {
+            label,
+            key,
+            sockets,
+            nonblocking: false,
+            was: None,
+            was_nonblocking: None,
+            storable: None,
+            stored: None,
+            inherited: None,
+        }
+    }
+
+    /// Workers of the binary before have it, too, in the mode that it has now.
+    pub(super) fn in_use(self) -> Listener {
+        let socket = match &self.sockets {
+            Sockets::One(socket) => Some(socket.as_fd()),
+            Sockets::PerSlot(slots) => slots.any(),
+            Sockets::Taken => None,
+        };
+        Listener { was_nonblocking: socket.map(is_nonblocking), ..self }
     }
 
     pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
@@ -87,7 +112,9 @@ impl Listener {
     fn to_hand_over(&self, back: bool) -> Vec<ToHandOver<'_>> {
         let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
         let stored = self.stored.as_deref();
-        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited: self.inherited.as_ref(), socket };
+        let mode = |socket| self.was_nonblocking.filter(|_| back).unwrap_or_else(|| is_nonblocking(socket));
+        let inherited = self.inherited.as_ref();
+        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
             Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
@@ -143,7 +170,8 @@ impl Listeners {
     /// All that the next binary is to be handed, or the one before, which had it for entries of its own.
     pub(crate) fn to_hand_over(&self, back: bool) -> impl Iterator<Item = ToHandOver<'_>> {
         let left = self.left.iter().filter(move |_| back).map(|Handed { entry, slot, stored, socket, .. }| {
-            ToHandOver { entry, slot: *slot, stored: stored.as_deref(), inherited: None, socket: socket.as_fd() }
+            let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
+            ToHandOver { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
         });
         self.listeners.iter().flat_map(move |listener| listener.to_hand_over(back)).chain(left)
     }
@@ -151,7 +179,25 @@ impl Listeners {
     /// There is no binary before any more.
     pub(crate) fn forget_before(&mut self) {
         self.left.clear();
-        self.listeners.iter_mut().for_each(|listener| listener.was = None);
+        for listener in &mut self.listeners {
+            (listener.was, listener.was_nonblocking) = (None, None);
+        }
+    }
+
+    /// Whoever waits in accept(2), or reads, in blocking mode would fail in the other.
+    pub(crate) fn check_mode(&self, is_meant: impl Fn(Kind) -> bool) -> Result<(), Error> {
+        let waits = |listener: &&Listener| listener.was_nonblocking == Some(false) && is_meant(listener.label.kind);
+        match self.listeners.iter().find(waits) {
+            Some(Listener { label, key, .. }) => Err(Error::Argument {
+                reason: format!(
+                    "a {} of tokio is asked for, but the workers of the running pool have {} in blocking mode, which an \
+                     upgrade cannot change under them: restart the service instead",
+                    label.kind.type_name(),
+                    if key.is_empty() { "what it was started with" } else { key },
+                ),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The mode of a socket is that of all its copies.
@@ -258,6 +304,11 @@ impl Listeners {
             ));
         }
     }
+}
+
+/// As it is where that cannot be asked.
+fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
+    SockRef::from(&socket).nonblocking().unwrap_or(false)
 }
 
 fn intake_of(intakes: &BTreeMap<usize, Intake>) -> impl Fn(usize) -> Intake {

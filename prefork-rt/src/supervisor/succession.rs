@@ -213,7 +213,8 @@ impl Supervisor {
     }
 }
 
-fn to_hand_over(ToHandOver { entry, slot, stored, inherited, socket }: ToHandOver<'_>) -> state::Socket {
-    let (entry, stored) = (entry.to_owned(), stored.map(str::to_owned));
-    state::Socket { entry, slot, stored, inherited: inherited.cloned(), descriptor: socket.as_raw_fd() }
+fn to_hand_over(to_hand_over: ToHandOver<'_>) -> state::Socket {
+    let ToHandOver { entry, slot, stored, inherited, nonblocking, socket } = to_hand_over;
+    let (entry, stored, inherited) = (entry.to_owned(), stored.map(str::to_owned), inherited.cloned());
+    state::Socket { entry, slot, stored, inherited, nonblocking, descriptor: socket.as_raw_fd() }
 }

@@ -9,6 +9,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use socket2::SockRef;
+
 use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
@@ -63,11 +65,24 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     let taken = state.descriptors().into_iter().map(take).collect::<io::Result<_>>();
     match taken.and_then(|descriptors| Ok((descriptors, sys::take_over(number)?))) {
         Ok((descriptors, file)) => {
+            if state.back.is_some() {
+                restore_modes(&state, &descriptors);
+            }
             let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
             *received() = Some(Received { state, descriptors, file, launch });
             Ok(())
         }
         Err(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
+    }
+}
+
+/// Workers of the binary that has failed may have changed the mode of a socket, for the others, too.
+fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
+    for socket in &state.sockets {
+        if let Some(descriptor) = descriptors.get(&socket.descriptor) {
+            // A socket that is open takes its mode.
+            let _ = SockRef::from(descriptor).set_nonblocking(socket.nonblocking);
+        }
     }
 }
 

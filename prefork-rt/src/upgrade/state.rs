@@ -68,6 +68,8 @@ pub(crate) struct Socket {
     pub(crate) stored: Option<String>,
     /// Under which name and number the process was started with it, if it was.
     pub(crate) inherited: Option<(String, usize)>,
+    /// The mode that the workers know, which the binary before has again if it comes back.
+    pub(crate) nonblocking: bool,
     pub(crate) descriptor: i32,
 }
 
@@ -114,7 +116,7 @@ words_of_fields!(State {
 words_of_fields!(Clock { started, suspended });
 words_of_fields!(Signals { blocked, ignored, child_ignored, hangups_ignored });
 words_of_fields!(Board { file, capacity, started });
-words_of_fields!(Socket { entry, slot, stored, inherited, descriptor });
+words_of_fields!(Socket { entry, slot, stored, inherited, nonblocking, descriptor });
 words_of_fields!(File { path, device, inode });
 words_of_fields!(Before { binary, directory });
 words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
