@@ -5,6 +5,9 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use support::activation::with_sockets;
 use support::http::{Client, thousands, under_load};
@@ -138,6 +141,46 @@ fn a_listener_that_is_written_in_another_way_is_the_same() {
         let port = format!(":{}", pool.address.port());
         assert!(pool.program.stderr.all().iter().filter(listens).all(|line| line.contains(&port)));
         pool.stop();
+    }
+}
+
+#[test]
+fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
+    let manager = Manager::with_a_path();
+    for is_stored in [false, true] {
+        let listen = |release: &Path, unix: &str| {
+            let socket = release.join("app.sock");
+            let unix = unix.replace("PATH", socket.to_str().expect("text"));
+            fs::write(release.join("address"), format!("127.0.0.1:0{unix}")).expect("written");
+        };
+        let mut pool = Upgrading::start_with(FIXTURE, "pinned-1", |command| {
+            listen(command.get_current_dir().expect("a directory"), ", unix:PATH?mode=640");
+            if is_stored { manager.watches(command).env("FDSTORE", "16") } else { command }
+        });
+        let upgrade = |behaviour: &str, unix: &str| {
+            listen(&pool.release.path(""), unix);
+            pool.upgrade_to(FIXTURE, behaviour);
+        };
+        let mode = |socket: &Path| fs::metadata(socket).expect("it is there").permissions().mode() & 0o777;
+        let socket = pool.release.path("app.sock");
+        assert_eq!(mode(&socket), 0o640);
+        upgrade("pinned-2", ", unix:PATH?mode=600");
+        pool.wait_for_upgrade(1);
+        assert_eq!(mode(&socket), 0o600);
+        upgrade("pinned-3", ", unix:PATH?owner=nobody-at-all");
+        pool.program.stderr.wait_for("there is no user \"nobody-at-all\"");
+        // Whoever removes the file takes the socket away from everybody: there is another one.
+        fs::remove_file(&socket).expect("it is there");
+        upgrade("pinned-4", ", unix:PATH?mode=660");
+        pool.wait_for_upgrade(2);
+        assert_eq!(mode(&socket), 0o660);
+        UnixStream::connect(&socket).expect("somebody listens there");
+        // What is not listened on any more has no file in the end, stored or not.
+        upgrade("pinned-5", "");
+        pool.wait_for_upgrade(3);
+        pool.program.stop();
+        pool.program.wait_until_empty();
+        assert!(!socket.exists(), "{is_stored}");
     }
 }
 

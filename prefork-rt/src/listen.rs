@@ -13,6 +13,7 @@ mod unix;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -214,7 +215,8 @@ pub(crate) fn bind(
                     Some(own) => {
                         let storable =
                             own.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
-                        (own, storable)
+                        unix::check(path)?;
+                        (own.rights(path.clone()), storable)
                     }
                     None => {
                         let socket = Sockets::One(unix::bind(label, path, rehearsal)?);
@@ -278,6 +280,10 @@ impl Pile {
         per_slot: bool,
         rehearsal: bool,
     ) -> Result<Option<Listener>, Error> {
+        if matches!(*place, Where::Path(path) if fs::symlink_metadata(path).is_err()) {
+            // Nobody could reach it.
+            return Ok(None);
+        }
         let Some(first) = self.find(label, place) else { return Ok(None) };
         let entry = self.rest[first].entry.clone();
         let is_per_slot = self.rest[first].slot.is_some();

@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use socket2::SockRef;
 
 use super::inet;
 use super::slots::Slots;
-use super::store::Storable;
+use super::store::{self, Storable};
+use super::unix;
 use super::{Handed, Label};
 use crate::error::Error;
-use crate::grammar::Kind;
+use crate::grammar::{Kind, UnixPath};
 use crate::policy::Intake;
 use crate::report;
 use crate::sys;
@@ -41,6 +43,8 @@ pub(crate) struct Listener {
     was: Option<String>,
     /// Whether it was in non-blocking mode when the binary before left it, whose workers have it, too.
     was_nonblocking: Option<bool>,
+    /// What is to become of the file of a Unix socket that the binary before, or the last start, has made.
+    rights: Option<UnixPath>,
     /// Where it is no socket that this process was started with.
     pub(super) storable: Option<Storable>,
     /// What it is called in a service manager's store, if it is there.
@@ -80,6 +84,7 @@ impl Listener {
             nonblocking: false,
             was: None,
             was_nonblocking: None,
+            rights: None,
             storable: None,
             stored: None,
             inherited: None,
@@ -102,6 +107,19 @@ impl Listener {
 
     pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
         Listener { storable, ..self }
+    }
+
+    pub(super) fn rights(self, unix: UnixPath) -> Listener {
+        Listener { rights: Some(unix), ..self }
+    }
+
+    /// The file of a Unix socket is as it is to be.
+    fn set_rights(&mut self) {
+        let Some(unix) = self.rights.take() else { return };
+        let path = Path::new(&unix.path);
+        if unix::is_own(path) || self.stored.as_deref().is_some_and(|stored| store::is_of(stored, path)) {
+            unix::set_rights(&unix);
+        }
     }
 
     pub(super) fn inherited(self, name: String, number: usize) -> Listener {
@@ -181,6 +199,7 @@ impl Listeners {
         self.left.clear();
         for listener in &mut self.listeners {
             (listener.was, listener.was_nonblocking) = (None, None);
+            listener.set_rights();
         }
     }
 
