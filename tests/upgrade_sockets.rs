@@ -13,7 +13,7 @@ use support::activation::with_sockets;
 use support::http::{Client, thousands, under_load};
 use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
-use support::{Signal, until};
+use support::{Signal, descriptors_of, until};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
 
@@ -242,6 +242,31 @@ fn what_a_service_manager_stores_follows_the_binary_that_stays() {
     pool.upgrade_to(FIXTURE, "named-3");
     pool.wait_for_upgrade(4);
     assert_eq!(changes(), [""; 0]);
+    pool.program.stop();
+}
+
+/// A binary that could not tell it leaves that to the next.
+#[test]
+fn what_a_service_manager_has_not_taken_yet_outlives_the_binary() {
+    let manager = Manager::with_a_path();
+    manager.fill();
+    let mut pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
+    let before = descriptors_of(pool.program.pid()).len();
+    for (nth, behaviour) in (1..).zip(["dies", "fails-later", "dies"]) {
+        pool.upgrade_to(FIXTURE, behaviour);
+        pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
+    }
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    until("nothing is left over", || (descriptors_of(pool.program.pid()).len() == before).then_some(()));
+    loop {
+        let (message, descriptors) = manager.receive_with_descriptors();
+        if message.contains("FDSTORE") {
+            assert_eq!((message.as_str(), descriptors.len()), ("FDSTORE=1\nFDNAME=prefork 127.0.0.1%3A0", 1));
+            break;
+        }
+    }
+    manager.wait_for("READY=1");
     pool.program.stop();
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
 use crate::listen::{self, ToHandOver};
+use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Board;
@@ -53,8 +54,8 @@ impl Supervisor {
             // What exec(2) has called it is the number of a descriptor.
             self.name.clone_from(name);
         }
-        if let (Some(manager), Some(phase)) = (&mut self.service.manager, manager) {
-            manager.go_on_from(*phase);
+        if let (Some(manager), Some(told)) = (&mut self.service.manager, manager) {
+            manager.go_on_from(told, |number| received.copy(number));
         }
         for proc in pool.procs() {
             let process =
@@ -190,7 +191,7 @@ impl Supervisor {
                 child_ignored,
                 hangups_ignored: self.terminal.hangups_ignored,
             },
-            manager: self.service.manager.as_ref().map(|manager| manager.phase()),
+            manager: self.service.manager.as_ref().map(Manager::to_hand_over),
             board: state::Board {
                 file: board,
                 capacity: self.board.capacity(),
@@ -209,7 +210,8 @@ impl Supervisor {
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
         let sockets = self.service.listeners.to_hand_over(back).map(|to_hand_over| to_hand_over.socket);
-        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).collect()
+        let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
+        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).chain(to_be_stored).collect()
     }
 }
 
