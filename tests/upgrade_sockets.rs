@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use support::activation::with_sockets;
-use support::http::{Client, thousands, under_load};
+use support::http::{Client, address_in, thousands, under_load};
 use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
 use support::{Signal, descriptors_of, until};
@@ -69,6 +69,28 @@ fn a_new_binary_that_wants_more_workers_gets_sockets_for_them() {
     pool.wait_for_upgrade(2);
     pool.program.wait_for_children(2);
     assert_eq!(pool.ask(), "per-slot-2");
+    pool.stop();
+}
+
+/// A worker that has finished accepts nothing, not at an address either that is new.
+#[test]
+fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
+    let listen = |release: &Path, listen: &str| fs::write(release.join("address"), listen).expect("written");
+    let pool = Upgrading::start_with(FIXTURE, "per-slot-pinned-ends", |command| {
+        listen(command.get_current_dir().expect("a directory"), "127.0.0.1:0");
+        command
+    });
+    let end = format!(":{:04X} 00000000:0000 0A", pool.address.port());
+    let listens = |line: &&str| line.contains(&end);
+    let count = || fs::read_to_string("/proc/net/tcp").expect("/proc").lines().filter(listens).count();
+    until("its socket has gone", || (count() == 1).then_some(()));
+    listen(&pool.release.path(""), "127.0.0.1:0, new=127.0.0.1:0");
+    pool.upgrade_to(FIXTURE, "per-slot-pinned-2");
+    pool.wait_for_upgrade(1);
+    let new = address_in(&pool.program.stderr.wait_for("listening on new="));
+    for _ in 0..20 {
+        assert_eq!(ask(new).expect("an answer"), "per-slot-pinned-2");
+    }
     pool.stop();
 }
 

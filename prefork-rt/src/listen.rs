@@ -519,7 +519,7 @@ mod tests {
         let slots = [(0, first), (0, second)].into_iter().chain(others.into_iter().map(|socket| (1, socket)));
         let handed = slots.map(|(slot, socket)| Handed { slot: Some(slot), ..handed("127.0.0.1:0", socket) });
         let places = resolve(grammar::addresses("127.0.0.1:0, 127.0.0.1:0").expect("entries")).expect("numbers");
-        let listeners = bind(&places, handed.collect(), Some(2), true).expect("all of it was bound");
+        let mut listeners = bind(&places, handed.collect(), Some(2), true).expect("all of it was bound");
         let ports_now = |listener: &Listener| match &listener.sockets {
             Sockets::PerSlot(slots) => {
                 let bound = |socket| SockRef::from(&socket).local_addr().expect("bound").as_socket().expect("a port");
@@ -529,6 +529,9 @@ mod tests {
         };
         assert_eq!(listeners.listeners.iter().map(ports_now).collect::<Vec<_>>(), ports.map(|port| vec![port; 2]));
         assert!(listeners.left.is_empty());
+        // And a slot that was added meanwhile gets what it has not.
+        listeners.complete([1, 2].into_iter()).expect("it can be shared");
+        assert_eq!(listeners.listeners.iter().map(ports_now).collect::<Vec<_>>(), ports.map(|port| vec![port; 3]));
     }
 
     #[test]

@@ -269,7 +269,21 @@ impl Listeners {
     /// Makes the sockets of a slot, or none. Nothing comes to them before the slot's intake is open.
     pub(crate) fn open(&mut self, task_id: usize) -> io::Result<()> {
         self.set_intake(task_id, Intake::Away);
-        let opened = self.listeners.iter_mut().try_for_each(|listener| {
+        let opened = self.bind_missing(task_id);
+        if opened.is_err() {
+            self.close_slot(task_id);
+        }
+        opened
+    }
+
+    /// Makes what slots that have sockets do not have yet: at addresses that came with this binary, or that the one that
+    /// has failed did not listen on when the slot was added.
+    pub(crate) fn complete(&mut self, mut task_ids: impl Iterator<Item = usize>) -> io::Result<()> {
+        task_ids.try_for_each(|task_id| self.bind_missing(task_id))
+    }
+
+    fn bind_missing(&mut self, task_id: usize) -> io::Result<()> {
+        self.listeners.iter_mut().try_for_each(|listener| {
             let (kind, nonblocking, key) = (listener.label.kind, listener.nonblocking, listener.key.clone());
             // One that came with the binary may have sockets for every slot that there will be.
             let Some(slots) = listener.slots().filter(|slots| slots.of(task_id).is_none()) else { return Ok(()) };
@@ -279,12 +293,9 @@ impl Listeners {
                 Ok(socket)
             });
             slots.add(task_id, bound.map_err(|error| named(&key, &error))?);
+            self.is_late = true;
             Ok(())
-        });
-        if opened.is_err() {
-            self.close_slot(task_id);
-        }
-        opened
+        })
     }
 
     /// Whether somebody waits in a queue of this slot.

@@ -62,6 +62,10 @@ impl Supervisor {
                 processes.iter().find(|process| (process.task_id, process.fork) == (proc.task_id(), proc.fork()));
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
+        if let Err(error) = self.service.listeners.complete(pool.slots_with_sockets()) {
+            report::warn(&format!("not every worker gets a socket of its own at each address: {error}"));
+        }
+        pool.slots_without_sockets().for_each(|task_id| self.service.listeners.close_slot(task_id));
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
         match received.before() {
             Ok(Some(before)) => self.before = Some(before),
