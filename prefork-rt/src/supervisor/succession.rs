@@ -89,8 +89,7 @@ impl Supervisor {
                 "a program with more rights than its caller (set-user-ID, say) is not upgraded in place".to_owned()
             );
         }
-        Before::this()
-            .map_err(|error| format!("this binary cannot be kept for a way back: {error}; is /proc mounted?"))?;
+        Before::this().map_err(cannot_keep)?;
         let binary = upgrade::next_binary(&self.service.launch)?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
@@ -106,7 +105,7 @@ impl Supervisor {
     }
 
     pub(super) fn judge(&mut self, rehearsal: Rehearsal, change: &Change) {
-        let result = rehearsal.judge(change).map(|binary| self.next = Some(binary));
+        let result = rehearsal.judge(change).map(|next| self.next = Some(next));
         self.policy.handle(self.clock.now(), Event::Rehearsed(result));
     }
 
@@ -117,13 +116,17 @@ impl Supervisor {
     }
 
     fn become_next(&mut self) -> String {
-        let Some(binary) = self.next.take() else { return "nothing was rehearsed".to_owned() };
+        let Some(next) = self.next.take() else { return "nothing was rehearsed".to_owned() };
+        if let Err(why) = next.check() {
+            return why;
+        }
+        let binary = next.binary;
         if let Err(why) = self.service.fork_check.again() {
             return why;
         }
         let before = match Before::this() {
             Ok(before) => before,
-            Err(error) => return format!("this binary cannot be kept for a way back: {error}"),
+            Err(error) => return cannot_keep(error),
         };
         report::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
         let state = match self.state(None, Some(&before)) {
@@ -217,6 +220,17 @@ impl Supervisor {
         let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
         self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).chain(to_be_stored).collect()
     }
+}
+
+fn cannot_keep(error: io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "; is /proc mounted?",
+        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
+            "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=)"
+        }
+        _ => "",
+    };
+    format!("this binary cannot be kept for a way back: {error}{advice}")
 }
 
 fn to_hand_over(to_hand_over: ToHandOver<'_>) -> state::Socket {
