@@ -13,7 +13,7 @@ use support::activation::with_sockets;
 use support::http::{Client, address_in, thousands, under_load};
 use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
-use support::{Signal, descriptors_of, until};
+use support::{Signal, clean_command, descriptors_of, until};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
 
@@ -92,6 +92,36 @@ fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
         assert_eq!(ask(new).expect("an answer"), "per-slot-pinned-2");
     }
     pool.stop();
+}
+
+/// An upgrade takes more descriptors than the pool: if they are not there, nothing has changed.
+#[test]
+fn an_upgrade_for_which_there_are_too_few_descriptors_is_abandoned() {
+    let mut ends = [0, 0];
+    for limit in (30..=66).step_by(3) {
+        let mut pool = Upgrading::start_as(FIXTURE, "per-slot-1", |command| {
+            let mut sh = clean_command("sh");
+            sh.args(["-c", &format!("ulimit -n {limit}; exec ./app")]).env("PREFORK_WORKERS", "16");
+            sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            sh
+        });
+        pool.upgrade_to(FIXTURE, "per-slot-2");
+        let abandoned = until("the upgrade ends", || {
+            let count = |text: &str| pool.program.stderr.count(text);
+            assert_eq!(count("no way back"), 0, "{limit}");
+            let is_over = count("upgrade abandoned: ") + count("upgrade done after") > 0;
+            is_over.then(|| count("upgrade abandoned: "))
+        });
+        ends[abandoned] += 1;
+        if abandoned == 1 {
+            let line = pool.wait_for_failure();
+            assert!(line.contains("Too many open files") && line.contains("`ulimit -n`"), "{line}");
+        }
+        assert_eq!(pool.ask(), if abandoned == 1 { "per-slot-1" } else { "per-slot-2" }, "{limit}");
+        pool.program.stop();
+        pool.program.wait_until_empty();
+    }
+    assert!(ends.iter().all(|&count| count > 0), "{ends:?}");
 }
 
 #[test]

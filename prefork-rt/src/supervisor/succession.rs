@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
+use crate::error::advice_on_descriptors;
 use crate::listen::{self, ToHandOver};
 use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
@@ -225,10 +226,7 @@ impl Supervisor {
 fn cannot_keep(error: io::Error) -> String {
     let advice = match error.kind() {
         io::ErrorKind::NotFound => "; is /proc mounted?",
-        _ if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-            "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=)"
-        }
-        _ => "",
+        _ => advice_on_descriptors(&error),
     };
     format!("this binary cannot be kept for a way back: {error}{advice}")
 }

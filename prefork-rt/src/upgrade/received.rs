@@ -26,6 +26,10 @@ pub(crate) struct Received {
     launch: Launch,
 }
 
+/// So many descriptors more may a supervisor that takes over need than its rehearsal. Where there are not, neither it nor
+/// the binary before could go on.
+const SPARE: usize = 16;
+
 static RECEIVED: Mutex<Option<Received>> = Mutex::new(None);
 /// A descriptor is taken over once.
 static LOOKED: AtomicBool = AtomicBool::new(false);
@@ -89,6 +93,8 @@ fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
 /// Lets the binary that runs know that this one would start.
 pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let Some(received) = received().take() else { return Ok(()) };
+    let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| received.file.try_clone()).collect();
+    spare.map_err(cannot_copy)?;
     let file = File::from(received.file);
     let length = file.metadata().map(|file| file.len());
     length

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use super::state::{self, State};
 use super::{Launch, Next, VARIABLE, write};
+use crate::error::advice_on_descriptors;
 use crate::sys::{self, Change, Mask, Pid};
 
 /// So much of what it prints may be the reason.
@@ -38,7 +39,9 @@ impl Rehearsal {
             let directory = launch.directory.display();
             format!("{directory}, the directory that this program was started in, cannot be entered: {error}")
         })?;
-        let failed = |error: io::Error| format!("{} cannot be rehearsed: {error}", binary.display());
+        let failed = |error: io::Error| {
+            format!("{} cannot be rehearsed: {error}{}", binary.display(), advice_on_descriptors(&error))
+        };
         // Before it runs: what comes into its place from here on was not rehearsed.
         let next = Next::at(binary.clone());
         let files = || Ok((write(state)?, sys::scratch_file("prefork-rehearsal")?));
@@ -58,7 +61,7 @@ impl Rehearsal {
             .stderr(output.try_clone().map_err(failed)?);
         let handed: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
         let pid = sys::spawn(&mut command, mask, &handed)
-            .map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
+            .map_err(|error| format!("{} cannot be run: {error}{}", binary.display(), advice_on_descriptors(&error)))?;
         Ok(Rehearsal { pid, next, state, output })
     }
 
