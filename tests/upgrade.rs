@@ -360,6 +360,21 @@ fn what_was_handed_to_somebody_else_is_ignored() {
     }
 }
 
+/// Nobody waits for what may never end, or takes away what somebody else is to read.
+#[test]
+fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
+    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+        let mut sh = clean_command("sh");
+        sh.args(["-c", "mkfifo pipe; exec 7<>pipe; exec ./app"]).env("PREFORK_UPGRADE", "7");
+        sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        sh
+    });
+    assert_eq!(pool.ask(), "serves-1");
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    pool.stop();
+}
+
 #[test]
 fn a_service_manager_hears_how_an_upgrade_goes() {
     let manager = Manager::with_a_path();

@@ -46,7 +46,12 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
         return Ok(());
     }
     let refuse = |reason| Err(Error::Environment { variable: VARIABLE.to_owned(), reason });
-    let read = |number: RawFd| fs::read_to_string(format!("/proc/self/fd/{number}")).ok();
+    let read = |number: RawFd| {
+        let path = format!("/proc/self/fd/{number}");
+        // Of a pipe or a terminal, the end would be waited for.
+        let is_file = fs::metadata(&path).is_ok_and(|file| file.is_file());
+        is_file.then(|| fs::read_to_string(path).ok()).flatten()
+    };
     let Some((number, text)) = number.parse().ok().and_then(|number| Some((number, read(number)?))) else {
         return Ok(());
     };
