@@ -237,6 +237,20 @@ fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
     }
 }
 
+/// It has bound all that it listens on before it fails.
+#[test]
+fn a_new_binary_that_cannot_start_leaves_no_file() {
+    let pool = Upgrading::start(FIXTURE, "serves-1");
+    let socket = pool.release.path("app.sock");
+    fs::write(pool.release.path("address"), format!("127.0.0.1:0, unix:{}", socket.display())).expect("written");
+    pool.upgrade_to(FIXTURE, "pinned-threads");
+    let line = pool.wait_for_failure();
+    assert!(line.contains("could not start: forking is unsafe"), "{line}");
+    assert!(!socket.exists());
+    assert_eq!(pool.ask(), "serves-1");
+    pool.stop();
+}
+
 /// Who waits for a client in blocking mode goes on to wait.
 #[test]
 fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {

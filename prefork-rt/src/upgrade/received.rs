@@ -14,7 +14,7 @@ use socket2::SockRef;
 use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
-use crate::listen::Handed;
+use crate::listen::{self, Handed};
 use crate::report;
 use crate::sys;
 
@@ -110,6 +110,8 @@ pub(crate) fn say_rehearsed() -> Result<(), Error> {
 /// Becomes the binary before again, where there is one and this one cannot start. Returns the error where there is none.
 pub(crate) fn go_back_or(error: Error) -> Error {
     let Some(received) = received().take() else { return error };
+    // What this one has bound is closed by now, and the one before knows nothing of it.
+    listen::remove_files();
     received.go_back(format!("it passed its rehearsal, but could not start: {error}"));
     error
 }
