@@ -203,6 +203,40 @@ fn a_second_upgrade_waits_for_nothing_and_a_stop_ends_the_first() {
     pool.stop();
 }
 
+/// A reload takes as long as its workers, and so long an upgrade waits.
+#[test]
+fn a_binary_that_comes_after_the_rehearsal_is_not_run() {
+    let pool = start("serves-1");
+    pool.upgrade_to(FIXTURE, "waits");
+    pool.program.stderr.wait_for("rehearsing the start of");
+    let binary = pool.release.path("app");
+    let runs_it = |child: &i32| fs::read_link(format!("/proc/{child}/exe")).is_ok_and(|runs| runs == binary);
+    until("the rehearsal runs", || pool.program.children().iter().any(runs_it).then_some(()));
+    install(&pool.release, FIXTURE, "exits-with-3");
+    fs::write(pool.release.path("go"), "").expect("written");
+    let line = pool.wait_for_failure();
+    assert!(line.contains("app is another than the one that was rehearsed"), "{line}");
+    assert_eq!(pool.ask(), "serves-1");
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    pool.stop();
+}
+
+#[test]
+fn a_pool_whose_directory_has_gone_says_so() {
+    let release = Release::new();
+    install(&release, FIXTURE, "serves-1");
+    fs::create_dir(release.path("here")).expect("a directory");
+    let mut command = clean_command(release.path("app").to_str().expect("text"));
+    let mut program = Session::start(command.current_dir(release.path("here")));
+    program.stderr.wait_for("ready after");
+    fs::remove_dir(release.path("here")).expect("it is empty");
+    program.signal(Signal::SIGUSR2);
+    let line = program.stderr.wait_for("upgrade abandoned: ");
+    assert!(line.contains("here, the directory that this program was started in, cannot be entered"), "{line}");
+    program.stop();
+}
+
 #[test]
 fn no_worker_outlives_a_supervisor_that_was_another_binary() {
     let mut pool = start("serves-1");
@@ -324,6 +358,21 @@ fn what_was_handed_to_somebody_else_is_ignored() {
         assert_eq!(pool.ask(), "serves-1");
         pool.stop();
     }
+}
+
+/// Nobody waits for what may never end, or takes away what somebody else is to read.
+#[test]
+fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
+    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+        let mut sh = clean_command("sh");
+        sh.args(["-c", "mkfifo pipe; exec 7<>pipe; exec ./app"]).env("PREFORK_UPGRADE", "7");
+        sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        sh
+    });
+    assert_eq!(pool.ask(), "serves-1");
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    pool.stop();
 }
 
 #[test]

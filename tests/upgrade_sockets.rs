@@ -5,12 +5,15 @@ mod support;
 use std::fs;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use support::activation::with_sockets;
-use support::http::{Client, thousands, under_load};
+use support::http::{Client, address_in, thousands, under_load};
 use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
-use support::{Signal, until};
+use support::{Signal, clean_command, descriptors_of, until};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
 
@@ -67,6 +70,59 @@ fn a_new_binary_that_wants_more_workers_gets_sockets_for_them() {
     pool.program.wait_for_children(2);
     assert_eq!(pool.ask(), "per-slot-2");
     pool.stop();
+}
+
+/// A worker that has finished accepts nothing, not at an address either that is new.
+#[test]
+fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
+    let listen = |release: &Path, listen: &str| fs::write(release.join("address"), listen).expect("written");
+    let pool = Upgrading::start_with(FIXTURE, "per-slot-pinned-ends", |command| {
+        listen(command.get_current_dir().expect("a directory"), "127.0.0.1:0");
+        command
+    });
+    let host = u32::from_ne_bytes([127, 0, 0, 1]);
+    let listener = format!(" {host:08X}:{:04X} 00000000:0000 0A ", pool.address.port());
+    let listens = |line: &&str| line.contains(&listener);
+    let count = || fs::read_to_string("/proc/net/tcp").expect("/proc").lines().filter(listens).count();
+    until("its socket has gone", || (count() == 1).then_some(()));
+    listen(&pool.release.path(""), "127.0.0.1:0, new=127.0.0.1:0");
+    pool.upgrade_to(FIXTURE, "per-slot-pinned-2");
+    pool.wait_for_upgrade(1);
+    let new = address_in(&pool.program.stderr.wait_for("listening on new="));
+    for _ in 0..20 {
+        assert_eq!(ask(new).expect("an answer"), "per-slot-pinned-2");
+    }
+    pool.stop();
+}
+
+/// An upgrade takes more descriptors than the pool: if they are not there, nothing has changed.
+#[test]
+fn an_upgrade_for_which_there_are_too_few_descriptors_is_abandoned() {
+    let mut ends = [0, 0];
+    for limit in (30..=66).step_by(3) {
+        let mut pool = Upgrading::start_as(FIXTURE, "per-slot-1", |command| {
+            let mut sh = clean_command("sh");
+            sh.args(["-c", &format!("ulimit -n {limit}; exec ./app")]).env("PREFORK_WORKERS", "16");
+            sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            sh
+        });
+        pool.upgrade_to(FIXTURE, "per-slot-2");
+        let abandoned = until("the upgrade ends", || {
+            let count = |text: &str| pool.program.stderr.count(text);
+            assert_eq!(count("no way back"), 0, "{limit}");
+            let is_over = count("upgrade abandoned: ") + count("upgrade done after") > 0;
+            is_over.then(|| count("upgrade abandoned: "))
+        });
+        ends[abandoned] += 1;
+        if abandoned == 1 {
+            let line = pool.wait_for_failure();
+            assert!(line.contains("Too many open files") && line.contains("`ulimit -n`"), "{line}");
+        }
+        assert_eq!(pool.ask(), if abandoned == 1 { "per-slot-1" } else { "per-slot-2" }, "{limit}");
+        pool.program.stop();
+        pool.program.wait_until_empty();
+    }
+    assert!(ends.iter().all(|&count| count > 0), "{ends:?}");
 }
 
 #[test]
@@ -141,6 +197,86 @@ fn a_listener_that_is_written_in_another_way_is_the_same() {
     }
 }
 
+#[test]
+fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
+    let manager = Manager::with_a_path();
+    for is_stored in [false, true] {
+        let listen = |release: &Path, unix: &str| {
+            let socket = release.join("app.sock");
+            let unix = unix.replace("PATH", socket.to_str().expect("text"));
+            fs::write(release.join("address"), format!("127.0.0.1:0{unix}")).expect("written");
+        };
+        let mut pool = Upgrading::start_with(FIXTURE, "pinned-1", |command| {
+            listen(command.get_current_dir().expect("a directory"), ", unix:PATH?mode=640");
+            if is_stored { manager.watches(command).env("FDSTORE", "16") } else { command }
+        });
+        let upgrade = |behaviour: &str, unix: &str| {
+            listen(&pool.release.path(""), unix);
+            pool.upgrade_to(FIXTURE, behaviour);
+        };
+        let mode = |socket: &Path| fs::metadata(socket).expect("it is there").permissions().mode() & 0o777;
+        let socket = pool.release.path("app.sock");
+        assert_eq!(mode(&socket), 0o640);
+        upgrade("pinned-2", ", unix:PATH?mode=600");
+        pool.wait_for_upgrade(1);
+        assert_eq!(mode(&socket), 0o600);
+        upgrade("pinned-3", ", unix:PATH?owner=nobody-at-all");
+        pool.program.stderr.wait_for("there is no user \"nobody-at-all\"");
+        // Whoever removes the file takes the socket away from everybody: there is another one.
+        fs::remove_file(&socket).expect("it is there");
+        upgrade("pinned-4", ", unix:PATH?mode=660");
+        pool.wait_for_upgrade(2);
+        assert_eq!(mode(&socket), 0o660);
+        UnixStream::connect(&socket).expect("somebody listens there");
+        // What is not listened on any more has no file in the end, stored or not.
+        upgrade("pinned-5", "");
+        pool.wait_for_upgrade(3);
+        pool.program.stop();
+        pool.program.wait_until_empty();
+        assert!(!socket.exists(), "{is_stored}");
+    }
+}
+
+/// It has bound all that it listens on before it fails.
+#[test]
+fn a_new_binary_that_cannot_start_leaves_no_file() {
+    let pool = Upgrading::start(FIXTURE, "serves-1");
+    let socket = pool.release.path("app.sock");
+    fs::write(pool.release.path("address"), format!("127.0.0.1:0, unix:{}", socket.display())).expect("written");
+    pool.upgrade_to(FIXTURE, "pinned-threads");
+    let line = pool.wait_for_failure();
+    assert!(line.contains("could not start: forking is unsafe"), "{line}");
+    assert!(!socket.exists());
+    assert_eq!(pool.ask(), "serves-1");
+    pool.stop();
+}
+
+/// Who waits for a client in blocking mode goes on to wait.
+#[test]
+fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let socket = OwnedFd::from(listener);
+    for is_inherited in [false, true] {
+        let pool = Upgrading::start_as(FIXTURE, "blocks-1", |command| {
+            if is_inherited { with_sockets(&command, &[("web", &socket)]) } else { command }
+        });
+        let workers = pool.program.children();
+        for nth in 1..=2 {
+            pool.upgrade_to(FIXTURE, "unblocks-dies");
+            pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
+            for _ in 0..10 {
+                assert_eq!(pool.ask(), "blocks-1");
+            }
+        }
+        assert_eq!(pool.program.wait_for_children(2), workers, "{:#?}", pool.program.stderr.all());
+        assert_eq!(pool.program.stderr.count("exited with status 1"), 0, "{:#?}", pool.program.stderr.all());
+        pool.upgrade_to(FIXTURE, "blocks-2");
+        pool.wait_for_upgrade(1);
+        assert_eq!(pool.ask(), "blocks-2");
+        pool.stop();
+    }
+}
+
 /// The next start of the unit finds there what the last binary listens on.
 #[test]
 fn what_a_service_manager_stores_follows_the_binary_that_stays() {
@@ -173,6 +309,32 @@ fn what_a_service_manager_stores_follows_the_binary_that_stays() {
     pool.upgrade_to(FIXTURE, "named-3");
     pool.wait_for_upgrade(4);
     assert_eq!(changes(), [""; 0]);
+    pool.program.stop();
+}
+
+/// A binary that could not tell it leaves that to the next.
+#[test]
+fn what_a_service_manager_has_not_taken_yet_outlives_the_binary() {
+    let manager = Manager::with_a_path();
+    manager.fill();
+    let mut pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
+    let before = descriptors_of(pool.program.pid()).len();
+    for (nth, behaviour) in (1..).zip(["dies", "fails-later", "dies"]) {
+        pool.upgrade_to(FIXTURE, behaviour);
+        pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
+    }
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    // One to tell it with may be open for a moment.
+    until("nothing is left over", || (descriptors_of(pool.program.pid()).len() <= before).then_some(()));
+    loop {
+        let (message, descriptors) = manager.receive_with_descriptors();
+        if message.contains("FDSTORE") {
+            assert_eq!((message.as_str(), descriptors.len()), ("FDSTORE=1\nFDNAME=prefork 127.0.0.1%3A0", 1));
+            break;
+        }
+    }
+    manager.wait_for("READY=1");
     pool.program.stop();
 }
 

@@ -174,8 +174,19 @@ impl fmt::Display for Error {
                  in the kernel (state D in ps), on a disk or a network file system",
                 pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
             ),
-            Error::System { call, source } => write!(f, "{call} failed: {source}"),
+            Error::System { call, source } => write!(f, "{call} failed: {source}{}", advice_on_descriptors(source)),
         }
+    }
+}
+
+/// What to do where there are no descriptors left; nothing for other errors.
+pub(crate) fn advice_on_descriptors(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EMFILE | libc::ENFILE) => {
+            "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=): an upgrade takes twice as many as there are \
+             sockets, and some more"
+        }
+        _ => "",
     }
 }
 

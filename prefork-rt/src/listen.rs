@@ -13,6 +13,7 @@ mod unix;
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -198,12 +199,14 @@ pub(crate) fn bind(
                 let mut missing = Vec::new();
                 let mut own = Vec::new();
                 for address in addresses {
-                    match handed.take(label, &Where::Address(*address), slots.is_some(), rehearsal)? {
+                    let place = Where::Address(*address, only_ipv6(*address));
+                    match handed.take(label, &place, slots.is_some(), rehearsal)? {
                         Some(listener) => own.push(listener),
                         None => missing.push(*address),
                     }
                 }
-                let bound = inet::bind(label, &missing, only_ipv6, slots)?;
+                let bound =
+                    inet::bind(label, &missing, only_ipv6, slots).map_err(|error| handed.explain(label, error))?;
                 own.extend(missing.iter().zip(bound).map(|(address, sockets)| listener(label, address, sockets)));
                 listeners.extend(own.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
             }
@@ -212,7 +215,8 @@ pub(crate) fn bind(
                     Some(own) => {
                         let storable =
                             own.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
-                        (own, storable)
+                        unix::check(path)?;
+                        (own.rights(path.clone()), storable)
                     }
                     None => {
                         let socket = Sockets::One(unix::bind(label, path, rehearsal)?);
@@ -230,7 +234,8 @@ pub(crate) fn bind(
                     let socket = own(socket, one.is_in_use || rehearsal)?;
                     report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), Sockets::One(socket));
-                    listeners.push(listener.inherited(one.name.clone(), one.number));
+                    let listener = listener.inherited(one.name.clone(), one.number);
+                    listeners.push(if one.is_in_use { listener.in_use() } else { listener });
                 }
             }
         }
@@ -252,7 +257,8 @@ struct Pile {
 
 /// Where something is to be listened on.
 enum Where<'a> {
-    Address(SocketAddr),
+    /// And whether it leaves its port to IPv4.
+    Address(SocketAddr, bool),
     Path(&'a str),
 }
 
@@ -266,7 +272,7 @@ impl Pile {
         Pile { rest: handed, entries: entries.collect() }
     }
 
-    /// What there is for this place. Of several shared sockets with one entry, the first.
+    /// What there is for this place. Of several with one entry, the first.
     fn take(
         &mut self,
         label: &Label,
@@ -274,6 +280,10 @@ impl Pile {
         per_slot: bool,
         rehearsal: bool,
     ) -> Result<Option<Listener>, Error> {
+        if matches!(*place, Where::Path(path) if fs::symlink_metadata(path).is_err()) {
+            // Nobody could reach it.
+            return Ok(None);
+        }
         let Some(first) = self.find(label, place) else { return Ok(None) };
         let entry = self.rest[first].entry.clone();
         let is_per_slot = self.rest[first].slot.is_some();
@@ -286,13 +296,15 @@ impl Pile {
                 ),
             });
         }
-        let Handed { stored, is_in_use, .. } = &self.rest[first];
-        let (stored, is_in_use) = (stored.clone(), *is_in_use);
-        let bound = bound_to(&self.rest[first].socket);
+        let Handed { stored, is_in_use, socket, .. } = &self.rest[first];
+        check_families(place, socket)?;
+        let (stored, is_in_use, bound) = (stored.clone(), *is_in_use, bound_to(socket));
         let shown = bound.map_or_else(|| Shown(label, place).to_string(), |bound| Shown(label, &bound).to_string());
         report::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
-            let (own, others) = self.rest.drain(..).partition(|handed| handed.entry == entry && handed.slot.is_some());
+            // With port 0 there may be others with this entry, at another port.
+            let is_there = |handed: &Handed| handed.entry == entry && bound_to(&handed.socket) == bound;
+            let (own, others) = self.rest.drain(..).partition(|handed| handed.slot.is_some() && is_there(handed));
             self.rest = others;
             let own: Vec<Handed> = own;
             let members = own.into_iter().filter_map(|handed| Some((handed.slot?, handed.socket)));
@@ -300,7 +312,8 @@ impl Pile {
         } else {
             Sockets::One(own(self.rest.remove(first).socket, is_in_use || rehearsal)?)
         };
-        Ok(Some(listener(label, place, sockets).handed_as(entry, stored)))
+        let listener = listener(label, place, sockets).handed_as(entry, stored);
+        Ok(Some(if is_in_use { listener.in_use() } else { listener }))
     }
 
     /// What was bound for this entry, or else for the same place: under another name, or with port 0.
@@ -317,12 +330,47 @@ impl Pile {
         let exact = self.rest.iter().position(|handed| handed.entry == entry);
         exact.or_else(|| self.rest.iter().position(same_place))
     }
+
+    /// An address is in use: perhaps by what was handed over for another one, of which it is a part.
+    fn explain(&self, label: &Label, error: Error) -> Error {
+        let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+        let is_part = |port: u16, handed: &Handed| {
+            bound_to(&handed.socket).is_some_and(|bound| bound.port() == port)
+                && inherited::kind(&handed.socket) == Ok(label.kind)
+        };
+        match error {
+            Error::Listen { address, source, .. }
+                if source.kind() == io::ErrorKind::AddrInUse
+                    && port(&address).is_some_and(|port| self.rest.iter().any(|handed| is_part(port, handed))) =>
+            {
+                let advice = "the running pool holds its port at another address, and keeps it until this binary stays: \
+                              restart the service instead";
+                Error::Listen { address, source, advice }
+            }
+            error => error,
+        }
+    }
+}
+
+/// Whether IPv4 is served, too, is settled when a socket is bound.
+fn check_families(place: &Where<'_>, socket: &OwnedFd) -> Result<(), Error> {
+    let Where::Address(address, only_ipv6) = *place else { return Ok(()) };
+    if !is_every_ipv6(address) || SockRef::from(socket).only_v6().is_ok_and(|only| only == only_ipv6) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        name: "listen",
+        reason: format!(
+            "the running pool {} at {address}, which an upgrade cannot change: restart the service instead",
+            if only_ipv6 { "serves IPv4, too," } else { "does not serve IPv4" }
+        ),
+    })
 }
 
 impl fmt::Display for Where<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Where::Address(address) => address.fmt(f),
+            Where::Address(address, _) => address.fmt(f),
             Where::Path(path) => f.write_str(path),
         }
     }
@@ -408,8 +456,10 @@ impl<T: fmt::Display> fmt::Display for Shown<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, UdpSocket};
+    use std::os::fd::AsFd;
 
     use super::*;
+    use crate::sys;
 
     fn handed(entry: &str, socket: impl Into<OwnedFd>) -> Handed {
         let stored = Some(format!("stored as {entry}"));
@@ -450,6 +500,82 @@ mod tests {
         let (took_what, left) = bound("127.0.0.2:0", sockets());
         assert_eq!(took_what, [took("127.0.0.2:0", None)]);
         assert_eq!(left, ["127.0.0.1:0", "a=127.0.0.1:0"]);
+    }
+
+    /// Two entries with port 0 have one text.
+    #[test]
+    fn sockets_of_slots_stay_with_their_port() {
+        let socket = |port: u16| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+            sys::share_address(socket.as_fd()).expect("it can be shared");
+            socket.bind(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("it is free");
+            socket.listen(1).expect("it listens");
+            OwnedFd::from(socket)
+        };
+        let port = |socket: &OwnedFd| bound_to(socket).expect("an address").port();
+        let (first, second) = (socket(0), socket(0));
+        let ports = [port(&first), port(&second)];
+        let others = ports.map(socket);
+        let slots = [(0, first), (0, second)].into_iter().chain(others.into_iter().map(|socket| (1, socket)));
+        let handed = slots.map(|(slot, socket)| Handed { slot: Some(slot), ..handed("127.0.0.1:0", socket) });
+        let places = resolve(grammar::addresses("127.0.0.1:0, 127.0.0.1:0").expect("entries")).expect("numbers");
+        let mut listeners = bind(&places, handed.collect(), Some(2), true).expect("all of it was bound");
+        let ports_now = |listener: &Listener| match &listener.sockets {
+            Sockets::PerSlot(slots) => {
+                let bound = |socket| SockRef::from(&socket).local_addr().expect("bound").as_socket().expect("a port");
+                slots.sockets().map(|socket| bound(socket).port()).collect()
+            }
+            Sockets::One(_) | Sockets::Taken => Vec::new(),
+        };
+        assert_eq!(listeners.listeners.iter().map(ports_now).collect::<Vec<_>>(), ports.map(|port| vec![port; 2]));
+        assert!(listeners.left.is_empty());
+        // And a slot that was added meanwhile gets what it has not.
+        listeners.complete([1, 2].into_iter()).expect("it can be shared");
+        assert_eq!(listeners.listeners.iter().map(ports_now).collect::<Vec<_>>(), ports.map(|port| vec![port; 3]));
+    }
+
+    #[test]
+    fn what_workers_have_in_blocking_mode_stays_in_it() {
+        let check = |in_use: bool, nonblocking: bool| {
+            let (socket, _) = tcp();
+            socket.set_nonblocking(nonblocking).expect("a mode");
+            let places = resolve(grammar::addresses("127.0.0.1:0").expect("entries")).expect("numbers");
+            let handed = Handed { is_in_use: in_use, ..handed("127.0.0.1:0", socket) };
+            let listeners = bind(&places, vec![handed], None, true).expect("it was bound");
+            let check = |kind| listeners.check_mode(|other| other == kind).map_err(|error| error.to_string());
+            assert_eq!(check(Kind::Udp), Ok(()));
+            check(Kind::Tcp)
+        };
+        for (in_use, nonblocking) in [(true, true), (false, true), (false, false)] {
+            assert_eq!(check(in_use, nonblocking), Ok(()));
+        }
+        let why = check(true, false).unwrap_err();
+        assert!(why.contains("have 127.0.0.1:0 in blocking mode") && why.contains("restart the service"), "{why}");
+    }
+
+    #[test]
+    fn whether_ipv4_is_served_too_is_no_matter_of_an_upgrade() {
+        let Ok(socket) = TcpListener::bind("[::]:0") else { return eprintln!("skipped: there is no IPv6 here") };
+        let port = socket.local_addr().expect("an address").port();
+        if SockRef::from(&socket).only_v6().expect("an option") {
+            return eprintln!("skipped: IPv6 is by itself here");
+        }
+        let refusal = |listen: &str, socket: OwnedFd| {
+            let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
+            bind(&places, vec![handed("old=[::]:0", socket)], None, true).map(drop).unwrap_err().to_string()
+        };
+        let copy = || socket.try_clone().expect("a copy").into();
+        let why = refusal(&format!("[::]:{port}, 0.0.0.0:{port}"), copy());
+        assert!(why.contains("serves IPv4, too, at [::]:") && why.contains("restart the service"), "{why}");
+        let why = refusal(&format!("0.0.0.0:{port}"), copy());
+        assert!(why.contains("the running pool holds its port") && why.contains("restart the service"), "{why}");
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None).expect("a socket");
+        socket.set_only_v6(true).expect("an option");
+        socket.bind(&SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, 0)).into()).expect("a port");
+        socket.listen(1).expect("it listens");
+        let port = TcpListener::from(socket.try_clone().expect("a copy")).local_addr().expect("an address").port();
+        let why = refusal(&format!("[::]:{port}"), socket.into());
+        assert!(why.contains("does not serve IPv4 at [::]:"), "{why}");
     }
 
     #[test]

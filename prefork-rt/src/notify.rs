@@ -11,7 +11,7 @@ use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io;
 use std::mem;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ use crate::grammar::Kind;
 use crate::policy::Notice;
 use crate::report;
 use crate::sys;
-use crate::upgrade::words::words_of_values;
+use crate::upgrade::words::{words_of_fields, words_of_values};
 
 /// What a service manager puts into the environment, for the supervisor alone.
 pub(crate) const VARIABLES: [&str; 4] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID, STORE];
@@ -75,6 +75,23 @@ pub(crate) struct Manager {
 pub(crate) struct Pool {
     pub(crate) ready: usize,
     pub(crate) workers: usize,
+}
+
+/// What it has been told, for the next binary.
+pub(crate) struct Told {
+    phase: Phase,
+    unsent: Vec<String>,
+    /// With the numbers of the descriptors.
+    unstored: Vec<(String, Option<i32>)>,
+}
+
+words_of_fields!(Told { phase, unsent, unstored });
+
+impl Told {
+    /// The descriptors that are to be stored.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = i32> {
+        self.unstored.iter().filter_map(|(_, descriptor)| *descriptor)
+    }
 }
 
 words_of_values!(Phase { 0 => Phase::Starting, 1 => Phase::Ready, 2 => Phase::Reloading, 3 => Phase::Stopping });
@@ -180,14 +197,32 @@ impl Manager {
         }
     }
 
-    /// What the service manager was told, for the next binary.
-    pub(crate) fn phase(&self) -> Phase {
-        self.phase
+    /// What the service manager was told, and what it has not taken yet, for the next binary.
+    pub(crate) fn to_hand_over(&self) -> Told {
+        let number = |socket: &OwnedFd| socket.as_raw_fd();
+        let unstored = self.unstored.iter().map(|(message, socket)| (message.clone(), socket.as_ref().map(number)));
+        Told { phase: self.phase, unsent: self.unsent.iter().cloned().collect(), unstored: unstored.collect() }
     }
 
-    /// What the binary before has told.
-    pub(crate) fn go_on_from(&mut self, phase: Phase) {
-        self.phase = phase;
+    /// The descriptors that it has not taken yet.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.unstored.iter().filter_map(|(_, socket)| socket.as_ref().map(AsFd::as_fd))
+    }
+
+    /// What the binary before has told, and what it could not, with copies of the descriptors.
+    pub(crate) fn go_on_from(&mut self, told: &Told, copy: impl Fn(i32) -> io::Result<OwnedFd>) {
+        self.phase = told.phase;
+        self.unsent.extend(told.unsent.iter().cloned());
+        for (message, descriptor) in &told.unstored {
+            match descriptor.map(&copy).transpose() {
+                Ok(socket) => self.unstored.push_back((message.clone(), socket)),
+                Err(error) => report::warn(&format!(
+                    "a listener is not stored ({error}): a restart of the unit loses its queue; raise the limit of \
+                     descriptors (`ulimit -n`, LimitNOFILE=)"
+                )),
+            }
+        }
+        self.send_unsent();
     }
 
     /// The supervisor cannot be heard for a while.

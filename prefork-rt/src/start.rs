@@ -195,6 +195,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     handed.extend(plan.restored);
     let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
     let mut listeners = listen::bind(&plan.places, handed, slots, mode == Mode::Check)?;
+    listeners.check_mode(|kind| needs_nonblocking(&prefork.needs, kind))?;
     if mode != Mode::Check {
         // It is chosen once, by what the arguments of main are.
         let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));

@@ -12,7 +12,6 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
@@ -28,7 +27,7 @@ use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
 use crate::tie;
-use crate::upgrade::{self, Before, Launch, Rehearsal};
+use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
 use crate::worker::{Worker, become_worker};
 use table::Table;
 
@@ -153,7 +152,7 @@ struct Supervisor {
     to_pass_on: Option<Received>,
     rehearsal: Option<Rehearsal>,
     /// What was rehearsed.
-    next: Option<PathBuf>,
+    next: Option<Next>,
     /// What ran here before, as long as this binary is on probation.
     before: Option<Before>,
     service: Service,

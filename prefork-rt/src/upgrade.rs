@@ -10,9 +10,10 @@ pub(crate) mod state;
 pub(crate) mod words;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::sys;
@@ -39,6 +40,29 @@ impl Before {
 
     pub(crate) fn numbers(&self) -> state::Before {
         state::Before { binary: self.binary.as_raw_fd(), directory: self.directory.as_raw_fd() }
+    }
+}
+
+/// A binary that was rehearsed.
+pub(crate) struct Next {
+    pub(crate) binary: PathBuf,
+    /// Which file it was, and when it was written.
+    file: Option<(u64, u64, i64, i64)>,
+}
+
+impl Next {
+    fn at(binary: PathBuf) -> Next {
+        let file = fs::metadata(&binary).ok();
+        let file = file.map(|file| (file.dev(), file.ino(), file.mtime(), file.mtime_nsec()));
+        Next { binary, file }
+    }
+
+    /// Nothing else came into its place.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if Next::at(self.binary.clone()).file == self.file {
+            return Ok(());
+        }
+        Err(format!("{} is another than the one that was rehearsed", self.binary.display()))
     }
 }
 

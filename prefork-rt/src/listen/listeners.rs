@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use socket2::SockRef;
 
 use super::inet;
 use super::slots::Slots;
-use super::store::Storable;
+use super::store::{self, Storable};
+use super::unix;
 use super::{Handed, Label};
-use crate::grammar::Kind;
+use crate::error::Error;
+use crate::grammar::{Kind, UnixPath};
 use crate::policy::Intake;
 use crate::report;
 use crate::sys;
@@ -38,6 +41,10 @@ pub(crate) struct Listener {
     nonblocking: bool,
     /// For which entry the binary before, or the last start, has bound it.
     was: Option<String>,
+    /// Whether it was in non-blocking mode when the binary before left it, whose workers have it, too.
+    was_nonblocking: Option<bool>,
+    /// What is to become of the file of a Unix socket that the binary before, or the last start, has made.
+    rights: Option<UnixPath>,
     /// Where it is no socket that this process was started with.
     pub(super) storable: Option<Storable>,
     /// What it is called in a service manager's store, if it is there.
@@ -55,6 +62,8 @@ pub(crate) struct ToHandOver<'a> {
     /// What it is called in a service manager's store, if it is there.
     pub(crate) stored: Option<&'a str>,
     pub(crate) inherited: Option<&'a (String, usize)>,
+    /// The mode that it has, or, for the one before, the one that its workers knew.
+    pub(crate) nonblocking: bool,
     pub(crate) socket: BorrowedFd<'a>,
 }
 
@@ -68,7 +77,28 @@ pub(crate) enum Sockets {
 
 impl Listener {
     pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
-        Listener { label, key, sockets, nonblocking: false, was: None, storable: None, stored: None, inherited: None }
+        Listener {
+            label,
+            key,
+            sockets,
+            nonblocking: false,
+            was: None,
+            was_nonblocking: None,
+            rights: None,
+            storable: None,
+            stored: None,
+            inherited: None,
+        }
+    }
+
+    /// Workers of the binary before have it, too, in the mode that it has now.
+    pub(super) fn in_use(self) -> Listener {
+        let socket = match &self.sockets {
+            Sockets::One(socket) => Some(socket.as_fd()),
+            Sockets::PerSlot(slots) => slots.any(),
+            Sockets::Taken => None,
+        };
+        Listener { was_nonblocking: socket.map(is_nonblocking), ..self }
     }
 
     pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
@@ -79,6 +109,19 @@ impl Listener {
         Listener { storable, ..self }
     }
 
+    pub(super) fn rights(self, unix: UnixPath) -> Listener {
+        Listener { rights: Some(unix), ..self }
+    }
+
+    /// The file of a Unix socket is as it is to be.
+    fn set_rights(&mut self) {
+        let Some(unix) = self.rights.take() else { return };
+        let path = Path::new(&unix.path);
+        if unix::is_own(path) || self.stored.as_deref().is_some_and(|stored| store::is_of(stored, path)) {
+            unix::set_rights(&unix);
+        }
+    }
+
     pub(super) fn inherited(self, name: String, number: usize) -> Listener {
         Listener { inherited: Some((name, number)), ..self }
     }
@@ -87,7 +130,9 @@ impl Listener {
     fn to_hand_over(&self, back: bool) -> Vec<ToHandOver<'_>> {
         let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
         let stored = self.stored.as_deref();
-        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited: self.inherited.as_ref(), socket };
+        let mode = |socket| self.was_nonblocking.filter(|_| back).unwrap_or_else(|| is_nonblocking(socket));
+        let inherited = self.inherited.as_ref();
+        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
             Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
@@ -143,7 +188,8 @@ impl Listeners {
     /// All that the next binary is to be handed, or the one before, which had it for entries of its own.
     pub(crate) fn to_hand_over(&self, back: bool) -> impl Iterator<Item = ToHandOver<'_>> {
         let left = self.left.iter().filter(move |_| back).map(|Handed { entry, slot, stored, socket, .. }| {
-            ToHandOver { entry, slot: *slot, stored: stored.as_deref(), inherited: None, socket: socket.as_fd() }
+            let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
+            ToHandOver { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
         });
         self.listeners.iter().flat_map(move |listener| listener.to_hand_over(back)).chain(left)
     }
@@ -151,7 +197,26 @@ impl Listeners {
     /// There is no binary before any more.
     pub(crate) fn forget_before(&mut self) {
         self.left.clear();
-        self.listeners.iter_mut().for_each(|listener| listener.was = None);
+        for listener in &mut self.listeners {
+            (listener.was, listener.was_nonblocking) = (None, None);
+            listener.set_rights();
+        }
+    }
+
+    /// Whoever waits in accept(2), or reads, in blocking mode would fail in the other.
+    pub(crate) fn check_mode(&self, is_meant: impl Fn(Kind) -> bool) -> Result<(), Error> {
+        let waits = |listener: &&Listener| listener.was_nonblocking == Some(false) && is_meant(listener.label.kind);
+        match self.listeners.iter().find(waits) {
+            Some(Listener { label, key, .. }) => Err(Error::Argument {
+                reason: format!(
+                    "a {} of tokio is asked for, but the workers of the running pool have {} in blocking mode, which an \
+                     upgrade cannot change under them: restart the service instead",
+                    label.kind.type_name(),
+                    if key.is_empty() { "what it was started with" } else { key },
+                ),
+            }),
+            None => Ok(()),
+        }
     }
 
     /// The mode of a socket is that of all its copies.
@@ -204,7 +269,21 @@ impl Listeners {
     /// Makes the sockets of a slot, or none. Nothing comes to them before the slot's intake is open.
     pub(crate) fn open(&mut self, task_id: usize) -> io::Result<()> {
         self.set_intake(task_id, Intake::Away);
-        let opened = self.listeners.iter_mut().try_for_each(|listener| {
+        let opened = self.bind_missing(task_id);
+        if opened.is_err() {
+            self.close_slot(task_id);
+        }
+        opened
+    }
+
+    /// Makes what slots that have sockets do not have yet: at addresses that came with this binary, or that the one that
+    /// has failed did not listen on when the slot was added.
+    pub(crate) fn complete(&mut self, mut task_ids: impl Iterator<Item = usize>) -> io::Result<()> {
+        task_ids.try_for_each(|task_id| self.bind_missing(task_id))
+    }
+
+    fn bind_missing(&mut self, task_id: usize) -> io::Result<()> {
+        self.listeners.iter_mut().try_for_each(|listener| {
             let (kind, nonblocking, key) = (listener.label.kind, listener.nonblocking, listener.key.clone());
             // One that came with the binary may have sockets for every slot that there will be.
             let Some(slots) = listener.slots().filter(|slots| slots.of(task_id).is_none()) else { return Ok(()) };
@@ -214,12 +293,9 @@ impl Listeners {
                 Ok(socket)
             });
             slots.add(task_id, bound.map_err(|error| named(&key, &error))?);
+            self.is_late = true;
             Ok(())
-        });
-        if opened.is_err() {
-            self.close_slot(task_id);
-        }
-        opened
+        })
     }
 
     /// Whether somebody waits in a queue of this slot.
@@ -258,6 +334,11 @@ impl Listeners {
             ));
         }
     }
+}
+
+/// As it is where that cannot be asked.
+fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
+    SockRef::from(&socket).nonblocking().unwrap_or(false)
 }
 
 fn intake_of(intakes: &BTreeMap<usize, Intake>) -> impl Fn(usize) -> Intake {

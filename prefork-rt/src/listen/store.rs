@@ -14,7 +14,7 @@ use socket2::SockRef;
 
 use super::inherited::{self, Inherited};
 use super::{At, Handed, Label, Listener, Listeners, Resolved, Shown, Sockets, is_every_ipv6, shares_its_port, unix};
-use crate::grammar::Kind;
+use crate::grammar::{self, Kind};
 use crate::report;
 
 /// What the names of ours begin with, and no socket unit's: `prefork admin=127.0.0.1%3A9000`.
@@ -60,6 +60,20 @@ fn name(key: &str, file: Option<(u64, u64)>) -> String {
     }
     file.into_iter().for_each(|file| name.push_str(&suffix(file)));
     name
+}
+
+/// Whether the socket that is stored under this name has this file.
+pub(super) fn is_of(stored: &str, path: &Path) -> bool {
+    unix::socket_at(path).is_some_and(|file| stored.ends_with(&suffix(file)))
+}
+
+/// Which file the socket has that is stored under this name, for this entry of `listen`.
+fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, u64, u64)> {
+    let place = grammar::name_and_place(entry).map_or(entry, |(_, place)| place);
+    let path = place.strip_prefix("unix:")?;
+    let (device, inode) = stored.rsplit_once(' ')?.1.split_once('-')?;
+    let number = |digits| u64::from_str_radix(digits, 16).ok();
+    Some((path.into(), number(device)?, number(inode)?))
 }
 
 fn suffix((device, inode): (u64, u64)) -> String {
@@ -159,6 +173,10 @@ pub(crate) fn settle(listeners: &mut Listeners, room: usize, mut change: impl Fn
     let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
     obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));
     obsolete.iter().for_each(|name| change(Change::Remove(name)));
+    // Nobody else has these sockets any more, so their files go at the end.
+    let left = listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry));
+    let renamed = listeners.listeners.iter().filter_map(|own| file_of(own.outdated_name()?, &own.key));
+    unix::adopt_files(left.chain(renamed));
     // It takes no socket that it has under another name; and with a name go all sockets that are called so.
     for listener in &mut listeners.listeners {
         listener.stored.take_if(|name| obsolete.contains(name));
@@ -198,6 +216,13 @@ mod tests {
         let name = name("unix:/run/a b/100%\u{e4}\n.sock?mode=660", Some((0x1f, 0x2a)));
         assert_eq!(name, "prefork unix%3A/run/a%20b/100%25%C3%A4%0A.sock?mode=660 1f-2a");
         assert!(name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b':'));
+    }
+
+    #[test]
+    fn a_name_says_which_file_it_is() {
+        let name = name("local=unix:/run/a b.sock?mode=660", Some((0x1f, 0x2a)));
+        assert_eq!(file_of(&name, "local=unix:/run/a b.sock"), Some(("/run/a b.sock".into(), 0x1f, 0x2a)));
+        assert_eq!(file_of("prefork 127.0.0.1%3A80", "127.0.0.1:80"), None);
     }
 
     #[test]

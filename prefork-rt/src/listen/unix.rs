@@ -38,6 +38,22 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, rehearsal: bool) -> Result<Ow
     Ok(socket.into())
 }
 
+/// Whether there is such an owner and group, of a file that is there already.
+pub(super) fn check(unix: &UnixPath) -> Result<(), Error> {
+    Rights::of(unix).map(drop)
+}
+
+/// Gives a file that this process made as another binary the rights that it is to have now.
+pub(super) fn set_rights(unix: &UnixPath) {
+    let path = Path::new(&unix.path);
+    let result = Rights::of(unix)
+        .map_err(|error| error.to_string())
+        .and_then(|rights| rights.set(path).map_err(|Refusal { source, advice }| format!("{source}; {advice}")));
+    if let Err(why) = result {
+        report::warn(&format!("unix:{} keeps the mode, owner and group that it had: {why}", unix.path));
+    }
+}
+
 /// What becomes of the file.
 struct Rights {
     mode: Option<u32>,
@@ -54,6 +70,20 @@ impl Rights {
             owner: id(unix, "user", unix.owner.as_deref(), user)?,
             group: id(unix, "group", unix.group.as_deref(), group)?,
         })
+    }
+}
+
+impl Rights {
+    fn set(&self, file: &Path) -> Result<(), Refusal> {
+        if self.owner.is_some() || self.group.is_some() {
+            let advice = "only root can give a file to another user, or to a group that it is not in";
+            lchown(file, self.owner, self.group).map_err(advise(advice))?;
+        }
+        if let Some(mode) = self.mode {
+            let advice = "the mode of the file cannot be set";
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).map_err(advise(advice))?;
+        }
+        Ok(())
     }
 }
 
@@ -110,14 +140,7 @@ fn bind_now(path: &Path, rights: &Rights, rehearsal: bool) -> Result<Socket, Ref
 
 /// Nobody can connect before it listens, and then all is as it should be.
 fn finish(socket: &Socket, unfinished: &Path, rights: &Rights) -> Result<Metadata, Refusal> {
-    if rights.owner.is_some() || rights.group.is_some() {
-        let advice = "only root can give a file to another user, or to a group that it is not in";
-        lchown(unfinished, rights.owner, rights.group).map_err(advise(advice))?;
-    }
-    if let Some(mode) = rights.mode {
-        let advice = "the mode of the file cannot be set";
-        fs::set_permissions(unfinished, fs::Permissions::from_mode(mode)).map_err(advise(advice))?;
-    }
+    rights.set(unfinished)?;
     socket.listen(BACKLOG).map_err(advise(WRITABLE))?;
     fs::symlink_metadata(unfinished).map_err(advise(WRITABLE))
 }
@@ -249,6 +272,12 @@ pub(crate) fn remove_files() {
 /// Leaves the file in its place: somebody else has the socket too.
 pub(super) fn leave_file(path: &Path) {
     FILES.lock().unwrap_or_else(PoisonError::into_inner).retain(|file| file.path != path);
+}
+
+/// Whether the file that is there is one that this process has made, and still its own.
+pub(super) fn is_own(path: &Path) -> bool {
+    let found = socket_at(path);
+    files().into_iter().any(|(own, device, inode)| own == path && found == Some((device, inode)))
 }
 
 /// Which file is there, if it is a socket's. As long as the socket lives, no other file is called so.

@@ -33,6 +33,17 @@ impl Kept {
         self.size
     }
 
+    /// The slots that have sockets, where each has its own.
+    pub(crate) fn slots_with_sockets(&self) -> impl Iterator<Item = usize> {
+        (0..).zip(&self.slots).filter(|(_, slot)| slot.sockets == Sockets::Open).map(|(task_id, _)| task_id)
+    }
+
+    /// The slots that have none any more, because nobody would serve those who wait there.
+    pub(crate) fn slots_without_sockets(&self) -> impl Iterator<Item = usize> {
+        let is_left = |slot: &Slot| slot.finished && slot.sockets != Sockets::Open;
+        (0..).zip(&self.slots).filter(move |(_, slot)| is_left(slot)).map(|(task_id, _)| task_id)
+    }
+
     /// Those that were made.
     pub(crate) fn procs(&self) -> impl Iterator<Item = ProcId> {
         let places = self.slots.iter().flat_map(|slot| [&slot.current, &slot.beside]);

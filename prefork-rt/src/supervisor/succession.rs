@@ -5,7 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
+use crate::error::advice_on_descriptors;
 use crate::listen::{self, ToHandOver};
+use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Board;
@@ -53,14 +55,18 @@ impl Supervisor {
             // What exec(2) has called it is the number of a descriptor.
             self.name.clone_from(name);
         }
-        if let (Some(manager), Some(phase)) = (&mut self.service.manager, manager) {
-            manager.go_on_from(*phase);
+        if let (Some(manager), Some(told)) = (&mut self.service.manager, manager) {
+            manager.go_on_from(told, |number| received.copy(number));
         }
         for proc in pool.procs() {
             let process =
                 processes.iter().find(|process| (process.task_id, process.fork) == (proc.task_id(), proc.fork()));
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
+        if let Err(error) = self.service.listeners.complete(pool.slots_with_sockets()) {
+            report::warn(&format!("not every worker gets a socket of its own at each address: {error}"));
+        }
+        pool.slots_without_sockets().for_each(|task_id| self.service.listeners.close_slot(task_id));
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
         match received.before() {
             Ok(Some(before)) => self.before = Some(before),
@@ -84,8 +90,7 @@ impl Supervisor {
                 "a program with more rights than its caller (set-user-ID, say) is not upgraded in place".to_owned()
             );
         }
-        Before::this()
-            .map_err(|error| format!("this binary cannot be kept for a way back: {error}; is /proc mounted?"))?;
+        Before::this().map_err(cannot_keep)?;
         let binary = upgrade::next_binary(&self.service.launch)?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
@@ -101,7 +106,7 @@ impl Supervisor {
     }
 
     pub(super) fn judge(&mut self, rehearsal: Rehearsal, change: &Change) {
-        let result = rehearsal.judge(change).map(|binary| self.next = Some(binary));
+        let result = rehearsal.judge(change).map(|next| self.next = Some(next));
         self.policy.handle(self.clock.now(), Event::Rehearsed(result));
     }
 
@@ -112,13 +117,17 @@ impl Supervisor {
     }
 
     fn become_next(&mut self) -> String {
-        let Some(binary) = self.next.take() else { return "nothing was rehearsed".to_owned() };
+        let Some(next) = self.next.take() else { return "nothing was rehearsed".to_owned() };
+        if let Err(why) = next.check() {
+            return why;
+        }
+        let binary = next.binary;
         if let Err(why) = self.service.fork_check.again() {
             return why;
         }
         let before = match Before::this() {
             Ok(before) => before,
-            Err(error) => return format!("this binary cannot be kept for a way back: {error}"),
+            Err(error) => return cannot_keep(error),
         };
         report::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
         let state = match self.state(None, Some(&before)) {
@@ -190,7 +199,7 @@ impl Supervisor {
                 child_ignored,
                 hangups_ignored: self.terminal.hangups_ignored,
             },
-            manager: self.service.manager.as_ref().map(|manager| manager.phase()),
+            manager: self.service.manager.as_ref().map(Manager::to_hand_over),
             board: state::Board {
                 file: board,
                 capacity: self.board.capacity(),
@@ -209,11 +218,21 @@ impl Supervisor {
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
         let sockets = self.service.listeners.to_hand_over(back).map(|to_hand_over| to_hand_over.socket);
-        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).collect()
+        let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
+        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).chain(to_be_stored).collect()
     }
 }
 
-fn to_hand_over(ToHandOver { entry, slot, stored, inherited, socket }: ToHandOver<'_>) -> state::Socket {
-    let (entry, stored) = (entry.to_owned(), stored.map(str::to_owned));
-    state::Socket { entry, slot, stored, inherited: inherited.cloned(), descriptor: socket.as_raw_fd() }
+fn cannot_keep(error: io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "; is /proc mounted?",
+        _ => advice_on_descriptors(&error),
+    };
+    format!("this binary cannot be kept for a way back: {error}{advice}")
+}
+
+fn to_hand_over(to_hand_over: ToHandOver<'_>) -> state::Socket {
+    let ToHandOver { entry, slot, stored, inherited, nonblocking, socket } = to_hand_over;
+    let (entry, stored, inherited) = (entry.to_owned(), stored.map(str::to_owned), inherited.cloned());
+    state::Socket { entry, slot, stored, inherited, nonblocking, descriptor: socket.as_raw_fd() }
 }

@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use socket2::SockRef;
+
 use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
-use crate::listen::Handed;
+use crate::listen::{self, Handed};
 use crate::report;
 use crate::sys;
 
@@ -23,6 +25,10 @@ pub(crate) struct Received {
     file: OwnedFd,
     launch: Launch,
 }
+
+/// So many descriptors more may a supervisor that takes over need than its rehearsal. Where there are not, neither it nor
+/// the binary before could go on.
+const SPARE: usize = 16;
 
 static RECEIVED: Mutex<Option<Received>> = Mutex::new(None);
 /// A descriptor is taken over once.
@@ -40,7 +46,12 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
         return Ok(());
     }
     let refuse = |reason| Err(Error::Environment { variable: VARIABLE.to_owned(), reason });
-    let read = |number: RawFd| fs::read_to_string(format!("/proc/self/fd/{number}")).ok();
+    let read = |number: RawFd| {
+        let path = format!("/proc/self/fd/{number}");
+        // Of a pipe or a terminal, the end would be waited for.
+        let is_file = fs::metadata(&path).is_ok_and(|file| file.is_file());
+        is_file.then(|| fs::read_to_string(path).ok()).flatten()
+    };
     let Some((number, text)) = number.parse().ok().and_then(|number| Some((number, read(number)?))) else {
         return Ok(());
     };
@@ -63,6 +74,9 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     let taken = state.descriptors().into_iter().map(take).collect::<io::Result<_>>();
     match taken.and_then(|descriptors| Ok((descriptors, sys::take_over(number)?))) {
         Ok((descriptors, file)) => {
+            if state.back.is_some() {
+                restore_modes(&state, &descriptors);
+            }
             let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
             *received() = Some(Received { state, descriptors, file, launch });
             Ok(())
@@ -71,9 +85,21 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     }
 }
 
+/// Workers of the binary that has failed may have changed the mode of a socket, for the others, too.
+fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
+    for socket in &state.sockets {
+        if let Some(descriptor) = descriptors.get(&socket.descriptor) {
+            // A socket that is open takes its mode.
+            let _ = SockRef::from(descriptor).set_nonblocking(socket.nonblocking);
+        }
+    }
+}
+
 /// Lets the binary that runs know that this one would start.
 pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let Some(received) = received().take() else { return Ok(()) };
+    let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| received.file.try_clone()).collect();
+    spare.map_err(cannot_copy)?;
     let file = File::from(received.file);
     let length = file.metadata().map(|file| file.len());
     length
@@ -84,6 +110,8 @@ pub(crate) fn say_rehearsed() -> Result<(), Error> {
 /// Becomes the binary before again, where there is one and this one cannot start. Returns the error where there is none.
 pub(crate) fn go_back_or(error: Error) -> Error {
     let Some(received) = received().take() else { return error };
+    // What this one has bound is closed by now, and the one before knows nothing of it.
+    listen::remove_files();
     received.go_back(format!("it passed its rehearsal, but could not start: {error}"));
     error
 }

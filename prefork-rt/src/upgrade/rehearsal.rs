@@ -1,7 +1,7 @@
 //! Whether the next binary would start: it does all it does before the first fork, as a child, with what it would be
 //! handed.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use super::state::{self, State};
-use super::{Launch, VARIABLE, write};
+use super::{Launch, Next, VARIABLE, write};
+use crate::error::advice_on_descriptors;
 use crate::sys::{self, Change, Mask, Pid};
 
 /// So much of what it prints may be the reason.
@@ -18,7 +19,7 @@ const LONGEST_REASON: usize = 1000;
 /// A child that is to tell.
 pub(crate) struct Rehearsal {
     pub(crate) pid: Pid,
-    pub(crate) binary: PathBuf,
+    next: Next,
     state: File,
     /// What it prints.
     output: File,
@@ -33,7 +34,16 @@ impl Rehearsal {
         descriptors: &[BorrowedFd<'_>],
         mask: &Mask,
     ) -> Result<Rehearsal, String> {
-        let failed = |error: io::Error| format!("{} cannot be rehearsed: {error}", binary.display());
+        // So that it is not taken for the binary that cannot be run.
+        fs::metadata(&launch.directory).map_err(|error| {
+            let directory = launch.directory.display();
+            format!("{directory}, the directory that this program was started in, cannot be entered: {error}")
+        })?;
+        let failed = |error: io::Error| {
+            format!("{} cannot be rehearsed: {error}{}", binary.display(), advice_on_descriptors(&error))
+        };
+        // Before it runs: what comes into its place from here on was not rehearsed.
+        let next = Next::at(binary.clone());
         let files = || Ok((write(state)?, sys::scratch_file("prefork-rehearsal")?));
         let (state, output) = files().map_err(failed)?;
         let mut command = Command::new(&binary);
@@ -51,16 +61,16 @@ impl Rehearsal {
             .stderr(output.try_clone().map_err(failed)?);
         let handed: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
         let pid = sys::spawn(&mut command, mask, &handed)
-            .map_err(|error| format!("{} cannot be run: {error}", binary.display()))?;
-        Ok(Rehearsal { pid, binary, state, output })
+            .map_err(|error| format!("{} cannot be run: {error}{}", binary.display(), advice_on_descriptors(&error)))?;
+        Ok(Rehearsal { pid, next, state, output })
     }
 
     /// What its end means: nothing is good but status 0 of a program that has read what it was handed.
-    pub(crate) fn judge(self, change: &Change) -> Result<PathBuf, String> {
-        let Rehearsal { binary, state, output, .. } = self;
-        let name = binary.display();
+    pub(crate) fn judge(self, change: &Change) -> Result<Next, String> {
+        let Rehearsal { next, state, output, .. } = self;
+        let name = next.binary.display();
         let how = match *change {
-            Change::Exited(0) if state::is_signed(&text_of(state)) => return Ok(binary),
+            Change::Exited(0) if state::is_signed(&text_of(state)) => return Ok(next),
             Change::Exited(0) => {
                 return Err(format!(
                     "{name} ended its rehearsal (PREFORK=check) with status 0, but has not read what it is to take over: \

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::words::{self, words_of_fields};
-use crate::notify::Phase;
+use crate::notify::Told;
 use crate::policy::Kept;
 
 /// The first line is this and a number.
@@ -27,7 +27,7 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) signals: Signals,
     /// What the service manager was told, where there is one.
-    pub(crate) manager: Option<Phase>,
+    pub(crate) manager: Option<Told>,
     pub(crate) board: Board,
     pub(crate) bell: (i32, i32),
     pub(crate) sockets: Vec<Socket>,
@@ -68,6 +68,8 @@ pub(crate) struct Socket {
     pub(crate) stored: Option<String>,
     /// Under which name and number the process was started with it, if it was.
     pub(crate) inherited: Option<(String, usize)>,
+    /// The mode that the workers know, which the binary before has again if it comes back.
+    pub(crate) nonblocking: bool,
     pub(crate) descriptor: i32,
 }
 
@@ -114,7 +116,7 @@ words_of_fields!(State {
 words_of_fields!(Clock { started, suspended });
 words_of_fields!(Signals { blocked, ignored, child_ignored, hangups_ignored });
 words_of_fields!(Board { file, capacity, started });
-words_of_fields!(Socket { entry, slot, stored, inherited, descriptor });
+words_of_fields!(Socket { entry, slot, stored, inherited, nonblocking, descriptor });
 words_of_fields!(File { path, device, inode });
 words_of_fields!(Before { binary, directory });
 words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
@@ -144,7 +146,8 @@ impl State {
     pub(super) fn descriptors(&self) -> Vec<i32> {
         let sockets = self.sockets.iter().map(|socket| socket.descriptor);
         let before = self.before.iter().flat_map(|before| [before.binary, before.directory]);
-        sockets.chain(before).chain([self.board.file, self.bell.0, self.bell.1]).collect()
+        let to_be_stored = self.manager.iter().flat_map(Told::descriptors);
+        sockets.chain(before).chain(to_be_stored).chain([self.board.file, self.bell.0, self.bell.1]).collect()
     }
 }
 
