@@ -3,7 +3,7 @@
 
 mod support;
 use support::before_exec::{before_exec, without_steering};
-use support::{DEADLINE, Program, Signal, children_of, descriptors_of, moments, send, state_of, until};
+use support::{DEADLINE, Program, Signal, children_of, descriptors_of, moments, own_path, send, state_of, until};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -141,7 +141,7 @@ fn each_slot_has_its_own_sockets_and_the_supervisor_holds_them_all() {
 
 #[test]
 fn they_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
-    let path = std::env::temp_dir().join(format!("prefork-reuse-port-{}.sock", std::process::id()));
+    let path = own_path("reuse-port");
     let unix = path.to_str().expect("text");
     let named = format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{unix}, public=127.0.0.2:0");
     let unnamed = format!("127.0.0.1:0,unix:{unix},udp:127.0.0.1:0");

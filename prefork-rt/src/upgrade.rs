@@ -62,7 +62,10 @@ impl Next {
         if Next::at(self.binary.clone()).file == self.file {
             return Ok(());
         }
-        Err(format!("{} is another than the one that was rehearsed", self.binary.display()))
+        Err(format!(
+            "{} is another than the one that was rehearsed: send SIGUSR2 again to rehearse it",
+            self.binary.display()
+        ))
     }
 }
 

@@ -7,16 +7,15 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::own_path;
 
 /// A directory that ends with its owner.
 pub struct Release(PathBuf);
 
 impl Release {
     pub fn new() -> Release {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("prefork-release-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let directory = std::env::temp_dir().join(name);
+        let directory = own_path("release");
         fs::create_dir(&directory).expect("a directory");
         Release(directory)
     }
