@@ -150,7 +150,9 @@ impl Policy {
     pub(super) fn close_sockets_if_left(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
         let is_wanted = task_id < self.size && !slot.finished || slot.drains.is_some();
-        let has_settled = slot.intake != Intake::Open && slot.look_at.is_none();
+        // What is new may come where it is to come later, too, as long as no slot is open.
+        let is_closed = slot.intake == Intake::Closed || slot.intake == Intake::Away && !slot.finished;
+        let has_settled = is_closed && slot.look_at.is_none();
         let is_open = slot.sockets == Sockets::Open && matches!(self.phase, Phase::Running);
         if !is_wanted && has_settled && is_open && slot.procs().next().is_none() {
             slot.sockets = Sockets::None;

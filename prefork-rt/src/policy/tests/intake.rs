@@ -106,6 +106,19 @@ fn a_finished_worker_s_sockets_go_when_what_was_on_the_way_is_there() {
     assert_eq!(deeds(&world)[4..], [Deed::OpenSockets(1), Deed::Fork(1), Deed::SetIntake(1, Open)]);
 }
 
+/// Where no slot is open, those that will be have what is new.
+#[test]
+fn so_do_those_of_a_worker_that_finishes_before_it_is_ready() {
+    let rules = Rules { slots_have_sockets: true, ..announced(2, 10_000) };
+    let mut world = World::new(rules, |task_id, _| match task_id {
+        0 => serves().ready(1000),
+        _ => ends(100, NORMAL).never_ready(),
+    });
+    world.run_for(10_000);
+    assert_eq!(intakes(&world, 1), [(ms(0), Away), (ms(100), Closed)]);
+    assert_eq!(world.times(Deed::CloseSockets(1)), [ms(100) + SETTLE]);
+}
+
 #[test]
 fn a_slot_that_finished_and_is_wanted_again_soon_keeps_its_sockets() {
     let mut world = World::new(own(2), |task_id, fork| match (task_id, fork) {
