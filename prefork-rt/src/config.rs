@@ -6,6 +6,8 @@ mod environment;
 mod values;
 
 use std::time::Duration;
+#[cfg(doc)]
+use std::{net::SocketAddr, num::NonZeroUsize};
 
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Reload, Restart};

@@ -7,6 +7,8 @@ use std::num::NonZeroUsize;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+#[cfg(doc)]
+use super::Prefork;
 use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
 
 mod sealed {
