@@ -4,7 +4,7 @@
 
 mod support;
 use std::process::{Child, Command};
-use std::thread::sleep;
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use support::lives::{lives, nth_worker};
@@ -117,7 +117,19 @@ fn a_worker_that_never_beats_is_left_alone() {
     assert!(workers.into_iter().all(support::is_alive));
 }
 
+/// These mostly wait: all at once.
 #[test]
+fn a_healthy_worker_is_never_killed() {
+    let cases = [
+        a_worker_that_goes_on_beating_is_never_killed,
+        one_beat_in_most_of_the_timeout_is_enough,
+        a_supervisor_that_was_stopped_kills_nobody,
+        a_pool_that_was_stopped_and_continued_kills_nobody,
+        a_pool_that_was_suspended_kills_nobody,
+    ];
+    thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(case))));
+}
+
 fn a_worker_that_goes_on_beating_is_never_killed() {
     let bodies = ["beats", "beats-in-a-thread"];
     for (body, program) in bodies.map(|body| (body, start(body, &["heartbeat_timeout=6s", "interval=50"]))) {
@@ -127,7 +139,6 @@ fn a_worker_that_goes_on_beating_is_never_killed() {
     }
 }
 
-#[test]
 fn one_beat_in_most_of_the_timeout_is_enough() {
     let program = start("beats", &["heartbeat_timeout=15s", "interval=9500"]);
     program.stdout.wait_for("worker 0 has beaten 3 times");
@@ -177,7 +188,6 @@ fn wait_for_more_beats(program: &Session, more: usize) {
 
 const LONGER_THAN_THE_TIMEOUT: Duration = Duration::from_secs(8);
 
-#[test]
 fn a_supervisor_that_was_stopped_kills_nobody() {
     let program = start("beats", &["heartbeat_timeout=6s", "interval=100"]);
     wait_for_more_beats(&program, 5);
@@ -189,7 +199,6 @@ fn a_supervisor_that_was_stopped_kills_nobody() {
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
 
-#[test]
 fn a_pool_that_was_stopped_and_continued_kills_nobody() {
     // The supervisor is the first to go on, or the last.
     let programs = [true, false].map(|first| (first, start("beats", &["heartbeat_timeout=6s", "interval=100"])));
@@ -210,7 +219,6 @@ fn a_pool_that_was_stopped_and_continued_kills_nobody() {
 
 /// The time that a worker was stopped is not held against it, although it goes on in the middle of its work and has
 /// half of the timeout's worth of that still to do.
-#[test]
 fn a_pool_that_was_suspended_kills_nobody() {
     let mut terminal = Terminal::shell();
     let program = fixture!("wears-out-by-builder");
