@@ -179,6 +179,13 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    /// A descriptor could not be copied, or its mode changed.
+    pub(crate) fn fcntl(source: io::Error) -> Error {
+        Error::System { call: "fcntl(2)", source }
+    }
+}
+
 /// What to do where there are no descriptors left; nothing for other errors.
 pub(crate) fn advice_on_descriptors(error: &io::Error) -> &'static str {
     match error.raw_os_error() {

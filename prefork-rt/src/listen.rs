@@ -22,7 +22,7 @@ use std::time::Duration;
 use socket2::SockRef;
 
 use crate::error::Error;
-use crate::grammar::{Entry, Host, Kind, Place, UnixPath};
+use crate::grammar::{self, Entry, Host, Kind, Place, UnixPath};
 use crate::report;
 
 pub(crate) use before::Handed;
@@ -155,6 +155,11 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
     listed.windows(2).find(|two| two[0] == two[1]).map(|twice| twice[0].clone())
 }
 
+/// What an entry is without its name, if it has one.
+fn without_name(entry: &str) -> &str {
+    grammar::name_and_place(entry).map_or(entry, |(_, place)| place)
+}
+
 fn unnamed(kind: Kind) -> Label {
     Label { kind, name: None }
 }
@@ -217,12 +222,11 @@ pub(crate) fn bind(
                     report::info("reuse_port: sockets that this program was started with are shared by all workers");
                 }
                 for one in sockets {
-                    let socket = one.socket.try_clone().map_err(cannot_copy)?;
+                    let socket = one.socket.try_clone().map_err(Error::fcntl)?;
                     let socket = own(socket, one.is_in_use || rehearsal)?;
                     report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), Sockets::One(socket));
-                    let listener = listener.inherited(one.name.clone(), one.number);
-                    listeners.push(if one.is_in_use { listener.in_use() } else { listener });
+                    listeners.push(listener.inherited(one.name.clone(), one.number).in_use(one.is_in_use));
                 }
             }
         }
@@ -238,13 +242,9 @@ fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Liste
 /// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
 fn own(socket: OwnedFd, others_have_it: bool) -> Result<OwnedFd, Error> {
     if !others_have_it {
-        SockRef::from(&socket).set_nonblocking(false).map_err(cannot_copy)?;
+        SockRef::from(&socket).set_nonblocking(false).map_err(Error::fcntl)?;
     }
     Ok(socket)
-}
-
-fn cannot_copy(source: io::Error) -> Error {
-    Error::System { call: "fcntl(2)", source }
 }
 
 /// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4

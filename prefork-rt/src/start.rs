@@ -199,7 +199,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Check {
         // It is chosen once, by what the arguments of main are.
         let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
-        chosen.map_err(|source| Error::System { call: "fcntl(2)", source })?;
+        chosen.map_err(Error::fcntl)?;
     }
     if mode == Mode::Off {
         listen::let_go();

@@ -13,9 +13,8 @@ use socket2::SockRef;
 
 use super::listeners::{Listener, Sockets};
 use super::slots::Slots;
-use super::{At, Label, Resolved, Shown, inherited, is_every_ipv6, listener, own, unnamed};
+use super::{At, Label, Resolved, Shown, inherited, is_every_ipv6, listener, own, unnamed, without_name};
 use crate::error::Error;
-use crate::grammar;
 use crate::report;
 
 /// A socket that was bound for an entry of `listen` by the binary before, or before a restart of the service. Those of
@@ -95,8 +94,7 @@ impl Pile {
         } else {
             Sockets::One(own(self.rest.remove(first).socket, is_in_use || rehearsal)?)
         };
-        let listener = listener(label, place, sockets).handed_as(entry, stored);
-        Ok(Some(if is_in_use { listener.in_use() } else { listener }))
+        Ok(Some(listener(label, place, sockets).handed_as(entry, stored).in_use(is_in_use)))
     }
 
     /// What was bound for this entry, or else for the same place: under another name, or with port 0.
@@ -107,8 +105,7 @@ impl Pile {
             bound.is_some_and(|(bound, kind)| Shown(&unnamed(kind), &bound).to_string() == asked)
         };
         let same_place = |handed: &Handed| {
-            let place = grammar::name_and_place(&handed.entry).map_or(handed.entry.as_str(), |(_, place)| place);
-            !self.entries.contains(&handed.entry) && (place == asked || is_there(handed))
+            !self.entries.contains(&handed.entry) && (without_name(&handed.entry) == asked || is_there(handed))
         };
         let exact = self.rest.iter().position(|handed| handed.entry == entry);
         exact.or_else(|| self.rest.iter().position(same_place))
@@ -159,7 +156,7 @@ impl fmt::Display for Where<'_> {
     }
 }
 
-fn bound_to(socket: &OwnedFd) -> Option<SocketAddr> {
+pub(super) fn bound_to(socket: &OwnedFd) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket()
 }
 
@@ -169,7 +166,7 @@ mod tests {
     use std::os::fd::AsFd;
 
     use super::*;
-    use crate::grammar::Kind;
+    use crate::grammar::{self, Kind};
     use crate::listen::{bind, resolve};
     use crate::sys;
 

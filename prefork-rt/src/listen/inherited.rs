@@ -114,7 +114,7 @@ pub(crate) fn copies() -> Result<Vec<Inherited>, Error> {
         Ok(Inherited { name: name.clone(), socket, place, number: *number, is_in_use: *is_in_use })
     };
     let copies: io::Result<_> = received().iter().map(copy).collect();
-    copies.map_err(|source| Error::System { call: "fcntl(2)", source })
+    copies.map_err(Error::fcntl)
 }
 
 /// A start has succeeded, and has what it needs: the rest is closed.

@@ -91,14 +91,14 @@ impl Listener {
         }
     }
 
-    /// Workers of the binary before have it, too, in the mode that it has now.
-    pub(super) fn in_use(self) -> Listener {
+    /// Whether workers of the binary before have it, too, in the mode that it has now.
+    pub(super) fn in_use(self, is_in_use: bool) -> Listener {
         let socket = match &self.sockets {
             Sockets::One(socket) => Some(socket.as_fd()),
             Sockets::PerSlot(slots) => slots.any(),
             Sockets::Taken => None,
         };
-        Listener { was_nonblocking: socket.map(is_nonblocking), ..self }
+        Listener { was_nonblocking: socket.filter(|_| is_in_use).map(is_nonblocking), ..self }
     }
 
     pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {

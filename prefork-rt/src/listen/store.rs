@@ -12,9 +12,13 @@ use std::path::{Path, PathBuf};
 
 use socket2::SockRef;
 
+use super::before::bound_to;
 use super::inherited::{self, Inherited};
-use super::{At, Handed, Label, Listener, Listeners, Resolved, Shown, Sockets, is_every_ipv6, shares_its_port, unix};
-use crate::grammar::{self, Kind};
+use super::{
+    At, Handed, Label, Listener, Listeners, Resolved, Shown, Sockets, is_every_ipv6, shares_its_port, unix,
+    without_name,
+};
+use crate::grammar::Kind;
 use crate::report;
 
 /// What the names of ours begin with, and no socket unit's: `prefork admin=127.0.0.1%3A9000`.
@@ -42,8 +46,7 @@ impl Storable {
 
     /// One that is stored under this name. None where the file is another by now.
     pub(super) fn unix_again(key: &str, path: &str, stored: &str) -> Option<Storable> {
-        let file = unix::socket_at(Path::new(path)).filter(|&file| stored.ends_with(&suffix(file)))?;
-        Some(Storable { name: name(key, Some(file)), path: Some(path.into()) })
+        is_of(stored, Path::new(path)).then(|| Storable::unix(key, path))?
     }
 }
 
@@ -69,8 +72,7 @@ pub(super) fn is_of(stored: &str, path: &Path) -> bool {
 
 /// Which file the socket has that is stored under this name, for this entry of `listen`.
 fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, u64, u64)> {
-    let place = grammar::name_and_place(entry).map_or(entry, |(_, place)| place);
-    let path = place.strip_prefix("unix:")?;
+    let path = without_name(entry).strip_prefix("unix:")?;
     let (device, inode) = stored.rsplit_once(' ')?.1.split_once('-')?;
     let number = |digits| u64::from_str_radix(digits, 16).ok();
     Some((path.into(), number(device)?, number(inode)?))
@@ -137,10 +139,9 @@ fn find(index: usize, places: &[Resolved], stored: &[Inherited], per_slot: bool)
 fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool) -> bool {
     let fits =
         |bound: SocketAddr| bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0);
-    let sock = SockRef::from(&socket.socket);
-    let bound = sock.local_addr().ok().and_then(|bound| bound.as_socket());
-    let same_families = !is_every_ipv6(address) || sock.only_v6().is_ok_and(|only| only == only_ipv6);
-    socket.kind() == Ok(label.kind) && bound.is_some_and(fits) && same_families
+    let same_families =
+        !is_every_ipv6(address) || SockRef::from(&socket.socket).only_v6().is_ok_and(|only| only == only_ipv6);
+    socket.kind() == Ok(label.kind) && bound_to(&socket.socket).is_some_and(fits) && same_families
 }
 
 /// Closes those that are listened on no more. Returns the names that are to be removed from the store.

@@ -71,9 +71,7 @@ impl Rights {
             group: id(unix, "group", unix.group.as_deref(), group)?,
         })
     }
-}
 
-impl Rights {
     fn set(&self, file: &Path) -> Result<(), Refusal> {
         if self.owner.is_some() || self.group.is_some() {
             let advice = "only root can give a file to another user, or to a group that it is not in";

@@ -99,7 +99,7 @@ fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
 pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let Some(received) = received().take() else { return Ok(()) };
     let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| received.file.try_clone()).collect();
-    spare.map_err(cannot_copy)?;
+    spare.map_err(Error::fcntl)?;
     let file = File::from(received.file);
     let length = file.metadata().map(|file| file.len());
     length
@@ -144,7 +144,7 @@ impl Received {
             let (entry, stored) = (entry.clone(), stored.clone());
             Ok(Handed { entry, slot: *slot, stored, is_in_use: true, socket: copy })
         });
-        copies.collect::<io::Result<_>>().map_err(cannot_copy)
+        copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }
 
     /// The sockets that this process was started with, with the names and numbers that they came under.
@@ -153,7 +153,7 @@ impl Received {
             let (name, number) = socket.inherited.clone()?;
             Some(self.copy(socket.descriptor).map(|copy| (name, number, copy)))
         });
-        copies.collect::<io::Result<_>>().map_err(cannot_copy)
+        copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }
 
     /// The binary before, where this is a new one.
@@ -182,8 +182,4 @@ impl Received {
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
         report::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
     }
-}
-
-fn cannot_copy(source: io::Error) -> Error {
-    Error::System { call: "fcntl(2)", source }
 }

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, STOPS, Sent, queued};
+use super::{Ready, Received, STOPS, Sent, queued, sender};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -74,9 +74,7 @@ impl SignalQueue {
         let signal = Signal::try_from(signal).ok()?;
         // SAFETY: sigtimedwait(2) returned a signal, so it has written the structure.
         let info = unsafe { info.assume_init() };
-        // SAFETY: a code of 0 or less says that a process sent the signal, and then the process id is filled in.
-        let sent = if info.si_code <= 0 { Sent::By(unsafe { info.si_pid() }) } else { Sent::ByKernel };
-        Some(Received { signal, sent })
+        Some(Received { signal, sent: sender(&info) })
     }
 
     /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: ppoll(2). May

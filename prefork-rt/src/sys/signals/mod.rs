@@ -137,6 +137,15 @@ impl Mask {
     }
 }
 
+/// Who sent a signal. Async-signal-safe.
+fn sender(info: &libc::siginfo_t) -> Sent {
+    if info.si_code > 0 {
+        return Sent::ByKernel;
+    }
+    // SAFETY: a code of 0 or less says that a process sent the signal, and then the process id is filled in.
+    Sent::By(unsafe { info.si_pid() })
+}
+
 /// Discards a signal that is pending: POSIX does so when a signal is set to be ignored.
 pub(super) fn forget_pending(signal: Signal) -> io::Result<()> {
     let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());

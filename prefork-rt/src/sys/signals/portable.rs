@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, STOPS, Sent, queued, set_disposition};
+use super::{Ready, Received, STOPS, Sent, queued, sender, set_disposition};
 
 /// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
 static NOTED: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
@@ -159,11 +159,9 @@ fn check_number(descriptor: RawFd) -> io::Result<()> {
 extern "C" fn note(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     // SAFETY: the kernel calls a SA_SIGINFO handler with a pointer to a siginfo_t that is valid during the call.
     let info = unsafe { &*info };
-    let noted = if info.si_code <= 0 {
-        // SAFETY: a code of 0 or less says that a process sent the signal, and then the process id is filled in.
-        ARRIVED | u64::from(unsafe { info.si_pid() } as u32)
-    } else {
-        BY_KERNEL
+    let noted = match sender(info) {
+        Sent::By(pid) => ARRIVED | u64::from(pid as u32),
+        Sent::ByKernel => BY_KERNEL,
     };
     if let Some(slot) = NOTED.get(signal as usize) {
         slot.store(noted, Ordering::Relaxed);
