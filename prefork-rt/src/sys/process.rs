@@ -187,14 +187,16 @@ pub(crate) fn remove_variable(name: &str, _: &Alone) {
     unsafe { std::env::remove_var(name) };
 }
 
-/// Eight random bytes from the kernel: getentropy(3).
+/// Eight random bytes from the kernel: getrandom(2), which every C library of Linux has; getentropy(3) elsewhere.
 pub(crate) fn entropy() -> io::Result<u64> {
-    let mut bytes = [0u8; 8];
+    let mut bytes = [0_u8; 8];
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    // SAFETY: getrandom(2) writes at most as many bytes as the second argument says, which is the array's length.
+    let filled = unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } == 8;
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
     // SAFETY: getentropy(3) writes exactly as many bytes as the second argument says, which is the array's length.
-    match unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } {
-        0 => Ok(u64::from_ne_bytes(bytes)),
-        _ => Err(io::Error::last_os_error()),
-    }
+    let filled = unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } == 0;
+    if filled { Ok(u64::from_ne_bytes(bytes)) } else { Err(io::Error::last_os_error()) }
 }
 
 #[cfg(all(test, target_os = "linux"))]

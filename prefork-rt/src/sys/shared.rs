@@ -68,8 +68,15 @@ impl SharedWords {
         protect(self.words, ProtFlags::PROT_READ)
     }
 
-    /// In this process, and in those it forks from now on: mprotect(2). The range consists of whole pages.
+    /// In this process, and in those it forks from now on: mprotect(2).
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] where the range begins inside a page, which musl would make writable as a whole.
     pub(crate) fn make_writable(&self, range: Range<usize>) -> io::Result<()> {
+        if range.start % words_per_page()? != 0 {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         protect(&self.words[range], ProtFlags::PROT_READ | ProtFlags::PROT_WRITE)
     }
 }
@@ -96,8 +103,8 @@ fn check_size(_: BorrowedFd<'_>, _: usize, _: usize) -> io::Result<()> {
 
 #[inline] // Each page of code that a new worker enters costs it a fault: so not nix's function either.
 fn protect(words: &'static [AtomicU64], access: ProtFlags) -> io::Result<()> {
-    // SAFETY: mprotect(2) changes the pages of these words, which nothing but these words is in; a start inside a page
-    // is EINVAL. Loads go on as before, as both kinds of access include reading. A store that is not allowed any more
+    // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and which nothing but shared words
+    // is in. Loads go on as before, as both kinds of access include reading. A store that is not allowed any more
     // changes nothing: the processor stops it, and the process ends.
     let result = unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), access.bits()) };
     Errno::result(result).map(drop).map_err(io::Error::from)

@@ -66,17 +66,25 @@ fn send(line: &[u8]) -> io::Result<usize> {
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())
 }
 
-/// pwritev2(2) with RWF_NOWAIT.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
+/// pwritev2(2) with RWF_NOWAIT: by its number, as not every C library has a function for it.
+#[cfg(target_os = "linux")]
 fn write_without_waiting(line: &[u8]) -> io::Result<usize> {
+    use libc::c_long;
+    /// Of linux/fs.h.
+    const RWF_NOWAIT: c_long = 8;
+    const ONE: c_long = 1;
+    /// Where the file is, as a pipe has no other place: the lower and the upper half.
+    const HERE: c_long = -1;
+
     let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
+    let stderr = c_long::from(io::stderr().as_raw_fd());
     // SAFETY: pwritev2(2) reads the one iovec that the pointer is to, and as many bytes of the slice as it says; it
-    // writes to neither. The offset -1 stands for where the file is, as a pipe has no other.
-    let written = unsafe { libc::pwritev2(io::stderr().as_raw_fd(), &raw const part, 1, -1, libc::RWF_NOWAIT) };
+    // writes to neither.
+    let written = unsafe { libc::syscall(libc::SYS_pwritev2, stderr, &raw const part, ONE, HERE, HERE, RWF_NOWAIT) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
 
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+#[cfg(not(target_os = "linux"))]
 fn write_without_waiting(_: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
