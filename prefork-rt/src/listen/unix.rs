@@ -16,14 +16,13 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BACKLOG, Label, Refusal, Shown, announce, handed, try_again};
 use crate::error::Error;
 use crate::grammar::{UNFINISHED, UnixPath};
 use crate::report;
-use crate::sys;
+use crate::sys::{self, FileLock};
 
 /// Others hold the lock for moments only.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -170,22 +169,22 @@ fn unfinished(path: &Path) -> PathBuf {
 }
 
 /// Until it is dropped, nobody else makes, replaces or removes a socket's file in the directory of this one: flock(2).
-fn lock_directory(path: &Path) -> Result<Flock<File>, Refusal> {
+fn lock_directory(path: &Path) -> Result<FileLock, Refusal> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     let open = File::open(directory);
     let mut opened = open.map_err(advise("its directory must be there, and this user must be able to read it"))?;
     let start = Instant::now();
     loop {
-        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+        match FileLock::try_lock(opened) {
             Ok(lock) => return Ok(lock),
-            Err((again, nix::Error::EWOULDBLOCK)) if start.elapsed() < LOCK_PATIENCE => {
+            Err((again, error)) if error.kind() == ErrorKind::WouldBlock && start.elapsed() < LOCK_PATIENCE => {
                 opened = again;
                 sleep(BETWEEN_LOCKS);
             }
             Err((_, error)) => {
                 let advice = "its directory cannot be locked: another process may hold a lock on it (see /proc/locks), \
                               or the file system has none; choose another directory";
-                return Err(Refusal { source: error.into(), advice });
+                return Err(Refusal { source: error, advice });
             }
         }
     }

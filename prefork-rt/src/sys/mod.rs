@@ -11,6 +11,8 @@ mod cpus;
 mod credentials;
 mod exec;
 mod inherited;
+mod lock;
+mod mask;
 mod proc;
 mod process;
 mod process_name;
@@ -32,6 +34,7 @@ pub(crate) use exec::{
     stay_open_on_exec, take_over,
 };
 pub(crate) use inherited::{is_listening, listen_fds};
+pub(crate) use lock::FileLock;
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
     Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,

@@ -100,15 +100,16 @@ fn write_if_ready(line: &[u8]) -> io::Result<usize> {
 
 /// A file that may not grow (RLIMIT_FSIZE) is an error of the write, and not the end of this process: SIGXFSZ.
 pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
+    use super::mask::change_mask;
     use nix::sys::signal::{SigSet, SigmaskHow, Signal};
     let size: SigSet = [Signal::SIGXFSZ].into_iter().collect();
-    let before = size.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let before = change_mask(SigmaskHow::SIG_BLOCK, &size);
     let result = write();
     if let Ok(before) = before {
         if !before.contains(Signal::SIGXFSZ) {
             let _ = super::signals::forget_pending(Signal::SIGXFSZ);
         }
-        let _ = before.thread_set_mask();
+        let _ = change_mask(SigmaskHow::SIG_SETMASK, &before);
     }
     result
 }

@@ -13,6 +13,8 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigac
 
 pub(crate) use nix::sys::signal::Signal;
 
+use super::mask::change_mask;
+
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 pub(crate) use linux::SignalQueue;
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
@@ -83,7 +85,7 @@ impl Mask {
     pub(crate) fn block() -> io::Result<Mask> {
         let mut set: SigSet = QUEUED.into_iter().collect();
         set.add(Signal::SIGPIPE);
-        let blocked = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+        let blocked = change_mask(SigmaskHow::SIG_BLOCK, &set)?;
         let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
         let child = set_disposition(Signal::SIGCHLD, &default)?;
         let was_default = matches!(child.handler(), SigHandler::SigDfl) && child.flags().is_empty();
@@ -133,7 +135,7 @@ impl Mask {
         if let Some(child) = &self.child {
             set_disposition(Signal::SIGCHLD, child)?;
         }
-        Ok(self.blocked.thread_set_mask()?)
+        change_mask(SigmaskHow::SIG_SETMASK, &self.blocked).map(drop)
     }
 }
 
@@ -201,8 +203,8 @@ pub(crate) fn suspend() -> io::Result<()> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     let before = set_disposition(Signal::SIGTSTP, &default)?;
     nix::sys::signal::kill(super::getpid(), Signal::SIGTSTP)?;
-    let blocked = stop.thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?;
-    blocked.thread_set_mask()?;
+    let blocked = change_mask(SigmaskHow::SIG_UNBLOCK, &stop)?;
+    change_mask(SigmaskHow::SIG_SETMASK, &blocked)?;
     set_disposition(Signal::SIGTSTP, &before)?;
     Ok(())
 }
@@ -218,15 +220,15 @@ pub(crate) fn add_handler(signal: Signal, action: impl Fn() + Send + Sync + 'sta
 /// Lets the signal reach this thread.
 pub(crate) fn unblock(signal: Signal) -> io::Result<()> {
     let signals: SigSet = [signal].into_iter().collect();
-    Ok(signals.thread_unblock()?)
+    change_mask(SigmaskHow::SIG_UNBLOCK, &signals).map(drop)
 }
 
 /// Starts a thread in which no handler ever runs.
 pub(crate) fn spawn_without_signals(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A thread begins with the mask of the one that starts it.
-    let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let before = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all())?;
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-    before.thread_set_mask()?;
+    change_mask(SigmaskHow::SIG_SETMASK, &before)?;
     thread.map(drop)
 }
 

@@ -12,6 +12,7 @@ use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::time::TimeSpec;
 
+use crate::sys::mask::mask;
 use crate::sys::{Alone, Fork};
 
 use super::{Ready, Received, STOPS, Sent, queued, sender, set_disposition};
@@ -37,7 +38,7 @@ impl SignalQueue {
             check_number(other.as_raw_fd())?;
         }
         let action = noting();
-        let mask = SigSet::thread_get_mask()?;
+        let mask = mask()?;
         let mut queue = SignalQueue { before: Vec::new(), open_mask: mask, stops_mask: mask };
         for signal in queued()? {
             queue.before.push((signal, set_disposition(signal, &action)?));
