@@ -44,8 +44,8 @@ pub enum Error {
         address: String,
         /// The system's reason.
         source: io::Error,
-        /// What to do.
-        advice: &'static str,
+        /// What to do, and, where the address is in use, which process holds it.
+        advice: String,
     },
     /// Other threads were alive before the first fork, or an event loop was. Exit status 2.
     UnsafeToFork {

@@ -5,6 +5,7 @@
 
 mod before;
 mod handed;
+mod held;
 mod inet;
 mod inherited;
 mod listeners;
@@ -129,7 +130,7 @@ fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
             let found = (host.as_str(), *port).to_socket_addrs().map_err(|source| Error::Listen {
                 address: place.to_string(),
                 source,
-                advice: "check the name, /etc/hosts and the name server, or write an IP address",
+                advice: "check the name, /etc/hosts and the name server, or write an IP address".to_owned(),
             })?;
             At::Addresses(inet::here(&place, found))
         }
@@ -274,7 +275,9 @@ fn try_again<T>(what: &impl fmt::Display, bind: impl Fn() -> Result<T, Refusal>)
                 }
                 sleep(BETWEEN_TRIES);
             }
-            Err(Refusal { source, advice }) => return Err(Error::Listen { address: what.to_string(), source, advice }),
+            Err(Refusal { source, advice }) => {
+                return Err(Error::Listen { address: what.to_string(), source, advice: advice.to_owned() });
+            }
         }
     }
     unreachable!("the last try returns")

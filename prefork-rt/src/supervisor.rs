@@ -560,6 +560,10 @@ impl Supervisor {
     }
 
     fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
+        self.service.listeners.close();
+        if let Some(line) = self.service.listeners.still_held() {
+            report::warn(&line);
+        }
         let error = match exit {
             Exit::Finished => {
                 let all = report::all(self.policy.size(), "have", "has");

@@ -125,7 +125,7 @@ impl Pile {
             {
                 let advice = "the running pool holds its port at another address, and keeps it until this binary stays: \
                               restart the service instead";
-                Error::Listen { address, source, advice }
+                Error::Listen { address, source, advice: advice.to_owned() }
             }
             error => error,
         }

@@ -8,11 +8,11 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::listeners::Sockets;
 use super::slots::Slots;
-use super::{BACKLOG, Label, Refusal, Shown, announce, is_every_ipv6, try_again};
+use super::{BACKLOG, Label, Refusal, Shown, announce, held, is_every_ipv6, try_again};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
 use crate::report;
-use crate::sys;
+use crate::sys::{self, Bound};
 
 /// How many ports the system may choose until one is free at every address of a name.
 const PORTS_TO_TRY: u32 = 64;
@@ -52,14 +52,13 @@ pub(super) fn bind(
     slots: Option<usize>,
 ) -> Result<Vec<Sockets>, Error> {
     let one = |address: SocketAddr| {
-        try_again(&Shown(label, &address), || {
-            bind_now(label.kind, address, only_ipv6(address), slots).map_err(|source| refusal(label.kind, source))
-        })
+        try_again(&Shown(label, &address), || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal))
+            .map_err(|error| held::explain(error, bound(label.kind, address)))
     };
     let sockets = match addresses {
         [first, _, ..] if first.port() == 0 => {
             let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6, slots);
-            try_again(&Shown(label, first), || chosen().map_err(|source| refusal(label.kind, source)))?
+            try_again(&Shown(label, first), || chosen().map_err(refusal))?
         }
         _ => addresses.iter().map(|&address| one(address)).collect::<Result<_, _>>()?,
     };
@@ -160,18 +159,23 @@ fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> i
     Ok(socket)
 }
 
-fn refusal(kind: Kind, source: io::Error) -> Refusal {
-    let advice = match (source.kind(), kind) {
-        (ErrorKind::AddrInUse, Kind::Udp) => {
-            "another process holds the address: find it with `ss -lunp`, or choose another"
-        }
-        (ErrorKind::AddrInUse, _) => "another process holds the address: find it with `ss -ltnp`, or choose another",
-        (ErrorKind::PermissionDenied, _) => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
+fn bound(kind: Kind, address: SocketAddr) -> Bound<'static> {
+    match kind {
+        Kind::Udp => Bound::Udp(address),
+        Kind::Tcp | Kind::Unix => Bound::Tcp(address),
+    }
+}
+
+fn refusal(source: io::Error) -> Refusal {
+    let advice = match source.kind() {
+        // Which process holds it is said where that is looked up.
+        ErrorKind::AddrInUse => "no port that the system chooses is free: check net.ipv4.ip_local_port_range",
+        ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
         _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
             "there are no descriptors left: raise the limit (`ulimit -n`, LimitNOFILE=); reuse_port takes one for each \
              worker and address"
         }
-        (ErrorKind::AddrNotAvailable, _) => "the address belongs to no interface of this machine",
+        ErrorKind::AddrNotAvailable => "the address belongs to no interface of this machine",
         _ => "check the address",
     };
     Refusal { source, advice }

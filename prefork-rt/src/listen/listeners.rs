@@ -8,11 +8,13 @@ use std::path::Path;
 
 use socket2::SockRef;
 
+use super::held::{self, Closed};
 use super::inet;
+use super::inherited;
 use super::slots::Slots;
 use super::store::{self, Storable};
 use super::unix;
-use super::{Handed, Label};
+use super::{Handed, Label, Shown};
 use crate::error::Error;
 use crate::grammar::{Kind, UnixPath};
 use crate::policy::Intake;
@@ -30,6 +32,8 @@ pub(crate) struct Listeners {
     is_late: bool,
     /// The kernel refuses to steer.
     is_refused: bool,
+    /// What this supervisor has bound and closed at its end.
+    closed: Vec<Closed>,
 }
 
 /// What is listened on at one address.
@@ -140,6 +144,17 @@ impl Listener {
         }
     }
 
+    /// What the next start has to bind: what neither a service manager nor its store keeps open.
+    fn bound_here(&self) -> impl Iterator<Item = Closed> {
+        let kept_by_others = self.inherited.is_some() || self.stored.is_some();
+        let sockets = self.to_hand_over(false).into_iter().filter(move |_| !kept_by_others);
+        sockets.filter_map(|ToHandOver { socket, .. }| {
+            let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
+            let place = address.map_or_else(|| self.key.clone(), |address| Shown(&self.label, &address).to_string());
+            held::closing(place, self.label.kind, socket)
+        })
+    }
+
     /// In a worker.
     pub(super) fn take(&mut self) -> Option<OwnedFd> {
         match mem::replace(&mut self.sockets, Sockets::Taken) {
@@ -175,7 +190,14 @@ impl Listener {
 impl Listeners {
     /// Owns what is open already, and lets the kernel know that every slot takes what is new, if that is news.
     pub(super) fn own(listeners: Vec<Listener>, left: Vec<Handed>, is_news: bool) -> Listeners {
-        let mut own = Listeners { listeners, left, intakes: BTreeMap::new(), is_late: false, is_refused: false };
+        let mut own = Listeners {
+            listeners,
+            left,
+            intakes: BTreeMap::new(),
+            is_late: false,
+            is_refused: false,
+            closed: Vec::new(),
+        };
         if is_news {
             if let Err(error) = own.try_to_steer() {
                 own.is_refused = true;
@@ -243,8 +265,19 @@ impl Listeners {
 
     /// From here on new connections are refused, once no worker has the sockets any more.
     pub(crate) fn close(&mut self) {
+        let bound = self.listeners.iter().flat_map(Listener::bound_here);
+        let left = self.left.iter().filter(|left| left.stored.is_none());
+        let left = left.filter_map(|left| {
+            held::closing(left.entry.clone(), inherited::kind(&left.socket).ok()?, left.socket.as_fd())
+        });
+        self.closed.extend(bound.chain(left));
         self.listeners.clear();
         self.left.clear();
+    }
+
+    /// A line that names the processes that still have what was closed, if there are any.
+    pub(crate) fn still_held(&self) -> Option<String> {
+        held::after_the_end(&self.closed)
     }
 
     /// Whether what is new comes to a slot. The kernel learns of it with the next [`steer`](Listeners::steer).

@@ -18,11 +18,11 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BACKLOG, Label, Refusal, Shown, announce, handed, try_again};
+use super::{BACKLOG, Label, Refusal, Shown, announce, handed, held, try_again};
 use crate::error::Error;
 use crate::grammar::{UNFINISHED, UnixPath};
 use crate::report;
-use crate::sys::{self, FileLock};
+use crate::sys::{self, Bound, FileLock};
 
 /// Others hold the lock for moments only.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
@@ -32,7 +32,8 @@ const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
 pub(super) fn bind(label: &Label, unix: &UnixPath, rehearsal: bool) -> Result<OwnedFd, Error> {
     let rights = Rights::of(unix)?;
     let path = Path::new(&unix.path);
-    let socket = try_again(&Shown(label, &unix.path), || bind_now(path, &rights, rehearsal))?;
+    let socket = try_again(&Shown(label, &unix.path), || bind_now(path, &rights, rehearsal))
+        .map_err(|error| held::explain(error, Bound::Unix(&[path.to_owned(), unfinished(path)])))?;
     announce(label, &unix.path);
     Ok(socket.into())
 }
@@ -149,10 +150,7 @@ fn advise(advice: &'static str) -> impl FnOnce(io::Error) -> Refusal {
 }
 
 fn in_use() -> Refusal {
-    Refusal {
-        source: io::Error::from_raw_os_error(libc::EADDRINUSE),
-        advice: "another process listens there: find it with `ss -lxp`, or choose another path",
-    }
+    Refusal { source: io::Error::from_raw_os_error(libc::EADDRINUSE), advice: "another process listens there" }
 }
 
 fn no_socket() -> Refusal {

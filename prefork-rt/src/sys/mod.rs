@@ -10,6 +10,7 @@ mod clock;
 mod cpus;
 mod credentials;
 mod exec;
+mod holders;
 mod inherited;
 mod lock;
 mod mask;
@@ -33,6 +34,7 @@ pub(crate) use exec::{
     Variables, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary, scratch_file, spawn,
     stay_open_on_exec, take_over,
 };
+pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{is_listening, listen_fds};
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{catches, private_memory};

@@ -26,15 +26,21 @@ pub(crate) fn catches(pid: Pid, signal: Signal) -> io::Result<bool> {
 }
 
 fn of_process(pid: Pid, file: &str) -> io::Result<String> {
-    let own = Path::new("/proc/self");
-    // A /proc of another PID namespace tells of other processes under these numbers.
-    if fs::read_link(own).ok().as_deref() != Some(Path::new(&getpid().to_string())) {
+    if !is_of_our_processes() {
         return Err(io::ErrorKind::Unsupported.into());
     }
     fs::read_to_string(format!("/proc/{pid}/{file}")).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound if !own.join(file).exists() => io::ErrorKind::Unsupported.into(),
+        io::ErrorKind::NotFound if !Path::new(SELF).join(file).exists() => io::ErrorKind::Unsupported.into(),
         _ => error,
     })
+}
+
+const SELF: &str = "/proc/self";
+
+/// Whether /proc tells of processes by the ids that they have here: one of another PID namespace has other processes
+/// under these numbers.
+pub(super) fn is_of_our_processes() -> bool {
+    fs::read_link(SELF).ok().as_deref() == Some(Path::new(&getpid().to_string()))
 }
 
 /// What smaps_rollup says in lines such as `Private_Dirty:       112 kB`.

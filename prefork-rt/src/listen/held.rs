@@ -1,0 +1,174 @@
+//! Which other processes hold what this one would listen on, or what it has listened on, in words.
+
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::grammar::Kind;
+use crate::sys::{self, Bound, Holder};
+
+/// Of more processes the number is said. A pool is a supervisor and all its workers.
+const MOST_NAMED: usize = 3;
+
+/// Who holds an address or a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    /// The system tells of nothing that is bound there.
+    Unknown,
+    /// A process that this one may not see: of another user, or of another PID namespace.
+    Unseen,
+    ByThisProcess,
+    By(Vec<Holder>),
+}
+
+impl Held {
+    /// Looks at the sockets and the processes of the whole system: to be called only when something is in use.
+    pub(super) fn look(bound: Bound<'_>) -> Held {
+        let sockets = sys::sockets_at(bound);
+        if sockets.is_empty() { Held::Unknown } else { Held::by(sys::holders(&sockets)) }
+    }
+
+    fn by(mut holders: Vec<Holder>) -> Held {
+        let seen = holders.len();
+        holders.retain(|holder| !holder.is_this_process());
+        match holders.len() {
+            0 if seen > 0 => Held::ByThisProcess,
+            0 => Held::Unseen,
+            _ => Held::By(holders),
+        }
+    }
+
+    /// What to do about an address in use.
+    pub(super) fn advice(&self, bound: Bound<'_>) -> String {
+        let (what, tool, choose) = match bound {
+            Bound::Tcp(_) => ("another process holds the address", "ss -ltnp", "choose another"),
+            Bound::Udp(_) => ("another process holds the address", "ss -lunp", "choose another"),
+            Bound::Unix(_) => ("another process listens there", "ss -lxp", "choose another path"),
+        };
+        match self {
+            Held::Unknown => format!("{what}: find it with `{tool}`, or {choose}"),
+            Held::Unseen => format!(
+                "{what}: it cannot be seen from here, being of another user or outside of this container; find it with \
+                 `{tool}` as root of the host, or {choose}"
+            ),
+            Held::ByThisProcess => {
+                "this process holds it itself, perhaps for another entry of listen: leave one of them out".to_owned()
+            }
+            Held::By(holders) => {
+                let verb = if holders.len() == 1 { "holds" } else { "hold" };
+                format!("{what}: {} {verb} it, as `{tool}` shows too; stop it, or {choose}", names(holders))
+            }
+        }
+    }
+}
+
+/// Names the process that holds what is in use, where that is the error.
+pub(super) fn explain(error: Error, bound: Bound<'_>) -> Error {
+    match error {
+        // The system has found no free one.
+        error if matches!(bound, Bound::Tcp(address) | Bound::Udp(address) if address.port() == 0) => error,
+        Error::Listen { address, source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            Error::Listen { address, source, advice: Held::look(bound).advice(bound) }
+        }
+        error => error,
+    }
+}
+
+/// "pid 4711 (app) and pid 4712 (app)".
+fn names(holders: &[Holder]) -> String {
+    let mut names: Vec<String> = holders.iter().take(MOST_NAMED).map(Holder::to_string).collect();
+    if holders.len() > MOST_NAMED {
+        names.push(format!("{} more", holders.len() - MOST_NAMED));
+    }
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// A socket that was bound here and that this process has closed.
+pub(super) struct Closed {
+    place: String,
+    kind: Kind,
+    number: u64,
+}
+
+/// One that is about to be closed. `None` where the system does not tell its number.
+pub(super) fn closing(place: String, kind: Kind, socket: BorrowedFd<'_>) -> Option<Closed> {
+    Some(Closed { place, kind, number: sys::socket_number(socket).ok()? })
+}
+
+/// A process that was just killed closes what it has within moments.
+const MOMENTS: Duration = Duration::from_millis(500);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
+
+/// A line that names the processes that still have one of these sockets, if there are any.
+pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
+    let start = Instant::now();
+    loop {
+        let open: Vec<&Closed> =
+            [Kind::Tcp, Kind::Udp, Kind::Unix].iter().flat_map(|&kind| of_kind(closed, kind)).collect();
+        if open.is_empty() {
+            return None;
+        }
+        if start.elapsed() > MOMENTS {
+            return still_open(&open);
+        }
+        sleep(BETWEEN_LOOKS);
+    }
+}
+
+/// Those of this kind that are still open.
+fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
+    let of_kind = || closed.iter().filter(|closed| closed.kind == kind);
+    let numbers: Vec<u64> = of_kind().map(|closed| closed.number).collect();
+    if numbers.is_empty() {
+        return Vec::new();
+    }
+    let open = sys::still_open(kind, &numbers);
+    of_kind().filter(|closed| open.contains(&closed.number)).collect()
+}
+
+fn still_open(open: &[&Closed]) -> Option<String> {
+    let mut places: Vec<&str> = open.iter().map(|closed| closed.place.as_str()).collect();
+    places.dedup();
+    let places = places.join(", ");
+    let numbers: Vec<u64> = open.iter().map(|closed| closed.number).collect();
+    match Held::by(sys::holders(&numbers)) {
+        Held::By(holders) => {
+            let verb = if holders.len() == 1 { "holds" } else { "hold" };
+            Some(format!(
+                "{} still {verb} {places}, which the next start needs; a process that leaves the process group of its \
+                 worker is not killed with it; end it with `kill {}`",
+                names(&holders),
+                pids(&holders)
+            ))
+        }
+        // This process is not in the way of the next: it ends.
+        Held::ByThisProcess => None,
+        Held::Unknown | Held::Unseen => Some(format!(
+            "a process that cannot be seen from here, being of another user or outside of this container, still holds \
+             {places}, which the next start needs; find it with `ss -lnp` as root of the host, and end it"
+        )),
+    }
+}
+
+fn pids(holders: &[Holder]) -> String {
+    holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_holders_a_few_are_named() {
+        let holders = |count: i32| -> Vec<Holder> { (1..=count).map(|pid| Holder::new(pid, "app")).collect() };
+        assert_eq!(names(&holders(1)), "pid 1 (app)");
+        assert_eq!(names(&holders(2)), "pid 1 (app) and pid 2 (app)");
+        assert_eq!(names(&holders(3)), "pid 1 (app), pid 2 (app) and pid 3 (app)");
+        assert_eq!(names(&holders(9)), "pid 1 (app), pid 2 (app), pid 3 (app) and 6 more");
+    }
+}
