@@ -126,11 +126,19 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         fs::set_permissions(pool.release.path("app"), mode).expect("it is ours");
     };
     let scramble = |pool: &Upgrading| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
+    // As a build is in which a field of what is handed over is called otherwise.
+    let reshape = |pool: &Upgrading| {
+        pool.release.install("app", FIXTURE.as_ref(), "hangups_ignored", "hangups_dropped");
+    };
     let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, FIXTURE, behaviour);
-    let cases: [(Spoil<'_>, &str); 11] = [
+    let cases: [(Spoil<'_>, &str); 12] = [
         (&remove, "app cannot be run: No such file or directory"),
         (&forbid, "app cannot be run: Permission denied"),
         (&scramble, "app failed its rehearsal (PREFORK=check) with status "),
+        (
+            &reshape,
+            "with status 2: environment variable PREFORK_UPGRADE: the binary that runs hands its workers over in format ",
+        ),
         (&build("exits-at-once"), "with status 0, but has not read what it is to take over"),
         (&build("exits-with-3"), "with status 3: it said nothing"),
         (&build("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),

@@ -24,7 +24,7 @@ use crate::grammar::Kind;
 use crate::policy::Notice;
 use crate::report;
 use crate::sys;
-use crate::upgrade::words::{words_of_fields, words_of_values};
+use crate::upgrade::words::{words_of_fields, words_of_variants};
 
 /// What a service manager puts into the environment, for the supervisor alone.
 pub(crate) const VARIABLES: [&str; 4] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID, STORE];
@@ -94,7 +94,7 @@ impl Told {
     }
 }
 
-words_of_values!(Phase { 0 => Phase::Starting, 1 => Phase::Ready, 2 => Phase::Reloading, 3 => Phase::Stopping });
+words_of_variants!(Phase { Starting, Ready, Reloading, Stopping });
 
 /// What the service manager takes the pool for.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //!
 //! It must not know which worker died of it: the kernel counts such kills, and names nobody.
 
+use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -18,15 +19,26 @@ pub(crate) struct OomKills {
 /// The deaths of one growth are reaped within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
-/// What counters are called in lines.
-pub(crate) const OF_CGROUP: &str = "the cgroup's";
-pub(crate) const OF_KERNEL: &str = "the kernel's";
+/// Whose kills a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Cgroup,
+    Kernel,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Scope::Cgroup => "the cgroup's",
+            Scope::Kernel => "the kernel's",
+        })
+    }
+}
 
 /// That the kernel has killed for want of memory since the last reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Growth {
-    /// [`OF_CGROUP`] or [`OF_KERNEL`].
-    pub(crate) counter: &'static str,
+    pub(crate) counter: Scope,
     pub(crate) from: u64,
     pub(crate) to: u64,
 }
@@ -36,8 +48,8 @@ impl OomKills {
     pub(crate) fn read() -> OomKills {
         let files = text("/proc/self/cgroup").zip(text("/proc/self/mountinfo"));
         let files = files.map_or_else(Vec::new, |(cgroup, mountinfo)| cgroup_files(&cgroup, &mountinfo));
-        let own = files.into_iter().find_map(|path| Counter::open(OF_CGROUP, path));
-        let any = Counter::open(OF_KERNEL, "/proc/vmstat".into());
+        let own = files.into_iter().find_map(|path| Counter::open(Scope::Cgroup, path));
+        let any = Counter::open(Scope::Kernel, "/proc/vmstat".into());
         OomKills { counters: own.into_iter().chain(any).collect(), last: None }
     }
 
@@ -64,21 +76,21 @@ impl OomKills {
 }
 
 struct Counter {
-    name: &'static str,
+    scope: Scope,
     path: PathBuf,
     count: u64,
 }
 
 impl Counter {
-    fn open(name: &'static str, path: PathBuf) -> Option<Counter> {
+    fn open(scope: Scope, path: PathBuf) -> Option<Counter> {
         let count = oom_kills(&text(&path)?)?;
-        Some(Counter { name, path, count })
+        Some(Counter { scope, path, count })
     }
 
     fn grown(&mut self) -> Option<Growth> {
         let count = oom_kills(&text(&self.path)?)?;
         let from = std::mem::replace(&mut self.count, count);
-        (count > from).then_some(Growth { counter: self.name, from, to: count })
+        (count > from).then_some(Growth { counter: self.scope, from, to: count })
     }
 }
 
@@ -276,15 +288,15 @@ mod tests {
         let open = |name, file: &str| Counter::open(name, directory.join(file));
         write("own", 1);
         write("any", 8);
-        assert!(open("the cgroup's", "missing").is_none());
-        let counters = open("the cgroup's", "own").into_iter().chain(open("the kernel's", "any")).collect();
+        assert!(open(Scope::Cgroup, "missing").is_none());
+        let counters = open(Scope::Cgroup, "own").into_iter().chain(open(Scope::Kernel, "any")).collect();
         let mut kills = OomKills { counters, last: None };
         assert_eq!(kills.grown(), None);
         write("any", 9);
-        assert_eq!(kills.grown(), Some(Growth { counter: "the kernel's", from: 8, to: 9 }));
+        assert_eq!(kills.grown(), Some(Growth { counter: Scope::Kernel, from: 8, to: 9 }));
         write("own", 3);
         write("any", 12);
-        assert_eq!(kills.grown(), Some(Growth { counter: "the cgroup's", from: 1, to: 3 }));
+        assert_eq!(kills.grown(), Some(Growth { counter: Scope::Cgroup, from: 1, to: 3 }));
         assert_eq!(kills.grown(), None);
         write("own", 0);
         assert_eq!(kills.grown(), None);

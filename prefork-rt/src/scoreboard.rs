@@ -200,24 +200,62 @@ impl Layout {
 const ROW_WORDS: usize = 8;
 pub(crate) const SEATS: usize = 2;
 
+/// Gives names their numbers: the first is this, and each of the others this of the one before. [`shape`] has the names.
+macro_rules! numbered {
+    ($names:ident: $ty:ty = $first:literal, then $next:tt { $($(#[$doc:meta])* $name:ident),* $(,)? }) => {
+        const $names: &[&str] = &[$(stringify!($name)),*];
+        numbered!(@ $ty, $next, $first, $($(#[$doc])* $name,)*);
+    };
+    (@ $ty:ty, $next:tt, $number:expr,) => {};
+    (@ $ty:ty, [$($next:tt)*], $number:expr, $(#[$doc:meta])* $name:ident, $($rest:tt)*) => {
+        $(#[$doc])*
+        const $name: $ty = $number;
+        numbered!(@ $ty, [$($next)*], $name $($next)*, $($rest)*);
+    };
+}
+
 // The words of the header.
-/// Odd while the supervisor writes.
-const GENERATION: usize = 0;
-const SUPERVISOR: usize = 1;
-const WORKERS: usize = 2;
-const BUDGET_USED: usize = 3;
-/// How many rows, from the first, may have been published.
-const PUBLISHED: usize = 4;
+numbered!(HEADER: usize = 0, then [+ 1] {
+    /// Odd while the supervisor writes.
+    GENERATION,
+    SUPERVISOR,
+    WORKERS,
+    BUDGET_USED,
+    /// How many rows, from the first, may have been published.
+    PUBLISHED,
+});
 
 // The words of a row.
-const STATE: usize = 0;
-const RESTARTS: usize = 1;
-/// 0: no process.
-const PID: usize = 2;
-/// That of the last process, plus one; 0: none yet.
-const FORKS: usize = 3;
-const SEAT: usize = 4;
-const STARTED: usize = 5;
+numbered!(ROW: usize = 0, then [+ 1] {
+    STATE,
+    RESTARTS,
+    /// 0: no process.
+    PID,
+    /// That of the last process, plus one; 0: none yet.
+    FORKS,
+    SEAT,
+    STARTED,
+});
+
+// The words of a seat.
+numbered!(SEAT_WORDS: usize = 0, then [+ 1] { SAID, BEAT, TERMINATED_AT });
+
+/// What the memory is like, to be compared with that of another binary, whose workers go on using it.
+pub(crate) fn shape() -> String {
+    // Where the system does not tell how large a page is, no pool is made.
+    let start = Layout::of(1).map_or(0, |layout| layout.seats_start);
+    let states: Vec<String> = State::ALL.iter().map(|&state| format!("{state}={}", state as u64)).collect();
+    format!(
+        "header{{{}}}row{{{}}}of {ROW_WORDS} words,{SEATS} seats from word {start}:seat{{{}}}flags{{{}}}in {} bits,time of \
+         a beat from bit {BEAT_TIME};states{{{}}}",
+        HEADER.join(","),
+        ROW.join(","),
+        SEAT_WORDS.join(","),
+        FLAG_NAMES.join(","),
+        FLAGS.count_ones(),
+        states.join(",")
+    )
+}
 
 /// How often a reader tries to get between two writes before it looks at the clock, too.
 const TRIES: usize = 64;
@@ -446,7 +484,7 @@ impl Board {
 
     fn seat(&self, task_id: usize, seat: usize) -> Seat {
         let words = &self.seats.words()[self.seat_range(task_id, seat)];
-        Seat { said: &words[0], beat: &words[1], terminated: &words[2] }
+        Seat { said: &words[SAID], beat: &words[BEAT], terminated: &words[TERMINATED_AT] }
     }
 
     fn seat_range(&self, task_id: usize, seat: usize) -> Range<usize> {
@@ -485,10 +523,7 @@ fn store(word: &AtomicU64, value: u64) {
 }
 
 // What a worker says, in the lowest bits of `said`; the others are the tag of who said it.
-const READY: u64 = 1;
-const RECYCLE: u64 = 2;
-const BEATING: u64 = 4;
-const TERMINATED: u64 = 8;
+numbered!(FLAG_NAMES: u64 = 1, then [<< 1] { READY, RECYCLE, BEATING, TERMINATED });
 const FLAGS: u64 = 0xff;
 
 fn tag(fork: u64) -> u64 {
@@ -503,13 +538,16 @@ struct Seat {
     terminated: &'static AtomicU64,
 }
 
+/// From this bit on a beat has its time; below is the count.
+const BEAT_TIME: u32 = 32;
+
 /// The next value of `beat`: when it was, and how many there were.
 fn next_beat(before: u64, now: u32) -> u64 {
-    u64::from(now) << 32 | u64::from(beat_count(before).wrapping_add(1))
+    u64::from(now) << BEAT_TIME | u64::from(beat_count(before).wrapping_add(1))
 }
 
 fn beat_time(beat: u64) -> u32 {
-    (beat >> 32) as u32
+    (beat >> BEAT_TIME) as u32
 }
 
 fn beat_count(beat: u64) -> u32 {
@@ -693,6 +731,20 @@ mod tests {
         assert_eq!((beat_time(last), beat_count(last)), (0, u32::MAX));
         let wrapped = next_beat(last, 5);
         assert_eq!((beat_time(wrapped), beat_count(wrapped)), (5, 0), "a count that overflows leaves the time alone");
+    }
+
+    #[test]
+    fn names_in_another_order_are_another_shape_and_have_other_numbers() {
+        mod other {
+            numbered!(NAMES: usize = 0, then [+ 1] { SAID, TERMINATED_AT, BEAT });
+            pub(super) const PLACES: [usize; 3] = [SAID, BEAT, TERMINATED_AT];
+            pub(super) const SHAPE: &[&str] = NAMES;
+        }
+        assert_eq!(([SAID, BEAT, TERMINATED_AT], other::PLACES), ([0, 1, 2], [0, 2, 1]));
+        assert_ne!(SEAT_WORDS, other::SHAPE);
+        assert!(shape().contains(&SEAT_WORDS.join(",")));
+        assert_eq!([READY, RECYCLE, BEATING, TERMINATED], [1, 2, 4, 8], "a bit for each");
+        const { assert!(HEADER.len() <= ROW_WORDS && ROW.len() <= ROW_WORDS && 1 << FLAG_NAMES.len() <= FLAGS) };
     }
 
     #[test]

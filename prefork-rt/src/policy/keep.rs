@@ -6,8 +6,8 @@ use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
 use super::{Action, Deadline, Intake, Killer, Policy, ProcId, Recycle, Status, Time};
-use crate::oom::{Growth, OF_CGROUP, OF_KERNEL};
-use crate::upgrade::words::{Reader, Words, words_of_fields, words_of_values};
+use crate::oom::{Growth, Scope};
+use crate::upgrade::words::{words_of_fields, words_of_variants};
 
 /// The slots with their processes, and how far the budget is spent. What is in progress between them (a reload) is not
 /// kept, as it begins anew.
@@ -178,8 +178,8 @@ words_of_fields!(Slot {
     drains,
     look_at,
 });
-words_of_values!(Sockets { 0 => Sockets::None, 1 => Sockets::Asked, 2 => Sockets::Open });
-words_of_values!(Intake { 0 => Intake::Open, 1 => Intake::Away, 2 => Intake::Closed });
+words_of_variants!(Sockets { None, Asked, Open });
+words_of_variants!(Intake { Open, Away, Closed });
 words_of_fields!(Proc {
     id,
     born,
@@ -195,113 +195,16 @@ words_of_fields!(Proc {
 });
 words_of_fields!(ProcId { task_id, fork });
 words_of_fields!(Counted { when, task_id, failure });
-words_of_values!(ProcState {
-    0 => ProcState::Forking,
-    1 => ProcState::Starting,
-    2 => ProcState::Ready,
-    3 => ProcState::Ending(Why::Stop),
-    4 => ProcState::Ending(Why::Turn),
-    5 => ProcState::Ending(Why::Surplus),
-    6 => ProcState::Ending(Why::Hung),
-    7 => ProcState::Ending(Why::NotReady),
-    8 => ProcState::Killed(Why::Stop),
-    9 => ProcState::Killed(Why::Turn),
-    10 => ProcState::Killed(Why::Surplus),
-    11 => ProcState::Killed(Why::Hung),
-    12 => ProcState::Killed(Why::NotReady),
-});
-words_of_values!(Alarm {
-    0 => Alarm::Ready,
-    1 => Alarm::Trial,
-    2 => Alarm::Beat,
-    3 => Alarm::Weigh,
-    4 => Alarm::Retire,
-    5 => Alarm::Recycle,
-    6 => Alarm::Kill,
-    7 => Alarm::Overdue,
-});
-
-impl Words for Time {
-    fn write(&self, to: &mut String) {
-        self.0.write(to);
-    }
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        Words::read(from).map(Time)
-    }
-}
-
-/// How much is used and how much was allowed, where it is about memory.
-impl Words for Recycle {
-    fn write(&self, to: &mut String) {
-        let (number, used, max_memory) = match *self {
-            Recycle::Asked => (0, 0, 0),
-            Recycle::Lifetime => (1, 0, 0),
-            Recycle::Memory { used, max_memory } => (2, used, max_memory),
-        };
-        [number, used, max_memory].iter().for_each(|number| number.write(to));
-    }
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        match (u64::read(from)?, u64::read(from)?, u64::read(from)?) {
-            (0, ..) => Some(Recycle::Asked),
-            (1, ..) => Some(Recycle::Lifetime),
-            (2, used, max_memory) => Some(Recycle::Memory { used, max_memory }),
-            _ => None,
-        }
-    }
-}
-
-/// What kind of failure, and the status where there is one.
-impl Words for Failure {
-    fn write(&self, to: &mut String) {
-        let (number, status) = match *self {
-            Failure::Ended(status) => (0, Some(status)),
-            Failure::Hung(status) => (1, Some(status)),
-            Failure::NotReady => (2, None),
-            Failure::CannotFork => (3, None),
-        };
-        number.write(to);
-        status.write(to);
-    }
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        match (u32::read(from)?, Words::read(from)?) {
-            (0, Some(status)) => Some(Failure::Ended(status)),
-            (1, Some(status)) => Some(Failure::Hung(status)),
-            (2, None) => Some(Failure::NotReady),
-            (3, None) => Some(Failure::CannotFork),
-            _ => None,
-        }
-    }
-}
-
-impl Words for Status {
-    fn write(&self, to: &mut String) {
-        match *self {
-            Status::Exited(code) => (0, code).write(to),
-            Status::Killed { signal, dumped_core } => (if dumped_core { 2 } else { 1 }, signal).write(to),
-            Status::KilledByOthers(Killer::Unknown) => (3, 0).write(to),
-            Status::KilledByOthers(Killer::OutOfMemory(growth)) => {
-                (if growth.counter == OF_CGROUP { 4 } else { 5 }, 0).write(to);
-                (growth.from, growth.to).write(to);
-            }
-        }
-    }
-    fn read(from: &mut Reader<'_>) -> Option<Self> {
-        let (kind, number) = <(i32, i32)>::read(from)?;
-        let mut growth = |counter| {
-            let (before, after) = Words::read(from)?;
-            let growth = Growth { counter, from: before, to: after };
-            Some(Status::KilledByOthers(Killer::OutOfMemory(growth)))
-        };
-        match kind {
-            0 => Some(Status::Exited(number)),
-            1 | 2 => Some(Status::Killed { signal: number, dumped_core: kind == 2 }),
-            3 => Some(Status::KilledByOthers(Killer::Unknown)),
-            4 => growth(OF_CGROUP),
-            5 => growth(OF_KERNEL),
-            _ => None,
-        }
-    }
-}
+words_of_variants!(ProcState { Forking, Starting, Ready, Ending(why), Killed(why) });
+words_of_variants!(Why { Stop, Turn, Surplus, Hung, NotReady });
+words_of_variants!(Alarm { Ready, Trial, Beat, Weigh, Retire, Recycle, Kill, Overdue });
+words_of_fields!(Time { 0 });
+words_of_variants!(Recycle { Asked, Lifetime, Memory { used, max_memory } });
+words_of_variants!(Failure { Ended(status), Hung(status), NotReady, CannotFork });
+words_of_variants!(Status { Exited(code), Killed { signal, dumped_core }, KilledByOthers(killer) });
+words_of_variants!(Killer { OutOfMemory(growth), Unknown });
+words_of_fields!(Growth { counter, from, to });
+words_of_variants!(Scope { Cgroup, Kernel });
 
 #[cfg(test)]
 mod tests {
@@ -316,8 +219,8 @@ mod tests {
             Status::Killed { signal: 11, dumped_core: true },
             Status::Killed { signal: 37, dumped_core: false },
             Status::KilledByOthers(Killer::Unknown),
-            Status::KilledByOthers(out_of_memory(OF_CGROUP)),
-            Status::KilledByOthers(out_of_memory(OF_KERNEL)),
+            Status::KilledByOthers(out_of_memory(Scope::Cgroup)),
+            Status::KilledByOthers(out_of_memory(Scope::Kernel)),
         ];
         let ended = statuses.iter().flat_map(|&status| [Failure::Ended(status), Failure::Hung(status)]);
         for failure in ended.chain([Failure::NotReady, Failure::CannotFork]) {
@@ -326,7 +229,7 @@ mod tests {
         for recycle in [Recycle::Asked, Recycle::Lifetime, Recycle::Memory { used: 2, max_memory: 1 }] {
             assert_eq!(read(&written(&recycle)), Some(recycle));
         }
-        assert_eq!(read::<Failure>("2 true 0 1"), None);
-        assert_eq!(read::<ProcState>("13"), None);
+        assert_eq!(read::<Failure>("NotReady Exited 1"), None);
+        assert_eq!(read::<ProcState>("Ending Early"), None);
     }
 }

@@ -17,6 +17,14 @@ const SMALLEST_PIPE: usize = libc::PIPE_BUF;
 /// A worker that rings on and on must not keep the supervisor from its work.
 const MOST_READS: usize = 64;
 
+/// What a ring is: the task id of the worker.
+type Ring = u32;
+
+/// How workers ring, to be compared with how those of another binary do.
+pub(crate) fn wake_pipe_shape() -> String {
+    format!("wake pipe{{{}*{}}}", std::any::type_name::<Ring>(), size_of::<Ring>())
+}
+
 /// Made before the first fork. As [`AsFd`] it is readable when somebody has rung.
 pub(crate) struct Bell {
     reader: File,
@@ -28,7 +36,7 @@ pub(crate) struct Bell {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
     /// Whose tasks to look at. Any number can be in it: whoever has the pipe can write to it.
-    pub(crate) task_ids: Vec<u32>,
+    pub(crate) task_ids: Vec<Ring>,
     /// Rings may be missing: look at everybody.
     pub(crate) overflow: bool,
 }
@@ -66,9 +74,9 @@ impl Bell {
             // An error says that there is nothing more: the pipe is ours, and does not wait.
             let length = (&self.reader).read(&mut buffer).unwrap_or(0);
             // A ring is written in one piece. Half of one is not ours, and hides where the others begin.
-            heard.overflow |= length % 4 != 0;
-            let rings = buffer[..length].chunks_exact(4).filter_map(|ring| ring.try_into().ok());
-            heard.task_ids.extend(rings.map(u32::from_ne_bytes));
+            heard.overflow |= length % size_of::<Ring>() != 0;
+            let rings = buffer[..length].chunks_exact(size_of::<Ring>()).filter_map(|ring| ring.try_into().ok());
+            heard.task_ids.extend(rings.map(Ring::from_ne_bytes));
             if length < buffer.len() {
                 break;
             }
@@ -100,7 +108,7 @@ fn lock_rope() -> MutexGuard<'static, Option<Rope>> {
 }
 
 /// Wakes the supervisor, in a worker that has kept the bell; elsewhere nothing. It never waits.
-pub(crate) fn ring(task_id: u32) {
+pub(crate) fn ring(task_id: Ring) {
     let rope = *lock_rope();
     if let Some(rope) = rope {
         rope.pull(task_id);
@@ -117,7 +125,7 @@ struct Rope {
 impl Rope {
     /// fstat(2), write(2). SIGPIPE cannot come, unless the supervisor is gone, which has the reading end open; and
     /// then this worker is being killed anyway.
-    fn pull(&self, task_id: u32) {
+    fn pull(&self, task_id: Ring) {
         if Identity::of(self.descriptor) != Some(self.pipe) {
             return;
         }

@@ -23,7 +23,7 @@ mod signals;
 mod stderr;
 mod threads;
 
-pub(crate) use bell::{Bell, ring};
+pub(crate) use bell::{Bell, ring, wake_pipe_shape};
 pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{

@@ -58,12 +58,18 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     let state = match State::from_text(&text) {
         Ok(state) => state,
         Err(Unreadable::Foreign) => return Ok(()),
-        Err(Unreadable::Format) => {
+        Err(Unreadable::Format(other)) => {
             return refuse(format!(
-                "the binary that runs hands its workers over in a format that prefork-rt {} does not read: restart the \
-                 service instead",
-                env!("CARGO_PKG_VERSION")
+                "the binary that runs hands its workers over in format {other}, and this one, built with prefork-rt {}, \
+                 reads format {} only: restart the service instead of upgrading it",
+                env!("CARGO_PKG_VERSION"),
+                state::format()
             ));
+        }
+        Err(Unreadable::Broken) => {
+            return refuse(
+                "what the binary that runs hands over cannot be read: restart the service instead".to_owned(),
+            );
         }
     };
     let from = if is_rehearsal { sys::getppid() } else { sys::getpid() };

@@ -1,18 +1,20 @@
 //! What one binary hands to the next, and how it is written.
 //!
-//! The number of the format changes with any change of the structures below, or of those they are made of: a binary
-//! that reads another format says so when it is rehearsed, and nothing has changed.
+//! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe that
+//! the workers of the binary before go on using. A binary of another shape says so when it is rehearsed, and nothing has
+//! changed.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::words::{self, words_of_fields};
+use super::words::{self, Words, words_of_fields};
 use crate::notify::Told;
 use crate::policy::Kept;
+use crate::scoreboard;
+use crate::sys;
 
-/// The first line is this and a number.
+/// The first line is this and the number of the format.
 const TITLE: &str = "prefork upgrade, format ";
-const FORMAT: u32 = 1;
 /// What a rehearsal adds when all is well.
 const REHEARSED: &str = "rehearsed";
 
@@ -126,20 +128,34 @@ words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
 pub(super) enum Unreadable {
     /// It is something else.
     Foreign,
-    /// It is of another format, or broken.
-    Format,
+    /// It is of this other format.
+    Format(String),
+    /// It is of this format, and broken.
+    Broken,
+}
+
+/// The number of the format.
+pub(super) fn format() -> String {
+    format!("{:016x}", words::number_of(&shape()))
+}
+
+/// All that two binaries must have in common for one to take over from the other.
+fn shape() -> String {
+    [REHEARSED, &State::shape(), &scoreboard::shape(), &sys::wake_pipe_shape()].join(";")
 }
 
 impl State {
     pub(super) fn to_text(&self) -> String {
-        format!("{TITLE}{FORMAT}\n{}\n", words::written(self))
+        format!("{TITLE}{}\n{}\n", format(), words::written(self))
     }
 
     pub(super) fn from_text(text: &str) -> Result<State, Unreadable> {
-        let (format, rest) =
+        let (other, rest) =
             text.strip_prefix(TITLE).and_then(|text| text.split_once('\n')).ok_or(Unreadable::Foreign)?;
-        let line = rest.split_once('\n').filter(|_| format == FORMAT.to_string()).map(|(line, _)| line);
-        line.and_then(words::read).ok_or(Unreadable::Format)
+        if other != format() {
+            return Err(Unreadable::Format(other.to_owned()));
+        }
+        rest.split_once('\n').and_then(|(line, _)| words::read(line)).ok_or(Unreadable::Broken)
     }
 
     /// Every descriptor that is handed over.
@@ -170,8 +186,28 @@ mod tests {
         for foreign in ["", "x", TITLE, "prefork upgrade, format 1"] {
             assert_eq!(why(foreign), Unreadable::Foreign, "{foreign}");
         }
-        for other in ["2\nwords\n", "1\nwords\n", "1\n", "one\n\n"] {
-            assert_eq!(why(&format!("{TITLE}{other}")), Unreadable::Format, "{other}");
+        for other in ["1", "one", "", "cbf29ce484222325"] {
+            assert_eq!(why(&format!("{TITLE}{other}\nwords\n")), Unreadable::Format(other.to_owned()));
+        }
+        for broken in ["", "words", "\n", "words\n"] {
+            assert_eq!(why(&format!("{TITLE}{}\n{broken}", format())), Unreadable::Broken, "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_shape_is_that_of_all_that_is_handed_over_and_of_what_old_workers_go_on_using() {
+        let shape = shape();
+        for part in [
+            "State{supervisor:i32*4,",
+            "clock:Clock{started:Duration=",
+            "sockets:Vec<Socket{entry:String=",
+            "slots:Vec<Slot{current:Option<Proc{id:ProcId{task_id:usize*",
+            "Memory:{used:u64*8,max_memory:u64*8}",
+            "phase:Phase{Starting:{},",
+            "seat{SAID,BEAT,TERMINATED_AT}",
+            "wake pipe{u32*4}",
+        ] {
+            assert!(shape.contains(part), "{part} is not in {shape}");
         }
     }
 
