@@ -238,6 +238,8 @@ fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
         // What is not listened on any more has no file in the end, stored or not.
         upgrade("pinned-5", "");
         pool.wait_for_upgrade(3);
+        // A socket that is on its way to the service manager is one that somebody has.
+        manager.receive_all();
         pool.program.stop();
         pool.program.wait_until_empty();
         assert!(!socket.exists(), "{is_stored}");
