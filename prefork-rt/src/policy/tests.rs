@@ -16,6 +16,7 @@ mod recycling;
 mod reload;
 mod restarts;
 mod scaling;
+mod search;
 mod size;
 mod stop;
 mod upgrade;
