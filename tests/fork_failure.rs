@@ -1,4 +1,4 @@
-//! Promise 8: a fork that fails is retried with delay and counted; slots are never lost.
+//! Promise 8: a fork that fails is retried with delay; no slot is lost.
 
 mod support;
 use std::process::{Command, Stdio};
@@ -7,8 +7,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use support::before_exec::{before_exec, without_fork};
 use support::lives::nth_worker;
+use support::pids_cgroup::PidsCgroup;
 use support::session::Session;
-use support::{Signal, send};
+use support::{Signal, send, status_of, until};
 
 fn start(command: &mut Command) -> Option<Session> {
     Session::start_as_nobody_else(command, Stdio::piped())
@@ -47,41 +48,73 @@ fn a_first_fork_that_fails_is_the_end() {
     program.wait_until_empty();
 }
 
-#[test]
-fn a_fork_that_fails_is_retried_with_delay_and_counted_and_its_slot_is_not_lost() {
-    let mut command = fixture!("sleeps");
-    command.env("PREFORK_BACKOFF", "20ms..500ms");
-    let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
+/// Kills worker 1 of three while no process can be made, until `allow` lets the system make them again after several
+/// refusals. One restart is all there is: a refused fork that counted would end the pool.
+fn outlives_refusals(mut program: Session, forbid: impl FnOnce(&Session), allow: impl FnOnce(&Session)) {
     let workers = first_workers(&program);
-    program.limit_processes("1");
+    forbid(&program);
     send(workers[1], Signal::SIGKILL);
     program.stderr.wait_for("killed by SIGKILL");
-    let line = program.stderr.wait_for("worker 1 cannot be forked: ");
-    assert!(line.contains("; trying again in 100ms (2/100); check the limits on processes"), "{line}");
-    program.stderr.wait_for("(4/100)");
+    let line = program.stderr.wait_for("worker 1 cannot be forked: Resource temporarily unavailable");
+    assert!(line.contains("this is not counted as long as a worker lives; check the limits on processes"), "{line}");
+    let woken = wakeups(&program);
+    until("it has tried several times", || (wakeups(&program) >= woken + 5).then_some(()));
     assert_eq!(program.children().len(), 2);
-    program.limit_processes_as_usual();
+    allow(&program);
+    let line = program.stderr.wait_for("no worker waits for a fork any more: the system refused ");
+    let refused = line.split("refused ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a count");
+    assert!(refused.parse::<usize>().expect("a number") >= 3, "{line}");
     program.stderr.wait_for("started, restart 1 of it");
     let now = program.wait_for_children(3);
     assert!(now.contains(&workers[0]) && now.contains(&workers[2]), "{workers:?} became {now:?}");
     program.stdout.wait_for_nth("task 1 pid", 2);
-    program.signal(Signal::SIGTERM);
-    assert_eq!(program.exit_code(), 0);
+    assert_eq!(program.stderr.count("cannot be forked"), 1, "{:#?}", program.stderr.all());
+    program.stop();
     program.wait_until_empty();
 }
 
+/// How often the supervisor has waited, which it does between two tries.
+fn wakeups(program: &Session) -> u64 {
+    status_of(program.pid(), "voluntary_ctxt_switches").parse().expect("a number")
+}
+
 #[test]
-fn forks_that_go_on_failing_use_the_restarts_up() {
+fn a_fork_that_the_system_refuses_is_retried_uncounted_while_a_worker_lives_and_its_slot_is_not_lost() {
     let mut command = fixture!("sleeps");
-    command.env("PREFORK_BACKOFF", "1ms..1ms").env("PREFORK_MAX_RESTARTS", "3");
+    command.env("PREFORK_MAX_RESTARTS", "1");
+    let program = skip_unless!(start(&mut command), "others may not run what was built here");
+    outlives_refusals(program, |program| program.limit_processes("1"), Session::limit_processes_as_usual);
+}
+
+#[test]
+fn a_full_pids_cgroup_ends_no_pool() {
+    let group = skip_unless!(PidsCgroup::new(), "this user may not make a control group with a limit on processes");
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_MAX_RESTARTS", "1");
+    let program = Session::start(&mut command);
+    let forbid = |program: &Session| {
+        group.add(program.pid());
+        group.limit("1");
+    };
+    outlives_refusals(program, forbid, |_| group.limit("max"));
+}
+
+#[test]
+fn forks_that_are_refused_while_no_worker_lives_use_the_restarts_up() {
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_MAX_RESTARTS", "5");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = first_workers(&program);
     program.limit_processes("1");
-    send(workers[2], Signal::SIGKILL);
+    for (nth, worker) in (1..).zip(workers) {
+        send(worker, Signal::SIGKILL);
+        program.stderr.wait_for_nth("killed by SIGKILL", nth);
+    }
     assert_eq!(program.exit_code(), 1);
-    assert_eq!(program.stderr.count("cannot be forked"), 3, "{:#?}", program.stderr.all());
-    program.stderr.wait_for("giving up: 3 of 3 restarts are used");
-    assert_eq!(program.stderr.count("killed by SIGTERM"), 2);
+    program.stderr.wait_for("no worker is left, so each try counts (4/5)");
+    program.stderr.wait_for("giving up: 5 of 5 restarts are used");
+    let lines = program.stderr.count("cannot be forked");
+    assert_eq!(lines, 3, "the first, the first that counts, and the last: {:#?}", program.stderr.all());
     program.wait_until_empty();
 }
 

@@ -283,7 +283,7 @@ impl Manager {
             (
                 Phase::Starting | Phase::Ready | Phase::Reloading,
                 Notice::GivingUp { .. }
-                | Notice::ForkFailedTooOften { .. }
+                | Notice::ForksRefusedTooOften { .. }
                 | Notice::Stopping { .. }
                 | Notice::Killing { .. },
             ) => {

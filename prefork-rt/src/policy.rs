@@ -15,6 +15,7 @@ mod ends;
 mod intake;
 mod keep;
 mod notice;
+mod refusal;
 mod scale;
 mod slot;
 mod stop;
@@ -30,6 +31,7 @@ use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
 use ends::BOOT;
+use refusal::Refusals;
 use slot::{Alarm, Proc, ProcState, Slot, Sockets, Why};
 use turn::Turns;
 use upgrade::Upgrade;
@@ -47,8 +49,6 @@ pub(crate) use upgrade::Succession;
 
 /// A worker that lived this long is forgiven its own end and its predecessors'.
 const STABLE: Duration = Duration::from_secs(10);
-/// A refused fork is not tried again sooner, whatever the backoff.
-const FORK_RETRY: Duration = Duration::from_millis(100);
 /// A process that SIGKILL has not ended by then is left behind.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -70,6 +70,8 @@ pub(crate) struct Policy {
     booted: bool,
     forks: u64,
     budget: Budget,
+    /// The spell in which the system refuses forks, if there is one.
+    refusals: Option<Refusals>,
     turns: Turns,
     upgrade: Option<Upgrade>,
     /// How many workers the binary that decided it last was to have.
@@ -138,6 +140,7 @@ impl Policy {
             booted: false,
             forks: 0,
             budget: Budget::new(rules.max_restarts, rules.restart_window),
+            refusals: None,
             turns: Turns::default(),
             upgrade: None,
             planned: rules.workers,
@@ -299,6 +302,7 @@ impl Policy {
         slot.starts += 1;
         slot.is_added = false;
         self.tell(Notice::Started { worker: id, restarts, replaces: replaces.flatten() });
+        self.forget_refusals_of(id.task_id);
         if let Some(max_lifetime) = self.rules.max_lifetime {
             let lifetime = backoff::lifetime(max_lifetime, &mut self.jitter);
             self.arm(id, Alarm::Retire, lifetime);
@@ -338,21 +342,7 @@ impl Policy {
             return self.stop(Exit::CannotFork(error), None);
         }
         let awaited = self.awaits_ready(id).then(|| copy(&error));
-        let spent = match self.budget.spend(self.now, task_id, Failure::CannotFork) {
-            Ok(spent) => spent,
-            Err(spent) => {
-                self.tell(Notice::ForkFailedTooOften { task_id, error, spent });
-                self.tell_shares();
-                return self.stop(Exit::GaveUp { task_id, reason: GiveUp::Budget(spent) }, None);
-            }
-        };
-        let slot = &mut self.slots[task_id];
-        slot.quick_ends = slot.quick_ends.saturating_add(1);
-        let delay = self.backoff(task_id).max(FORK_RETRY);
-        self.tell(Notice::ForkFailed { task_id, error, delay, spent });
-        self.tell_if_low(spent);
-        self.start_after(task_id, delay);
-        self.touched(task_id);
+        self.fork_refused(task_id, error);
         if let Some(error) = awaited {
             self.turn_failed(TurnFailure::CannotFork(error));
         }

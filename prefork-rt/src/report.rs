@@ -153,10 +153,19 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Replaced { worker, status, up } => {
             info(format!("{} {} after {}, replaced", name(worker), how(*status), age(*up)))
         }
-        Notice::ForkFailed { task_id, error, delay, spent } => warn(format!(
-            "worker {task_id} cannot be forked: {error}; trying again{} ({}); check the limits on processes and memory",
+        Notice::ForkRefused { task_id, error, delay, spent } => warn(format!(
+            "worker {task_id} cannot be forked: {error}; trying again{}, then less often, until the system allows it; {}; \
+             check the limits on processes and memory",
             in_a_while(*delay),
-            used(*spent)
+            spent.map_or_else(
+                || "this is not counted as long as a worker lives".to_owned(),
+                |spent| format!("no worker is left, so each try counts ({})", used(spent))
+            )
+        )),
+        Notice::ForksSucceed { refused, took } => info(format!(
+            "no worker waits for a fork any more: the system refused {refused} fork{} in {}",
+            if *refused == 1 { "" } else { "s" },
+            age(*took)
         )),
         Notice::BudgetLow { spent } => warn(format!(
             "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
@@ -190,7 +199,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             let (what, why) = (what(*failure), why_give_up(*reason));
             error(format!("{} {what} after {}, giving up: {why}{}", name(worker), age(*up), by_whom(*failure)))
         }
-        Notice::ForkFailedTooOften { task_id, error: why, spent } => error(format!(
+        Notice::ForksRefusedTooOften { task_id, error: why, spent } => error(format!(
             "worker {task_id} cannot be forked: {why}; giving up: {}",
             why_give_up(GiveUp::Budget(*spent))
         )),

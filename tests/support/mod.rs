@@ -23,6 +23,7 @@ pub mod http;
 pub mod lives;
 pub mod manager;
 pub mod pid_1;
+pub mod pids_cgroup;
 pub mod pool;
 pub mod release;
 pub mod session;

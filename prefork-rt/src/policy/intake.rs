@@ -140,6 +140,7 @@ impl Policy {
     pub(super) fn end_drain(&mut self, task_id: usize) {
         self.stop_to_drain(task_id);
         self.forget_start(task_id);
+        self.forget_refusals_of(task_id);
         let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
         procs.into_iter().for_each(|id| self.terminate(id, Why::Surplus));
         self.close_sockets_if_left(task_id);

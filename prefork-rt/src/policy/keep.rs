@@ -2,6 +2,7 @@
 
 use super::backoff;
 use super::budget::Counted;
+use super::refusal::Refusals;
 use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
@@ -23,9 +24,10 @@ pub(crate) struct Kept {
     slots: Vec<Slot>,
     counted: Vec<Counted>,
     ever: usize,
+    refusals: Option<Refusals>,
 }
 
-words_of_fields!(Kept { newcomers, planned, size, forks, was_ready, booted, slots, counted, ever });
+words_of_fields!(Kept { newcomers, planned, size, forks, was_ready, booted, slots, counted, ever, refusals });
 
 impl Kept {
     /// How many slots are wanted.
@@ -69,13 +71,15 @@ impl Policy {
             slots: self.slots.clone(),
             counted,
             ever,
+            refusals: self.refusals,
         }
     }
 
     /// Takes the place of what was there.
     pub(super) fn restore(&mut self, kept: Kept) {
-        let Kept { newcomers: _, planned, size, forks, was_ready, booted, slots, counted, ever } = kept;
+        let Kept { newcomers: _, planned, size, forks, was_ready, booted, slots, counted, ever, refusals } = kept;
         self.budget.restore(counted, ever);
+        self.refusals = refusals;
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
         (self.was_ready, self.booted, self.slots) = (was_ready, booted, slots);
         self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
@@ -168,6 +172,7 @@ words_of_fields!(Slot {
     starts,
     is_replaced,
     quick_ends,
+    refusals,
     boot_failures,
     start_at,
     finished,
@@ -194,6 +199,7 @@ words_of_fields!(Proc {
     alarms,
 });
 words_of_fields!(ProcId { task_id, fork });
+words_of_fields!(Refusals { since, forks, counts });
 words_of_fields!(Counted { when, task_id, failure });
 words_of_variants!(ProcState { Forking, Starting, Ready, Ending(why), Killed(why) });
 words_of_variants!(Why { Stop, Turn, Surplus, Hung, NotReady });

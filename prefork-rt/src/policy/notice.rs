@@ -52,11 +52,18 @@ pub(crate) enum Notice {
         status: Status,
         up: Duration,
     },
-    ForkFailed {
+    /// The system refused a fork: the first in a spell, or the first since the last worker ended.
+    ForkRefused {
         task_id: usize,
         error: io::Error,
         delay: Duration,
-        spent: Spent,
+        /// `None` where it does not count, as a worker lives.
+        spent: Option<Spent>,
+    },
+    /// No slot waits for a refused fork any more.
+    ForksSucceed {
+        refused: usize,
+        took: Duration,
     },
     /// Few restarts are left.
     BudgetLow {
@@ -92,7 +99,7 @@ pub(crate) enum Notice {
         up: Duration,
         reason: GiveUp,
     },
-    ForkFailedTooOften {
+    ForksRefusedTooOften {
         task_id: usize,
         error: io::Error,
         spent: Spent,

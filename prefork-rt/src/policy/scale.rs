@@ -75,6 +75,7 @@ impl Policy {
         let drains = self.begin_to_drain(task_id);
         if !drains {
             self.forget_start(task_id);
+            self.forget_refusals_of(task_id);
         }
         let slot = &mut self.slots[task_id];
         let serves = slot.current.as_ref().filter(|proc| drains && proc.is_working()).map(|proc| proc.id);

@@ -13,8 +13,10 @@ pub(crate) struct Slot {
     pub(crate) starts: usize,
     /// Its next process is, or the one it has was, started because its predecessor ended.
     pub(crate) is_replaced: bool,
-    /// Replacements in a row that ended soon, or could not be forked: doublings of the backoff, plus one.
+    /// Replacements in a row that ended soon: doublings of the backoff, plus one.
     pub(crate) quick_ends: u32,
+    /// Forks in a row that the system refused, since its last worker.
+    pub(crate) refusals: u32,
     /// Failures in a row before it was ready, or, where readiness is not announced, within a moment.
     pub(crate) boot_failures: u32,
     /// Not to be started before.

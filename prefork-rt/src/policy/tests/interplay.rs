@@ -568,7 +568,7 @@ fn a_refused_fork_in_a_turn_that_was_scaled_away_is_no_news() {
     world.run_for(10);
     world.ask(Ask::Fewer);
     world.run_for(10_000);
-    assert_eq!((world.alive.len(), world.used()), (1, 1));
+    assert_eq!((world.alive.len(), world.used()), (1, 0));
 }
 
 // Time

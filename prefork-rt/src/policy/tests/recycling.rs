@@ -176,14 +176,14 @@ fn a_recycling_that_fails_is_tried_again_and_the_old_worker_stays() {
 }
 
 #[test]
-fn an_exclusive_recycling_whose_fork_is_refused_is_a_restart() {
+fn an_exclusive_recycling_whose_fork_is_refused_is_tried_again() {
     let mut world = World::new(exclusive(rules(2)), |task_id, fork| match (task_id, fork) {
         (1, 0) => serves().asks_at(500),
         (1, 1) => Fork::Refused,
         _ => serves(),
     });
     world.run_for(100_000);
-    assert_eq!((world.times(Deed::Fork(1)).len(), world.used(), world.alive.len()), (3, 1, 2));
+    assert_eq!((world.times(Deed::Fork(1)).len(), world.used(), world.alive.len()), (3, 0, 2));
     assert_eq!(world.count(|notice| matches!(notice, Notice::RecycleFailed { .. })), 0);
 }
 

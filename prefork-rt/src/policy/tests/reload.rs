@@ -136,7 +136,7 @@ fn a_reload_is_abandoned_when_the_replacement_cannot_be_forked() {
 
 #[test]
 fn an_exclusive_reload_that_fails_ends_there_and_its_slot_is_restarted() {
-    for (replacement, used) in [(Fork::Refused, 1), (ends(10, FAILED).never_ready(), 1), (serves().never_ready(), 1)] {
+    for (replacement, used) in [(Fork::Refused, 0), (ends(10, FAILED).never_ready(), 1), (serves().never_ready(), 1)] {
         let mut world =
             World::new(
                 exclusive(announced(3, 1000)),

@@ -2,6 +2,7 @@
 //! does, in no time, keeps accounts of its own, and holds the policy to its invariants.
 
 use super::super::intake::SETTLE;
+use super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::*;
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::scoreboard::Said;
@@ -251,6 +252,8 @@ struct Task {
     boot_failures: u32,
     newest_ready: Option<ProcId>,
     empty_since: Duration,
+    /// Its last fork was refused.
+    refused: bool,
 }
 
 pub(super) struct Alive {
@@ -260,7 +263,12 @@ pub(super) struct Alive {
     life: Life,
     told: Vec<(Signal, Duration)>,
     ready: bool,
+    /// It asked to be recycled, so what its end means is known.
     asked: bool,
+    /// It is to be recycled, and waits for that.
+    waits: bool,
+    /// Its replacement said that trying again will not help.
+    stays: bool,
     /// A replacement beside the worker it is to replace.
     incoming: bool,
     /// Nobody will miss it.
@@ -573,6 +581,11 @@ impl World {
             Notice::Reloaded { .. } | Notice::ReloadFailed { .. } | Notice::UpgradeDone { .. } => {
                 self.reload_is_open = false;
             }
+            Notice::RecycleFailed { worker, retry, .. } => {
+                if let Some(alive) = self.alive.get_mut(worker) {
+                    (alive.waits, alive.stays) = (retry.is_some(), retry.is_none());
+                }
+            }
             _ => {}
         }
         self.notices.push(notice);
@@ -607,7 +620,7 @@ impl World {
         match fork {
             Fork::Runs(life) => {
                 task.starts += 1;
-                task.added = false;
+                (task.added, task.refused) = (false, false);
                 let on_trial = decides && !self.policy.rules.readiness.is_announced();
                 let ready = self.policy.rules.readiness == Readiness::AtFork && !on_trial;
                 let on_trial_until = if on_trial { self.now + BOOT } else { self.now };
@@ -619,6 +632,8 @@ impl World {
                     told: Vec::new(),
                     ready: false,
                     asked: false,
+                    waits: false,
+                    stays: false,
                     incoming,
                     excused: false,
                     dismissed: false,
@@ -643,6 +658,7 @@ impl World {
                 if others.is_empty() {
                     task.empty_since = self.now;
                 }
+                task.refused = !incoming;
                 self.awaiting.take_if(|awaited| *awaited == task_id);
                 let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
                 if decides {
@@ -652,7 +668,7 @@ impl World {
                     self.size = task_id;
                 } else if first {
                     self.fate = Some("cannot fork");
-                } else if !incoming {
+                } else if !incoming && self.alive.is_empty() {
                     self.count_failure(task_id);
                 }
                 self.handle(Event::ForkFailed(proc, io::ErrorKind::WouldBlock.into()));
@@ -714,6 +730,7 @@ impl World {
         }
         if let Some(alive) = self.alive.get_mut(&proc) {
             alive.asked |= said.recycle;
+            alive.waits |= said.recycle && !alive.stays;
         }
         self.handle(Event::Said(proc, said));
     }
@@ -914,13 +931,15 @@ impl World {
     fn check_tasks(&self) {
         // The binary before may have begun to wait.
         let longest = [&self.policy.rules, &self.before].map(|rules| rules.backoff.longest.max(rules.backoff.first));
-        let most = longest[0].max(longest[1]).max(FORK_RETRY).saturating_add(ms(1));
+        let longest = longest[0].max(longest[1]);
         let alive: BTreeSet<usize> = self.alive.values().map(|alive| alive.task_id).collect();
         let (mut ready, mut finished) = (0, 0);
         for (task_id, task) in self.tasks[..self.size].iter().enumerate() {
             finished += usize::from(task.finished);
             ready += usize::from(task.finished || self.is_served(task_id));
             if !alive.contains(&task_id) && !task.finished {
+                let longest = if task.refused { longest.max(FORK_RETRY).max(LONGEST_FORK_RETRY) } else { longest };
+                let most = longest.saturating_add(ms(1));
                 let waits = self.policy.deadlines.iter().any(|&(_, deadline)| deadline == Deadline::Start(task_id));
                 assert!(waits && task.forks > 0 && self.now - task.empty_since < most, "task id {task_id} was lost");
             }
@@ -942,8 +961,8 @@ impl World {
         // A new binary waits for the first start that the backoff lets it make.
         let is_awaited = self.newcomers.is_some() && self.policy.poll_timeout().is_some();
         assert!(goes_on || !self.reload_is_open || is_awaited, "the reload is stuck");
-        let asked = self.alive.values().any(|alive| alive.asked && alive.told.is_empty());
-        assert!(goes_on || !asked || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
+        let waits = self.alive.values().any(|alive| alive.waits && alive.told.is_empty());
+        assert!(goes_on || !waits || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
     }
 
     /// What is new comes to those who accept, and to nobody who does not.
@@ -978,7 +997,7 @@ impl World {
                 rules.heartbeat_timeout.is_some() || rules.max_lifetime.is_some() || rules.max_memory.is_some()
             });
         let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
-        let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.asked);
+        let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.waits);
         let closes = |(&task_id, _): (&usize, _)| task_id >= self.size || self.tasks[task_id].finished;
         if !timed && served && settled && !self.rehearsing && !self.intakes.iter().any(closes) {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
