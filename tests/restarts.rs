@@ -63,6 +63,32 @@ fn more_restarts_than_max_restarts_within_restart_window_give_up() {
 }
 
 #[test]
+fn many_workers_have_more_restarts_by_default() {
+    for (workers, counted) in [("10", "(1/100)"), ("11", "(1/110)")] {
+        let program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", workers));
+        send(nth_worker(&program, 1, 1), Signal::SIGKILL);
+        program.stderr.wait_for(counted);
+        assert_eq!(program.stderr.count("is less than"), 0);
+        stop(program);
+    }
+}
+
+#[test]
+fn fewer_restarts_than_workers_are_warned_of() {
+    for way in WAYS {
+        for (max_restarts, warnings) in [("4", 0), ("3", 1), ("unlimited", 0)] {
+            let program = Session::start(&mut way.lives([("workers", "4"), ("max_restarts", max_restarts)], []));
+            nth_worker(&program, 3, 1);
+            let warning =
+                "max_restarts = 3 is less than workers = 4: the pool gives up before each worker has failed once";
+            assert_eq!(program.stderr.count(warning), warnings, "{way:?} {max_restarts}");
+            assert_eq!(program.stderr.count("set max_restarts to 40 or more, or set restart_window"), warnings);
+            stop(program);
+        }
+    }
+}
+
+#[test]
 fn unlimited_restarts_never_give_up() {
     for way in WAYS {
         let options = [("max_restarts", "unlimited"), ("backoff", "0s"), ("workers", "1")];

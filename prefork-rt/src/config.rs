@@ -92,7 +92,9 @@ pub(crate) struct Account {
     from_environment: bool,
 }
 
-const DEFAULT_MAX_RESTARTS: usize = 100;
+/// The default is this, or so many for each worker, where that is more.
+const LEAST_MAX_RESTARTS: usize = 100;
+pub(crate) const RESTARTS_PER_WORKER: usize = 10;
 const DEFAULT_GRACEFUL_TIMEOUT: Duration = Duration::from_secs(25);
 const DEFAULT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
 
@@ -118,11 +120,12 @@ impl Prefork {
     }
 
     /// How many abnormal exits are replaced, over all workers, before giving up: a `usize` or `"unlimited"`. Default:
-    /// 100, as in Tornado.
+    /// 100, as in Tornado, or 10 for each of the [`workers`](Self::workers), where that is more: 1280 for 128 workers.
     ///
     /// They count for the lifetime of the supervisor, or within the [`restart_window`](Self::restart_window). The exit
-    /// that is one too many stops the other workers gracefully; the exit status is then 1. 0 replaces none.
-    /// Environment: `PREFORK_MAX_RESTARTS`.
+    /// that is one too many stops the other workers gracefully; the exit status is then 1. 0 replaces none. A line at
+    /// the start warns of a number that is less than that of the workers. SIGTTIN and SIGTTOU do not change the
+    /// default. Environment: `PREFORK_MAX_RESTARTS`.
     pub fn max_restarts(mut self, max_restarts: impl IntoMaxRestarts) -> Self {
         self.code.max_restarts = self.accept("max_restarts", max_restarts.into_max_restarts());
         self
@@ -389,11 +392,12 @@ impl Settings {
             (None, Some(Some(workers))) => (workers, format!("workers = {workers}")),
             _ => crate::cpu::count_and_why(),
         };
+        let max_restarts = environment.max_restarts.or(code.max_restarts);
         let graceful_timeout = environment.graceful_timeout.or(code.graceful_timeout);
         Settings {
             workers,
             workers_because,
-            max_restarts: environment.max_restarts.or(code.max_restarts).unwrap_or(Some(DEFAULT_MAX_RESTARTS)),
+            max_restarts: max_restarts.unwrap_or(Some(default_max_restarts(workers))),
             graceful_timeout: graceful_timeout.unwrap_or(DEFAULT_GRACEFUL_TIMEOUT),
             restart_window: environment.restart_window.or(code.restart_window).flatten(),
             restart: environment.restart.or(code.restart).unwrap_or_default(),
@@ -430,6 +434,10 @@ impl Account {
             false => Error::Option { name: self.option, reason },
         }
     }
+}
+
+fn default_max_restarts(workers: usize) -> usize {
+    workers.saturating_mul(RESTARTS_PER_WORKER).max(LEAST_MAX_RESTARTS)
 }
 
 /// The environment changes a timeout but introduces none: a program that never announces readiness would never be
@@ -572,6 +580,19 @@ mod tests {
         let (settings, warnings) = settings(&defaults, everything());
         assert_eq!(life(&settings), DEFAULT);
         assert_eq!(warnings, [""; 0]);
+    }
+
+    #[test]
+    fn many_workers_have_more_restarts_by_default() {
+        let restarts = |variables: &[(&str, &str)], code| settings(variables, code).0.max_restarts;
+        for (workers, max_restarts) in [(1, 100), (10, 100), (11, 110), (128, 1280)] {
+            assert_eq!(restarts(&[], prefork().workers(workers)), Some(max_restarts));
+            let text = workers.to_string();
+            assert_eq!(restarts(&[("WORKERS", &text)], prefork().workers(2)), Some(max_restarts));
+        }
+        assert_eq!(restarts(&[], prefork().workers(128).max_restarts(100)), Some(100), "what is given is taken");
+        assert_eq!(restarts(&[("MAX_RESTARTS", "7")], prefork().workers(128)), Some(7));
+        assert_eq!(restarts(&[], prefork().workers(128).max_restarts("unlimited")), None);
     }
 
     #[test]

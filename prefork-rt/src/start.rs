@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::after_fork;
-use crate::config::{Environment, Mode, Prefork, Settings};
+use crate::config::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
@@ -180,6 +180,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     for warning in &warnings {
         report::warn(warning);
     }
+    if mode != Mode::Off {
+        warn_of_few_restarts(&settings);
+    }
     let plan = listen::plan(settings.listen, listen::copies()?, settings.reuse_port)?;
     if let Some(manager) = &manager {
         plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
@@ -239,6 +242,21 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         service.believe();
     }
     Ok(ControlFlow::Continue((rules, service)))
+}
+
+/// Where each worker may fail once in a while, the pool is not to give up before each has.
+fn warn_of_few_restarts(settings: &Settings) {
+    let workers = settings.workers;
+    let Some(max_restarts) = settings.max_restarts.filter(|&max_restarts| max_restarts < workers) else { return };
+    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), report::within(settings.restart_window));
+    let or = match settings.restart_window {
+        None => ", or set restart_window, so that old failures do not count for ever",
+        Some(_) => "",
+    };
+    report::warn(&format!(
+        "max_restarts = {max_restarts} is less than workers = {workers}: the pool gives up before each worker has failed \
+         once{within}; set max_restarts to {enough} or more{or}"
+    ));
 }
 
 /// Copies of what the binary before has bound.
