@@ -3,6 +3,7 @@
 
 mod support;
 use support::activation::{announced, by_systemd, descriptors, own_address, with_sockets};
+use support::more_rights::{MoreRights, Rights};
 use support::pool::Files;
 use support::session::Session;
 use support::{DEADLINE, Program, Signal, send, until};
@@ -11,9 +12,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -277,22 +276,49 @@ fn what_is_announced_and_not_there_is_refused() {
 
 /// sd_listen_fds(3) says so: a variable that was passed on by mistake announces nothing.
 #[test]
-fn what_is_announced_to_another_process_is_ignored() {
+fn what_is_announced_to_another_process_is_named_and_ignored() {
     let (socket, address) = tcp();
-    for pid in [Some("1"), Some(""), None] {
+    let mut listens = fixture!("listens");
+    listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0");
+    announced(&mut listens, 1, "a").env("LISTEN_PID", "1");
+    descriptors(&mut listens, [&socket].into_iter());
+    let mut program = Session::start(&mut listens);
+    let line = program.stderr.wait_for("LISTEN_FDS=1 is ignored: LISTEN_PID=1 names another process, and this is pid ");
+    assert!(line.contains(&format!("this is pid {}: start this program with `exec`", program.pid())), "{line}");
+    let line = program.stderr.wait_for("listening on 127.");
+    assert!(!line.contains("inherited") && !line.contains(&address.to_string()), "{line}");
+    program.stderr.wait_for("are ready");
+    assert_eq!(program.stderr.count("LISTEN_"), 1, "{:#?}", program.stderr.all());
+    program.stop();
+}
+
+/// As tools for developers do: `systemfd --no-pid`.
+#[test]
+fn what_is_announced_to_no_process_by_name_is_ours() {
+    let (socket, address) = tcp();
+    for pid in [Some(""), None] {
         let mut listens = fixture!("listens");
-        listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0");
+        listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:9");
         announced(&mut listens, 1, "a");
         descriptors(&mut listens, [&socket].into_iter());
-        if let Some(pid) = pid {
-            listens.env("LISTEN_PID", pid);
-        }
+        listens.envs(pid.map(|pid| ("LISTEN_PID", pid)));
         let mut program = Session::start(&mut listens);
-        let line = program.stderr.wait_for("listening on 127.");
-        assert!(!line.contains("inherited") && !line.contains(&address.to_string()), "{line}");
-        program.stderr.wait_for("are ready");
+        all_answer(3, || ask_tcp(address));
+        program.stderr.wait_for(&format!("listening on {address}, inherited"));
+        assert_eq!(program.stderr.count("LISTEN_"), 0, "{:#?}", program.stderr.all());
         program.stop();
+        program.wait_until_empty();
     }
+}
+
+#[test]
+fn names_of_sockets_that_are_not_announced_are_named_and_ignored() {
+    let mut listens = fixture!("listens");
+    listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("LISTEN_FDNAMES", "a").env("LISTEN_FDS", "");
+    let mut program = Session::start(&mut listens);
+    program.stderr.wait_for("ignored without LISTEN_FDS, which announces sockets: LISTEN_FDNAMES");
+    program.stderr.wait_for("are ready");
+    program.stop();
 }
 
 #[test]
@@ -389,27 +415,46 @@ fn sockets_of_one_name_are_one_listener_with_several_addresses() {
     program.stdout.wait_for("all of web: given");
 }
 
+/// This program could bind where its caller must not connect.
 #[test]
 fn a_program_with_more_rights_than_its_caller_takes_none() {
-    const NOBODY: u32 = 65534;
-    if !geteuid().is_root() {
-        skip!("only root can make a set-user-ID copy for nobody to run");
-    }
-    let folder = Files::with(&[]);
-    let copy = socket_in(&folder, &mut fixture!("listens")).with_file_name("listens");
-    fs::copy(fixture!("listens").get_program(), &copy).expect("a copy");
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o4755)).expect("set-user-ID");
-    let reaches = Command::new("test").arg("-x").arg(&copy).uid(NOBODY).gid(NOBODY).status();
-    if !reaches.is_ok_and(|status| status.success()) {
-        skip!("nobody cannot reach {}", copy.display());
-    }
+    let copy = match MoreRights::of(&fixture!("listens"), Rights::SetUserId) {
+        Ok(copy) => copy,
+        Err(why) => skip!("{why}"),
+    };
     let (socket, _) = tcp();
-    let mut listens = support::clean_command(copy.to_str().expect("text"));
+    let mut listens = support::clean_command(copy.path());
     listens.arg("one-twice");
-    let mut command = with_sockets(&listens, &[("a", &socket)]);
-    let mut program = Session::start(command.uid(NOBODY).gid(NOBODY).current_dir("/"));
+    let mut program = Session::start(&mut copy.as_nobody(with_sockets(&listens, &[("a", &socket)])));
     program.exit_code();
     assert_eq!(program.stderr.count("inherited"), 0, "{:#?}", program.stderr.all());
+    let line = program.stderr.wait_for("more rights than its caller");
+    assert!(line.contains(": LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES; "), "{line}");
     let error = "nothing is listened on";
     assert!(program.stderr.count(error) > 0, "{:#?}", program.stderr.all());
+}
+
+/// Its caller is the same user, and what the service manager announces is for this process.
+#[test]
+fn a_program_with_file_capabilities_takes_what_is_announced_to_it_and_nothing_else() {
+    let copy = match MoreRights::of(&fixture!("listens"), Rights::FileCapabilities) {
+        Ok(copy) => copy,
+        Err(why) => skip!("{why}"),
+    };
+    let (socket, address) = tcp();
+    let mut listens = support::clean_command(copy.path());
+    listens.arg("one");
+    let mut program = Session::start(&mut copy.as_nobody(with_sockets(&listens, &[("a", &socket)])));
+    program.stderr.wait_for(&format!("listening on a={address}, inherited"));
+    all_answer(3, || ask_tcp(address));
+    assert_eq!(program.stderr.count("ignored"), 0, "{:#?}", program.stderr.all());
+    program.stop();
+    let mut listens = copy.command();
+    announced(listens.arg("one-twice"), 1, "a");
+    descriptors(&mut listens, [&socket].into_iter());
+    let mut program = Session::start(&mut listens);
+    program.exit_code();
+    let line = program.stderr.wait_for("more rights than its caller");
+    assert!(line.contains(": LISTEN_FDS, LISTEN_FDNAMES; "), "{line}");
+    assert_eq!(program.stderr.count("inherited"), 0, "{:#?}", program.stderr.all());
 }

@@ -1,7 +1,8 @@
 //! Each option takes what its documentation says, in the code and from the environment.
 
 mod support;
-use support::{Program, Signal, own_path};
+use support::more_rights::{MoreRights, Rights};
+use support::{Program, Signal};
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -408,36 +409,66 @@ fn prefork_check_refuses_an_address_in_use_with_1() {
 
 #[test]
 fn a_program_started_with_more_rights_than_its_caller_ignores_the_environment() {
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
+    for rights in [Rights::SetUserId, Rights::FileCapabilities] {
+        let copy = match MoreRights::of(&fixture!("shows-its-environment"), rights) {
+            Ok(copy) => copy,
+            Err(why) => skip!("{rights:?}: {why}"),
+        };
+        let mut command = copy.command();
+        command.env("PREFORK", "off").env("PREFORK_WORKERS", "many").env("PREFORK_COLOUR", "red");
+        command.env("PREFORK_LISTEN", "").env("PREFORK_UPGRADE", "3");
+        let mut program = Program::start(&mut command);
+        // The code's own max_restarts: the body ends with 9, abnormally, and none is replaced.
+        assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+        program.stderr.wait_for("starting 1 worker: workers = 1");
+        assert_eq!(program.stdout.count("forking"), 1);
+        assert_eq!(program.stdout.count("PREFORK_"), 0, "{:#?}", program.stdout.all());
+        // One line says which, and what to do.
+        let line = program.stderr.wait_for("ignored, because this program has more rights than its caller");
+        let (_, named) = line.split_once("gain by them: ").expect("which");
+        let (named, advice) = named.split_once("; ").expect("what to do");
+        let mut named: Vec<&str> = named.split(", ").collect();
+        named.sort_unstable();
+        assert_eq!(named, ["PREFORK", "PREFORK_COLOUR", "PREFORK_UPGRADE", "PREFORK_WORKERS"]);
+        assert!(advice.contains("AmbientCapabilities="), "{advice}");
+        assert_eq!(program.stderr.count("PREFORK"), 1, "{:#?}", program.stderr.all());
+    }
+}
 
-    const NOBODY: u32 = 65534;
-    if !nix::unistd::geteuid().is_root() {
-        return eprintln!("skipped: only root can make a set-user-ID copy for nobody to run");
+/// What only a supervisor of workers does, main cannot be given.
+#[test]
+fn prefork_off_says_what_it_does_not_use() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "off").env("PREFORK_WORKERS", "5");
+    command.env("PREFORK_MAX_RESTARTS", "3").env("PREFORK_LISTEN", "127.0.0.1:0").env("PREFORK_RELOAD", "");
+    command.env("NOTIFY_SOCKET", "/nowhere").env("WATCHDOG_USEC", "1000000");
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    let line = program.stderr.wait_for("PREFORK=off: ");
+    for part in ["not used without workers: PREFORK_", "left to main: NOTIFY_SOCKET, WATCHDOG_USEC"] {
+        assert!(line.contains(part), "{line}");
     }
-    let folder = own_path("set-user-id");
-    std::fs::create_dir(&folder).expect("a folder");
-    let copy = folder.join("shows-its-environment");
-    std::fs::copy(fixture!("shows-its-environment").get_program(), &copy).expect("a copy");
-    std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o4755)).expect("set-user-ID");
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to nobody");
-    let reaches = std::process::Command::new("test").arg("-x").arg(&copy).uid(NOBODY).gid(NOBODY).status();
-    if !reaches.is_ok_and(|status| status.success()) {
-        std::fs::remove_dir_all(&folder).expect("removed");
-        return eprintln!("skipped: nobody cannot reach {}", folder.display());
+    for (variable, named) in [("PREFORK_WORKERS", 1), ("PREFORK_MAX_RESTARTS", 1), ("LISTEN", 0), ("RELOAD", 0)] {
+        assert_eq!(line.matches(variable).count(), named, "{line}");
     }
-    let mut command = support::clean_command(copy.to_str().expect("text"));
-    command.env("PREFORK", "off").env("PREFORK_WORKERS", "many").env("PREFORK_COLOUR", "red");
-    let mut program = Program::start(command.uid(NOBODY).gid(NOBODY).current_dir("/"));
-    let code = program.exit_code();
-    std::fs::remove_dir_all(&folder).expect("removed");
-    if program.stdout.count("AT_SECURE 0") > 0 {
-        return eprintln!("skipped: set-user-ID has no effect in {}", folder.display());
+}
+
+#[test]
+fn prefork_check_says_that_a_service_manager_is_told_nothing() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "check").env("NOTIFY_SOCKET", "/nowhere");
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    program.stderr.wait_for("PREFORK=check: a service manager is told nothing, so these are not used: NOTIFY_SOCKET");
+}
+
+#[test]
+fn what_an_upgrade_handed_to_another_process_is_named_and_ignored() {
+    for number in ["1", "x", "99"] {
+        let mut command = fixture!("takes-any-value");
+        let mut program = Program::start(command.args(["everything", "finish"]).env("PREFORK_UPGRADE", number));
+        assert_eq!(program.exit_code(), 0);
+        program.stderr.wait_for(&format!("PREFORK_UPGRADE={number} is ignored: it was handed to another process"));
+        assert_eq!(program.stderr.count("PREFORK_"), 1);
     }
-    // The code's own max_restarts: the body ends with 9, abnormally, and none is replaced.
-    assert_eq!(code, 1, "{:#?}", program.stderr.all());
-    program.stderr.wait_for("starting 1 worker: workers = 1");
-    assert_eq!(program.stdout.count("forking"), 1);
-    assert_eq!(program.stderr.count("PREFORK"), 0);
-    assert_eq!(program.stdout.count("PREFORK_"), 0, "{:#?}", program.stdout.all());
 }

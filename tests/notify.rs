@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::time::{ClockId, clock_gettime};
 use support::lives::{let_go_on, lives, nth_worker, start};
 use support::manager::Manager;
+use support::more_rights::{MoreRights, Rights};
 use support::pool::Pool;
 use support::session::Session;
 use support::{Signal, clean_command, descriptors_of, is_alive, until};
@@ -268,6 +269,88 @@ fn the_watchdog_of_another_process_is_not_ours() {
     stop(program);
     let messages = manager.receive_all();
     assert!(!messages.iter().any(|message| message.contains("WATCHDOG")), "{messages:#?}");
+}
+
+#[test]
+fn variables_that_are_of_no_use_are_named_with_why() {
+    let manager = Manager::with_a_path();
+    for (watched, variables, says) in [
+        (
+            true,
+            &[("WATCHDOG_PID", "1"), ("WATCHDOG_USEC", "1000000")][..],
+            "WATCHDOG_USEC is ignored: WATCHDOG_PID=1 names another process, and this is pid ",
+        ),
+        (true, &[("WATCHDOG_PID", "1")], "WATCHDOG_PID is ignored: there is no WATCHDOG_USEC"),
+        (true, &[("WATCHDOG_USEC", "soon")], "WATCHDOG_USEC=\"soon\" is ignored: it is no number of microseconds"),
+        (true, &[("FDSTORE", "many")], "FDSTORE=\"many\" is ignored: it is no number of descriptors"),
+        (
+            false,
+            &[("WATCHDOG_USEC", "1000000"), ("FDSTORE", "16")],
+            "ignored without NOTIFY_SOCKET, which says where a service manager reads: WATCHDOG_USEC, FDSTORE",
+        ),
+        (
+            false,
+            &[("NOTIFY_SOCKET", "vsock:2:1"), ("WATCHDOG_USEC", "1000000")],
+            "NOTIFY_SOCKET=\"vsock:2:1\" is ignored, and with it WATCHDOG_USEC: only",
+        ),
+    ] {
+        let mut command = lives([]);
+        command.envs(variables.iter().copied());
+        if watched {
+            manager.watches(&mut command);
+        }
+        let program = Session::start(&mut command);
+        program.stderr.wait_for("ready after");
+        assert_eq!(program.stderr.count(says), 1, "{says}: {:#?}", program.stderr.all());
+        assert_eq!(program.stderr.count("ignored"), 1, "{:#?}", program.stderr.all());
+        stop(program);
+    }
+}
+
+/// systemd's socket belongs to root, and every user can write to it.
+#[test]
+fn a_program_with_more_rights_than_its_caller_tells_root_s_manager_and_no_other() {
+    let (theirs, abstract_one) = (Manager::of_root(), Manager::with_an_abstract_name());
+    let Ok(theirs) = theirs else { skip!("only root can make a socket in /run") };
+    let in_tmp = Manager::with_a_path();
+    for rights in [Rights::SetUserId, Rights::FileCapabilities] {
+        let copy = match MoreRights::of(&lives([]), rights) {
+            Ok(copy) => copy,
+            Err(why) => skip!("{rights:?}: {why}"),
+        };
+        let program = Session::start(theirs.watches(copy.command().env("WATCHDOG_USEC", "200000")));
+        theirs.wait_for("READY=1");
+        theirs.wait_for("WATCHDOG=1");
+        assert_eq!(program.stderr.count("ignored"), 0, "{:#?}", program.stderr.all());
+        stop(program);
+        for manager in [&abstract_one, &in_tmp] {
+            let program = Session::start(manager.watches(copy.command().env("WATCHDOG_USEC", "200000")));
+            program.stderr.wait_for("ready after");
+            let line = program.stderr.wait_for("more rights than its caller");
+            assert!(line.contains(": NOTIFY_SOCKET, WATCHDOG_USEC; "), "{line}");
+            stop(program);
+            assert_eq!(manager.receive_all(), [""; 0]);
+        }
+    }
+}
+
+/// The listeners come back as LISTEN_FDS, which a set-user-ID program does not believe.
+#[test]
+fn a_program_with_file_capabilities_has_its_listeners_stored_and_a_set_user_id_program_has_not() {
+    let Ok(manager) = Manager::of_root() else { skip!("only root can make a socket in /run") };
+    for (rights, is_stored) in [(Rights::SetUserId, false), (Rights::FileCapabilities, true)] {
+        let copy = match MoreRights::of(&fixture!("listens-to-each-kind"), rights) {
+            Ok(copy) => copy,
+            Err(why) => skip!("{rights:?}: {why}"),
+        };
+        let program = Session::start(manager.watches(copy.command().args(["tcp", "127.0.0.1:0"]).env("FDSTORE", "16")));
+        let messages = manager.receive_until("READY=1");
+        assert_eq!(messages.iter().any(|message| message.contains("FDSTORE=1")), is_stored, "{messages:#?}");
+        let ignored = program.stderr.count(": FDSTORE; ");
+        assert_eq!(ignored, usize::from(!is_stored), "{:#?}", program.stderr.all());
+        stop(program);
+        manager.receive_all();
+    }
 }
 
 /// Worker 0 of so many hangs, and even SIGABRT does not move it: for 5 s it is neither ready nor about to be.

@@ -47,6 +47,8 @@ mod sys;
 #[cfg(unix)]
 mod tie;
 #[cfg(unix)]
+mod trust;
+#[cfg(unix)]
 mod upgrade;
 #[cfg(unix)]
 mod worker;

@@ -29,7 +29,7 @@ use crate::report;
 pub(crate) use before::Handed;
 use before::{Pile, Where};
 pub(crate) use handed::{Wanted, check, hand_over, take};
-pub(crate) use inherited::{Inherited, VARIABLES, copies, let_go, receive, receive_again};
+pub(crate) use inherited::{Inherited, VARIABLES, copies, distrusted, let_go, receive, receive_again};
 use listeners::Sockets;
 pub(crate) use listeners::{Listener, Listeners, ToHandOver};
 use store::Storable;

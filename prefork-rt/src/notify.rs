@@ -2,8 +2,7 @@
 //! how it is, and that it is alive; and what it stores.
 //!
 //! It must not know why anything happens, and never waits for whoever reads. A socket is opened for each message, so
-//! that no worker inherits one. (The crate sd-notify, which reads LISTEN_FDS for us, waits for a full socket and knows no
-//! abstract names, so what is sent is sent here.)
+//! that no worker inherits one. (The crate sd-notify waits for a full socket and knows no abstract names.)
 
 use std::collections::VecDeque;
 use std::env;
@@ -24,6 +23,7 @@ use crate::grammar::Kind;
 use crate::policy::Notice;
 use crate::report;
 use crate::sys;
+use crate::trust;
 use crate::upgrade::words::{words_of_fields, words_of_variants};
 
 /// What a service manager puts into the environment, for the supervisor alone.
@@ -113,10 +113,35 @@ struct Watchdog {
     withheld: bool,
 }
 
-/// How many descriptors the service manager stores, where it does.
+/// How many descriptors the service manager stores, where it does. A program that does not believe in sockets that come
+/// would not get them back.
 pub(crate) fn most_stored() -> Option<usize> {
-    let most = env::var_os(STORE)?.to_str()?.parse().ok()?;
-    Some(most).filter(|&most| most > 0)
+    let most = env::var_os(STORE).filter(|most| !most.is_empty() && trust::in_sockets())?;
+    let Some(number) = most.to_str().and_then(|most| most.parse().ok()) else {
+        report::warn(&format!("{STORE}={most:?} is ignored: it is no number of descriptors; no listener is stored"));
+        return None;
+    };
+    Some(number).filter(|&number| number > 0)
+}
+
+/// What is there of a service manager's variables.
+fn present() -> Vec<&'static str> {
+    VARIABLES.into_iter().filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty())).collect()
+}
+
+/// The variables that are there, and not believed because this program has more rights than its caller.
+pub(crate) fn distrusted() -> Vec<&'static str> {
+    match env::var_os(SOCKET) {
+        Some(socket) if !socket.is_empty() && !trust::in_manager(&socket) => present(),
+        Some(_) if !trust::in_sockets() => present().into_iter().filter(|&name| name == STORE).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Which variables are of no use to a start that tells a service manager nothing, if there are some.
+pub(crate) fn unused() -> Option<String> {
+    let present = present();
+    (!present.is_empty() && distrusted().is_empty()).then(|| present.join(", "))
 }
 
 fn removal(name: &str) -> String {
@@ -124,12 +149,26 @@ fn removal(name: &str) -> String {
 }
 
 impl Address {
-    /// Where the environment says so. That of a set-user-ID program is its caller's, and says nothing.
+    /// Where the environment says so, and is believed.
     pub(crate) fn from_environment() -> Option<Address> {
-        let name = env::var_os(SOCKET).filter(|name| !name.is_empty() && !sys::is_privileged_start())?;
+        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
+            if let Some(unused) = unused() {
+                report::warn(&format!("ignored without {SOCKET}, which says where a service manager reads: {unused}"));
+            }
+            return None;
+        };
+        if !trust::in_manager(&name) {
+            // A line of its own names all that is not believed.
+            return None;
+        }
         Address::parse(&name)
             .map_err(|why| {
-                report::warn(&format!("{SOCKET}={name:?} is ignored: {why}; no service manager is told how it goes"));
+                let others: Vec<&str> = present().into_iter().filter(|&other| other != SOCKET).collect();
+                let others =
+                    if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
+                report::warn(&format!(
+                    "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told how it goes"
+                ));
             })
             .ok()
     }
@@ -414,9 +453,16 @@ impl Manager {
 impl Watchdog {
     /// Where the environment asks for it, of this process.
     fn from_environment() -> Option<Watchdog> {
-        let period = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty())?;
-        let is_ours = |pid: &OsStr| pid.is_empty() || pid == OsStr::new(&sys::getpid().to_string());
-        if !env::var_os(WATCHDOG_PID).is_none_or(|pid| is_ours(&pid)) {
+        let Some(period) = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty()) else {
+            if present().contains(&WATCHDOG_PID) {
+                report::warn(&format!("{WATCHDOG_PID} is ignored: there is no {WATCHDOG_PERIOD}"));
+            }
+            return None;
+        };
+        if let Some(why) = trust::names_another(WATCHDOG_PID) {
+            report::warn(&format!(
+                "{WATCHDOG_PERIOD} is ignored: {why}; the service manager waits for signs of life that do not come"
+            ));
             return None;
         }
         let microseconds = period.to_str().and_then(|period| period.parse().ok()).filter(|&period| period > 0);

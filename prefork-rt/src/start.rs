@@ -19,6 +19,7 @@ use crate::report;
 use crate::scoreboard::{self, Board};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
+use crate::trust;
 use crate::upgrade;
 use crate::worker::{Worker, become_worker, check_needs, needs_nonblocking, worker};
 
@@ -147,8 +148,11 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
 
 /// Who is told how it goes. Without a supervisor that is the body's affair; a check is nobody's.
 fn service_manager() -> Option<Address> {
-    let mode = env::var_os("PREFORK").unwrap_or_default();
-    if mode.is_empty() { Address::from_environment() } else { None }
+    if has_mode() { None } else { Address::from_environment() }
+}
+
+fn has_mode() -> bool {
+    trust::in_options() && env::var_os("PREFORK").is_some_and(|mode| !mode.is_empty())
 }
 
 fn tell_failure(manager: Option<&Address>, error: &Error) {
@@ -168,14 +172,20 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
 
 /// Everything before the first fork, which may be all there is to do.
 fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let Environment { mode, values, mut warnings, mut variables, launch } = prefork.environment;
+    let unused = unused_without_workers(&prefork.environment);
+    let Environment { mode, values, mut warnings, mut variables, launch, .. } = prefork.environment;
     let settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
     match mode {
         Mode::On if upgrade::received().is_some() => report::info(&format!("taking over to run {workers}")),
         Mode::On => report::info(&format!("starting {workers}")),
-        Mode::Off => report::info("PREFORK=off: running as task 0 of 1 in this process, unsupervised"),
+        Mode::Off => {
+            report::info(&format!("PREFORK=off: running as task 0 of 1 in this process, unsupervised{unused}"));
+        }
         Mode::Check => report::info(&format!("PREFORK=check: checking what would start {workers}")),
+    }
+    if let Some(unused) = notify::unused().filter(|_| mode == Mode::Check && upgrade::received().is_none()) {
+        report::info(&format!("PREFORK=check: a service manager is told nothing, so these are not used: {unused}"));
     }
     for warning in &warnings {
         report::warn(warning);
@@ -257,6 +267,14 @@ fn warn_of_few_restarts(settings: &Settings) {
         "max_restarts = {max_restarts} is less than workers = {workers}: the pool gives up before each worker has failed \
          once{within}; set max_restarts to {enough} or more{or}"
     ));
+}
+
+/// What a process without workers does not use, as the end of a sentence.
+fn unused_without_workers(environment: &Environment) -> String {
+    let options = environment.unused_without_workers();
+    let options = (!options.is_empty()).then(|| format!("; not used without workers: {}", options.join(", ")));
+    let manager = notify::unused().map(|unused| format!("; left to main: {unused}"));
+    options.into_iter().chain(manager).collect()
 }
 
 /// Copies of what the binary before has bound.

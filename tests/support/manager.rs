@@ -26,6 +26,16 @@ impl Manager {
         Manager { socket, name: path.to_str().expect("text").to_owned(), path: Some(path) }
     }
 
+    /// At a path where only root can make a socket, which every user can write to: as systemd's.
+    pub fn of_root() -> std::io::Result<Manager> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("prefork-test-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let path = PathBuf::from("/run").join(name);
+        let socket = UnixDatagram::bind(&path)?;
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+        Ok(Manager { socket, name: path.to_str().expect("text").to_owned(), path: Some(path) })
+    }
+
     pub fn with_an_abstract_name() -> Manager {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("prefork-notify-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));

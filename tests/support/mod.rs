@@ -22,6 +22,7 @@ pub mod before_exec;
 pub mod http;
 pub mod lives;
 pub mod manager;
+pub mod more_rights;
 pub mod pid_1;
 pub mod pids_cgroup;
 pub mod pool;

@@ -6,7 +6,8 @@ use super::Values;
 use crate::error::Error;
 use crate::grammar;
 use crate::listen;
-use crate::sys;
+use crate::notify;
+use crate::trust;
 use crate::upgrade::{self, Launch};
 
 /// What `PREFORK` asks for.
@@ -25,6 +26,8 @@ pub(crate) enum Mode {
 pub(crate) struct Environment {
     pub(crate) mode: Mode,
     pub(crate) values: Values,
+    /// The options that have a value, as they are called after `PREFORK_`.
+    options: Vec<&'static str>,
     pub(crate) warnings: Vec<String>,
     /// Every variable that is ours, known or not, or announces sockets: workers do not see them.
     pub(crate) variables: Vec<String>,
@@ -63,6 +66,9 @@ const OPTIONS: &[(&str, Read)] = &[
     ("GROUP", |values, text| grammar::account(text).map(|value| values.group = Some(value))),
 ];
 
+/// What `PREFORK=off` needs of them.
+const WITHOUT_WORKERS: &[&str] = &["LISTEN", "REUSE_PORT", "USER", "GROUP"];
+
 type Read = fn(&mut Values, &str) -> Result<(), String>;
 
 /// Options of the attribute that have neither a method nor a variable.
@@ -73,12 +79,17 @@ impl Environment {
         let mut environment = Environment { launch: Launch::of_this_program(), ..Environment::default() };
         let inherited = listen::VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
         environment.variables.extend(inherited.map(str::to_owned));
-        let ignored = sys::is_privileged_start();
+        let ignored = !trust::in_options();
         let mut handed = None;
+        let mut distrusted = Vec::new();
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
             environment.variables.push(name.to_owned());
-            if value.is_empty() || ignored {
+            if value.is_empty() {
+                continue;
+            }
+            if ignored {
+                distrusted.push(name.to_owned());
                 continue;
             }
             let value = value.to_str().ok_or_else(|| Error::Environment {
@@ -93,15 +104,30 @@ impl Environment {
                 .read_one(name, value)
                 .map_err(|reason| Error::Environment { variable: name.to_owned(), reason })?;
         }
+        distrusted.extend(listen::distrusted().into_iter().chain(notify::distrusted()).map(str::to_owned));
+        environment.warnings.extend(more_rights(distrusted));
         if let Some(number) = handed {
             upgrade::receive(&number, environment.mode == Mode::Check, &environment.launch)?;
+            if upgrade::received().is_none() {
+                environment.warnings.push(format!(
+                    "{}={number} is ignored: it was handed to another process; unset it for the programs that this process \
+                     starts",
+                    upgrade::VARIABLE
+                ));
+            }
         }
         // What this process was started with, the binary before has handed over, if there was one.
         match &*upgrade::received() {
             Some(received) => listen::receive_again(received.inherited()?),
-            None => listen::receive()?,
+            None => environment.warnings.extend(listen::receive()?),
         }
         Ok(environment)
+    }
+
+    /// The variables that have a value which a process without workers does not use.
+    pub(crate) fn unused_without_workers(&self) -> Vec<String> {
+        let unused = self.options.iter().filter(|option| !WITHOUT_WORKERS.contains(option));
+        unused.map(|option| format!("PREFORK_{option}")).collect()
     }
 
     pub(super) fn read_one(&mut self, variable: &str, value: &str) -> Result<(), String> {
@@ -119,13 +145,29 @@ impl Environment {
             return Ok(());
         };
         match OPTIONS.iter().find(|(name, _)| *name == option) {
-            Some((_, read)) => read(&mut self.values, value),
+            Some((name, read)) => {
+                self.options.push(name);
+                read(&mut self.values, value)
+            }
             None => {
                 self.warnings.push(unknown_variable(option));
                 Ok(())
             }
         }
     }
+}
+
+/// What to say of variables that are not believed.
+fn more_rights(variables: Vec<String>) -> Option<String> {
+    if variables.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "ignored, because this program has more rights than its caller (set-user-ID, file capabilities), who could gain \
+         by them: {}; to have them read, take the rights from the file (setcap -r), and give them in the unit: \
+         AmbientCapabilities=, or User= for another user",
+        variables.join(", ")
+    ))
 }
 
 /// Whether a variable is meant for us; not those that container links make, which are named after a service that

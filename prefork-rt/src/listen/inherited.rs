@@ -3,6 +3,7 @@
 //! It must not know who left them: systemd and whoever else speaks its protocol, sd_listen_fds(3).
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,15 +15,18 @@ use super::{Label, Shown, unnamed};
 use crate::error::Error;
 use crate::grammar::{Entry, Kind};
 use crate::sys;
+use crate::trust;
 
 /// What whoever starts a process with sockets puts into the environment, for that process alone.
-pub(crate) const VARIABLES: [&str; 4] = [COUNT, PID, NAMES, "LISTEN_PIDFDID"];
+pub(crate) const VARIABLES: [&str; 4] = [COUNT, PID, NAMES, PIDFD];
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
 const NAMES: &str = "LISTEN_FDNAMES";
+/// Which process LISTEN_PID is, once more, since systemd 259.
+const PIDFD: &str = "LISTEN_PIDFDID";
 /// Where the descriptors begin.
-const FIRST: usize = 3;
+const FIRST: usize = sys::FIRST_LISTEN_FD as usize;
 /// What systemd writes where there is no name, and what it calls an accepted connection and a descriptor that was stored
 /// without a name.
 const NO_NAMES: [&str; 4] = ["", "unknown", "connection", "stored"];
@@ -48,19 +52,53 @@ fn received() -> MutexGuard<'static, Vec<Inherited>> {
 }
 
 /// Takes over what the environment announces for this process, so that no program that is started from here on
-/// inherits it too. In a set-user-ID program the environment is its caller's, and says nothing.
-pub(crate) fn receive() -> Result<(), Error> {
-    if sys::is_privileged_start() || env::var_os(PID).is_none_or(|pid| pid.is_empty()) {
-        return Ok(());
+/// inherits it too. Without a process id it is for this process: tools for developers leave it out. Returns why it is
+/// ignored, where it is.
+pub(crate) fn receive() -> Result<Option<String>, Error> {
+    let present = present();
+    if present.is_empty() || !is_believed() {
+        return Ok(None);
     }
-    let sockets = sys::listen_fds().map_err(|error| not_as_announced(&error))?;
+    let Some(count) = value(COUNT) else {
+        return Ok(Some(format!("ignored without {COUNT}, which announces sockets: {}", present.join(", "))));
+    };
+    if value(PID).is_some_and(|pid| pid.to_str().is_none_or(|pid| pid.parse::<u32>().is_err())) {
+        return Err(not_as_announced(&format_args!("{PID} is no process id")));
+    }
+    if let Some(why) = trust::names_another(PID) {
+        let count = count.to_string_lossy();
+        return Ok(Some(format!(
+            "{COUNT}={count} is ignored: {why}, or unset {PID}; listen is bound as it is written"
+        )));
+    }
+    let count = count.to_str().and_then(|count| count.parse::<i32>().ok()).filter(|&count| count >= 0);
+    let count = count.ok_or_else(|| not_as_announced(&format_args!("{COUNT} is no number of descriptors")))?;
+    let sockets = sys::listen_fds(count).map_err(|error| not_as_announced(&error))?;
     let names = names(sockets.len())?;
     let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
         let place = place(&socket);
         Inherited { name, socket, place, number, is_in_use: false }
     });
     received().extend(new);
-    Ok(())
+    Ok(None)
+}
+
+/// A program with more rights than its caller believes a caller that names it.
+fn is_believed() -> bool {
+    trust::in_options() || trust::in_sockets() && value(PID).is_some()
+}
+
+/// The variables that are there, and not believed because this program has more rights than its caller.
+pub(crate) fn distrusted() -> Vec<&'static str> {
+    if is_believed() { Vec::new() } else { present() }
+}
+
+fn present() -> Vec<&'static str> {
+    VARIABLES.into_iter().filter(|name| value(name).is_some()).collect()
+}
+
+fn value(variable: &str) -> Option<OsString> {
+    env::var_os(variable).filter(|value| !value.is_empty())
 }
 
 /// Takes over what was received by the binary before, with names and numbers.
@@ -82,13 +120,13 @@ fn names(count: usize) -> Result<Vec<String>, Error> {
 fn not_as_announced(error: &impl fmt::Display) -> Error {
     let said: Vec<String> = [COUNT, PID, NAMES]
         .into_iter()
-        .filter_map(|name| env::var_os(name).map(|value| format!("{name}={}", value.to_string_lossy())))
+        .filter_map(|name| value(name).map(|value| format!("{name}={}", value.to_string_lossy())))
         .collect();
     Error::Environment {
         variable: COUNT.to_owned(),
         reason: format!(
             "the sockets that are announced cannot be taken over: {error} ({}); expected are as many open descriptors \
-             from {FIRST} on as {COUNT} says, and no names or as many: mend what starts this program, or unset {PID}",
+             from {FIRST} on as {COUNT} says, and no names or as many: mend what starts this program, or unset {COUNT}",
             said.join(" ")
         ),
     }

@@ -1,29 +1,49 @@
 //! What a process was started with.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::Socket;
 
-/// The descriptors that this process was started with for it to listen on: sd_listen_fds(3). They are close-on-exec from
-/// here on. They are given out once.
-pub(crate) fn listen_fds() -> io::Result<Vec<OwnedFd>> {
+use super::take_over;
+
+/// Where the descriptors begin: SD_LISTEN_FDS_START.
+pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
+
+/// The descriptors that this process was started with for it to listen on, as many as it was told: sd_listen_fds(3). They
+/// are close-on-exec from here on. They are given out once.
+///
+/// # Errors
+///
+/// One of them is not open, or was opened by this program itself and not left by its caller.
+pub(crate) fn listen_fds(count: RawFd) -> io::Result<Vec<OwnedFd>> {
     static GIVEN: AtomicBool = AtomicBool::new(false);
     if GIVEN.load(Ordering::Relaxed) {
         return Ok(Vec::new());
     }
-    let announced = sd_notify::listen_fds()?;
-    if GIVEN.swap(true, Ordering::Relaxed) {
-        return Ok(Vec::new());
+    let end = FIRST_LISTEN_FD.checked_add(count).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
+    // All are looked at before the first is taken, so that an error takes none.
+    (FIRST_LISTEN_FD..end).try_for_each(came_through_exec)?;
+    GIVEN.store(true, Ordering::Relaxed);
+    (FIRST_LISTEN_FD..end).map(take_over).collect()
+}
+
+/// Whether a descriptor is open, and was when this program was started: fcntl(2). A descriptor that came through exec(2)
+/// is not close-on-exec; Rust's library opens all of its own so.
+fn came_through_exec(number: RawFd) -> io::Result<()> {
+    // SAFETY: fcntl(2) with F_GETFD takes any number and touches no memory; one that is not open is EBADF.
+    match unsafe { libc::fcntl(number, libc::F_GETFD) } {
+        -1 => Err(named(number, &io::Error::last_os_error())),
+        flags if flags & libc::FD_CLOEXEC != 0 => {
+            Err(io::Error::other(format!("descriptor {number} was opened by this program")))
+        }
+        _ => Ok(()),
     }
-    let owned = announced.map(|number| {
-        // SAFETY: the number is open, because sd_notify has just set its flag and fails where it is not. It is nobody
-        // else's: whoever started this process left it for the process with the id in LISTEN_PID, which is this one,
-        // to take, and `GIVEN` says that it was not taken here before.
-        unsafe { OwnedFd::from_raw_fd(number) }
-    });
-    Ok(owned.collect())
+}
+
+fn named(number: RawFd, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("descriptor {number}: {error}"))
 }
 
 /// Whether somebody may connect to this socket: SO_ACCEPTCONN, or, where that cannot be asked, that it has no peer.
@@ -35,5 +55,22 @@ pub(crate) fn is_listening(socket: &Socket) -> bool {
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
     {
         socket.peer_addr().is_err()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    /// An announcement that was meant for another program does not take what this one has opened.
+    #[test]
+    fn what_this_program_has_opened_did_not_come_through_exec() {
+        let file = std::fs::File::open("/dev/null").expect("a file");
+        let why = came_through_exec(file.as_raw_fd()).expect_err("it is close-on-exec").to_string();
+        assert_eq!(why, format!("descriptor {} was opened by this program", file.as_raw_fd()));
+        assert!(came_through_exec(1 << 20).is_err());
+        assert!(came_through_exec(0).is_ok());
     }
 }

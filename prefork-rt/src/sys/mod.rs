@@ -35,12 +35,13 @@ pub(crate) use exec::{
     stay_open_on_exec, take_over,
 };
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
-pub(crate) use inherited::{is_listening, listen_fds};
+pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
-    Change, Fork, Pid, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid, has_terminal,
-    is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, reap, remove_variable, stdin_to_null,
+    Change, Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid,
+    getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, reap,
+    remove_variable, rights, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
@@ -166,19 +167,48 @@ pub(crate) fn stdin_to_null() -> io::Result<()> {
     Ok(unistd::dup2_stdin(null.as_fd())?)
 }
 
-/// Whether the kernel started this program with more rights than its caller has (set-user-ID and the like), so that
-/// the caller's environment is not to be trusted.
+/// What this program may do that its caller may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rights {
+    /// The program has its caller's rights.
+    Callers,
+    /// It has more rights than its caller, who is the same user in the same group: file capabilities, or a transition
+    /// of a security module.
+    More,
+    /// It is another user or group than its caller: set-user-ID, set-group-ID.
+    Anothers,
+}
+
+/// What the kernel gave this program when it was started: getauxval(3). What the program has changed since then does not
+/// matter, because its environment is as old as the start.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn rights() -> Rights {
+    // SAFETY: getauxval(3) takes any number, reads the vector that the kernel gave this process, and returns 0 for what
+    // is not in it.
+    let started_with = |what| unsafe { libc::getauxval(what) };
+    let is_another = started_with(libc::AT_UID) != started_with(libc::AT_EUID)
+        || started_with(libc::AT_GID) != started_with(libc::AT_EGID);
+    match (started_with(libc::AT_SECURE), is_another) {
+        (0, _) => Rights::Callers,
+        (_, false) => Rights::More,
+        (_, true) => Rights::Anothers,
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn rights() -> Rights {
+    let is_another = unistd::getuid() != unistd::geteuid() || unistd::getgid() != unistd::getegid();
+    if is_another { Rights::Anothers } else { Rights::Callers }
+}
+
+/// Whether the kernel started this program with more rights than its caller has.
 pub(crate) fn is_privileged_start() -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    {
-        // SAFETY: getauxval(3) takes any number, reads the vector the kernel gave this process, and returns 0 for
-        // what is not in it.
-        unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    {
-        unistd::getuid() != unistd::geteuid() || unistd::getgid() != unistd::getegid()
-    }
+    rights() != Rights::Callers
+}
+
+/// Whether the caller of this program could write to a file by its own rights: access(2), which looks at the real user.
+pub(crate) fn caller_can_write(file: &Path) -> bool {
+    unistd::access(file, unistd::AccessFlags::W_OK).is_ok()
 }
 
 /// Removes an environment variable.

@@ -1,0 +1,85 @@
+//! Copies of a fixture that have more rights than their caller, who is nobody.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use nix::unistd::geteuid;
+
+use super::{Program, clean_command, own_path};
+use crate::fixture;
+
+pub const NOBODY: u32 = 65534;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    SetUserId,
+    FileCapabilities,
+}
+
+/// In a folder that nobody can read.
+pub struct MoreRights {
+    folder: PathBuf,
+    program: PathBuf,
+}
+
+impl MoreRights {
+    /// A copy of this program, or why there is none here.
+    pub fn of(program: &Command, rights: Rights) -> Result<MoreRights, String> {
+        if !geteuid().is_root() {
+            return Err("only root can give a program more rights than its caller's".to_owned());
+        }
+        let folder = own_path("more-rights");
+        fs::create_dir(&folder).expect("a folder");
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to nobody");
+        let copy = MoreRights { program: folder.join("program"), folder };
+        copy.put(&fixture!("shows-its-environment"), rights)?;
+        let mut shows = copy.as_nobody(clean_command(copy.path()));
+        let mut shows =
+            Program::try_start(&mut shows, std::process::Stdio::null()).map_err(|error| error.to_string())?;
+        shows.exit_code();
+        if shows.stdout.count("AT_SECURE 1") == 0 {
+            return Err(format!("the kernel gives no program in {} more rights", copy.folder.display()));
+        }
+        copy.put(program, rights)?;
+        Ok(copy)
+    }
+
+    fn put(&self, program: &Command, rights: Rights) -> Result<(), String> {
+        // A file that runs, or did a moment ago, cannot be written to.
+        let _ = fs::remove_file(&self.program);
+        fs::copy(program.get_program(), &self.program).expect("a copy");
+        let mode = if rights == Rights::SetUserId { 0o4755 } else { 0o755 };
+        fs::set_permissions(&self.program, PermissionsExt::from_mode(mode)).expect("a mode");
+        if rights == Rights::FileCapabilities {
+            let given = Command::new("setcap").arg("cap_net_bind_service=ep").arg(&self.program).output();
+            if !given.is_ok_and(|given| given.status.success()) {
+                return Err("setcap (Debian's package libcap2-bin) is not installed, or cannot".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn path(&self) -> &str {
+        self.program.to_str().expect("text")
+    }
+
+    /// Has nobody run this.
+    pub fn as_nobody(&self, mut command: Command) -> Command {
+        command.uid(NOBODY).gid(NOBODY).current_dir("/");
+        command
+    }
+
+    /// The copy, run by nobody.
+    pub fn command(&self) -> Command {
+        self.as_nobody(clean_command(self.path()))
+    }
+}
+
+impl Drop for MoreRights {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
