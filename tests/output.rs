@@ -2,6 +2,7 @@
 
 mod support;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Stdio;
 
@@ -130,4 +131,55 @@ fn the_last_line_is_on_standard_error_too_when_the_status_is_not_0() {
     assert_eq!(program.stderr.all().len(), 1);
     program.stderr.wait_for("prefork: environment variable PREFORK_WORKERS");
     program.stdout.wait_for("ERROR prefork_rt: environment variable PREFORK_WORKERS");
+}
+
+/// Its standard error, which JOURNAL_STREAM names as a service manager does, and what comes out of it.
+fn with_a_journal(mut command: std::process::Command, is_named: bool) -> (Program, Lines) {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
+    let theirs = std::fs::File::from(std::os::fd::OwnedFd::from(theirs));
+    let file = theirs.metadata().expect("a file");
+    let inode = if is_named { file.ino() } else { file.ino() + 1 };
+    command.env("JOURNAL_STREAM", format!("{}:{inode}", file.dev()));
+    let program = Program::start_with_stderr(&mut command, theirs.into());
+    // The other end is the program's alone, so the lines end with it.
+    drop(command);
+    (program, Lines::read(ours))
+}
+
+#[test]
+fn lines_for_journald_say_how_much_they_matter() {
+    for (is_named, prefixes) in [(true, ["<6>", "<4>", "<3>"]), (false, [""; 3])] {
+        let mut command = fixture!("installs-a-logger");
+        command.arg("off").env("PREFORK_MAX_RESTARTS", "1");
+        let (mut program, lines) = with_a_journal(command, is_named);
+        assert_eq!(program.exit_code(), 1);
+        lines.finish();
+        let [info, warning, error] = prefixes;
+        for (line, prefix) in [
+            ("prefork: starting 2 workers", info),
+            ("prefork: worker 1 (pid ", warning),
+            ("prefork: gave up: worker 1 ended abnormally", error),
+        ] {
+            let line = format!("{prefix}{line}");
+            assert!(lines.all().iter().any(|one| one.starts_with(&line)), "{line} in {:#?}", lines.all());
+        }
+        let all = lines.all();
+        let ours = all.iter().filter(|line| line.contains("prefork: "));
+        let marked = ours.clone().filter(|line| line.starts_with('<')).count();
+        assert_eq!(marked, if is_named { ours.count() } else { 0 }, "{all:#?}");
+    }
+}
+
+/// What a logger makes of a line is its own affair; the last one goes past it.
+#[test]
+fn a_logger_s_lines_have_no_prefix_and_the_last_line_past_it_has() {
+    let mut command = fixture!("installs-a-logger");
+    command.arg("info").env("PREFORK_MAX_RESTARTS", "1");
+    let (mut program, lines) = with_a_journal(command, true);
+    assert_eq!(program.exit_code(), 1);
+    lines.finish();
+    let last = lines.all().pop().expect("a line");
+    assert!(last.starts_with("<3>prefork: gave up: worker 1 ended abnormally"), "{last}");
+    program.stdout.wait_for("ERROR prefork_rt: gave up: worker 1");
+    assert_eq!(program.stdout.count("<"), 0, "{:#?}", program.stdout.all());
 }

@@ -1,7 +1,7 @@
 //! How a notice of the policy reads as a log line, and how a line gets out.
 //!
 //! Lines go through `log`; while no logger is installed, to standard error, one write each, never waiting for whoever
-//! reads it.
+//! reads it, and with their severity where that is journald.
 
 use std::ffi::c_int;
 use std::io::Write;
@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Share, Spent, Status, TurnFailure,
 };
-use crate::sys::{self, Pid, Stderr};
+use crate::sys::{self, Pid, Severity, Stderr};
 
 const TARGET: &str = "prefork_rt";
 /// A pipe takes so many bytes in one piece.
@@ -46,7 +46,7 @@ pub(crate) fn last_line(error: &Error) {
     let line = error.to_string();
     say(Level::Error, &line);
     if logger_is_installed() {
-        write(&line);
+        write(Level::Error, &line);
     }
     flush();
 }
@@ -67,10 +67,10 @@ fn say(level: Level, line: &str) {
     if logger_is_installed() {
         // One that prints to a closed pipe does.
         if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
-            write(line);
+            write(level, line);
         }
     } else {
-        write(line);
+        write(level, line);
     }
 }
 
@@ -78,27 +78,36 @@ pub(crate) fn logger_is_installed() -> bool {
     log::max_level() != LevelFilter::Off
 }
 
-fn write(line: &str) {
+fn write(level: Level, line: &str) {
     let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
     let Output { stderr, lost } = &mut *output;
     let stderr = stderr.get_or_insert_with(Stderr::open);
     if *lost > 0 {
-        let note = format!("prefork: lines missing here, as standard error took no more: {lost}\n");
-        if stderr.write(note.as_bytes()).is_err() {
+        let note = format!("lines missing here, as standard error took no more: {lost}");
+        if stderr.write(&rendered(Severity::Warning, &note)).is_err() {
             *lost += 1;
             return;
         }
         *lost = 0;
     }
-    if stderr.write(&rendered(line)).is_err() {
+    if stderr.write(&rendered(severity(level), line)).is_err() {
         *lost += 1;
     }
 }
 
-fn rendered(line: &str) -> Vec<u8> {
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::Error,
+        Level::Warn => Severity::Warning,
+        Level::Info => Severity::Info,
+        Level::Debug | Level::Trace => Severity::Debug,
+    }
+}
+
+fn rendered(severity: Severity, line: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(line.len() + 16);
     // Writing to a Vec does not fail.
-    let _ = write!(bytes, "prefork: {}", line.replace('\n', " "));
+    let _ = write!(bytes, "{}prefork: {}", severity.prefix(), line.replace('\n', " "));
     bytes.truncate(LONGEST_LINE - 1);
     bytes.push(b'\n');
     bytes
@@ -506,7 +515,7 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_fits_a_pipe() {
-        assert_eq!(rendered("a\nb"), b"prefork: a b\n");
-        assert_eq!(rendered(&"x".repeat(10_000)).len(), LONGEST_LINE);
+        assert_eq!(rendered(Severity::Info, "a\nb"), b"prefork: a b\n");
+        assert_eq!(rendered(Severity::Info, &"x".repeat(10_000)).len(), LONGEST_LINE);
     }
 }

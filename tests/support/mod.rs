@@ -48,7 +48,9 @@ pub fn clean_command(path: &str) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
-        if ["PREFORK", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "FDSTORE"].iter().any(|prefix| name.starts_with(prefix))
+        if ["PREFORK", "NOTIFY_SOCKET", "WATCHDOG_", "LISTEN_", "FDSTORE", "JOURNAL_STREAM"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
         {
             command.env_remove(&*name);
         }

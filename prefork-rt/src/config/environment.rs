@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::grammar;
 use crate::listen;
 use crate::notify;
+use crate::sys;
 use crate::trust;
 use crate::upgrade::{self, Launch};
 
@@ -76,6 +77,8 @@ const ATTRIBUTE_ONLY: &[&str] = &["PRELOAD", "CRATE"];
 
 impl Environment {
     pub(super) fn read() -> Result<Self, Error> {
+        // Before there is a line, so that a signal handler can write one.
+        sys::recognize_journal();
         let mut environment = Environment { launch: Launch::of_this_program(), ..Environment::default() };
         let inherited = listen::VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
         environment.variables.extend(inherited.map(str::to_owned));

@@ -50,8 +50,8 @@ pub(crate) use signals::{
     Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,
     unblock,
 };
-pub(crate) use stderr::Stderr;
 use stderr::without_file_size_signal;
+pub(crate) use stderr::{Severity, Stderr, recognize_journal};
 pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
 
 /// Waits until standard output takes more: poll(2).

@@ -3,12 +3,48 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STDERR: &str = "/proc/self/fd/2";
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const STDERR: &str = "/dev/fd/2";
+
+/// How much a line matters, as syslog(3) counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Severity {
+    Error,
+    Warning,
+    Info,
+    Debug,
+}
+
+impl Severity {
+    /// What journald reads at the beginning of a line: sd-daemon(3). Nothing where standard error is not journald's, as
+    /// far as [`recognize_journal`] has found. Async-signal-safe.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            _ if !IS_JOURNAL.load(Ordering::Relaxed) => "",
+            Severity::Error => "<3>",
+            Severity::Warning => "<4>",
+            Severity::Info => "<6>",
+            Severity::Debug => "<7>",
+        }
+    }
+}
+
+static IS_JOURNAL: AtomicBool = AtomicBool::new(false);
+
+/// Finds out whether journald reads standard error: JOURNAL_STREAM names the device and inode of the socket that a service
+/// manager has given it. A program that has redirected standard error since then has another file there.
+pub(crate) fn recognize_journal() {
+    let socket = std::env::var("JOURNAL_STREAM").ok();
+    let metadata = || io::stderr().as_fd().try_clone_to_owned().and_then(|stderr| File::from(stderr).metadata());
+    let is_it = socket
+        .is_some_and(|socket| metadata().is_ok_and(|stderr| socket == format!("{}:{}", stderr.dev(), stderr.ino())));
+    IS_JOURNAL.store(is_it, Ordering::Relaxed);
+}
 
 /// How to write without waiting depends on what standard error is.
 pub(crate) enum Stderr {
@@ -26,6 +62,7 @@ pub(crate) enum Stderr {
 
 impl Stderr {
     pub(crate) fn open() -> Stderr {
+        recognize_journal();
         let copy = io::stderr().as_fd().try_clone_to_owned().map(File::from);
         let Ok(kind) = copy.and_then(|stderr| stderr.metadata()).map(|metadata| metadata.file_type()) else {
             return Stderr::Asked;
