@@ -157,7 +157,7 @@ fn a_second_sighup_during_a_reload_starts_over_when_the_first_is_done() {
         // However many.
         for nth in 1..=3 {
             pool.reload();
-            pool.stderr.wait_for_nth("a reload is in progress; the next begins when it is done", nth);
+            pool.stderr.wait_for_nth("workers are being replaced already; a reload begins when that is done", nth);
         }
         pool.tell("booted", "");
         wait_for_reloads(&pool, 2);
@@ -238,7 +238,7 @@ fn a_reload_that_was_asked_for_meanwhile_begins_when_one_is_abandoned() {
     pool.reload();
     pool.wait_for_start(1, 1);
     pool.reload();
-    pool.stderr.wait_for("a reload is in progress");
+    pool.stderr.wait_for("workers are being replaced already");
     // That one has read it.
     pool.tell_no_more("boot-1");
     send(pool.wait_for_start(1, 1).pid, Signal::SIGKILL);

@@ -74,6 +74,10 @@ pub(crate) struct Policy {
     refusals: Option<Refusals>,
     turns: Turns,
     upgrade: Option<Upgrade>,
+    /// Who asked for another upgrade meanwhile.
+    next_upgrade: Option<String>,
+    /// Who asked the binary before for a reload, which it owes if it comes back.
+    owed_reload: Option<String>,
     /// How many workers the binary that decided it last was to have.
     planned: usize,
     dirty: VecDeque<usize>,
@@ -143,6 +147,8 @@ impl Policy {
             refusals: None,
             turns: Turns::default(),
             upgrade: None,
+            next_upgrade: None,
+            owed_reload: None,
             planned: rules.workers,
             dirty: (0..rules.workers).collect(),
             unsteered: Vec::new(),

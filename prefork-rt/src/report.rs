@@ -214,7 +214,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         )),
         Notice::Contributed(share) => warn(contribution(share)),
         Notice::Reloading { by, alive } => info(format!("{by}: reloading {}, one at a time", workers(*alive))),
-        Notice::ReloadQueued { by } => info(format!("{by}: a reload is in progress; the next begins when it is done")),
+        Notice::ReloadQueued { by } => {
+            info(format!("{by}: workers are being replaced already; a reload begins when that is done"))
+        }
         Notice::ReloadFailed { task_id, why, kept, replaced } => warn(format!(
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
@@ -228,7 +230,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Upgrading { by } => {
             info(format!("{by}: upgrading to the binary now on disk; its start is rehearsed first"))
         }
-        Notice::UpgradeRefused { by } => info(format!("{by} is ignored: an upgrade is in progress")),
+        Notice::UpgradeQueued { by } => info(format!(
+            "{by}: an upgrade is in progress; when it is over, the next begins, to the binary that is on disk then"
+        )),
         Notice::UpgradeFailed { why } => {
             warn(format!("upgrade abandoned: {why}; nothing has changed; SIGUSR2 tries again"))
         }

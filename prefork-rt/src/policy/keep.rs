@@ -10,8 +10,8 @@ use super::{Action, Deadline, Intake, Killer, Policy, ProcId, Recycle, Status, T
 use crate::oom::{Growth, Scope};
 use crate::upgrade::words::{words_of_fields, words_of_variants};
 
-/// The slots with their processes, and how far the budget is spent. What is in progress between them (a reload) is not
-/// kept, as it begins anew.
+/// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a
+/// reload, an upgrade) only what was asked for is kept, as it begins anew.
 #[derive(Clone)]
 pub(crate) struct Kept {
     /// What was forked from here on is a binary's that is on probation.
@@ -25,9 +25,26 @@ pub(crate) struct Kept {
     counted: Vec<Counted>,
     ever: usize,
     refusals: Option<Refusals>,
+    /// Who asked for another upgrade.
+    next_upgrade: Option<String>,
+    /// Who asked for a reload that is not done.
+    pub(super) reload: Option<String>,
 }
 
-words_of_fields!(Kept { newcomers, planned, size, forks, was_ready, booted, slots, counted, ever, refusals });
+words_of_fields!(Kept {
+    newcomers,
+    planned,
+    size,
+    forks,
+    was_ready,
+    booted,
+    slots,
+    counted,
+    ever,
+    refusals,
+    next_upgrade,
+    reload,
+});
 
 impl Kept {
     /// How many slots are wanted.
@@ -72,14 +89,16 @@ impl Policy {
             counted,
             ever,
             refusals: self.refusals,
+            next_upgrade: self.next_upgrade.clone(),
+            reload: self.turns.reload_asked_by().or(self.owed_reload.as_ref()).cloned(),
         }
     }
 
     /// Takes the place of what was there.
     pub(super) fn restore(&mut self, kept: Kept) {
-        let Kept { newcomers: _, planned, size, forks, was_ready, booted, slots, counted, ever, refusals } = kept;
+        let Kept { planned, size, forks, was_ready, booted, slots, counted, ever, refusals, next_upgrade, .. } = kept;
         self.budget.restore(counted, ever);
-        self.refusals = refusals;
+        (self.refusals, self.next_upgrade) = (refusals, next_upgrade);
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
         (self.was_ready, self.booted, self.slots) = (was_ready, booted, slots);
         self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();

@@ -126,8 +126,8 @@ pub(crate) enum Notice {
     Upgrading {
         by: String,
     },
-    /// One thing at a time.
-    UpgradeRefused {
+    /// One thing at a time: it begins when the one that is in progress is over.
+    UpgradeQueued {
         by: String,
     },
     /// Nothing has changed.

@@ -42,6 +42,8 @@ enum Awaits {
 }
 
 struct Reload {
+    /// Who asked for it, where it is not an upgrade's.
+    by: Option<String>,
     since: Time,
     /// What was forked from here on is fresh already.
     first_fork: u64,
@@ -69,10 +71,20 @@ impl Turns {
     pub(super) fn is_idle(&self) -> bool {
         self.current.is_none()
     }
+
+    /// Who asked for a reload that is not done: the last one who did.
+    pub(super) fn reload_asked_by(&self) -> Option<&String> {
+        let reload = self.reload.as_ref()?;
+        reload.again.as_ref().or(reload.by.as_ref())
+    }
 }
 
 impl Policy {
     pub(super) fn ask_reload(&mut self, by: String) {
+        if self.is_going_back() {
+            self.owed_reload = Some(by.clone());
+            return self.tell(Notice::ReloadQueued { by });
+        }
         match &mut self.turns.reload {
             Some(reload) => {
                 reload.again = Some(by.clone());
@@ -119,8 +131,11 @@ impl Policy {
         self.turns = Turns::default();
     }
 
-    /// The same, but those to be recycled wait on.
-    pub(super) fn forget_reload(&mut self) {
+    /// The new binary has failed, and the replacing that it began is over. Those to be recycled wait on; a reload that was
+    /// asked for meanwhile is owed.
+    pub(super) fn give_turns_up(&mut self) {
+        let asked_by = self.turns.reload_asked_by().cloned();
+        self.owed_reload = asked_by.or(self.owed_reload.take());
         (self.turns.current, self.turns.reload) = (None, None);
     }
 
@@ -250,13 +265,13 @@ impl Policy {
     }
 
     fn begin_reload(&mut self, by: String) {
-        self.replace_all();
+        self.replace_all(Some(by.clone()));
         self.tell(Notice::Reloading { by, alive: self.alive });
     }
 
     /// Every worker that there is now has its turn.
-    pub(super) fn replace_all(&mut self) {
-        let reload = Reload { since: self.now, first_fork: self.forks, next: 0, replaced: 0, again: None };
+    pub(super) fn replace_all(&mut self, by: Option<String>) {
+        let reload = Reload { by, since: self.now, first_fork: self.forks, next: 0, replaced: 0, again: None };
         self.turns.reload = Some(reload);
     }
 

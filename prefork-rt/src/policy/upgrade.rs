@@ -47,7 +47,7 @@ pub(crate) enum Succession {
 impl Policy {
     /// Goes on where another binary has stopped.
     pub(crate) fn adopt(rules: Rules, kept: Kept, now: Time, succession: Succession) -> Policy {
-        let newcomers = kept.newcomers;
+        let (newcomers, reload) = (kept.newcomers, kept.reload.clone());
         let mut policy = Policy::new(rules);
         policy.now = now;
         policy.restore(kept);
@@ -55,22 +55,40 @@ impl Policy {
         match succession {
             Succession::Forwards => {
                 policy.upgrade = Some(Upgrade::OnProbation { first_fork: policy.forks });
+                policy.owed_reload = reload;
                 policy.tell(Notice::Upgraded { alive });
-                policy.replace_all();
+                policy.replace_all(None);
             }
             Succession::Back { why } => {
                 policy.tell(Notice::WentBack { why, alive });
                 policy.dismiss(newcomers);
                 policy.see_off();
+                reload.into_iter().for_each(|by| policy.ask_reload(by));
             }
         }
         policy
     }
 
     pub(super) fn ask_upgrade(&mut self, by: String) {
-        if self.upgrade.is_some() {
-            return self.tell(Notice::UpgradeRefused { by });
+        match self.upgrade {
+            // The file on disk may be newer than what was rehearsed.
+            None | Some(Upgrade::Due) => self.begin_upgrade(by),
+            Some(
+                Upgrade::Rehearsing
+                | Upgrade::UnderWay
+                | Upgrade::OnProbation { .. }
+                | Upgrade::Accepted
+                | Upgrade::Replacing
+                | Upgrade::GoingBack { .. },
+            ) => {
+                self.next_upgrade = Some(by.clone());
+                self.tell(Notice::UpgradeQueued { by });
+            }
         }
+    }
+
+    fn begin_upgrade(&mut self, by: String) {
+        self.next_upgrade = None;
         self.upgrade = Some(Upgrade::Rehearsing);
         self.tell(Notice::Upgrading { by });
         self.actions.push_back(Action::Rehearse);
@@ -83,7 +101,8 @@ impl Policy {
         }
         self.deadlines.retain(|&(_, deadline)| deadline != Deadline::Rehearsal);
         match result {
-            Ok(()) => self.upgrade = Some(Upgrade::Due),
+            // Where another one was asked for, the file on disk may be newer, and is rehearsed instead.
+            Ok(()) => self.upgrade = self.next_upgrade.is_none().then_some(Upgrade::Due),
             Err(why) => self.upgrade_failed(why),
         }
     }
@@ -103,6 +122,7 @@ impl Policy {
                 self.dirty.extend(0..self.size);
                 self.tell(Notice::CannotGoBack { why });
                 self.see_off();
+                self.owed_reload.take().into_iter().for_each(|by| self.ask_reload(by));
             }
             _ => {}
         }
@@ -122,11 +142,15 @@ impl Policy {
             }
             Some(Upgrade::Accepted) => {
                 self.upgrade = Some(Upgrade::Replacing);
+                self.owed_reload = None;
                 self.actions.push_back(Action::ForgetBinaryBefore);
                 // How many were asked for by signals holds as long as nobody has planned anew.
                 if std::mem::replace(&mut self.planned, self.rules.workers) != self.rules.workers {
                     self.scale_to(self.rules.workers, "the new binary".to_owned());
                 }
+            }
+            None if is_running && self.next_upgrade.is_some() => {
+                self.next_upgrade.take().into_iter().for_each(|by| self.begin_upgrade(by));
             }
             _ => return false,
         }
@@ -156,7 +180,7 @@ impl Policy {
     /// The new binary's first worker has failed.
     pub(super) fn go_back(&mut self, task_id: usize, why: TurnFailure) {
         let Some(Upgrade::OnProbation { first_fork }) = self.upgrade else { return };
-        self.forget_reload();
+        self.give_turns_up();
         self.upgrade = Some(Upgrade::GoingBack { first_fork, why: Some((task_id, why)) });
     }
 
@@ -167,6 +191,7 @@ impl Policy {
 
     /// The pool stops.
     pub(super) fn forget_upgrade(&mut self) {
+        (self.next_upgrade, self.owed_reload) = (None, None);
         if let Some(Upgrade::Rehearsing) = self.upgrade.take() {
             self.actions.push_back(Action::EndRehearsal);
         }

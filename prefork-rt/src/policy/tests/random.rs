@@ -137,7 +137,7 @@ fn whatever_happens_the_invariants_hold() {
                 Notice::UpgradeDone { replaced: 1.., .. } => seen[12] += 1,
                 Notice::WentBack { .. } => seen[13] += 1,
                 Notice::UpgradeFailed { .. } => seen[14] += 1,
-                Notice::UpgradeRefused { .. } => seen[15] += 1,
+                Notice::UpgradeQueued { .. } => seen[15] += 1,
                 Notice::CannotOpen { .. } => seen[16] += 1,
                 Notice::NotDrained { .. } => seen[17] += 1,
                 _ => {}

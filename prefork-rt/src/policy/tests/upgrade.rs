@@ -78,22 +78,121 @@ fn a_rehearsal_that_does_not_end_is_ended() {
     }
 }
 
+fn queued(notice: &Notice) -> bool {
+    matches!(notice, Notice::UpgradeQueued { .. })
+}
+
+/// A world with a reload that has just begun its first turn.
+fn reloading(script: impl FnMut(usize, usize) -> Fork + 'static) -> World {
+    let mut world = World::new(announced(2, 1000), script);
+    world.run_for(500);
+    world.ask(Ask::Reload);
+    world.run_for(10);
+    world
+}
+
 #[test]
-fn a_second_upgrade_is_refused_during_the_first() {
-    let refused = |notice: &Notice| matches!(notice, Notice::UpgradeRefused { .. });
-    let mut world = world(announced(3, 1000), |_| steady());
-    for nth in 1..=3 {
-        // While it is rehearsed, on probation, and replacing the rest.
+fn the_newest_binary_runs_in_the_end_whenever_it_is_asked_for() {
+    // While the first is rehearsed, on probation, and replacing the rest.
+    for (after, upgrades) in [(5, 1), (60, 2), (200, 2)] {
+        let mut world = world(announced(2, 1000), |_| steady());
         world.ask(Ask::Upgrade);
-        world.run_for(if nth == 1 { 5 } else { 150 });
+        world.run_for(after);
+        world.ask(Ask::Upgrade);
+        world.ask(Ask::Upgrade);
+        let (forks, asked) = (world.policy.forks, world.now);
+        world.run_for(20_000);
+        assert_eq!(world.count(queued), 2, "a line for each, {after}");
+        let rehearsals = world.times(Deed::Rehearse);
+        assert!(rehearsals.len() == 2 && rehearsals[1] >= asked, "{rehearsals:?}");
+        assert_eq!((world.times(Deed::Upgrade).len(), world.count(upgraded(2))), (upgrades, upgrades), "{after}");
+        assert!(world.alive.len() == 2 && world.alive.keys().all(|proc| proc.fork >= forks));
+        assert_eq!(world.policy.poll_timeout(), None);
+    }
+}
+
+#[test]
+fn an_upgrade_that_waits_for_a_worker_is_rehearsed_again_when_it_is_asked_for_again() {
+    let mut world = reloading(|_, _| steady());
+    world.ask(Ask::Upgrade);
+    world.run_for(20);
+    world.ask(Ask::Upgrade);
+    world.run_for(0);
+    assert_eq!((world.times(Deed::Rehearse).len(), world.count(queued)), (2, 0), "at once");
+    world.run_for(20_000);
+    assert_eq!((world.times(Deed::Upgrade).len(), world.count(upgraded(2))), (1, 1));
+}
+
+#[test]
+fn a_second_upgrade_does_not_depend_on_the_first_one_s_fate() {
+    let fails = || ends(50, FAILED).never_ready();
+    for way_back in [true, false] {
+        // It fails when it is rehearsed, on probation, and later.
+        for (rehearses, failing, after) in [(false, 9, 5), (true, 0, 30), (true, 1, 200)] {
+            let script = move |task_id, fork| if (task_id, fork) == (failing, 1) { fails() } else { steady() };
+            let mut world = World::new(announced(2, 1000), script);
+            world.run_for(500);
+            world.next.way_back = way_back;
+            world.next.rehearsal = Some((ms(10), rehearses));
+            world.ask(Ask::Upgrade);
+            world.run_for(after);
+            world.next.rehearsal = Some((ms(10), true));
+            world.ask(Ask::Upgrade);
+            world.run_for(20_000);
+            assert_eq!((world.count(queued), world.count(upgraded(2))), (1, 1), "{way_back} {rehearses} {failing}");
+            assert_eq!(world.alive.len(), 2);
+        }
+    }
+}
+
+#[test]
+fn a_reload_that_was_asked_for_is_not_forgotten_by_an_upgrade_that_fails() {
+    let fails = |_, fork| if fork == 2 { ends(100, FAILED).never_ready() } else { steady() };
+    for way_back in [true, false] {
+        // In progress when the binary changes; asked for on probation.
+        for early in [true, false] {
+            let mut world = if early {
+                reloading(fails)
+            } else {
+                World::new(announced(2, 1000), |task_id, fork| {
+                    if (task_id, fork) == (0, 1) { ends(100, FAILED).never_ready() } else { steady() }
+                })
+            };
+            world.run_for(if early { 0 } else { 500 });
+            world.next.way_back = way_back;
+            world.ask(Ask::Upgrade);
+            world.run_for(if early { 250 } else { 60 });
+            if !early {
+                world.ask(Ask::Reload);
+            }
+            let forks = world.policy.forks;
+            world.run_for(20_000);
+            let (back, reloaded) =
+                (world.times(Deed::GoBack(0)).len() + world.times(Deed::GoBack(1)).len(), |notice: &Notice| {
+                    matches!(notice, Notice::Reloaded { replaced: 2, .. })
+                });
+            assert_eq!((back, world.count(reloaded)), (1, 1), "{way_back} {early}");
+            assert!(
+                world.alive.len() == 2 && world.alive.keys().all(|proc| proc.fork >= forks - 1),
+                "{:?}",
+                world.deeds()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_stop_forgets_the_next_upgrade() {
+    for after in [5, 60, 200] {
+        let mut world = world(announced(2, 1000), |_| steady());
+        world.ask(Ask::Upgrade);
+        world.run_for(after);
         world.ask(Ask::Upgrade);
         world.run_for(0);
-        assert_eq!(world.count(refused), 2 * nth - 1);
+        world.ask(Ask::Stop);
+        assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
+        assert_eq!(world.times(Deed::Rehearse).len(), 1, "{after}");
     }
-    world.run_for(20_000);
-    assert_eq!(world.times(Deed::Upgrade).len(), 1);
-    upgrade(&mut world);
-    assert_eq!(world.times(Deed::Upgrade).len(), 2);
 }
 
 #[test]
@@ -164,7 +263,7 @@ fn a_later_failure_abandons_the_replacing_as_in_a_reload() {
     assert_eq!((world.count(went_back), world.count(upgraded(3))), (0, 0));
     assert_eq!(world.alive.len(), 3);
     world.ask(Ask::Upgrade);
-    assert_eq!(world.count(|notice| matches!(notice, Notice::UpgradeRefused { .. })), 0, "it is over");
+    assert_eq!(world.count(queued), 0, "it is over");
 }
 
 #[test]
