@@ -118,7 +118,7 @@ fn a_stop_signal_blocked_at_entry_stops() {
     program.stdout.wait_for_nth("blocks all signals", 2);
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
-    program.signal(Signal::SIGTERM);
+    program.signal(Signal::SIGQUIT);
     assert_eq!(program.exit_code(), 0);
     program.wait_until_empty();
 }

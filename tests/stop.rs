@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use support::lives::{WAYS, nth_worker};
+use support::pool::Pool;
 use support::session::Session;
 use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
 
@@ -45,16 +46,40 @@ fn a_worker_that_ignores_the_stop_is_killed_after_graceful_timeout() {
 }
 
 #[test]
-fn a_second_stop_is_immediate() {
-    for second in [Signal::SIGTERM, Signal::SIGINT] {
+fn sigint_during_a_stop_is_immediate() {
+    for first in [Signal::SIGTERM, Signal::SIGINT] {
         let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
         program.stdout.wait_for_nth("blocks all signals", 2);
-        program.signal(Signal::SIGTERM);
+        program.signal(first);
         program.stderr.wait_for("stopping 2 workers");
-        program.signal(second);
+        program.signal(Signal::SIGINT);
         assert_eq!(program.exit_code(), 0);
-        program.stderr.wait_for(&format!("{second} from pid {}: killing 2 workers", std::process::id()));
+        program.stderr.wait_for(&format!("SIGINT from pid {}: killing 2 workers", std::process::id()));
         program.stderr.wait_for("; 2 had to be killed");
+    }
+}
+
+/// As process managers do.
+#[test]
+fn sigterm_repeated_lets_every_worker_drain() {
+    for first in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut pool = Pool::start_with(fixture!("reloads"), &[("stop", "wait")]);
+        pool.wait_until_ready();
+        pool.signal(first);
+        pool.stdout.wait_for_nth("is told to stop", 3);
+        for _ in 0..3 {
+            pool.signal(Signal::SIGTERM);
+            // An answer, after which the workers would have been killed.
+            pool.signal(Signal::SIGTTIN);
+            pool.stderr.wait_for("SIGTTIN from pid");
+        }
+        let by = std::process::id();
+        pool.stderr.wait_for(&format!("SIGTERM from pid {by}: already stopping; SIGINT or SIGQUIT kills at once"));
+        pool.tell("drained", "");
+        assert_eq!(pool.exit_code(), 0);
+        assert_eq!(pool.stdout.count("returns"), 3, "{:#?}", pool.stdout.all());
+        assert_eq!(pool.stderr.count("kills at once"), 1, "{:#?}", pool.stderr.all());
+        assert_eq!(pool.stderr.count("killing") + pool.stderr.count("had to be killed"), 0, "{:#?}", pool.stderr.all());
     }
 }
 
@@ -129,15 +154,17 @@ fn a_stop_does_not_wait_for_a_backoff() {
 
 #[test]
 fn the_second_signal_that_timeout_sends_is_the_same_stop() {
-    let mut command = clean_command("timeout");
-    command.arg("1h").arg(env!("CARGO_BIN_EXE_sleeps"));
-    let mut program = Session::start(&mut command);
-    program.stdout.wait_for_nth("task", 3);
-    // It passes a signal on as it sends its own: to the program, and then to its group.
-    program.signal(Signal::SIGTERM);
-    program.wait();
-    program.stderr.wait_for("exiting with status 0");
-    assert_eq!(program.stderr.count("killing"), 0, "{:#?}", program.stderr.all());
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut command = clean_command("timeout");
+        let mut program = Session::start(command.arg("1h").arg(env!("CARGO_BIN_EXE_sleeps")));
+        program.stdout.wait_for_nth("task", 3);
+        // It passes a signal on as it sends its own: to the program, and then to its group.
+        program.signal(signal);
+        program.wait();
+        program.stderr.wait_for("exiting with status 0");
+        assert_eq!(program.stderr.count("killing"), 0, "{:#?}", program.stderr.all());
+        assert_eq!(program.stderr.count("already stopping"), 0, "{:#?}", program.stderr.all());
+    }
 }
 
 #[test]
@@ -201,7 +228,7 @@ fn the_supervisor_closes_its_listeners_when_a_stop_begins() {
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
     until("the listener is closed", || (sockets() + 1 == before).then_some(()));
-    program.signal(Signal::SIGTERM);
+    program.signal(Signal::SIGQUIT);
     assert_eq!(program.exit_code(), 0);
 }
 

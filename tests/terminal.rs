@@ -35,6 +35,17 @@ fn ctrl_c_reaches_only_the_supervisor_and_stops_in_order() {
 }
 
 #[test]
+fn ctrl_c_a_second_time_kills_at_once() {
+    let mut terminal = Terminal::run(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    terminal.screen.wait_for_nth("blocks all signals", 2);
+    terminal.type_in(CTRL_C);
+    terminal.screen.wait_for("SIGINT from the terminal: stopping 2 workers");
+    terminal.type_in(CTRL_C);
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.screen.wait_for("SIGINT from the terminal: killing 2 workers");
+}
+
+#[test]
 fn ctrl_z_and_fg_act_on_the_pool_as_a_whole() {
     let mut terminal = Terminal::shell();
     terminal.type_in(&format!("{}\n", path(&fixture!("sleeps"))));

@@ -100,8 +100,10 @@ enum Phase {
 #[derive(Debug)]
 struct Stopping {
     exit: Exit,
-    /// Somebody asked for it, and asking again makes it immediate.
+    /// It was asked for, so that an interrupt makes it immediate.
     asked: bool,
+    /// Who asked for it while it was under way was told so.
+    asked_again: bool,
     /// SIGKILL was sent.
     immediate: bool,
 }
@@ -396,7 +398,7 @@ impl Policy {
 
     fn asked(&mut self, ask: Ask, by: String) {
         match (&mut self.phase, ask) {
-            (Phase::Running, Ask::Stop | Ask::HangUp) => {
+            (Phase::Running, Ask::Stop | Ask::Interrupt | Ask::HangUp) => {
                 self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
             }
             (Phase::Running, Ask::StopNow) => {
@@ -409,11 +411,11 @@ impl Policy {
             (Phase::Running, Ask::Upgrade) => self.ask_upgrade(by),
             (Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
             // Who asks for a stop that has begun without being asked for gets it, and no other.
-            (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked => {
-                stopping.asked = true;
-                self.tell(Notice::AlreadyStopping { by });
-            }
-            (Phase::Stopping(_), Ask::Stop | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
+            (Phase::Stopping(stopping), Ask::Interrupt) if !stopping.asked => self.already_stopping(by),
+            (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked_again => self.already_stopping(by),
+            // It changes nothing, and that was said.
+            (Phase::Stopping(_), Ask::Stop) => {}
+            (Phase::Stopping(_), Ask::Interrupt | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
             (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
                 self.tell(Notice::Ignored { by })
             }

@@ -276,11 +276,12 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Said(proc, said));
     }
 
-    /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that is in.
+    /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that process is in.
+    /// npm and others pass on what a terminal's key has sent to their whole group already.
     fn is_echo(&mut self, received: &Received) -> bool {
         let before = self.asked.replace((*received, Instant::now()));
         let by_leader = received.sent == Sent::By(sys::getpgrp().as_raw()) && sys::getpgrp() != self.pid;
-        by_leader && before.is_some_and(|(before, when)| before == *received && when.elapsed() < ECHO)
+        by_leader && before.is_some_and(|(before, when)| before.signal == received.signal && when.elapsed() < ECHO)
     }
 
     fn take_signal(&mut self, received: &Received) {
@@ -288,8 +289,9 @@ impl Supervisor {
         let (ask, by) = match received.signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
             // To a job that is suspended bash sends both, which mean the same.
-            Signal::SIGTERM if self.hung_up && is_by_shell(received, self.pid) => return,
-            Signal::SIGTERM | Signal::SIGINT => (Ask::Stop, by),
+            Signal::SIGTERM if self.hung_up => return,
+            Signal::SIGTERM => (Ask::Stop, by),
+            Signal::SIGINT => (Ask::Interrupt, by),
             Signal::SIGQUIT => (Ask::StopNow, by),
             Signal::SIGHUP => match self.terminal.hung_up(received, self.pid) {
                 Some(why) => {

@@ -122,8 +122,10 @@ pub(crate) enum Event {
 /// What the supervisor is asked for from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// A graceful stop; asked for again, an immediate one.
+    /// A graceful stop. Asked for again, it is no other: process managers ask twice.
     Stop,
+    /// A graceful stop; during a stop that was asked for, an immediate one.
+    Interrupt,
     /// A graceful stop, because the terminal is gone, which may be said more than once.
     HangUp,
     /// An immediate stop.

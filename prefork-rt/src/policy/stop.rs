@@ -21,7 +21,7 @@ impl Policy {
     /// has no more time for that than he had.
     pub(super) fn close(&mut self, exit: Exit) {
         let asked = matches!(exit, Exit::Stopped { .. });
-        self.phase = Phase::Stopping(Stopping { exit, asked, immediate: false });
+        self.phase = Phase::Stopping(Stopping { exit, asked, asked_again: false, immediate: false });
         self.forget_turns();
         self.forget_upgrade();
         self.refusals = None;
@@ -30,6 +30,13 @@ impl Policy {
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
         self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
         self.actions.push_back(Action::CloseListeners);
+    }
+
+    /// A stop is asked for, and the one that is under way stays as it is.
+    pub(super) fn already_stopping(&mut self, by: String) {
+        let Phase::Stopping(stopping) = &mut self.phase else { return };
+        (stopping.asked, stopping.asked_again) = (true, true);
+        self.tell(Notice::AlreadyStopping { by });
     }
 
     /// Turns a stop into an immediate one.

@@ -70,9 +70,9 @@ fn a_terminal_that_goes_away_stops_the_pool_gracefully_however_often_it_is_said(
     let mut world = World::new(rules(1), |_, _| ignores_sigterm());
     world.run_for(100);
     world.ask(Ask::HangUp);
-    world.ask(Ask::Stop);
+    world.ask(Ask::Interrupt);
     assert!(matches!(world.run(), Exit::Stopped { killed: 1, .. }));
-    assert_eq!(world.times(Deed::Exit), [ms(100)], "asked for twice");
+    assert_eq!(world.times(Deed::Exit), [ms(100)], "interrupted");
 }
 
 // Hanging and stopping

@@ -26,16 +26,37 @@ fn what_outlives_graceful_timeout_is_killed() {
 }
 
 #[test]
-fn a_second_stop_is_immediate_and_a_third_changes_nothing() {
-    let mut world = World::new(rules(2), |_, _| survives_sigkill());
-    world.run_for(100);
-    for _ in 0..4 {
-        world.ask(Ask::Stop);
+fn an_interrupt_during_a_stop_makes_it_immediate_and_another_one_changes_nothing() {
+    for first in [Ask::Stop, Ask::Interrupt, Ask::HangUp] {
+        let mut world = World::new(rules(2), |_, _| survives_sigkill());
+        world.run_for(100);
+        world.ask(first);
         world.run_for(1000);
+        for _ in 0..3 {
+            world.ask(Ask::Interrupt);
+            world.run_for(1000);
+        }
+        assert_eq!(world.times(Deed::Kill(0)), [ms(1100)]);
+        world.run();
+        assert_eq!(world.times(Deed::Exit), [ms(6100)]);
     }
-    assert_eq!(world.times(Deed::Kill(0)), [ms(1100)]);
-    world.run();
-    assert_eq!(world.times(Deed::Exit), [ms(6100)]);
+}
+
+#[test]
+fn a_stop_repeated_never_hastens_it_and_is_answered_once() {
+    for first in [Ask::Stop, Ask::Interrupt] {
+        let mut world = World::new(rules(2), |_, _| drains(5000, NORMAL));
+        world.run_for(100);
+        world.ask(first);
+        for _ in 0..4 {
+            world.run_for(1000);
+            world.ask(Ask::Stop);
+        }
+        assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
+        assert_eq!(world.times(Deed::Exit), [ms(5100)]);
+        let answers = world.notices.iter().filter(|notice| matches!(notice, Notice::AlreadyStopping { .. }));
+        assert_eq!(answers.count(), 1);
+    }
 }
 
 #[test]
@@ -144,18 +165,22 @@ fn what_ends_during_a_stop_is_neither_replaced_nor_counted_whatever_its_status()
 }
 
 #[test]
-fn a_stop_during_giving_up_does_not_hasten_it_but_a_second_one_does_and_it_stays_given_up() {
-    let mut world = World::new(Rules { max_restarts: Some(0), ..rules(2) }, |task_id, _| match task_id {
-        0 => ends(1000, FAILED),
-        _ => ignores_sigterm(),
-    });
-    world.run_for(2000);
-    world.ask(Ask::Stop);
-    world.run_for(2000);
-    assert_eq!(world.deeds()[2..], [Deed::Close, Deed::Terminate(1)]);
-    world.ask(Ask::Stop);
-    assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Budget(_) }));
-    assert_eq!(world.times(Deed::Kill(1)), [ms(4000)]);
+fn a_stop_during_giving_up_does_not_hasten_it_but_an_interrupt_after_it_does_and_it_stays_given_up() {
+    for first in [Ask::Stop, Ask::Interrupt] {
+        let mut world = World::new(Rules { max_restarts: Some(0), ..rules(2) }, |task_id, _| match task_id {
+            0 => ends(1000, FAILED),
+            _ => ignores_sigterm(),
+        });
+        world.run_for(2000);
+        for ask in [first, Ask::Stop] {
+            world.ask(ask);
+            world.run_for(1000);
+        }
+        assert_eq!(world.deeds()[2..], [Deed::Close, Deed::Terminate(1)]);
+        world.ask(Ask::Interrupt);
+        assert!(matches!(world.run(), Exit::GaveUp { task_id: 0, reason: GiveUp::Budget(_) }));
+        assert_eq!(world.times(Deed::Kill(1)), [ms(4000)]);
+    }
 }
 
 #[test]

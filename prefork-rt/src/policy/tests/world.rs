@@ -336,7 +336,7 @@ impl World {
     pub(super) fn ask(&mut self, ask: Ask) {
         match ask {
             _ if self.fate.is_some() => {}
-            Ask::Stop | Ask::HangUp | Ask::StopNow => self.fate = Some("stopped"),
+            Ask::Stop | Ask::Interrupt | Ask::HangUp | Ask::StopNow => self.fate = Some("stopped"),
             Ask::Reload | Ask::Upgrade => {}
             Ask::More if self.size < self.policy.rules.most_workers => self.add_task(),
             Ask::Fewer if self.size > 1 => self.remove_task(),
