@@ -2,6 +2,9 @@
 
 mod support;
 use std::collections::BTreeMap;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
@@ -9,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 use support::before_exec::before_exec;
 use support::session::Session;
-use support::{Program, Signal, send, until};
+use support::{Program, Signal, own_path, send, until};
 
 fn refused(command: &mut Command, words: &[&str]) {
     let mut program = Session::start(command);
@@ -57,6 +60,108 @@ fn nothing_is_forked_elsewhere_than_on_the_main_thread() {
 #[test]
 fn a_check_of_the_configuration_finds_threads_too() {
     refused(fixture!("starts-a-thread-first").env("PREFORK", "check"), &THREAD_WORDS);
+}
+
+#[test]
+fn advice_on_the_threads_of_jemalloc_fits_them() {
+    let words = ["1 other thread", "(jemalloc_bg_thd)", "background_thread:false", "no worker was started"];
+    refused(fixture!("starts-a-thread-first").arg("jemalloc_bg_thd"), &words);
+}
+
+/// Servers to connect to, and a path at which none is yet.
+struct Servers {
+    tcp: TcpListener,
+    unix: String,
+    free: String,
+    _listener: UnixListener,
+}
+
+impl Servers {
+    fn start() -> Servers {
+        let path = |name| own_path(name).to_str().expect("text").to_owned();
+        let (unix, free) = (path("server"), path("free"));
+        let listener = UnixListener::bind(&unix).expect("a path");
+        Servers { tcp: TcpListener::bind("127.0.0.1:0").expect("a port"), unix, free, _listener: listener }
+    }
+
+    fn addresses(&self) -> [String; 2] {
+        [self.tcp.local_addr().expect("an address").to_string(), self.unix.clone()]
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        for path in [&self.unix, &self.free] {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn refused_as_connected(command: &mut Command, peer: &str) {
+    let named = format!("a connection to {peer} (descriptor ");
+    refused(command, &[&named, "open it in main", "prefork_rt::share_connection", "no worker was started"]);
+}
+
+#[test]
+fn nothing_is_forked_while_a_connection_is_open_that_workers_would_share() {
+    let servers = Servers::start();
+    for story in ["connected", "without-cloexec", "before-new"] {
+        for address in servers.addresses() {
+            refused_as_connected(fixture!("connects-first").args([story, &address]), &address);
+        }
+    }
+    let [address, _] = servers.addresses();
+    refused_as_connected(fixture!("connects-first").args(["connected", &address]).env("PREFORK", "check"), &address);
+    let client = format!("a client of {}", servers.free);
+    refused_as_connected(fixture!("connects-first").args(["accepted", &servers.free]), &client);
+}
+
+fn forks_twice(command: &mut Command) {
+    let mut program = Program::start(command);
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    assert_eq!(program.stdout.count("forked"), 2);
+}
+
+#[test]
+fn a_connection_that_the_program_shares_on_purpose_is_not_refused() {
+    let servers = Servers::start();
+    for address in servers.addresses() {
+        forks_twice(fixture!("connects-first").args(["shared", &address]));
+    }
+}
+
+#[test]
+fn connections_from_before_the_program_and_sockets_without_order_are_not_refused() {
+    let servers = Servers::start();
+    let [address, _] = servers.addresses();
+    forks_twice(fixture!("connects-first").args(["harmless", &address]));
+    forks_twice(fixture!("connects-first").args(["without-cloexec-before-new", &address]));
+    // As inetd(8) starts a program.
+    let stdin: OwnedFd = TcpStream::connect(&address).expect("it listens").into();
+    forks_twice(fixture!("connects-first").args(["harmless", &address]).stdin(stdin));
+}
+
+#[test]
+fn a_connection_that_appears_later_stops_the_pool_in_order_and_is_named() {
+    let servers = Servers::start();
+    let [address, _] = servers.addresses();
+    let mut program = Session::start(fixture!("connects-first").args(["later", &address]));
+    assert_eq!(program.exit_code(), 1);
+    program.wait_until_empty();
+    let last = program.stderr.all().pop().expect("lines");
+    let named = format!("a connection to {address} (descriptor ");
+    for words in ["prefork: forking became unsafe", &named, "open it in main", "the workers were stopped"] {
+        assert!(last.contains(words), "{words:?} is not in {last:?}");
+    }
+}
+
+#[test]
+fn a_logger_may_connect_again_to_a_peer_that_the_program_shares() {
+    let servers = Servers::start();
+    let [address, _] = servers.addresses();
+    let mut program = Program::start(fixture!("connects-first").args(["later-again", &address]));
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    assert_eq!(program.stderr.count("restarting"), 3);
 }
 
 fn is_never_refused(command: &mut Command) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 #[cfg(doc)]
 use std::{net::SocketAddr, num::NonZeroUsize};
 
+use crate::connections;
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Reload, Restart};
 use crate::worker::Needs;
@@ -103,6 +104,7 @@ impl Prefork {
     ///
     /// A variable that cannot be used is reported by [`start`](Self::start) and [`run`](Self::run).
     pub fn new() -> Self {
+        connections::note_inherited();
         let (environment, error) = match Environment::read() {
             Ok(environment) => (environment, None),
             Err(error) => (Environment::default(), Some(error)),

@@ -47,12 +47,13 @@ pub enum Error {
         /// What to do, and, where the address is in use, which process holds it.
         advice: String,
     },
-    /// Other threads were alive before the first fork, or an event loop was. Exit status 2.
+    /// Before the first fork, other threads were alive, or an event loop or a connection that workers would share was
+    /// open. Exit status 2.
     UnsafeToFork {
         /// What was found, by name, and what to do.
         reason: String,
     },
-    /// Other threads, or an event loop, appeared in the supervisor while workers ran; they were stopped.
+    /// Other threads, an event loop or a connection appeared in the supervisor while workers ran; they were stopped.
     /// Exit status 1.
     BecameUnsafeToFork {
         /// What was found, by name, and what to do.

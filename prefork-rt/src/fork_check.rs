@@ -1,27 +1,31 @@
 //! Whether forking is safe now, and the words that say why not.
 //!
-//! A worker has only the thread that forked: a lock that another thread held is never released in it, and an event
-//! loop made before the fork is shared by all workers. So nothing is forked while either is there.
+//! A worker has only the thread that forked: a lock that another thread held is never released in it. An event loop or a
+//! connection that was made before the fork is shared by all workers. So nothing is forked while one of these is there.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use crate::connections::may_be_shared;
 use crate::error::Error;
 use crate::report;
-use crate::sys::{self, Alone, Threads};
+use crate::sys::{self, Alone, Connection, Threads};
 
 /// A thread that was joined may be seen for a moment longer.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// One that is known to be at its end, for as long as a loaded machine may take.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(10);
 
-/// The end of each advice.
-const WHERE_INSTEAD: &str = "in main's body, which runs in the workers, not in preload or before prefork starts; write \
-                             #[prefork] above the runtime's attribute";
+/// Part of each advice.
+const WHERE_INSTEAD: &str = "in main's body, which runs in the workers, not in preload or before prefork starts";
+const WHERE_THE_ATTRIBUTE: &str = "write #[prefork] above the runtime's attribute";
+
+/// What jemalloc calls its background threads.
+const JEMALLOCS: &str = "jemalloc_bg_thd";
 
 /// Remembers what was seen, so that a check before every fork is cheap.
 pub(crate) struct ForkCheck {
-    /// As long as the next descriptor would get this number, no event loop was made.
+    /// As long as the next descriptor would get this number, no event loop and no connection was made.
     lowest_free_descriptor: Option<i32>,
     warned: bool,
 }
@@ -44,7 +48,7 @@ impl ForkCheck {
     /// The check before every fork.
     pub(crate) fn again(&mut self) -> Result<Alone, String> {
         let alone = self.no_other_threads()?;
-        self.no_event_loop()?;
+        self.nothing_to_share(&alone)?;
         Ok(alone)
     }
 
@@ -78,17 +82,25 @@ impl ForkCheck {
         }
     }
 
-    fn no_event_loop(&mut self) -> Result<(), String> {
+    fn nothing_to_share(&mut self, alone: &Alone) -> Result<(), String> {
         let lowest = sys::lowest_free_descriptor().ok();
         if lowest.is_some() && lowest == self.lowest_free_descriptor {
             return Ok(());
         }
         self.lowest_free_descriptor = lowest;
-        match sys::event_loop() {
-            None => Ok(()),
-            Some(kind) => Err(format!(
+        let descriptors = sys::descriptors();
+        if let Some(kind) = sys::event_loop(&descriptors) {
+            return Err(format!(
                 "an event loop ({kind}) is open in this process, and all workers would share it: build the async \
-                 runtime {WHERE_INSTEAD}"
+                 runtime {WHERE_INSTEAD}; {WHERE_THE_ATTRIBUTE}"
+            ));
+        }
+        match sys::connections(&descriptors, alone).iter().find(|connection| !may_be_shared(connection)) {
+            None => Ok(()),
+            Some(Connection { descriptor, peer, .. }) => Err(format!(
+                "a connection to {peer} (descriptor {descriptor}) is open in this process, and all workers would share \
+                 it, so that answers would reach the wrong worker: open it {WHERE_INSTEAD}; if workers may have it in \
+                 common (a logger's, say), call prefork_rt::share_connection before prefork starts"
             )),
         }
     }
@@ -104,8 +116,43 @@ fn threads_are_alive(names: &[String]) -> String {
     listed.sort();
     listed.dedup();
     let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
+    let advice =
+        if names.iter().any(|name| name == JEMALLOCS) { advice_on_jemalloc(names) } else { advice_on_threads() };
     format!(
         "{count} {are} alive in this process{listed}, and a worker would inherit the locks they hold but not the \
-         threads: start threads and async runtimes {WHERE_INSTEAD}"
+         threads: {advice}"
     )
+}
+
+fn advice_on_threads() -> String {
+    format!("start threads and async runtimes {WHERE_INSTEAD}; {WHERE_THE_ATTRIBUTE}")
+}
+
+/// They were started by an option of the allocator, and not by code that could stand elsewhere.
+fn advice_on_jemalloc(names: &[String]) -> String {
+    let only = format!(
+        "{JEMALLOCS} is jemalloc's, started by its option background_thread: set background_thread:false (in MALLOC_CONF, \
+         or _RJEM_MALLOC_CONF for tikv-jemallocator), and turn it on by mallctl in main's body"
+    );
+    match names.iter().all(|name| name == JEMALLOCS) {
+        true => only,
+        false => format!("{only}; {}", advice_on_threads()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_fits_the_threads_that_there_are() {
+        let advice = |names: &[&str]| {
+            let reason = threads_are_alive(&names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+            (reason.contains("background_thread:false"), reason.contains("start threads and async runtimes in main"))
+        };
+        assert_eq!(advice(&["tokio-runtime-w"]), (false, true));
+        assert_eq!(advice(&[]), (false, true));
+        assert_eq!(advice(&["jemalloc_bg_thd", "jemalloc_bg_thd"]), (true, false));
+        assert_eq!(advice(&["jemalloc_bg_thd", "early-bird"]), (true, true));
+    }
 }

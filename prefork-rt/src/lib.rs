@@ -9,6 +9,8 @@ mod after_fork;
 #[cfg(unix)]
 mod config;
 #[cfg(unix)]
+mod connections;
+#[cfg(unix)]
 mod cpu;
 #[cfg(unix)]
 mod credentials;
@@ -60,6 +62,8 @@ pub use config::{
     IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
     IntoReload, IntoRestart, IntoWorkers, Prefork,
 };
+#[cfg(unix)]
+pub use connections::share_connection;
 #[cfg(unix)]
 pub use cpu::cpu_count;
 #[cfg(unix)]
@@ -133,7 +137,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 ///
 /// * `preload = path::to::function`: called once in the first process, after the environment was read and before the
 ///   other options are evaluated, so that these may use what it stored. It is the only code of yours that runs before
-///   the fork: the place for configuration, a logger, and data that all workers share. It returns `T` or `Result<T, E>`
+///   the fork: the place for configuration, a logger, and data that all workers share; threads, event loops and
+///   connections ([`share_connection`] has the exceptions) belong in the body. It returns `T` or `Result<T, E>`
 ///   with `E: Display`; `main` receives the value as `&T`. Without such an argument it returns `()` or `Result<(), E>`.
 ///   An `Err` ends the program with exit status 1 and its text. The value is never dropped, in any process. `T` is
 ///   `Sync`, because a worker may share it with its threads. A reload does not call it again; an

@@ -7,6 +7,7 @@
 
 mod bell;
 mod clock;
+mod connections;
 mod cpus;
 mod credentials;
 mod exec;
@@ -25,6 +26,7 @@ mod threads;
 
 pub(crate) use bell::{Bell, ring, wake_pipe_shape};
 pub(crate) use clock::{milliseconds, monotonic};
+pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{
     Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,
@@ -52,7 +54,9 @@ pub(crate) use signals::{
 };
 use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
-pub(crate) use threads::{Alone, Threads, event_loop, is_main_thread, lowest_free_descriptor, other_threads};
+pub(crate) use threads::{
+    Alone, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
+};
 
 /// Waits until standard output takes more: poll(2).
 pub(crate) fn wait_for_stdout() {

@@ -1,11 +1,16 @@
 //! What makes a fork unsafe: other threads, and event loops that would be shared.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::dir::Dir;
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::sys::stat::Mode;
 
 /// That this process had one thread a moment ago, which is the one that holds this.
 pub(crate) struct Alone {
@@ -58,7 +63,7 @@ fn has_one_thread() -> Option<bool> {
     match unshare(CloneFlags::CLONE_THREAD) {
         Ok(()) => Some(true),
         Err(Errno::EINVAL) => Some(false),
-        Err(_) => fs::read_dir("/proc/self/task").ok().map(|tasks| tasks.take(2).count() == 1),
+        Err(_) => names_in("/proc/self/task").map(|tasks| tasks.len() == 1),
     }
 }
 
@@ -70,13 +75,13 @@ fn has_one_thread() -> Option<bool> {
 fn others() -> Threads {
     // As /proc numbers it, which may be that of another PID namespace.
     let own = fs::read_link("/proc/thread-self").ok();
-    let own = own.as_deref().and_then(std::path::Path::file_name);
+    let own = own.as_deref().and_then(Path::file_name);
     let (mut names, mut are_ending) = (Vec::new(), own.is_some());
-    let tasks = fs::read_dir("/proc/self/task").map_or_else(|_| Vec::new(), |tasks| tasks.flatten().collect());
+    let tasks = names_in("/proc/self/task").unwrap_or_default();
     are_ending &= !tasks.is_empty();
-    for task in tasks.iter().filter(|task| Some(task.file_name().as_os_str()) != own) {
+    for task in tasks.iter().filter(|task| Some(task.as_os_str()) != own) {
         // What cannot be read any more is gone.
-        let read = |file| fs::read_to_string(task.path().join(file)).ok();
+        let read = |file| fs::read_to_string(Path::new("/proc/self/task").join(task).join(file)).ok();
         are_ending &= read("stat").is_none_or(|stat| is_ending(&stat));
         names.extend(read("comm").map(|name| name.trim_end().to_owned()));
     }
@@ -96,23 +101,40 @@ fn is_ending(stat: &str) -> bool {
 /// The kind of event loop that this process has made and not closed, if any: epoll or io_uring.
 ///
 /// Libraries make theirs close-on-exec; one without that flag was inherited through exec and belongs to somebody else.
-pub(crate) fn event_loop() -> Option<&'static str> {
-    for descriptor in fs::read_dir("/proc/self/fd").ok()?.filter_map(Result::ok) {
-        let Ok(target) = fs::read_link(descriptor.path()) else { continue };
+pub(crate) fn event_loop(descriptors: &Descriptors) -> Option<&'static str> {
+    descriptors.iter().find_map(|&(descriptor, ref target)| {
         let kind = match target.to_str() {
             Some("anon_inode:[eventpoll]") => "epoll",
             Some("anon_inode:[io_uring]") => "io_uring",
-            _ => continue,
+            _ => return None,
         };
-        let number = descriptor.file_name().to_str().and_then(|name| name.parse().ok());
-        if number.is_some_and(is_close_on_exec) {
-            return Some(kind);
-        }
-    }
-    None
+        is_close_on_exec(descriptor).then_some(kind)
+    })
 }
 
-fn is_close_on_exec(descriptor: RawFd) -> bool {
+/// The descriptors of this process and what they are of, as far as the system tells.
+pub(crate) type Descriptors = Vec<(RawFd, OsString)>;
+
+/// /proc/self/fd.
+pub(crate) fn descriptors() -> Descriptors {
+    let names = names_in("/proc/self/fd").unwrap_or_default();
+    let descriptor = |name: OsString| {
+        let target = fs::read_link(Path::new("/proc/self/fd").join(&name)).ok()?;
+        Some((name.to_str()?.parse().ok()?, target.into()))
+    };
+    names.into_iter().filter_map(descriptor).collect()
+}
+
+/// What is in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)
+fn names_in(directory: &str) -> Option<Vec<OsString>> {
+    let mut directory =
+        Dir::open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
+    let names =
+        directory.iter().filter_map(Result::ok).map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+    Some(names.filter(|name| name != "." && name != "..").collect())
+}
+
+pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
     // SAFETY: fcntl(2) with F_GETFD takes any number and touches no memory; a number that is not open is EBADF.
     let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
     flags != -1 && FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC)

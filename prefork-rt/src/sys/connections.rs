@@ -1,0 +1,159 @@
+//! Which sockets and connections this process has: /proc, getsockopt(2), getpeername(2).
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, RawFd};
+use std::path::{Path, PathBuf};
+
+use socket2::{SockAddr, SockRef, Type};
+
+use super::Alone;
+use super::threads::{Descriptors, descriptors, is_close_on_exec};
+
+/// A connected socket of a kind that keeps requests and answers in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) descriptor: RawFd,
+    pub(crate) socket: SocketId,
+    pub(crate) peer: Peer,
+}
+
+/// Which socket it is, whatever descriptors it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SocketId(libc::ino_t);
+
+/// What a socket is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    Internet(SocketAddr),
+    /// The socket of this file.
+    File(PathBuf),
+    /// The Unix socket with this name, which is no file's.
+    Abstract(Vec<u8>),
+    /// A client of the Unix socket with this name, which has no name itself.
+    ClientOf(Box<Peer>),
+    /// A socket of another family, by its number.
+    Other(i32),
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Internet(address) => address.fmt(f),
+            Peer::File(path) => path.display().fmt(f),
+            Peer::Abstract(name) => write!(f, "@{}", String::from_utf8_lossy(name)),
+            Peer::ClientOf(listener) => write!(f, "a client of {listener}"),
+            Peer::Other(family) => write!(f, "a socket of address family {family}"),
+        }
+    }
+}
+
+/// The sockets that this process was started with: those that came through exec(2), and those that it has as standard
+/// input, output and error. What C code opened without close-on-exec looks like the former.
+pub(crate) fn inherited_sockets() -> Vec<SocketId> {
+    let is_inherited = |descriptor: RawFd| descriptor <= libc::STDERR_FILENO || !is_close_on_exec(descriptor);
+    sockets(&descriptors()).filter(|&(descriptor, _)| is_inherited(descriptor)).map(|(_, socket)| socket).collect()
+}
+
+/// The connections among the descriptors of this process, which were just listed. Without pairs of sockets without names, which
+/// have both ends in processes of one program.
+pub(crate) fn connections(descriptors: &Descriptors, _: &Alone) -> Vec<Connection> {
+    let connection = |(descriptor, socket)| {
+        // SAFETY: the list says that this socket is open, nothing since then closes one, and `Alone` says that there is no
+        // other thread that could.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
+        peer(borrowed).map(|peer| Connection { descriptor, socket, peer })
+    };
+    sockets(descriptors).filter_map(connection).collect()
+}
+
+/// Which socket this is and what it is connected to: `None` where it is no [`Connection`].
+pub(crate) fn connection(socket: BorrowedFd<'_>) -> io::Result<Option<(SocketId, Peer)>> {
+    let Some(peer) = peer(socket) else { return Ok(None) };
+    Ok(Some((SocketId(nix::sys::stat::fstat(socket)?.st_ino), peer)))
+}
+
+fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)> {
+    descriptors.iter().filter_map(|&(descriptor, ref target)| {
+        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        Some((descriptor, SocketId(inode.parse().ok()?)))
+    })
+}
+
+fn peer(socket: BorrowedFd<'_>) -> Option<Peer> {
+    let socket = SockRef::from(&socket);
+    // Messages without a connection belong to nobody's conversation. What does not listen and is not connected has no
+    // peer.
+    if !matches!(socket.r#type().ok()?, Type::STREAM | Type::SEQPACKET) {
+        return None;
+    }
+    let peer = socket.peer_addr().ok()?;
+    if let Some(address) = peer.as_socket() {
+        return Some(Peer::Internet(address));
+    }
+    if i32::from(peer.family()) != libc::AF_UNIX {
+        return Some(Peer::Other(peer.family().into()));
+    }
+    let listener = || Some(Peer::ClientOf(Box::new(name(&socket.local_addr().ok()?)?)));
+    name(&peer).or_else(listener)
+}
+
+/// That of a Unix socket, if it has one.
+fn name(address: &SockAddr) -> Option<Peer> {
+    let file = address.as_pathname().map(|path| Peer::File(Path::to_owned(path)));
+    file.or_else(|| address.as_abstract_namespace().map(|name| Peer::Abstract(name.to_owned())))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+
+    use super::*;
+
+    fn peer_of(socket: &impl AsFd) -> Option<String> {
+        connection(socket.as_fd()).expect("it is open").map(|(_, peer)| peer.to_string())
+    }
+
+    #[test]
+    fn a_connection_is_known_by_its_peer() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).expect("it listens");
+        let (server, from) = listener.accept().expect("a client");
+        assert_eq!(peer_of(&client), Some(address.to_string()));
+        assert_eq!(peer_of(&server), Some(from.to_string()));
+
+        let path = std::env::temp_dir().join(format!("prefork-peer-{}", std::process::id()));
+        let listener = UnixListener::bind(&path).expect("a path");
+        let client = UnixStream::connect(&path).expect("it listens");
+        let server = listener.accept().expect("a client").0;
+        std::fs::remove_file(&path).expect("it is there");
+        assert_eq!(peer_of(&client), Some(path.display().to_string()));
+        assert_eq!(peer_of(&server), Some(format!("a client of {}", path.display())));
+    }
+
+    #[test]
+    fn what_is_not_connected_or_has_no_order_is_no_connection() {
+        let (one, other) = UnixStream::pair().expect("a pair");
+        assert_eq!((peer_of(&one), peer_of(&other)), (None, None));
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        assert_eq!(peer_of(&listener), None);
+        let datagrams = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        datagrams.connect(datagrams.local_addr().expect("an address")).expect("connected");
+        assert_eq!(peer_of(&datagrams), None);
+        assert_eq!(peer_of(&UnixDatagram::pair().expect("a pair").0), None);
+        assert_eq!(peer_of(&std::fs::File::open("/dev/null").expect("a file")), None);
+    }
+
+    #[test]
+    fn a_socket_is_the_one_that_proc_tells_of() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let client = TcpStream::connect(listener.local_addr().expect("an address")).expect("it listens");
+        let socket = connection(client.as_fd()).expect("it is open").expect("it is connected").0;
+        assert!(sockets(&descriptors()).any(|found| found == (client.as_raw_fd(), socket)));
+        assert!(!inherited_sockets().contains(&socket), "it is close-on-exec");
+    }
+}
