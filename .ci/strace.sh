@@ -220,7 +220,10 @@ for error in EAGAIN ENOMEM; do
     check "the third fork fails with $error" no_fork_at_the_start $error
     check "forks of a restart fail with $error" no_fork_later $error
 done
-check "wait4 is interrupted every other time" interrupted wait4:error=EINTR:when=1+2
+for call in waitid wait4; do
+    check "$call is interrupted every other time" interrupted $call:error=EINTR:when=1+2
+    check "$call fails every other time" interrupted $call:error=ENOMEM:when=1+2
+done
 check "ppoll is interrupted every other time" interrupted ppoll:error=EINTR:when=1+2
 check "ppoll fails for want of memory" interrupted ppoll:error=ENOMEM:when=1+3
 check "reading signals is interrupted every third time" interrupted "read:error=EINTR:when=$(($(reads_before) + 1))+3"

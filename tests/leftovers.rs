@@ -1,18 +1,30 @@
 //! What processes that a pool has started leave behind: what is killed with them, and what is named.
 
 mod support;
+use std::fs;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::process::Stdio;
 
-use support::lives::lives;
+use support::before_exec::before_exec;
+use support::lives::{lives, nth_worker, settle};
 use support::session::Session;
-use support::{Program, Signal, is_alive, own_path, send, wait_until_gone};
+use support::upgrading::Upgrading;
+use support::{Program, Signal, is_alive, own_path, send, until, wait_until_gone};
 
-/// The last number of the line that says this.
-fn number(program: &Program, line: &str) -> i32 {
-    let line = program.stdout.wait_for(line);
-    line.split(' ').find_map(|word| word.parse().ok().filter(|&number: &i32| number > 1)).expect("a process id")
+const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
+
+/// The process that the nth line names that says this.
+fn nth_pid(program: &Program, line: &str, nth: usize) -> i32 {
+    let line = program.stdout.wait_for_nth(line, nth);
+    line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a process id")
+}
+
+/// All that workers have spawned so far.
+fn spawned(program: &Program) -> Vec<i32> {
+    let lines = program.stdout.all().into_iter().filter(|line| line.contains("spawned pid "));
+    lines.map(|line| line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a process id")).collect()
 }
 
 /// What a start says that cannot listen there.
@@ -34,13 +46,14 @@ fn a_start_names_the_process_that_holds_its_address() {
         format!("udp:{}", udp.local_addr().expect("an address")),
         format!("unix:{}", path.display()),
     ];
-    let name = std::fs::read_to_string("/proc/self/comm").expect("/proc");
-    let holder = format!("pid {} ({}) holds it", std::process::id(), name.trim_end());
+    let name = fs::read_to_string("/proc/self/comm").expect("/proc");
+    // A process that another test is about to start has a copy for moments.
+    let holder = format!("pid {} ({})", std::process::id(), name.trim_end());
     for address in addresses {
         let last = refusal(&address);
-        assert!(last.contains(&address) && last.contains(&holder), "{last}");
+        assert!(last.contains(&address) && last.contains(&holder) && last.contains(" it, as `ss -l"), "{last}");
     }
-    std::fs::remove_file(path).expect("it is there");
+    fs::remove_file(path).expect("it is there");
 }
 
 #[test]
@@ -65,7 +78,7 @@ fn what_still_holds_a_listener_at_the_end_is_named() {
     command.env("PREFORK_LISTEN", format!("127.0.0.1:0,udp:127.0.0.1:0,unix:{}", path.display()));
     let mut program = Session::start(&mut command);
     let address = support::http::address_in(&program.stderr.wait_for("listening on 127.0.0.1:"));
-    let stray = number(&program, " away");
+    let stray = nth_pid(&program, "forked away pid ", 1);
     program.stop();
     assert!(is_alive(stray), "it has left the group");
     let lines = program.stderr.all();
@@ -85,5 +98,162 @@ fn what_still_holds_a_listener_at_the_end_is_named() {
     next.stderr.wait_for("ready after");
     next.stop();
     assert_eq!(next.stderr.count("still hold"), 0, "{:#?}", next.stderr.all());
-    std::fs::remove_file(path).expect("it was left");
+    fs::remove_file(path).expect("it was left");
+}
+
+/// Promise 3. However a worker ends by itself.
+#[test]
+fn what_is_left_of_a_workers_group_dies_with_it() {
+    let real_time = format!("raise={}", libc::SIGRTMIN() + 3);
+    // Rust's handler lets the first SIGSEGV pass that no access to memory has raised.
+    let ends: [(&[&str], bool); 9] = [
+        (&["raise=11", "raise=11"], true),
+        (&["raise=9"], true),
+        (&["raise=6"], true),
+        (&[&real_time], true),
+        (&["exit=1"], true),
+        (&["err=no"], true),
+        (&["exit=0"], false),
+        (&["return=0"], false),
+        (&["exit=125"], false),
+    ];
+    for (end, is_replaced) in ends {
+        let mut program = Session::start(lives(["--workers=1", "before-restart=1", "spawn"]).args(end));
+        wait_until_gone(&[nth_pid(&program, "spawned pid ", 1)]);
+        if is_replaced {
+            program.stderr.wait_for("started, restart 1 of it");
+            program.signal(Signal::SIGTERM);
+        }
+        assert_eq!(program.exit_code(), i32::from(end == ["exit=125"]), "{end:?}: {:#?}", program.stderr.all());
+        program.wait_until_empty();
+    }
+}
+
+/// However a worker is ended.
+#[test]
+fn what_is_left_of_a_workers_group_dies_with_a_worker_that_is_killed_or_told_to_end() {
+    let hangs = ["--heartbeat_timeout=200ms", "before-restart=1", "spawn", "beat", "wait"];
+    let program = Session::start(&mut lives(hangs));
+    wait_until_gone(&[nth_pid(&program, "spawned pid ", 1), nth_pid(&program, "spawned pid ", 2)]);
+    program.stderr.wait_for_nth("hung and was ended by SIGABRT", 2);
+    for signal in [Signal::SIGKILL, Signal::SIGILL, Signal::SIGTERM] {
+        let program = Session::start(&mut lives(["--workers=1", "before-restart=1", "spawn", "wait"]));
+        let child = nth_pid(&program, "spawned pid ", 1);
+        send(nth_worker(&program, 0, 1), signal);
+        wait_until_gone(&[child]);
+    }
+    // Told by the supervisor: a reload, one worker fewer, a recycling, and both stops.
+    for signal in [Signal::SIGHUP, Signal::SIGTTOU] {
+        let program = Session::start(&mut lives(["before-restart=1", "handle", "spawn", "drain"]));
+        let children = [1, 2].map(|nth| nth_pid(&program, "spawned pid ", nth));
+        program.stderr.wait_for("ready after");
+        program.signal(signal);
+        until("one is gone", || children.iter().any(|&child| !is_alive(child)).then_some(()));
+    }
+    let program = Session::start(&mut lives(["--workers=1", "before-restart=1", "spawn", "recycle", "drain"]));
+    wait_until_gone(&[nth_pid(&program, "spawned pid ", 1)]);
+    for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
+        let mut program = Session::start(&mut lives(["handle", "spawn", "drain"]));
+        let children = [1, 2].map(|nth| nth_pid(&program, "spawned pid ", nth));
+        program.signal(signal);
+        assert_eq!(program.exit_code(), 0);
+        wait_until_gone(&children);
+        program.wait_until_empty();
+    }
+}
+
+#[test]
+fn that_something_was_left_of_a_workers_group_is_said() {
+    let mut program = Session::start(&mut lives(["--workers=1", "--max_restarts=unlimited", "spawn", "exit=1"]));
+    // Whoever reaps orphans may have been faster once.
+    let line = program.stderr.wait_for("left processes in its process group");
+    let pid: i32 = line.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok()).expect("a pid");
+    assert!(line.contains("worker 0 (pid ") && line.contains("setsid"), "{line}");
+    assert!(program.stdout.count(&format!("pid {pid} ")) == 1, "{line}");
+    program.stop();
+    wait_until_gone(&spawned(&program));
+    program.wait_until_empty();
+    let mut program = Session::start(&mut lives(["--workers=1", "before-restart=9", "exit=1"]));
+    program.stderr.wait_for("started, restart 9 of it");
+    program.stop();
+    assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
+}
+
+/// Promise 7. It was made by a worker, and left its group.
+#[test]
+fn the_group_of_a_strange_child_is_left_alone() {
+    let mut command = lives(["--workers=1", "before-restart=1", "fork-away=with-a-child", "read", "exit=1"]);
+    before_exec(&mut command, || Ok(nix::sys::prctl::set_child_subreaper(true)?));
+    let (program, writer) = support::lives::start(&mut command);
+    let (stranger, member) = (nth_pid(&program, "forked away pid ", 1), nth_pid(&program, "spawned pid ", 1));
+    support::lives::let_go_on(&writer, 1);
+    program.stderr.wait_for("started, restart 1 of it");
+    send(stranger, Signal::SIGKILL);
+    until("it is reaped", || (!fs::exists(format!("/proc/{stranger}")).expect("/proc")).then_some(()));
+    settle(&program);
+    assert!(is_alive(member));
+    assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
+}
+
+/// Zombies that nobody has waited for are not left by a worker of PID 1, which inherits them.
+#[test]
+fn children_that_a_worker_never_waited_for_are_no_leftovers() {
+    let mut command = lives(["--workers=1", "before-restart=5", "spawn=true", "exit=1"]);
+    before_exec(&mut command, || Ok(nix::sys::prctl::set_child_subreaper(true)?));
+    let mut program = Session::start(&mut command);
+    program.stderr.wait_for("started, restart 5 of it");
+    program.stop();
+    assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
+}
+
+#[test]
+fn what_is_left_of_the_group_of_a_worker_of_the_binary_before_dies_with_it() {
+    let pool = Upgrading::start(FIXTURE, "spawns");
+    let children = [1, 2].map(|nth| nth_pid(&pool.program, "spawned pid ", nth));
+    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.wait_for_upgrade(1);
+    wait_until_gone(&children);
+    pool.stop();
+}
+
+/// Puts a script in the place of the next binary. What it starts writes its process id to a file.
+fn install_script(pool: &Upgrading, then: &str) {
+    let (new, app) = (pool.release.path("script"), pool.release.path("app"));
+    fs::write(&new, format!("#!/bin/sh\nsleep 1000 &\necho $! > pid.new\nmv pid.new pid\n{then}\n")).expect("written");
+    fs::set_permissions(&new, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    fs::rename(new, app).expect("ours");
+}
+
+fn pid_in(file: &Path) -> i32 {
+    until("the script has started a process", || fs::read_to_string(file).ok()?.trim().parse().ok())
+}
+
+#[test]
+fn what_is_left_of_a_rehearsals_group_dies_with_it() {
+    for (then, why) in [
+        ("exit 0", "has not read what it is to take over"),
+        ("exit 3", "with status 3"),
+        ("kill -9 $$", "by SIGKILL"),
+        ("kill -11 $$", "by SIGSEGV"),
+    ] {
+        let pool = Upgrading::start(FIXTURE, "serves-1");
+        let address = pool.address.to_string();
+        install_script(&pool, then);
+        pool.program.signal(Signal::SIGUSR2);
+        let line = pool.wait_for_failure();
+        assert!(line.contains(why), "{line}");
+        wait_until_gone(&[pid_in(&pool.release.path("pid"))]);
+        assert_eq!(pool.ask(), "serves-1");
+        pool.stop();
+        let mut next = Session::start(lives(["--workers=1"]).env("PREFORK_LISTEN", address));
+        next.stderr.wait_for("ready after");
+        next.stop();
+    }
+    // One that is in progress when the pool is stopped.
+    let pool = Upgrading::start(FIXTURE, "serves-1");
+    install_script(&pool, "wait");
+    pool.program.signal(Signal::SIGUSR2);
+    let child = pid_in(&pool.release.path("pid"));
+    pool.stop();
+    wait_until_gone(&[child]);
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Share, Spent, Status, TurnFailure,
 };
-use crate::sys::{self, Pid, Severity, Stderr};
+use crate::sys::{self, Pid, Rest, Severity, Stderr};
 
 const TARGET: &str = "prefork_rt";
 /// A pipe takes so many bytes in one piece.
@@ -423,6 +423,21 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
         "worker {task_id} (pid {pid}) was stopped by {name}: it {what} the terminal, which belongs to the supervisor; \
          let the worker use a pipe or a file instead; `kill -KILL {pid}` replaces it"
     ));
+}
+
+/// What became of the processes that a worker or a rehearsal left in its process group.
+pub(crate) fn left_behind(by: &str, rest: Rest) {
+    match rest {
+        Rest::Nothing => {}
+        Rest::Ours => warn(&format!(
+            "{by} left processes in its process group: they were killed with it; a process that is to live on calls \
+             setsid(2)"
+        )),
+        Rest::Others => warn(&format!(
+            "{by} left processes of another user in its process group: they live on, as this user may not kill them; let \
+             the worker end them"
+        )),
+    }
 }
 
 /// "4 workers", "1 worker".

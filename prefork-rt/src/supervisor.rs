@@ -25,7 +25,9 @@ use crate::policy::{
 };
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
-use crate::sys::{self, Alone, Bell, Change, Fork, Mask, Pid, ProcessName, Received, Sent, Signal, SignalQueue};
+use crate::sys::{
+    self, Alone, Bell, End, Fork, Mask, News, Pid, ProcessName, Received, Rest, Sent, Signal, SignalQueue,
+};
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
 use crate::worker::{Worker, become_worker};
@@ -35,6 +37,8 @@ use table::Table;
 const ECHO: Duration = Duration::from_millis(500);
 /// Who sends signals on and on must not keep the supervisor from its work.
 const MOST_SIGNALS: usize = 64;
+/// Until a child is asked for once more of which the system did not tell.
+const REAP_AGAIN: Duration = Duration::from_millis(100);
 
 /// How `supervise` ends, in which process.
 pub(crate) enum Outcome {
@@ -242,12 +246,7 @@ impl Supervisor {
         if let Some(received) = self.to_pass_on.take() {
             self.pass_on(&received);
         }
-        while self.unreaped {
-            match sys::reap() {
-                Some((pid, change)) => self.take_change(pid, &change),
-                None => self.unreaped = false,
-            }
-        }
+        self.take_news();
         let now = self.clock.now();
         if self.policy.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.policy.handle(now, Event::Tick);
@@ -333,24 +332,81 @@ impl Supervisor {
         }
     }
 
-    fn take_change(&mut self, pid: Pid, change: &Change) {
-        if let Some(rehearsal) = self.rehearsal.take_if(|rehearsal| rehearsal.pid == pid && change.is_end()) {
-            return self.judge(rehearsal, change);
-        }
-        // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all.
-        let Some(proc) = self.table.proc(pid) else { return };
-        let status = match *change {
-            Change::Exited(code) => Status::Exited(code),
-            Change::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
-                Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
-            }
-            Change::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
-            Change::Stopped { signal } => {
-                if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
-                    report::stopped_by_terminal(proc.task_id(), pid, signal);
-                }
+    /// Hears of every child that has ended or stopped.
+    fn take_news(&mut self) {
+        while self.unreaped {
+            let taken = match sys::next_news() {
+                Ok(Some(News::Ended(pid))) => self.bury(pid),
+                Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
+                Ok(None) => return self.unreaped = false,
+                Err(error) => Err(error),
+            };
+            if taken.is_err() {
+                // No signal comes again for this child: `wait` does not wait long.
                 return;
             }
+        }
+    }
+
+    /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
+    /// as the group's id can be no other's.
+    fn bury(&mut self, pid: Pid) -> io::Result<()> {
+        let proc = self.table.proc(pid);
+        let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
+        if proc.is_none() && !rehearsal {
+            // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all: its group
+            // may be a daemon's.
+            return reap(pid).map(drop);
+        }
+        sys::kill_rest(pid);
+        let end = reap(pid)?;
+        let rest = self.rest_of(pid);
+        match proc {
+            Some(proc) => {
+                report::left_behind(&format!("worker {} (pid {pid})", proc.task_id()), rest);
+                self.take_end(proc, pid, &end);
+            }
+            None => {
+                report::left_behind(&format!("the rehearsal (pid {pid})"), rest);
+                if let Some(rehearsal) = self.rehearsal.take() {
+                    self.judge(rehearsal, &end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of the group of a child that was reaped, but for processes that had ended before it was killed.
+    fn rest_of(&self, leader: Pid) -> Rest {
+        let mut rest = sys::rest_of(leader);
+        let mut were_killed = false;
+        // As PID 1 or subreaper, this process inherits them.
+        while rest == Rest::Ours {
+            let stranger = sys::next_ended_in(leader).ok().flatten().filter(|&pid| self.table.proc(pid).is_none());
+            let Some(end) = stranger.and_then(|pid| reap(pid).ok()) else { break };
+            were_killed |= matches!(end, End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int);
+            rest = sys::rest_of(leader);
+        }
+        if were_killed && rest == Rest::Nothing { Rest::Ours } else { rest }
+    }
+
+    fn take_stop(&self, pid: Pid) -> io::Result<()> {
+        let signal = sys::take_stop(pid)?;
+        if let (Some(proc), Some(signal)) = (self.table.proc(pid), signal) {
+            if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
+                report::stopped_by_terminal(proc.task_id(), pid, signal);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_end(&mut self, proc: ProcId, pid: Pid, end: &End) {
+        let status = match *end {
+            End::Exited(code) => Status::Exited(code),
+            End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
+                Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
+            }
+            End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
         };
         self.hear(proc);
         self.table.remove(pid);
@@ -513,10 +569,11 @@ impl Supervisor {
 
     fn wait(&self) {
         let now = self.clock.now();
+        let unreaped = self.unreaped.then_some(REAP_AGAIN);
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
         let patience = next_turn.map(|next_turn| next_turn.saturating_duration_since(Instant::now()));
-        self.signals.ready(Some(self.bell.as_fd()), timeout.into_iter().chain(patience).min());
+        self.signals.ready(Some(self.bell.as_fd()), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
@@ -608,6 +665,11 @@ impl Supervisor {
 
 fn ready(policy: &Policy) -> notify::Pool {
     notify::Pool { ready: policy.ready(), workers: policy.size() }
+}
+
+/// How a child ended that is known to have ended.
+fn reap(pid: Pid) -> io::Result<End> {
+    sys::reap(pid)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
 }
 
 /// What was written but not handed on would be copied by a fork, and appear twice.

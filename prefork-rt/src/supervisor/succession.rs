@@ -11,7 +11,7 @@ use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Board;
-use crate::sys::{self, Bell, Change, Signal};
+use crate::sys::{self, Bell, End, Signal};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Before, Received, Rehearsal};
 
@@ -105,8 +105,8 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn judge(&mut self, rehearsal: Rehearsal, change: &Change) {
-        let result = rehearsal.judge(change).map(|next| self.next = Some(next));
+    pub(super) fn judge(&mut self, rehearsal: Rehearsal, end: &End) {
+        let result = rehearsal.judge(end).map(|next| self.next = Some(next));
         self.policy.handle(self.clock.now(), Event::Rehearsed(result));
     }
 

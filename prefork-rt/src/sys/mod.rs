@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod bell;
+mod children;
 mod clock;
 mod connections;
 mod cpus;
@@ -25,6 +26,7 @@ mod stderr;
 mod threads;
 
 pub(crate) use bell::{Bell, ring, wake_pipe_shape};
+pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
@@ -41,9 +43,9 @@ pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{catches, private_memory};
 pub(crate) use process::{
-    Change, Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid,
-    getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, reap,
-    remove_variable, rights, stdin_to_null,
+    Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid,
+    has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable, rights,
+    stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};

@@ -1,4 +1,4 @@
-//! Making, ending and burying processes.
+//! Making and ending processes.
 
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
@@ -124,41 +124,6 @@ pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
     // There is no such group when the worker moved to another and made no process before.
     let _ = signal::killpg(pid, signal);
     sent
-}
-
-/// What happened to a process.
-pub(crate) enum Change {
-    Exited(c_int),
-    Killed { signal: c_int, dumped_core: bool },
-    Stopped { signal: c_int },
-}
-
-impl Change {
-    /// Whether the process is gone.
-    pub(crate) fn is_end(&self) -> bool {
-        !matches!(self, Change::Stopped { .. })
-    }
-}
-
-/// The next process that ended or stopped and was not reported yet: waitpid(2) for any child, without waiting.
-pub(crate) fn reap() -> Option<(Pid, Change)> {
-    loop {
-        let mut status = 0;
-        // nix's waitpid loses a process that died of a real-time signal: it is reaped, but reported as EINVAL.
-        // SAFETY: waitpid(2) writes one int through the pointer, which is to a live local of that type.
-        let pid = unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG | libc::WUNTRACED) };
-        let change = match pid {
-            -1 if Errno::last() == Errno::EINTR => continue,
-            -1 | 0 => return None,
-            _ if libc::WIFEXITED(status) => Change::Exited(libc::WEXITSTATUS(status)),
-            _ if libc::WIFSIGNALED(status) => {
-                Change::Killed { signal: libc::WTERMSIG(status), dumped_core: libc::WCOREDUMP(status) }
-            }
-            _ if libc::WIFSTOPPED(status) => Change::Stopped { signal: libc::WSTOPSIG(status) },
-            _ => continue,
-        };
-        return Some((Pid::from_raw(pid), change));
-    }
 }
 
 /// Puts /dev/null in the place of standard input: open(2), dup2(2).

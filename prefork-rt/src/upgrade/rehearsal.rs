@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use super::state::{self, State};
 use super::{Launch, Next, VARIABLE, write};
 use crate::error::advice_on_descriptors;
-use crate::sys::{self, Change, Mask, Pid};
+use crate::sys::{self, End, Mask, Pid};
 
 /// So much of what it prints may be the reason.
 const LONGEST_REASON: usize = 1000;
@@ -66,20 +66,19 @@ impl Rehearsal {
     }
 
     /// What its end means: nothing is good but status 0 of a program that has read what it was handed.
-    pub(crate) fn judge(self, change: &Change) -> Result<Next, String> {
+    pub(crate) fn judge(self, end: &End) -> Result<Next, String> {
         let Rehearsal { next, state, output, .. } = self;
         let name = next.binary.display();
-        let how = match *change {
-            Change::Exited(0) if state::is_signed(&text_of(state)) => return Ok(next),
-            Change::Exited(0) => {
+        let how = match *end {
+            End::Exited(0) if state::is_signed(&text_of(state)) => return Ok(next),
+            End::Exited(0) => {
                 return Err(format!(
                     "{name} ended its rehearsal (PREFORK=check) with status 0, but has not read what it is to take over: \
                      is it built with prefork, in a version that upgrades, and does it start it?"
                 ));
             }
-            Change::Exited(code) => format!("with status {code}"),
-            Change::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
-            Change::Stopped { .. } => "by being stopped".to_owned(),
+            End::Exited(code) => format!("with status {code}"),
+            End::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
         };
         let said = last_line(&text_of(output)).unwrap_or_else(|| "it said nothing".to_owned());
         Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {said}"))
