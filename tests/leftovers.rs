@@ -11,7 +11,7 @@ use support::before_exec::before_exec;
 use support::lives::{lives, nth_worker, settle};
 use support::session::Session;
 use support::upgrading::Upgrading;
-use support::{Program, Signal, is_alive, own_path, send, until, wait_until_gone};
+use support::{Program, Signal, clean_command, is_alive, own_path, send, status_of, until, wait_until_gone};
 
 const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
 
@@ -256,4 +256,28 @@ fn what_is_left_of_a_rehearsals_group_dies_with_it() {
     let child = pid_in(&pool.release.path("pid"));
     pool.stop();
     wait_until_gone(&[child]);
+}
+
+/// Promise 12. Twice, as the supervisor may have had room for it once.
+#[test]
+fn a_rehearsal_may_print_as_much_as_it_likes() {
+    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+        let mut sh = clean_command("sh");
+        sh.args(["-c", "ulimit -v 400000; exec ./app"]);
+        sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        sh
+    });
+    let workers = pool.program.children();
+    for nth in 1..=2 {
+        pool.upgrade_to(FIXTURE, "chatty-in-vain");
+        let line = pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
+        assert!(line.contains("with status 1: preload failed: all was said in vain"), "{line}");
+    }
+    let most: u64 = status_of(pool.program.pid(), "VmHWM").trim_end_matches(" kB").parse().expect("a number");
+    assert!(most < 64 << 10, "{most} kB");
+    assert_eq!((pool.ask().as_str(), pool.program.children()), ("serves-1", workers));
+    pool.upgrade_to(FIXTURE, "chatty");
+    pool.wait_for_upgrade(1);
+    assert_eq!(pool.ask(), "chatty");
+    pool.stop();
 }

@@ -18,6 +18,8 @@ use crate::policy::{
 use crate::sys::{self, Pid, Rest, Severity, Stderr};
 
 const TARGET: &str = "prefork_rt";
+/// How long a slow reader of standard error is waited for at the end, when nothing else is left to do.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// A pipe takes so many bytes in one piece.
 const LONGEST_LINE: usize = 4096;
 
@@ -44,6 +46,7 @@ pub(crate) fn error(line: &str) {
 /// Why the exit status is not 0: on standard error too, whatever becomes of the log.
 pub(crate) fn last_line(error: &Error) {
     let line = error.to_string();
+    sys::wait_for_stderr(LAST_PATIENCE);
     say(Level::Error, &line);
     if logger_is_installed() {
         write(Level::Error, &line);

@@ -11,7 +11,7 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::mem;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
@@ -231,9 +231,10 @@ impl Supervisor {
                 }
                 break;
             }
-            let ready = self.signals.ready(Some(self.bell.as_fd()), Some(Duration::ZERO));
+            let ready = self.signals.ready(self.others(), Some(Duration::ZERO));
             if ready.other {
                 self.answer_bell();
+                self.rehearsal.iter_mut().for_each(Rehearsal::listen);
             }
             let received = if ready.signals { self.signals.read() } else { None };
             match received {
@@ -251,6 +252,12 @@ impl Supervisor {
         if self.policy.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.policy.handle(now, Event::Tick);
         }
+    }
+
+    /// What is waited for besides signals.
+    fn others(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let output = self.rehearsal.as_ref().and_then(Rehearsal::output);
+        [self.bell.as_fd()].into_iter().chain(output)
     }
 
     /// Listens to who has rung, or to everybody.
@@ -573,7 +580,7 @@ impl Supervisor {
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
         let patience = next_turn.map(|next_turn| next_turn.saturating_duration_since(Instant::now()));
-        self.signals.ready(Some(self.bell.as_fd()), timeout.into_iter().chain(patience).chain(unreaped).min());
+        self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
 
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but

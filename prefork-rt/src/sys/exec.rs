@@ -119,6 +119,23 @@ pub(crate) fn scratch_file(_: &str) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// As wide as the kernel makes a pipe for any user.
+pub(crate) const WIDEST_PIPE: usize = 1 << 20;
+
+/// The reading and the writing end of a pipe that takes much before anything is read: pipe(2), fcntl(2). To read never
+/// waits. Neither end is another program's.
+pub(crate) fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = unistd::pipe()?;
+    for end in [&reader, &writer] {
+        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    }
+    fcntl(&reader, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    // Where the user has too many already, a narrow one will do.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(WIDEST_PIPE as libc::c_int));
+    Ok((reader, writer))
+}
+
 /// Whether a program that this process becomes has this descriptor: fcntl(2).
 pub(crate) fn stay_open_on_exec(descriptor: BorrowedFd<'_>, stays: bool) -> io::Result<()> {
     let flags = if stays { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };

@@ -35,8 +35,8 @@ pub(crate) use credentials::{
     getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
 };
 pub(crate) use exec::{
-    Variables, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary, scratch_file, spawn,
-    stay_open_on_exec, take_over,
+    Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
+    scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,
 };
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
@@ -54,6 +54,7 @@ pub(crate) use signals::{
     Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,
     unblock,
 };
+pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
 pub(crate) use threads::{

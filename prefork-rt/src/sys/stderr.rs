@@ -4,6 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -152,8 +155,16 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
 }
 
 fn is_ready() -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    ready_within(PollTimeout::ZERO)
+}
+
+/// Waits until standard error takes a line, or the time is over; may end early: poll(2).
+pub(crate) fn wait_for_stderr(patience: Duration) {
+    ready_within(PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO));
+}
+
+fn ready_within(timeout: PollTimeout) -> bool {
     let stderr = io::stderr();
     let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut asked, PollTimeout::ZERO).is_ok_and(|ready| ready == 1)
+    poll(&mut asked, timeout).is_ok_and(|ready| ready == 1)
 }

@@ -2,8 +2,9 @@
 //! handed.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -11,18 +12,30 @@ use std::process::{Command, Stdio};
 use super::state::{self, State};
 use super::{Launch, Next, VARIABLE, write};
 use crate::error::advice_on_descriptors;
-use crate::sys::{self, End, Mask, Pid};
+use crate::sys::{self, End, Mask, Pid, SignalQueue};
 
-/// So much of what it prints may be the reason.
+/// The most characters of what it prints that may be the reason.
 const LONGEST_REASON: usize = 1000;
+/// The most bytes that are kept of what it prints.
+const KEPT: usize = 16 << 10;
+/// The most bytes that are read of its output at a time, so that the pool is looked after meanwhile.
+const READ_AT_ONCE: usize = 64 << 10;
 
 /// A child that is to tell.
 pub(crate) struct Rehearsal {
     pub(crate) pid: Pid,
     next: Next,
     state: File,
-    /// What it prints.
-    output: File,
+    /// Where the state ends, and what the child adds begins.
+    length: u64,
+    output: Output,
+}
+
+/// What it prints: to a pipe, of which only the end is kept, so that it may print as much as it likes.
+struct Output {
+    /// Non-blocking. `None` once its end was read.
+    pipe: Option<File>,
+    end: Vec<u8>,
 }
 
 impl Rehearsal {
@@ -44,8 +57,12 @@ impl Rehearsal {
         };
         // Before it runs: what comes into its place from here on was not rehearsed.
         let next = Next::at(binary.clone());
-        let files = || Ok((write(state)?, sys::scratch_file("prefork-rehearsal")?));
-        let (state, output) = files().map_err(failed)?;
+        let files = || {
+            let state = write(state)?;
+            Ok((state.metadata()?.len(), state, sys::wide_pipe()?))
+        };
+        let (length, state, (output, printed)) = files().map_err(failed)?;
+        SignalQueue::check(output.as_fd()).map_err(failed)?;
         let mut command = Command::new(&binary);
         if let [name, arguments @ ..] = launch.arguments.as_slice() {
             command.arg0(name).args(arguments);
@@ -57,20 +74,30 @@ impl Rehearsal {
             .env(VARIABLE, state.as_raw_fd().to_string())
             .current_dir(&launch.directory)
             .stdin(Stdio::null())
-            .stdout(output.try_clone().map_err(failed)?)
-            .stderr(output.try_clone().map_err(failed)?);
+            .stdout(printed.try_clone().map_err(failed)?)
+            .stderr(printed);
         let handed: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
         let pid = sys::spawn(&mut command, mask, &handed)
             .map_err(|error| format!("{} cannot be run: {error}{}", binary.display(), advice_on_descriptors(&error)))?;
-        Ok(Rehearsal { pid, next, state, output })
+        Ok(Rehearsal { pid, next, state, length, output: Output { pipe: Some(output.into()), end: Vec::new() } })
+    }
+
+    /// What is to be waited for: that it prints.
+    pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
+        self.output.pipe.as_ref().map(File::as_fd)
+    }
+
+    /// Reads some of what it has printed, without waiting.
+    pub(crate) fn listen(&mut self) {
+        self.output.read();
     }
 
     /// What its end means: nothing is good but status 0 of a program that has read what it was handed.
     pub(crate) fn judge(self, end: &End) -> Result<Next, String> {
-        let Rehearsal { next, state, output, .. } = self;
+        let Rehearsal { next, state, length, mut output, .. } = self;
         let name = next.binary.display();
         let how = match *end {
-            End::Exited(0) if state::is_signed(&text_of(state)) => return Ok(next),
+            End::Exited(0) if is_signed(&state, length) => return Ok(next),
             End::Exited(0) => {
                 return Err(format!(
                     "{name} ended its rehearsal (PREFORK=check) with status 0, but has not read what it is to take over: \
@@ -80,17 +107,50 @@ impl Rehearsal {
             End::Exited(code) => format!("with status {code}"),
             End::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
         };
-        let said = last_line(&text_of(output)).unwrap_or_else(|| "it said nothing".to_owned());
+        output.read_rest();
+        let said = last_line(&output.text()).unwrap_or_else(|| "it said nothing".to_owned());
         Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {said}"))
     }
 }
 
-/// All that is in it, but for what is no text.
-fn text_of(mut file: File) -> String {
-    let mut bytes = Vec::new();
+/// Whether the child has written its signature behind the state. Not more than that is read.
+fn is_signed(state: &File, length: u64) -> bool {
+    let mut bytes = [0; 64];
     // What cannot be read is as good as nothing.
-    let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes));
-    String::from_utf8_lossy(&bytes).into_owned()
+    let count = state.read_at(&mut bytes, length).unwrap_or(0);
+    state::is_signature(&String::from_utf8_lossy(&bytes[..count]))
+}
+
+impl Output {
+    /// Reads some of it. Says whether there may be more.
+    fn read(&mut self) -> bool {
+        let Some(mut pipe) = self.pipe.as_ref() else { return false };
+        let mut bytes = vec![0; READ_AT_ONCE];
+        match pipe.read(&mut bytes) {
+            Ok(0) => self.pipe = None,
+            Ok(count) => self.keep(&bytes[..count]),
+            Err(error) => return error.kind() == ErrorKind::Interrupted,
+        }
+        self.pipe.is_some()
+    }
+
+    /// Reads what the child has left in the pipe. A process that has left the child's group may go on to write.
+    fn read_rest(&mut self) {
+        let most_reads = sys::WIDEST_PIPE / READ_AT_ONCE + 1;
+        let _ = (0..most_reads).find(|_| !self.read());
+    }
+
+    fn keep(&mut self, bytes: &[u8]) {
+        let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
+        let too_many = (self.end.len() + bytes.len()).saturating_sub(KEPT);
+        self.end.drain(..too_many);
+        self.end.extend(bytes);
+    }
+
+    /// The end of it, but for what is no text.
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.end).into_owned()
+    }
 }
 
 /// Without what marks it as ours.
@@ -103,6 +163,19 @@ fn last_line(output: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_end_of_what_is_printed_is_kept() {
+        let mut output = Output { pipe: None, end: Vec::new() };
+        for (bytes, kept) in [(3, 3), (KEPT - 5, KEPT - 2), (1, KEPT - 1), (7, KEPT), (3 * KEPT, KEPT), (1, KEPT)] {
+            let text: Vec<u8> = (0..bytes).map(|nth| nth as u8).collect();
+            output.keep(&text);
+            assert_eq!(output.end.len(), kept);
+            assert!(output.end.ends_with(&text[bytes.saturating_sub(KEPT)..]));
+        }
+        output.keep(b"\nprefork: why\n");
+        assert_eq!(last_line(&output.text()).as_deref(), Some("why"));
+    }
 
     #[test]
     fn the_reason_is_the_last_line_that_says_something() {

@@ -13,7 +13,7 @@ use nix::sys::time::TimeSpec;
 
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, STOPS, Sent, queued, sender};
+use super::{MOST_OTHERS, Ready, Received, STOPS, Sent, queued, sender};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -77,18 +77,31 @@ impl SignalQueue {
         Some(Received { signal, sent: sender(&info) })
     }
 
-    /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: ppoll(2). May
-    /// return early, and tell of what is not there; `other` is non-blocking therefore.
-    pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
-        let signals = self.descriptor.as_fd();
-        let mut both = [signals, other.unwrap_or(signals)].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        let asked = &mut both[..1 + usize::from(other.is_some())];
+    /// Whether [`ready`](SignalQueue::ready) can wait for this one.
+    pub(crate) fn check(_other: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Waits until a signal has arrived, or one of the [`MOST_OTHERS`] others can be read or is at its end, or the time is
+    /// over: ppoll(2). May return early, and tell of what is not there; the others are non-blocking therefore.
+    pub(crate) fn ready<'a>(
+        &self,
+        others: impl IntoIterator<Item = BorrowedFd<'a>>,
+        timeout: Option<Duration>,
+    ) -> Ready {
+        let mut asked = [self.descriptor.as_fd(); 1 + MOST_OTHERS].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut count = 1;
+        for (place, other) in asked[1..].iter_mut().zip(others) {
+            *place = PollFd::new(other, PollFlags::POLLIN);
+            count += 1;
+        }
+        let asked = &mut asked[..count];
         // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
         let limited = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
         match ppoll(asked, limited, None) {
             Ok(_) => {
                 let ready = |asked: &PollFd<'_>| asked.any() != Some(false);
-                Ready { signals: ready(&asked[0]), other: asked.get(1).is_some_and(ready) }
+                Ready { signals: ready(&asked[0]), other: asked[1..].iter().any(ready) }
             }
             Err(error) => {
                 if error == Errno::EINVAL {
@@ -96,7 +109,7 @@ impl SignalQueue {
                     std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
                 }
                 // Or EINTR, ENOMEM: it says nothing, so the caller looks for itself, and waits again.
-                Ready { signals: true, other: other.is_some() }
+                Ready { signals: true, other: count > 1 }
             }
         }
     }

@@ -45,6 +45,9 @@ const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQ
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
+/// For so many descriptors a queue can be waited for besides.
+const MOST_OTHERS: usize = 2;
+
 /// No system has a signal with a higher number, those for real time included.
 const MOST_SIGNALS: c_int = 128;
 

@@ -15,7 +15,7 @@ use nix::sys::time::TimeSpec;
 use crate::sys::mask::mask;
 use crate::sys::{Alone, Fork};
 
-use super::{Ready, Received, STOPS, Sent, queued, sender, set_disposition};
+use super::{MOST_OTHERS, Ready, Received, STOPS, Sent, queued, sender, set_disposition};
 
 /// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
 static NOTED: [AtomicU64; 32] = [const { AtomicU64::new(0) }; 32];
@@ -99,18 +99,28 @@ impl SignalQueue {
 
     fn next(&self, wanted: impl Fn(Signal) -> bool, mask: &SigSet) -> Option<Received> {
         self.noted(&wanted).or_else(|| {
-            let_in(None, Some(Duration::ZERO), mask);
+            let_in([], Some(Duration::ZERO), mask);
             self.noted(&wanted)
         })
     }
 
-    /// Waits until a signal has arrived, or `other` can be read or is at its end, or the time is over: pselect(2). May
-    /// return early, and a signal may hide that `other` is ready until it was read.
-    pub(crate) fn ready(&self, other: Option<BorrowedFd<'_>>, timeout: Option<Duration>) -> Ready {
-        let other = let_in(other, if is_any_noted() { Some(Duration::ZERO) } else { timeout }, &self.open_mask);
+    /// Whether [`ready`](SignalQueue::ready) can wait for this one.
+    pub(crate) fn check(other: BorrowedFd<'_>) -> io::Result<()> {
+        check_number(other.as_raw_fd())
+    }
+
+    /// Waits until a signal has arrived, or one of the [`MOST_OTHERS`] others can be read or is at its end, or the time is
+    /// over: pselect(2). May return early, and a signal may hide that another is ready until it was read.
+    pub(crate) fn ready<'a>(
+        &self,
+        others: impl IntoIterator<Item = BorrowedFd<'a>>,
+        timeout: Option<Duration>,
+    ) -> Ready {
+        let others = others.into_iter().take(MOST_OTHERS);
+        let other = let_in(others, if is_any_noted() { Some(Duration::ZERO) } else { timeout }, &self.open_mask);
         if other {
             // A kernel that finds the descriptor ready may not have let any signal in.
-            let_in(None, Some(Duration::ZERO), &self.open_mask);
+            let_in([], Some(Duration::ZERO), &self.open_mask);
         }
         Ready { signals: is_any_noted(), other }
     }
@@ -127,12 +137,15 @@ impl SignalQueue {
     }
 }
 
-/// Waits with this mask. Whether `other` is ready.
-fn let_in(other: Option<BorrowedFd<'_>>, timeout: Option<Duration>, mask: &SigSet) -> bool {
+/// Waits with this mask. Whether one of the others is ready.
+fn let_in<'a>(others: impl IntoIterator<Item = BorrowedFd<'a>>, timeout: Option<Duration>, mask: &SigSet) -> bool {
     let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
     let mut set = FdSet::new();
-    other.into_iter().for_each(|other| set.insert(other));
-    let count = other.map_or(0, |other| other.as_raw_fd() + 1);
+    let mut count = 0;
+    for other in others {
+        set.insert(other);
+        count = count.max(other.as_raw_fd() + 1);
+    }
     // An error (EINTR) is a wait that ended early: the caller looks for signals and waits again.
     let ready = pselect(count, &mut set, None, None, timeout.as_ref(), mask);
     ready.is_ok_and(|ready| ready > 0)
