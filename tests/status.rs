@@ -232,7 +232,7 @@ fn listed() -> Vec<String> {
 fn the_supervisor_and_the_workers_have_names_of_their_own() {
     for (app, supervisor, workers) in [
         ("app", "app: supervisor", ["app: worker 0", "app: worker 1", "app: worker 2"]),
-        ("a-very-long-program-name", "a-v: supervisor", ["a-ver: worker 0", "a-ver: worker 1", "a-ver: worker 2"]),
+        ("a-very-long-program-name", "a-very-lon: sup", ["a-very-long: w0", "a-very-long: w1", "a-very-long: w2"]),
     ] {
         let directory = path(app);
         fs::create_dir_all(&directory).expect("a directory");

@@ -13,14 +13,14 @@ pub(crate) struct ProcessName {
     length: usize,
 }
 
-/// "app: supervisor".
+/// `app: supervisor`, or `longer-app: sup`.
 pub(crate) fn supervisor_name(app: &str) -> ProcessName {
-    ProcessName::of(app, format_args!("supervisor"))
+    ProcessName::of(app, format_args!("supervisor"), format_args!("sup"))
 }
 
-/// "app: worker 2".
+/// `app: worker 2`, or `longer-app: w2`.
 pub(crate) fn worker_name(app: &str, task_id: usize) -> ProcessName {
-    ProcessName::of(app, format_args!("worker {task_id}"))
+    ProcessName::of(app, format_args!("worker {task_id}"), format_args!("w{task_id}"))
 }
 
 /// Names this process, or as much of the name as the kernel keeps.
@@ -52,9 +52,14 @@ impl ProcessName {
         let _ = unsafe { libc::prctl(libc::PR_SET_NAME, self.bytes.as_ptr()) };
     }
 
-    /// The role whole, after as much of the program's name as fits.
-    fn of(app: &str, role: fmt::Arguments<'_>) -> ProcessName {
+    /// The program's name and the role where both fit, or else the short role after as much of the name as fits.
+    fn of(app: &str, role: fmt::Arguments<'_>, short: fmt::Arguments<'_>) -> ProcessName {
         let role = ProcessName::EMPTY.and(role);
+        if app.is_empty() {
+            return role;
+        }
+        let is_whole = app.len() + ": ".len() + role.length <= LIMIT;
+        let role = if is_whole { role } else { ProcessName::EMPTY.and(short) };
         let room = LIMIT.saturating_sub(role.length + ": ".len());
         match &app[..boundary(app, room)] {
             "" => role,
@@ -93,28 +98,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_programs_part_gives_way_to_the_role() {
+    fn the_role_is_written_out_where_the_whole_name_fits_and_else_is_short() {
         for (app, expected) in [
             ("app", "app: supervisor"),
-            ("http", "htt: supervisor"),
+            ("http", "http: sup"),
             ("a", "a: supervisor"),
             ("", "supervisor"),
             ("ä", "ä: supervisor"),
-            ("aää", "aä: supervisor"),
-            ("ää", "ä: supervisor"),
-            ("€€", "€: supervisor"),
-            ("🦀", "supervisor"),
+            ("ää", "ää: sup"),
+            ("ten-bytes!", "ten-bytes!: sup"),
+            ("eleven-byte", "eleven-byt: sup"),
+            ("nine-byteä", "nine-byte: sup"),
+            ("🦀", "🦀: sup"),
         ] {
             assert_eq!(supervisor_name(app).as_str(), expected);
         }
         for (app, task_id, expected) in [
             ("app", 2, "app: worker 2"),
-            ("tcp_echo", 2, "tcp_e: worker 2"),
-            ("tcp_echo", 12, "tcp_: worker 12"),
-            ("tcp_echo", 4095, "tc: worker 4095"),
-            ("tcp_echo", 99_999, "t: worker 99999"),
-            ("tcp_echo", 100_000, "worker 100000"),
-            ("tcp_echo", 4_194_304, "worker 4194304"),
+            ("http", 9, "http: worker 9"),
+            ("http", 10, "http: worker 10"),
+            ("http", 100, "http: w100"),
+            ("tcp_echo", 2, "tcp_echo: w2"),
+            ("tcp_echo", 4095, "tcp_echo: w4095"),
+            ("tcp_echo", 99_999, "tcp_ech: w99999"),
+            ("tcp_echo", 4_194_304, "tcp_e: w4194304"),
+            ("", 100_000, "worker 100000"),
         ] {
             assert_eq!(worker_name(app, task_id).as_str(), expected);
         }
