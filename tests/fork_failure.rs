@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
-use support::before_exec::{before_exec, without_fork};
+use support::before_exec::{before_exec, without_call, without_fork};
 use support::lives::nth_worker;
 use support::pids_cgroup::PidsCgroup;
 use support::session::Session;
@@ -45,6 +45,38 @@ fn a_first_fork_that_fails_is_the_end() {
     let mut program = Session::start(without_fork(&mut fixture!("sleeps")));
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     program.stderr.wait_for("cannot fork: Cannot allocate memory");
+    program.wait_until_empty();
+}
+
+#[test]
+fn a_start_that_fails_names_the_call_and_advice_fits() {
+    for (call, error, line) in [
+        (
+            libc::SYS_pipe2,
+            libc::EMFILE,
+            "prefork: pipe(2) failed: Too many open files (os error 24); raise the limit of",
+        ),
+        (
+            libc::SYS_signalfd4,
+            libc::ENOSYS,
+            "prefork: signalfd(2) failed: Function not implemented (os error 38); a seccomp",
+        ),
+    ] {
+        let mut program = Session::start(without_call(&mut fixture!("sleeps"), call, error));
+        assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+        let last = program.stderr.all().pop().expect("a line");
+        assert!(last.starts_with(line), "{last}");
+        program.wait_until_empty();
+    }
+}
+
+#[test]
+fn a_worker_that_cannot_be_prepared_names_the_call() {
+    let mut command = fixture!("sleeps");
+    command.env("PREFORK_MAX_RESTARTS", "0");
+    let mut program = Session::start(without_call(&mut command, libc::SYS_prctl, libc::EPERM));
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+    program.stderr.wait_for("worker 0 cannot be prepared: prctl(2) failed: Operation not permitted");
     program.wait_until_empty();
 }
 

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use crate::report;
+use crate::sys::{self, CallError};
 
 /// Why prefork could not start, gave up, or could not fill an argument.
 ///
@@ -175,7 +176,7 @@ impl fmt::Display for Error {
                  in the kernel (state D in ps), on a disk or a network file system",
                 pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
             ),
-            Error::System { call, source } => write!(f, "{call} failed: {source}{}", advice_on_descriptors(source)),
+            Error::System { call, source } => write!(f, "{call} failed: {source}{}", advice(call, source)),
         }
     }
 }
@@ -183,13 +184,47 @@ impl fmt::Display for Error {
 impl Error {
     /// A descriptor could not be copied, or its mode changed.
     pub(crate) fn fcntl(source: io::Error) -> Error {
-        Error::System { call: "fcntl(2)", source }
+        Error::of_call("fcntl(2)")(source)
+    }
+
+    /// The call that the error names has failed, or else this one.
+    pub(crate) fn of_call(call: &'static str) -> impl Fn(io::Error) -> Error {
+        move |error| {
+            let CallError { call, source } = CallError::of(error, call);
+            Error::System { call, source }
+        }
     }
 }
 
-/// What to do where there are no descriptors left; nothing for other errors.
+/// What to do where the system refuses a call.
+fn advice(call: &str, error: &io::Error) -> &'static str {
+    /// They take no right, so only a filter refuses them.
+    const TAKE_NO_RIGHT: [&str; 9] = [
+        "fcntl(2)",
+        "fstat(2)",
+        "mmap(2)",
+        "mprotect(2)",
+        "pipe(2)",
+        "prctl(2)",
+        "sigaction(2)",
+        "signalfd(2)",
+        "sigprocmask(2)",
+    ];
+    match sys::errno(error) {
+        Some(libc::EMFILE | libc::ENFILE) => "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=)",
+        Some(libc::ENOMEM) => {
+            "; free memory, raise the limit on it (`ulimit -v`, the cgroup's memory.max), or ask for fewer workers"
+        }
+        Some(libc::EPERM | libc::EACCES | libc::ENOSYS) if TAKE_NO_RIGHT.contains(&call) => {
+            "; a seccomp filter may refuse the call (of a container, or SystemCallFilter= of a unit): let it allow the call"
+        }
+        _ => "",
+    }
+}
+
+/// What to do where there are too few descriptors for an upgrade; nothing for other errors.
 pub(crate) fn advice_on_descriptors(error: &io::Error) -> &'static str {
-    match error.raw_os_error() {
+    match sys::errno(error) {
         Some(libc::EMFILE | libc::ENFILE) => {
             "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=): an upgrade takes twice as many as there are \
              sockets, and some more"
@@ -209,6 +244,29 @@ impl std::error::Error for Error {
         match self {
             Error::Listen { source, .. } | Error::Fork { source } | Error::System { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_system_error_names_the_call_and_advice_fits_the_error() {
+        let said = |call, errno| Error::of_call(call)(io::Error::from_raw_os_error(errno)).to_string();
+        for (call, errno, advice) in [
+            ("pipe(2)", libc::EMFILE, "; raise the limit of descriptors (`ulimit -n`, LimitNOFILE=)"),
+            ("mmap(2)", libc::ENOMEM, "; free memory, "),
+            ("signalfd(2)", libc::ENOSYS, "; a seccomp filter may refuse the call"),
+            ("prctl(2)", libc::EPERM, "; a seccomp filter may refuse the call"),
+            ("setuid(2)", libc::EPERM, ""),
+            ("write(2)", libc::EIO, ""),
+        ] {
+            let reason = io::Error::from_raw_os_error(errno);
+            let line = said(call, errno);
+            assert!(line.starts_with(&format!("{call} failed: {reason}{advice}")), "{line}");
+            assert_eq!(line.ends_with(&reason.to_string()), advice.is_empty(), "{line}");
         }
     }
 }

@@ -276,11 +276,26 @@ fn try_again<T>(what: &impl fmt::Display, bind: impl Fn() -> Result<T, Refusal>)
                 sleep(BETWEEN_TRIES);
             }
             Err(Refusal { source, advice }) => {
+                let advice = advice_on_resources(&source).unwrap_or(advice);
                 return Err(Error::Listen { address: what.to_string(), source, advice: advice.to_owned() });
             }
         }
     }
     unreachable!("the last try returns")
+}
+
+/// What to do where a limit of this process or of the system is reached, whatever else may go wrong with an address.
+fn advice_on_resources(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE | libc::ENFILE => Some(
+            "there are no descriptors left: raise the limit (`ulimit -n`, LimitNOFILE=); reuse_port takes one for each \
+             worker and address",
+        ),
+        libc::ENOMEM | libc::ENOBUFS => {
+            Some("there is no memory for it: free some, or raise the limit (the cgroup's memory.max)")
+        }
+        _ => None,
+    }
 }
 
 /// Why something cannot be listened on, and what to do.

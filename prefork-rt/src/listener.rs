@@ -9,6 +9,8 @@ use std::os::unix::net::UnixListener;
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::listen::{self, Wanted};
+#[cfg(feature = "tokio")]
+use crate::sys::of_call;
 use crate::worker::{FromWorker, Needs, Worker, sealed::Sealed};
 
 /// What [`Worker::listener`](crate::Worker::listener) can give, and [`FromWorker`] too. Sealed.
@@ -39,7 +41,7 @@ pub trait FromListener: FromWorker {
 pub(crate) fn take<T: FromListener>(name: Option<&str>) -> Result<T, Error> {
     T::check_place()?;
     let sockets = listen::take(T::wanted(), name)?;
-    T::from_sockets(sockets).map_err(|source| Error::System { call: "taking over a listener", source })
+    T::from_sockets(sockets).map_err(Error::of_call("taking over a listener"))
 }
 
 macro_rules! listener_types {
@@ -88,18 +90,18 @@ listener_types! {
 listener_types! {
     tokio::net::TcpListener: Kind::Tcp, true, in_a_runtime("TcpListener"), |socket| {
         let socket = TcpListener::from(socket);
-        socket.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(socket)
+        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
+        tokio::net::TcpListener::from_std(socket).map_err(of_call("epoll_ctl(2)"))
     };
     tokio::net::UnixListener: Kind::Unix, true, in_a_runtime("UnixListener"), |socket| {
         let socket = UnixListener::from(socket);
-        socket.set_nonblocking(true)?;
-        tokio::net::UnixListener::from_std(socket)
+        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
+        tokio::net::UnixListener::from_std(socket).map_err(of_call("epoll_ctl(2)"))
     };
     tokio::net::UdpSocket: Kind::Udp, true, in_a_runtime("UdpSocket"), |socket| {
         let socket = UdpSocket::from(socket);
-        socket.set_nonblocking(true)?;
-        tokio::net::UdpSocket::from_std(socket)
+        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
+        tokio::net::UdpSocket::from_std(socket).map_err(of_call("epoll_ctl(2)"))
     };
 }
 

@@ -325,7 +325,7 @@ fn become_the_only_worker(
     variables: &[String],
 ) -> Result<(), Error> {
     credentials.map_or(Ok(()), Credentials::assume)?;
-    Board::alone().map_err(|source| Error::System { call: "mmap(2)", source })?;
+    Board::alone().map_err(Error::of_call("mmap(2)"))?;
     report::close();
     let alone = match sys::other_threads() {
         Threads::None(alone) => Some(alone),

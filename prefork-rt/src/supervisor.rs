@@ -77,21 +77,20 @@ impl Service {
 
 /// Forks the workers and supervises them. An error means that nothing was started.
 pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error> {
-    let system = |call| move |source| Error::System { call, source };
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
     let received = upgrade::received();
     let pool = match received.as_ref() {
-        Some(received) => Pool::adopt(rules, received).map_err(system("taking over the pool"))?,
-        None => Pool::new(rules).map_err(system("mmap(2)"))?,
+        Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
+        None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
     };
     drop(received);
     let terminal = Terminal::look();
-    let mask = Mask::block().map_err(system("sigprocmask(2)"))?;
+    let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
     let signals = SignalQueue::open(Some(pool.bell.as_fd())).map_err(|source| {
         // The error that is reported is the one that matters.
         let _ = mask.restore();
-        Error::System { call: "signalfd(2)", source }
+        Error::of_call("signalfd(2)")(source)
     })?;
     let name = sys::process_name();
     let Pool { policy, clock, board, board_file, bell } = pool;

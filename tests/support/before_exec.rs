@@ -80,6 +80,15 @@ pub fn without_steering(command: &mut Command) -> &mut Command {
     before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
 }
 
+/// Starts the program so that this call fails with this error, whatever its arguments are.
+pub fn without_call(command: &mut Command, call: libc::c_long, error: libc::c_int) -> &mut Command {
+    let arch = std::env::consts::ARCH.try_into().expect("an architecture that seccompiler knows");
+    let refuse = SeccompAction::Errno(error as u32);
+    let filter = SeccompFilter::new([(call, vec![])].into(), SeccompAction::Allow, refuse, arch).expect("a filter");
+    let filter: BpfProgram = filter.try_into().expect("a program");
+    before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
+}
+
 fn no_fork() -> BpfProgram {
     let threads = libc::CLONE_VM as u64;
     let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);

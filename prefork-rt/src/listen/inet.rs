@@ -171,10 +171,6 @@ fn refusal(source: io::Error) -> Refusal {
         // Which process holds it is said where that is looked up.
         ErrorKind::AddrInUse => "no port that the system chooses is free: check net.ipv4.ip_local_port_range",
         ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
-        _ if matches!(source.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)) => {
-            "there are no descriptors left: raise the limit (`ulimit -n`, LimitNOFILE=); reuse_port takes one for each \
-             worker and address"
-        }
         ErrorKind::AddrNotAvailable => "the address belongs to no interface of this machine",
         _ => "check the address",
     };

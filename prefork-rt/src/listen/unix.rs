@@ -116,7 +116,7 @@ fn bind_now(path: &Path, rights: &Rights, rehearsal: bool) -> Result<Socket, Ref
         Ok(_) => return Err(no_socket()),
         Err(_) => {}
     }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(advise(WRITABLE))?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(advise("no Unix socket can be made here"))?;
     let address = SockAddr::unix(&unfinished).map_err(advise("choose a shorter path"))?;
     socket.bind(&address).map_err(advise(WRITABLE))?;
     let finished = finish(&socket, &unfinished, rights).and_then(|file| {
@@ -211,12 +211,14 @@ fn look(path: &Path) -> Result<Found, Refusal> {
 /// Whether somebody has this socket: connect(2) with a socket of another type, which is refused where nobody has it,
 /// and which whoever has it does not notice.
 fn is_alive(path: &Path) -> Result<bool, Refusal> {
-    let connect = || {
+    // Whether there is such a probe says nothing of the socket.
+    let probe = || {
         let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
         probe.set_nonblocking(true)?;
-        probe.connect(&SockAddr::unix(path)?)
+        Ok((probe, SockAddr::unix(path)?))
     };
-    match connect() {
+    let (probe, address) = probe().map_err(advise("whether another process listens there cannot be found out"))?;
+    match probe.connect(&address) {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
         Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
             Err(advise("it belongs to another user: whether somebody listens there cannot be found out")(error))

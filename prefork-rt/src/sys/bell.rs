@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe;
 
+use super::of_call;
+
 /// No pipe takes less: POSIX. So one that has less in it was never full since it was last emptied.
 const SMALLEST_PIPE: usize = libc::PIPE_BUF;
 /// A worker that rings on and on must not keep the supervisor from its work.
@@ -44,17 +46,17 @@ pub(crate) struct Heard {
 impl Bell {
     /// pipe(2), fcntl(2).
     pub(crate) fn new() -> io::Result<Bell> {
-        let (reader, rope) = pipe()?;
+        let (reader, rope) = pipe().map_err(of_call("pipe(2)"))?;
         for end in [&reader, &rope] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(of_call("fcntl(2)"))?;
+            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(of_call("fcntl(2)"))?;
         }
         Bell::adopt(reader, rope)
     }
 
     /// One that another binary has hung, and that workers have kept.
     pub(crate) fn adopt(reader: OwnedFd, rope: OwnedFd) -> io::Result<Bell> {
-        let pipe = Identity::of(rope.as_raw_fd()).ok_or_else(io::Error::last_os_error)?;
+        let pipe = Identity::of(rope.as_raw_fd()).ok_or_else(|| of_call("fstat(2)")(io::Error::last_os_error()))?;
         Ok(Bell { reader: reader.into(), rope, pipe })
     }
 

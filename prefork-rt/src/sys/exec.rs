@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::process::Command;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd;
 
-use super::{Mask, Pid, die_with_parent};
+use super::{CallError, Mask, Pid, die_with_parent};
 
 /// What a program is started with.
 pub(crate) type Variables<'a> = &'a [(OsString, OsString)];
@@ -160,18 +160,20 @@ pub(crate) fn take_over(number: RawFd) -> io::Result<OwnedFd> {
 pub(crate) fn spawn(command: &mut Command, mask: &Mask, descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {
     let (mask, numbers) = (mask.clone(), descriptors.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>());
     command.process_group(0);
+    let stay_open = |&number: &RawFd| {
+        // SAFETY: the caller has borrowed the descriptors until the program is started, so they are open, here too.
+        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
+        stay_open_on_exec(descriptor, true)
+    };
     let prepare = move || {
-        mask.restore()?;
-        die_with_parent()?;
-        for &number in &numbers {
-            // SAFETY: the caller has borrowed the descriptors until the program is started, so they are open, here too.
-            let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-            stay_open_on_exec(descriptor.as_fd(), true)?;
-        }
-        Ok(())
+        let prepared =
+            mask.restore().and_then(|()| die_with_parent()).and_then(|()| numbers.iter().try_for_each(stay_open));
+        // std hands the number of the error on to this process, and an error with the name of a call seems to have none.
+        prepared.map_err(|error| CallError::of(error, "fcntl(2)").source)
     };
     // SAFETY: between fork(2) and exec(2) the closure makes system calls (sigaction, sigprocmask, prctl, fcntl) that
-    // signal-safety(7) lists or that are thin wrappers, allocates nothing, and takes no lock.
+    // signal-safety(7) lists or that are thin wrappers, and takes no lock. It allocates only where one fails, which is safe
+    // as the C library keeps its heap whole across fork(2).
     unsafe { command.pre_exec(prepare) };
     let child = command.spawn()?;
     // It is reaped with all others.
@@ -182,6 +184,7 @@ pub(crate) fn spawn(command: &mut Command, mask: &Mask, descriptors: &[BorrowedF
 mod tests {
     use super::*;
     use std::io::{Read, Write};
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_memory_file_has_its_size_for_good() {

@@ -9,6 +9,8 @@ use std::ptr;
 
 use nix::sys::signal::{SigSet, SigmaskHow};
 
+use super::of_call;
+
 /// Blocks or unblocks these signals, or makes them the mask. Returns the mask from before.
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn change_mask(how: SigmaskHow, signals: &SigSet) -> io::Result<SigSet> {
@@ -30,7 +32,7 @@ fn change(how: c_int, signals: Option<&SigSet>) -> io::Result<SigSet> {
     // the third; both are to live sets.
     match unsafe { libc::pthread_sigmask(how, signals, &raw mut raw) } {
         0 => {}
-        error => return Err(io::Error::from_raw_os_error(error)),
+        error => return Err(of_call("sigprocmask(2)")(io::Error::from_raw_os_error(error))),
     }
     // SAFETY: the call has succeeded, so this is the set that the system wrote.
     before = unsafe { SigSet::from_sigset_t_unchecked(raw) };
@@ -42,11 +44,12 @@ mod tests {
     use nix::sys::signal::Signal;
 
     use super::*;
+    use crate::sys::errno;
 
     #[test]
     fn a_mask_that_the_system_refuses_is_an_error_and_not_an_empty_mask() {
         let error = change(4711, Some(&SigSet::all())).expect_err("there is no such operation");
-        assert_eq!(error.raw_os_error(), Some(libc::EINVAL));
+        assert_eq!(errno(&error), Some(libc::EINVAL));
     }
 
     #[test]

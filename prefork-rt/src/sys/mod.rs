@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 mod bell;
+mod call;
 mod children;
 mod clock;
 mod connections;
@@ -26,6 +27,7 @@ mod stderr;
 mod threads;
 
 pub(crate) use bell::{Bell, ring, wake_pipe_shape};
+pub(crate) use call::{CallError, errno, of_call};
 pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};

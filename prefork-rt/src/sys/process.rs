@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{self, ForkResult};
 
-use super::Alone;
+use super::{Alone, of_call};
 
 /// A process id as the kernel gave it.
 pub(crate) type Pid = unistd::Pid;
@@ -47,7 +47,7 @@ pub(crate) fn notice_forks() -> io::Result<()> {
     // one store to an atomic, which is allowed between fork(2) and exec(2) in a process with threads.
     match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
         0 => Ok(()),
-        error => Err(io::Error::from_raw_os_error(error)),
+        error => Err(of_call("pthread_atfork(3)")(io::Error::from_raw_os_error(error))),
     }
 }
 
@@ -94,7 +94,7 @@ pub(crate) fn lead_group() {
 /// of user or group takes it back, and so does the end of the calling thread.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(of_call("prctl(2)"))?;
     Ok(())
 }
 
@@ -128,8 +128,8 @@ pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
 
 /// Puts /dev/null in the place of standard input: open(2), dup2(2).
 pub(crate) fn stdin_to_null() -> io::Result<()> {
-    let null = File::open("/dev/null").map_err(|error| io::Error::new(error.kind(), format!("/dev/null: {error}")))?;
-    Ok(unistd::dup2_stdin(null.as_fd())?)
+    let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
+    unistd::dup2_stdin(null.as_fd()).map_err(of_call("dup2(2)"))
 }
 
 /// What this program may do that its caller may not.

@@ -11,6 +11,8 @@ use std::sync::atomic::AtomicU64;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
+use super::of_call;
+
 /// The kernel gives it memory page by page, as pages are used.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const FLAGS: MapFlags = MapFlags::MAP_SHARED.union(MapFlags::MAP_NORESERVE);
@@ -32,7 +34,7 @@ impl SharedWords {
         let length = bytes(words)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
-        let start = unsafe { mmap_anonymous(None, length, access, FLAGS) }?;
+        let start = unsafe { mmap_anonymous(None, length, access, FLAGS) }.map_err(of_call("mmap(2)"))?;
         // SAFETY: mmap(2) returned as many bytes as these words take, zeroed and aligned to a page; any bits are an
         // AtomicU64. They are never unmapped, nor made unreadable, and every process that has them uses them through
         // this type, whose words are atomic.
@@ -49,7 +51,7 @@ impl SharedWords {
         check_size(file, start, words)?;
         let access = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
-        let start = unsafe { mmap(None, length, access, FLAGS, file, offset) }?;
+        let start = unsafe { mmap(None, length, access, FLAGS, file, offset) }.map_err(of_call("mmap(2)"))?;
         // SAFETY: mmap(2) returned as many bytes as these words take, aligned to a page; any bits are an AtomicU64. The
         // file has them, as `check_size` has found, and is sealed, so none of them can go. They are never unmapped, nor
         // made unreadable, and every process that has them uses them through this type, whose words are atomic.
@@ -90,8 +92,8 @@ fn bytes(words: usize) -> io::Result<NonZeroUsize> {
 fn check_size(file: BorrowedFd<'_>, start: usize, words: usize) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 
-    let seals = SealFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GET_SEALS)?);
-    let size = usize::try_from(nix::sys::stat::fstat(file)?.st_size).unwrap_or(0) / WORD;
+    let seals = SealFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GET_SEALS).map_err(of_call("fcntl(2)"))?);
+    let size = usize::try_from(nix::sys::stat::fstat(file).map_err(of_call("fstat(2)"))?.st_size).unwrap_or(0) / WORD;
     let has_them = start.checked_add(words).is_some_and(|end| end <= size);
     if has_them && seals.contains(SealFlag::F_SEAL_SHRINK) { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
@@ -107,14 +109,14 @@ fn protect(words: &'static [AtomicU64], access: ProtFlags) -> io::Result<()> {
     // is in. Loads go on as before, as both kinds of access include reading. A store that is not allowed any more
     // changes nothing: the processor stops it, and the process ends.
     let result = unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), access.bits()) };
-    Errno::result(result).map(drop).map_err(io::Error::from)
+    Errno::result(result).map(drop).map_err(of_call("mprotect(2)"))
 }
 
 /// How many words a page has: sysconf(3).
 pub(crate) fn words_per_page() -> io::Result<usize> {
     // SAFETY: sysconf(3) takes any number and touches no memory of ours.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    usize::try_from(bytes).map(|bytes| bytes / WORD).map_err(|_| io::Error::last_os_error())
+    usize::try_from(bytes).map(|bytes| bytes / WORD).map_err(|_| of_call("sysconf(3)")(io::Error::last_os_error()))
 }
 
 #[cfg(test)]

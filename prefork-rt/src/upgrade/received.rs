@@ -107,10 +107,10 @@ pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| received.file.try_clone()).collect();
     spare.map_err(Error::fcntl)?;
     let file = File::from(received.file);
-    let length = file.metadata().map(|file| file.len());
+    let length = file.metadata().map(|file| file.len()).map_err(sys::of_call("fstat(2)"));
     length
         .and_then(|length| file.write_all_at(state::signature().as_bytes(), length))
-        .map_err(|source| Error::System { call: "write(2)", source })
+        .map_err(Error::of_call("write(2)"))
 }
 
 /// Becomes the binary before again, where there is one and this one cannot start. Returns the error where there is none.
@@ -138,7 +138,8 @@ pub(crate) fn or_back<R>(code: impl FnOnce() -> R) -> R {
 impl Received {
     /// A copy of a descriptor, for the supervisor.
     pub(crate) fn copy(&self, number: RawFd) -> io::Result<OwnedFd> {
-        self.descriptors.get(&number).ok_or(io::ErrorKind::NotFound)?.try_clone()
+        let descriptor = self.descriptors.get(&number).ok_or(io::ErrorKind::NotFound)?;
+        descriptor.try_clone().map_err(sys::of_call("fcntl(2)"))
     }
 
     /// The sockets that this process has bound, as whichever binary.

@@ -11,7 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
-use crate::sys::{Alone, Fork};
+use crate::sys::{Alone, Fork, of_call};
 
 use super::{MOST_OTHERS, Ready, Received, STOPS, Sent, queued, sender};
 
@@ -30,7 +30,8 @@ impl SignalQueue {
         let signals = queued()?;
         let stops = signals.iter().copied().filter(|signal| STOPS.contains(signal)).collect();
         let signals = signals.into_iter().collect();
-        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
+        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
+        let descriptor = descriptor.map_err(of_call("signalfd(2)"))?;
         Ok(SignalQueue { descriptor, stops })
     }
 

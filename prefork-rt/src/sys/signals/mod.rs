@@ -14,6 +14,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigac
 pub(crate) use nix::sys::signal::Signal;
 
 use super::mask::change_mask;
+use super::of_call;
 
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 pub(crate) use linux::SignalQueue;
@@ -163,7 +164,7 @@ pub(super) fn forget_pending(signal: Signal) -> io::Result<()> {
 fn pending(signals: [Signal; 4]) -> io::Result<impl Iterator<Item = Signal>> {
     let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
-    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) })?;
+    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) }).map_err(of_call("sigpending(2)"))?;
     // SAFETY: sigpending(2) succeeded, so it has written the set.
     let set = unsafe { set.assume_init() };
     // SAFETY: sigismember(3) reads the set, which is initialized and lives in the closure.
@@ -173,7 +174,7 @@ fn pending(signals: [Signal; 4]) -> io::Result<impl Iterator<Item = Signal>> {
 fn set_disposition(signal: Signal, action: &SigAction) -> io::Result<SigAction> {
     // SAFETY: sigaction(2) is unsafe for the sake of the handler it installs; the callers install the default action,
     // "ignore", or what an earlier sigaction(2) returned for the same signal, which is in place already.
-    Ok(unsafe { sigaction(signal, action) }?)
+    unsafe { sigaction(signal, action) }.map_err(of_call("sigaction(2)"))
 }
 
 /// What the queue is to hold.
@@ -193,7 +194,7 @@ pub(crate) fn is_ignored(signal: Signal) -> io::Result<bool> {
     // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
     // third, which is to a live local of that type.
     let result = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr()) };
-    Errno::result(result)?;
+    Errno::result(result).map_err(of_call("sigaction(2)"))?;
     // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
     let action = unsafe { action.assume_init() };
     Ok(action.sa_sigaction == libc::SIG_IGN)

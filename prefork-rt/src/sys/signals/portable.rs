@@ -13,7 +13,7 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal};
 use nix::sys::time::TimeSpec;
 
 use crate::sys::mask::mask;
-use crate::sys::{Alone, Fork};
+use crate::sys::{Alone, Fork, of_call};
 
 use super::{MOST_OTHERS, Ready, Received, STOPS, Sent, queued, sender, set_disposition};
 
@@ -163,10 +163,10 @@ fn is_any_noted() -> bool {
 fn check_number(descriptor: RawFd) -> io::Result<()> {
     match usize::try_from(descriptor) {
         Ok(number) if number < FD_SETSIZE => Ok(()),
-        _ => Err(io::Error::other(format!(
-            "pselect(2) can wait for descriptors below {FD_SETSIZE} only, and the lowest free one was {descriptor}: \
+        _ => Err(of_call("pselect(2)")(io::Error::other(format!(
+            "it can wait for descriptors below {FD_SETSIZE} only, and the lowest free one was {descriptor}: \
              open fewer before the start"
-        ))),
+        )))),
     }
 }
 
