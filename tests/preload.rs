@@ -62,6 +62,20 @@ fn its_error_counts_though_nobody_takes_its_value() {
 }
 
 #[test]
+fn its_error_is_told_with_its_causes_and_none_of_them_twice() {
+    const CAUSED: &str = "preload failed: cannot read the number: invalid digit found in string; no worker was started";
+    for (story, reason) in [
+        ("caused", CAUSED),
+        ("says-its-cause", CAUSED),
+        ("boxed", CAUSED),
+        ("pointer", CAUSED),
+        ("text", "preload failed: a text alone; no worker was started"),
+    ] {
+        ends_before_the_fork(Program::start(fixture!("preloads-in-vain").arg(story)), 1, reason);
+    }
+}
+
+#[test]
 fn its_panic_ends_the_program_as_in_any_other() {
     let mut program = preloads("panic", &[]);
     assert_eq!(program.exit_code(), 101);

@@ -36,7 +36,7 @@ pub enum Error {
     },
     /// The function named by `preload` returned an error. Exit status 1.
     Preload {
-        /// The error's own text.
+        /// The error's text, and those of its causes.
         reason: String,
     },
     /// An address of `listen` could not be resolved or bound. Exit status 1.

@@ -1,6 +1,7 @@
 //! What the expansion of `#[prefork]` calls beside the builder, so that types decide what the macro cannot see.
 
 use std::any::Any;
+use std::error::Error as StdError;
 use std::fmt::Display;
 use std::future::Future;
 use std::ops::Deref;
@@ -33,18 +34,35 @@ pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
     })
 }
 
-/// What the expansion calls for `preload = function`: a chain of three types, of which method lookup takes the first
-/// that fits what the function returns: a future (refused), a `Result`, anything else. Nothing has to be named that
-/// the macro cannot see. A function pointer, so that what cannot be called is one mismatch of types and no more.
+/// What the expansion calls for `preload = function`: a chain of types, of which method lookup takes the first that fits
+/// what the function returns: a future (refused), a `Result` whose error has causes, one whose error is a pointer to such
+/// an error, any other `Result`, anything else. Nothing has to be named that the macro cannot see. A function pointer, so
+/// that what cannot be called is one mismatch of types and no more.
 pub fn preloaded<R>(function: fn() -> R) -> Preload<R> {
-    Preload(Fallible(Plain(function)))
+    Preload(Caused(Pointed(Fallible(Plain(function)))))
 }
 
-pub struct Preload<R>(Fallible<R>);
+pub struct Preload<R>(Caused<R>);
+pub struct Caused<R>(Pointed<R>);
+pub struct Pointed<R>(Fallible<R>);
 pub struct Fallible<R>(Plain<R>);
 pub struct Plain<R>(fn() -> R);
 
 impl<R> Deref for Preload<R> {
+    type Target = Caused<R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<R> Deref for Caused<R> {
+    type Target = Pointed<R>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<R> Deref for Pointed<R> {
     type Target = Fallible<R>;
     fn deref(&self) -> &Self::Target {
         &self.0
@@ -78,6 +96,43 @@ impl<R: Future> Preload<R> {
     /// Any type, so that [`run`](Self::run) reports the one error there is.
     pub fn lend<T>(&self) -> &'static T {
         unreachable!("no future is Synchronous")
+    }
+}
+
+impl<T, E: StdError> Caused<Result<T, E>> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+    {
+        self.run_with(prefork, |value| value.map_err(|error| with_causes(&error)))
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+    {
+        self.run_with(prefork, |value| value.map(|_| ()).map_err(|error| with_causes(&error)))
+    }
+}
+
+/// `Box<dyn Error>`, and the errors of the crates anyhow and eyre.
+impl<T, E: Deref<Target: StdError>> Pointed<Result<T, E>> {
+    /// Runs the function, for a value that arguments take.
+    pub fn run(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Any + Sync,
+    {
+        self.run_with(prefork, |value| value.map_err(|error| with_causes(&*error)))
+    }
+
+    /// Runs the function, for no value.
+    pub fn run_unit(&self, prefork: Prefork) -> Result<Prefork, ExitCode>
+    where
+        T: Taken,
+    {
+        self.run_with(prefork, |value| value.map(|_| ()).map_err(|error| with_causes(&*error)))
     }
 }
 
@@ -156,6 +211,18 @@ impl<R> Plain<R> {
     }
 }
 
+/// The error's text and those of its causes, each once: some errors say themselves what their source says.
+fn with_causes<E: StdError + ?Sized>(error: &E) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// What an argument is given; `run` stored a value of this very type, so there is no other end in a worker.
 fn lent_or_exit<T: 'static>() -> &'static T {
     argument(|_| preload::lent())
@@ -178,3 +245,38 @@ impl Taken for () {}
     note = "it is called once before the workers are forked, and no async runtime may exist before a fork: make it a plain `fn`, and do the async work in the body of `main`"
 )]
 pub trait Synchronous {}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt;
+
+    use super::*;
+
+    /// A text, and a cause.
+    #[derive(Debug)]
+    struct Failure(&'static str, Option<Box<Failure>>);
+
+    impl Display for Failure {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl StdError for Failure {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            self.1.as_deref().map(|cause| cause as &dyn StdError)
+        }
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_causes_and_no_text_twice() {
+        let chain = |texts: &[&'static str]| {
+            let fold = |cause: Option<Box<Failure>>, text: &&'static str| Some(Box::new(Failure(text, cause)));
+            with_causes(&*texts.iter().rev().fold(None, fold).expect("a text"))
+        };
+        assert_eq!(chain(&["cannot load app.toml"]), "cannot load app.toml");
+        assert_eq!(chain(&["cannot load", "line 3", "no such colour"]), "cannot load: line 3: no such colour");
+        assert_eq!(chain(&["cannot load: line 3", "line 3", "no such colour"]), "cannot load: line 3: no such colour");
+        assert_eq!(chain(&["cannot load: line 3: blue", "line 3: blue", "blue"]), "cannot load: line 3: blue");
+    }
+}

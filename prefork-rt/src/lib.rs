@@ -140,7 +140,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 ///   the fork: the place for configuration, a logger, and data that all workers share; threads, event loops and
 ///   connections ([`share_connection`] has the exceptions) belong in the body. It returns `T` or `Result<T, E>`
 ///   with `E: Display`; `main` receives the value as `&T`. Without such an argument it returns `()` or `Result<(), E>`.
-///   An `Err` ends the program with exit status 1 and its text. The value is never dropped, in any process. `T` is
+///   An `Err` ends the program with exit status 1, its text, and its causes where it is an [`Error`](std::error::Error)
+///   or a pointer to one (`Box<dyn Error>`, the errors of anyhow). The value is never dropped, in any process. `T` is
 ///   `Sync`, because a worker may share it with its threads. A reload does not call it again; an
 ///   [upgrade](crate#upgrade-to-a-new-binary) does, in its rehearsal and in the new binary.
 /// * `crate = path`: where this crate is found when it is renamed or re-exported.
