@@ -93,6 +93,36 @@ fn a_worker_that_is_stopped_hangs() {
     program.stdout.wait_for_nth("worker 1 begins", 2);
 }
 
+/// Stops a process as a debugger does, until [`let_go`].
+fn debug(pid: i32) {
+    // SAFETY: ptrace(2) with these requests takes no memory; a process that cannot be had is an error.
+    let seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, pid, 0, 0) };
+    assert_eq!(seized, 0, "{}", std::io::Error::last_os_error());
+    // SAFETY: as before.
+    let interrupted = unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, pid, 0, 0) };
+    assert_eq!(interrupted, 0, "{}", std::io::Error::last_os_error());
+    until("it is stopped", || (state_of(pid) == Some('t')).then_some(()));
+}
+
+fn let_go(pid: i32) {
+    // SAFETY: ptrace(2) with this request takes no memory.
+    let detached = unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) };
+    assert_eq!(detached, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn a_worker_that_a_debugger_holds_has_all_of_ready_timeout_afterwards() {
+    let mut command = lives(["--workers=1", "--ready_timeout=3s", "read", "ready", "wait"]);
+    let (program, writer) = support::lives::start(&mut command);
+    let pid = nth_worker(&program, 0, 1);
+    debug(pid);
+    program.stderr.wait_for("is held by a debugger or tracer");
+    support::lives::let_go_on(&writer, 1);
+    let_go(pid);
+    program.stderr.wait_for("ready after");
+    assert_eq!(program.stderr.count("killing"), 0, "{:#?}", program.stderr.all());
+}
+
 #[test]
 fn a_process_that_a_worker_forked_does_not_beat_for_it() {
     let steps = ["worker=0", "before-restart=1", "beat", "child", "wait", "worker=1", "child", "wait"];
@@ -126,6 +156,7 @@ fn a_healthy_worker_is_never_killed() {
         a_supervisor_that_was_stopped_kills_nobody,
         a_pool_that_was_stopped_and_continued_kills_nobody,
         a_pool_that_was_suspended_kills_nobody,
+        a_worker_that_a_debugger_holds_does_not_hang,
     ];
     thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(case))));
 }
@@ -137,6 +168,25 @@ fn a_worker_that_goes_on_beating_is_never_killed() {
         program.stdout.wait_for("worker 0 has beaten 200 times");
         assert_eq!(accusations(&program), 0, "{body}: {:#?}", program.stderr.all());
     }
+}
+
+fn a_worker_that_a_debugger_holds_does_not_hang() {
+    let program = start("beats", &["heartbeat_timeout=6s", "interval=50"]);
+    let pid = first_pid(&program, 1);
+    wait_for_more_beats(&program, 1);
+    debug(pid);
+    let line = program.stderr.wait_for("is held by a debugger or tracer");
+    let (worker, debugger) = (format!("worker 1 (pid {pid})"), format!("pid {} (", std::process::id()));
+    assert!(line.contains(&worker) && line.contains(&debugger), "{line}");
+    // For two timeouts more.
+    program.stdout.wait_for_nth("worker 0 has beaten", beats(&program, 0) + 26);
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+    let_go(pid);
+    // For longer than the timeout.
+    wait_for_more_beats(&program, 14);
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
+    assert_eq!(program.stderr.count("is held by"), 1, "{:#?}", program.stderr.all());
+    assert!(support::is_alive(pid));
 }
 
 fn one_beat_in_most_of_the_timeout_is_enough() {

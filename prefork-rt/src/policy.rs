@@ -12,6 +12,7 @@ mod backoff;
 mod budget;
 mod contract;
 mod ends;
+mod hold;
 mod intake;
 mod keep;
 mod notice;
@@ -173,6 +174,7 @@ impl Policy {
             Event::ForkFailed(proc, error) => self.fork_failed(proc, error),
             Event::ForkUnsafe(proc, why) => self.fork_unsafe(proc, why),
             Event::Said(proc, said) => self.said(proc, said),
+            Event::Inspected(proc, hold) => self.inspected(proc, hold),
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::SocketsOpen(task_id) => self.sockets_open(task_id),

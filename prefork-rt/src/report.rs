@@ -196,6 +196,14 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             age(*silent),
             time(*kill_after)
         )),
+        Notice::Debugged { worker, by } => info(format!(
+            "{} is held by a debugger or tracer, {by}: heartbeat_timeout and ready_timeout do not apply to it until that \
+             lets it go",
+            name(worker)
+        )),
+        Notice::Dumping { worker, at_most } => {
+            info(format!("{} dumps core: SIGKILL waits until that is done, at most {}", name(worker), time(*at_most)))
+        }
         Notice::NotReady { worker, ready_timeout } => {
             warn(format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)))
         }

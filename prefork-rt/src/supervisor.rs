@@ -26,7 +26,7 @@ use crate::policy::{
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{
-    self, Alone, Bell, End, Fork, Mask, News, Pid, ProcessName, Received, Rest, Sent, Signal, SignalQueue,
+    self, Alone, Bell, End, Fork, Hold, Mask, News, Pid, ProcessName, Received, Rest, Sent, Signal, SignalQueue,
 };
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
@@ -458,6 +458,7 @@ impl Supervisor {
         match action {
             Action::Signal(proc, signal) => self.signal(proc, signal),
             Action::Look(proc) => self.hear(proc),
+            Action::Inspect(proc) => self.inspect(proc),
             Action::Weigh(proc) => self.weigh(proc),
             Action::CloseListeners => self.service.listeners.close(),
             Action::SetIntake(task_id, intake) => self.service.listeners.set_intake(task_id, intake),
@@ -509,6 +510,13 @@ impl Supervisor {
         if let Err(error) = send(pid, signal) {
             report::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
         }
+    }
+
+    fn inspect(&mut self, proc: ProcId) {
+        let pid = self.table.living_pid(proc);
+        // Where the system does not tell, nothing is known to hold it.
+        let hold = pid.and_then(|pid| sys::hold(pid).ok()).unwrap_or(Hold::Nothing);
+        self.policy.handle(self.clock.now(), Event::Inspected(proc, hold));
     }
 
     fn weigh(&mut self, proc: ProcId) {

@@ -7,6 +7,7 @@ use super::notice::{GiveUp, Notice, TurnFailure};
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::oom::Growth;
 use crate::scoreboard::{Said, State};
+use crate::sys::Hold;
 
 /// Time since the supervisor started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,6 +94,8 @@ pub(crate) enum Event {
     ForkUnsafe(ProcId, String),
     /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::Look`].
     Said(ProcId, Said),
+    /// The answer to [`Action::Inspect`].
+    Inspected(ProcId, Hold),
     /// The answer to [`Action::Weigh`]: so many bytes are its own.
     Weighed(ProcId, u64),
     /// The answer to [`Action::OpenSockets`]: the slot has them.
@@ -172,6 +175,8 @@ pub(crate) enum Action {
     Signal(ProcId, Signal),
     /// See what a worker has said of itself; to be answered before any other fact.
     Look(ProcId),
+    /// See whether a debugger or a core dump holds a worker; to be answered before any other fact.
+    Inspect(ProcId),
     /// Measure a worker's memory.
     Weigh(ProcId),
     /// Let new connections go to the sockets of this slot, or not.

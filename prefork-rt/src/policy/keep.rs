@@ -215,6 +215,8 @@ words_of_fields!(Proc {
     terminated,
     recycle,
     looked_at,
+    held,
+    dumps_until,
     alarms,
 });
 words_of_fields!(ProcId { task_id, fork });

@@ -80,6 +80,16 @@ pub(crate) enum Notice {
         kill_after: Duration,
     },
     /// It is killed.
+    /// A worker is not killed for being slow, because a debugger has it.
+    Debugged {
+        worker: ProcId,
+        by: String,
+    },
+    /// A worker is not killed yet, because it dumps core.
+    Dumping {
+        worker: ProcId,
+        at_most: Duration,
+    },
     NotReady {
         worker: ProcId,
         ready_timeout: Duration,

@@ -62,6 +62,10 @@ pub(crate) struct Proc {
     pub(crate) recycle: Option<Recycle>,
     /// What is asked of it was for this.
     pub(crate) looked_at: Option<Alarm>,
+    /// A debugger held it when it was last to be killed.
+    pub(crate) held: bool,
+    /// Until then, SIGKILL waits for its core dump.
+    pub(crate) dumps_until: Option<Time>,
     /// Its deadlines, each of which is in the policy's set, too.
     pub(crate) alarms: Vec<(Alarm, Time)>,
 }
@@ -208,6 +212,8 @@ impl Proc {
             terminated: None,
             recycle: None,
             looked_at: None,
+            held: false,
+            dumps_until: None,
             alarms: Vec::new(),
         }
     }

@@ -3,10 +3,12 @@
 use super::*;
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::scoreboard::Said;
+use crate::sys::Hold;
 use world::*;
 
 mod clock;
 mod heartbeat;
+mod hold;
 mod intake;
 mod interplay;
 mod prospects;

@@ -8,7 +8,7 @@ use super::{Action, Policy, ProcId, Readiness, Recycle, Signal, Time};
 use crate::scoreboard::Said;
 
 /// From SIGABRT to SIGKILL.
-const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the memory of a worker is measured.
 pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
 /// A supervisor that is later than this, and than a quarter of the heartbeat's timeout, was itself kept from running.
@@ -37,6 +37,8 @@ impl Policy {
         match looked_at {
             Some(Alarm::Ready) => self.judge_readiness(id),
             Some(Alarm::Beat) => self.judge_silence(id),
+            // The question what holds it was lost with the binary that asked it.
+            Some(Alarm::Kill) => self.inspect(id, Alarm::Kill),
             _ => self.watch_beats(id),
         }
     }
@@ -56,11 +58,15 @@ impl Policy {
     }
 
     fn judge_readiness(&mut self, id: ProcId) {
-        let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
         if self.proc(id).is_some_and(|proc| proc.state == ProcState::Starting) {
-            self.tell(Notice::NotReady { worker: id, ready_timeout });
-            self.kill(id, Why::NotReady);
+            self.inspect(id, Alarm::Ready);
         }
+    }
+
+    pub(super) fn kill_unready(&mut self, id: ProcId) {
+        let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
+        self.tell(Notice::NotReady { worker: id, ready_timeout });
+        self.kill(id, Why::NotReady);
     }
 
     /// From its first beat on.
@@ -90,9 +96,15 @@ impl Policy {
             proc.was_silent = true;
             self.arm(id, Alarm::Beat, timeout / 10);
         } else {
-            self.tell(Notice::Hung { worker: id, silent, kill_after: ABORT_TIMEOUT });
-            self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
+            self.inspect(id, Alarm::Beat);
         }
+    }
+
+    pub(super) fn abort(&mut self, id: ProcId) {
+        let now = self.now;
+        let Some(last_beat) = self.proc(id).and_then(|proc| proc.last_beat) else { return };
+        self.tell(Notice::Hung { worker: id, silent: now.since(last_beat), kill_after: ABORT_TIMEOUT });
+        self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
     }
 
     /// The supervisor was kept from running, so nobody's silence means anything.
@@ -158,13 +170,13 @@ impl Policy {
             }
             Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
             Alarm::Recycle => self.queue_recycle(id),
-            Alarm::Kill => self.kill_late(id),
+            Alarm::Kill => self.inspect(id, Alarm::Kill),
             Alarm::Overdue => self.tell(Notice::Overdue { worker: id }),
         }
     }
 
     /// It was told to end, and had its time.
-    fn kill_late(&mut self, id: ProcId) {
+    pub(super) fn kill_late(&mut self, id: ProcId) {
         let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
         self.tell(Notice::KillingOne { worker: id, after });
         self.count_killed(1);

@@ -25,6 +25,50 @@ pub(crate) fn catches(pid: Pid, signal: Signal) -> io::Result<bool> {
     Ok(caught & (1 << (signal as u64 - 1)) != 0)
 }
 
+/// What keeps a process from running, or from ending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Nothing,
+    /// A process that traces it: "pid 4711 (gdb)".
+    Debugger(String),
+    CoreDump,
+}
+
+/// Whether a debugger or a core dump holds the process. A tracer that has this process too (`strace -f`, a sandbox) holds
+/// only what it has stopped.
+///
+/// # Errors
+///
+/// [`io::ErrorKind::Unsupported`] where the system does not tell: not Linux, no /proc.
+pub(crate) fn hold(pid: Pid) -> io::Result<Hold> {
+    let status = of_process(pid, "status")?;
+    let tracer = tracer(&status);
+    if field(&status, "CoreDumping") == Some("1") {
+        return Ok(Hold::CoreDump);
+    }
+    let is_stopped = field(&status, "State").is_some_and(|state| state.starts_with('t'));
+    let is_ours = || of_process(getpid(), "status").is_ok_and(|own| self::tracer(&own) == tracer);
+    Ok(match tracer {
+        0 if is_stopped => Hold::Debugger("outside of this container".to_owned()),
+        0 => Hold::Nothing,
+        _ if !is_stopped && is_ours() => Hold::Nothing,
+        _ => Hold::Debugger(described(tracer)),
+    })
+}
+
+/// The thread that traces: 0 where there is none, or none that has an id here.
+fn tracer(status: &str) -> i32 {
+    field(status, "TracerPid").and_then(|tracer| tracer.parse().ok()).unwrap_or(0)
+}
+
+/// "pid 4711 (gdb)", for the id of one of its threads.
+fn described(thread: i32) -> String {
+    let status = of_process(Pid::from_raw(thread), "status").unwrap_or_default();
+    let pid = field(&status, "Tgid").and_then(|pid| pid.parse().ok()).unwrap_or(thread);
+    let name = of_process(Pid::from_raw(pid), "comm");
+    name.map_or_else(|_| format!("pid {pid}"), |name| format!("pid {pid} ({})", name.trim_end()))
+}
+
 fn of_process(pid: Pid, file: &str) -> io::Result<String> {
     if !is_of_our_processes() {
         return Err(io::ErrorKind::Unsupported.into());
@@ -97,10 +141,26 @@ Locked:                0 kB
         }
     }
 
+    #[test]
+    fn a_tracer_is_told_where_there_is_one() {
+        assert_eq!(tracer("Name:\tx\nTracerPid:\t4711\n"), 4711);
+        for none in ["TracerPid:\t0\n", "TracerPid:\t\n", "Name:\tTracerPid: 1\n", ""] {
+            assert_eq!(tracer(none), 0, "{none}");
+        }
+    }
+
     #[cfg(target_os = "linux")]
     mod linux {
         use super::*;
         use std::hint::black_box;
+
+        #[test]
+        fn a_process_that_nothing_holds_is_told_of() {
+            // Where a tracer has this one, it has not stopped it, as it runs.
+            assert_eq!(hold(getpid()).expect("Linux tells"), Hold::Nothing);
+            let status = of_process(getpid(), "status").expect("Linux tells");
+            assert_eq!(field(&status, "CoreDumping"), Some("0"));
+        }
 
         #[test]
         fn this_process_is_told_of() {

@@ -6,6 +6,7 @@ use super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::*;
 use crate::grammar::{Backoff, Reload, Restart};
 use crate::scoreboard::Said;
+use crate::sys::Hold;
 use std::collections::BTreeMap;
 
 /// Longer than any test runs.
@@ -217,6 +218,8 @@ pub(super) struct World {
     pub(super) sockets_are_refused: bool,
     /// For so long, somebody waits in the queue of a slot that nothing new comes to.
     pub(super) queue_lasts: Duration,
+    /// From when until when, in milliseconds, something holds the worker of a task id.
+    pub(super) holds: Vec<(usize, u64, u64, Hold)>,
     /// Slots that serve those who wait for them, since and until when.
     draining: BTreeMap<usize, (Duration, Duration)>,
     coming: BTreeMap<(Duration, Kind, ProcId), Status>,
@@ -298,6 +301,7 @@ impl World {
             intakes: (0..rules.workers).filter(|_| rules.slots_have_sockets).map(|slot| (slot, Intake::Open)).collect(),
             sockets_are_refused: false,
             queue_lasts: Duration::ZERO,
+            holds: Vec::new(),
             draining: BTreeMap::new(),
             coming: BTreeMap::new(),
             deeds: Vec::new(),
@@ -414,6 +418,13 @@ impl World {
                 self.deeds.push((self.now, Deed::Look(proc.task_id)));
                 return self.hear(proc);
             }
+            Action::Inspect(proc) => {
+                let holds = |&&(task_id, from, until, _): &&(usize, u64, u64, Hold)| {
+                    proc.task_id == task_id && (ms(from)..ms(until)).contains(&self.now)
+                };
+                let hold = self.holds.iter().find(holds).map_or(Hold::Nothing, |(.., hold)| hold.clone());
+                return self.handle(Event::Inspected(proc, hold));
+            }
             Action::Weigh(proc) => return self.weigh(proc),
             Action::SetIntake(task_id, intake) => {
                 let before = self.intakes.insert(task_id, intake);
@@ -500,7 +511,9 @@ impl World {
             alive.incoming = false;
             alive.dismissed |= newcomers.is_some_and(|first_fork| proc.fork >= first_fork);
         }
-        self.adopt(self.before.clone(), Succession::Back { why: "it failed".to_owned() });
+        let before = std::mem::replace(&mut self.before, self.policy.rules.clone());
+        // From here on, what waits may do so by the rules of the binary that has failed.
+        self.adopt(before, Succession::Back { why: "it failed".to_owned() });
     }
 
     /// Whether a new binary stays or falls with this fork.

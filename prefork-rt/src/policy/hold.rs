@@ -1,0 +1,105 @@
+//! A worker that is to be killed because it was too slow, while a debugger or a core dump keeps it: what waits, and how
+//! long.
+//!
+//! A debugger holds off what is about the worker's own slowness (heartbeat, readiness), as long as it is there. The time
+//! that a stop, a reload or a recycling gives a worker goes on: something else waits for that. A core dump holds off the
+//! SIGKILL for one worker within a bound; that of a stop of the whole pool does not wait for it.
+
+use std::time::Duration;
+
+use super::notice::Notice;
+use super::slot::{Alarm, Proc, ProcState, Why};
+use super::watch::ABORT_TIMEOUT;
+use super::{Action, Policy, ProcId, Readiness};
+use crate::sys::Hold;
+
+/// The longest that SIGKILL waits for a core dump: at 100 MB/s, long enough for 30 GB. Without the supervisor's SIGKILL
+/// there is no bound: it is for a dump whose disk or reader hangs.
+pub(super) const DUMP_TIMEOUT: Duration = Duration::from_secs(300);
+/// How often a worker that dumps core is looked at.
+pub(super) const DUMP_AGAIN: Duration = Duration::from_secs(1);
+
+impl Policy {
+    /// Asks what holds the worker before it is killed for what this alarm is about.
+    pub(super) fn inspect(&mut self, id: ProcId, alarm: Alarm) {
+        let Some(proc) = self.proc(id) else { return };
+        proc.looked_at = Some(alarm);
+        self.actions.push_back(Action::Inspect(id));
+    }
+
+    pub(super) fn inspected(&mut self, id: ProcId, hold: Hold) {
+        let Some(proc) = self.made(id) else { return };
+        let Some(alarm) = proc.looked_at.take().filter(|&alarm| is_due(proc, alarm)) else { return };
+        let is_hung = proc.state == ProcState::Ending(Why::Hung);
+        match hold {
+            Hold::Debugger(by) if alarm != Alarm::Kill || is_hung => self.wait_for_debugger(id, alarm, by),
+            Hold::CoreDump => self.wait_for_dump(id, alarm),
+            Hold::Debugger(_) | Hold::Nothing => self.let_go(id, alarm),
+        }
+    }
+
+    fn wait_for_debugger(&mut self, id: ProcId, alarm: Alarm, by: String) {
+        let is_news = self.proc(id).is_some_and(|proc| !std::mem::replace(&mut proc.held, true));
+        if is_news {
+            self.tell(Notice::Debugged { worker: id, by });
+        }
+        let patience = self.patience(alarm);
+        self.arm(id, alarm, patience);
+    }
+
+    fn wait_for_dump(&mut self, id: ProcId, alarm: Alarm) {
+        let now = self.now;
+        let Some(proc) = self.proc(id) else { return };
+        let is_news = proc.dumps_until.is_none();
+        let until = *proc.dumps_until.get_or_insert(now.after(DUMP_TIMEOUT));
+        if now >= until {
+            return self.act(id, alarm);
+        }
+        if is_news {
+            self.tell(Notice::Dumping { worker: id, at_most: DUMP_TIMEOUT });
+        }
+        self.arm(id, alarm, DUMP_AGAIN.min(until.since(now)));
+    }
+
+    /// Nothing holds the worker. One that a debugger has let go since has all of its time once more, but for one that was
+    /// told to end.
+    fn let_go(&mut self, id: ProcId, alarm: Alarm) {
+        let was_held = self.proc(id).is_some_and(|proc| std::mem::take(&mut proc.held));
+        if !was_held || alarm == Alarm::Kill {
+            return self.act(id, alarm);
+        }
+        if let Some(proc) = self.proc(id) {
+            proc.was_silent = false;
+        }
+        let patience = self.patience(alarm);
+        self.arm(id, alarm, patience);
+    }
+
+    /// How long a worker has for what the alarm is about.
+    fn patience(&self, alarm: Alarm) -> Duration {
+        match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
+            (Alarm::Ready, Readiness::Announced(ready_timeout), _) => ready_timeout,
+            (Alarm::Beat, _, Some(heartbeat_timeout)) => heartbeat_timeout,
+            _ => ABORT_TIMEOUT,
+        }
+    }
+
+    fn act(&mut self, id: ProcId, alarm: Alarm) {
+        match alarm {
+            Alarm::Ready => self.kill_unready(id),
+            Alarm::Beat => self.abort(id),
+            Alarm::Kill => self.kill_late(id),
+            Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => {}
+        }
+    }
+}
+
+/// Whether nothing has happened to the worker since that makes this pointless.
+fn is_due(proc: &Proc, alarm: Alarm) -> bool {
+    match alarm {
+        Alarm::Ready => proc.state == ProcState::Starting,
+        Alarm::Beat => proc.is_working(),
+        Alarm::Kill => matches!(proc.state, ProcState::Ending(_)),
+        Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => false,
+    }
+}
