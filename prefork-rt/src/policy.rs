@@ -302,10 +302,9 @@ impl Policy {
     }
 
     fn forked(&mut self, id: ProcId) {
-        let now = self.now;
+        let (now, says_ready) = (self.now, self.rules.readiness != Readiness::AtFork);
         let Some(proc) = self.proc(id).filter(|proc| proc.state == ProcState::Forking) else { return };
-        proc.state = ProcState::Starting;
-        proc.born = now;
+        (proc.state, proc.born, proc.says_ready) = (ProcState::Starting, now, says_ready);
         let replaces = self.is_incoming(id).then(|| self.slots[id.task_id].current.as_ref().map(|old| old.id));
         let slot = &mut self.slots[id.task_id];
         let restarts = slot.starts;
@@ -469,7 +468,9 @@ impl Policy {
         true
     }
 
+    /// An alarm rings once: this takes the place of what was armed before.
     fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
+        self.disarm(id, alarm);
         let time = self.now.after(delay);
         let Some(proc) = self.proc(id) else { return };
         proc.alarms.push((alarm, time));

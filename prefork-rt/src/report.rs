@@ -412,6 +412,7 @@ fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
             format!("its replacement, {name}, {what} after {age}{when}{by_whom}")
         }
         TurnFailure::CannotFork(error) => format!("its replacement cannot be forked: {error}"),
+        TurnFailure::Overdue { worker } => format!("{} has not died of SIGKILL and is in the way", name(worker)),
     }
 }
 

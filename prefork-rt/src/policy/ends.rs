@@ -28,6 +28,10 @@ impl Policy {
         if self.decides_upgrade(id) && !proc.was_ready && !matches!(class, Class::Expected | Class::Replaced) {
             self.take_over(id.task_id);
             self.go_back(id.task_id, TurnFailure::Failed { worker: id, failure, up });
+        } else if self.is_given_up(id) {
+            // How it ends means nothing any more.
+            self.tell(Notice::Replaced { worker: id, status, up });
+            self.dirty.push_back(id.task_id);
         } else if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {

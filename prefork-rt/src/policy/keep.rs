@@ -103,7 +103,6 @@ impl Policy {
         (self.was_ready, self.booted, self.slots) = (was_ready, booted, slots);
         self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
         self.dirty = (0..self.slots.len()).collect();
-        self.changed = (0..self.slots.len()).collect();
         for task_id in 0..self.slots.len() {
             self.restore_deadlines(task_id);
             self.restore_sockets(task_id);
@@ -121,7 +120,6 @@ impl Policy {
             self.deadlines.insert((look_at, Deadline::Queue(task_id)));
         }
         let mut working = Vec::new();
-        let mut waiting = Vec::new();
         for proc in slot.procs() {
             self.alive += 1;
             if proc.is_working() {
@@ -129,13 +127,9 @@ impl Policy {
             }
             let deadlines = proc.alarms.iter().map(|&(alarm, time)| (time, Deadline::Proc(proc.id, alarm)));
             self.deadlines.extend(deadlines);
-            let is_armed = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Recycle);
-            if proc.recycle.is_some() && proc.is_working() && !is_armed {
-                waiting.push(proc.id);
-            }
             self.actions.push_back(Action::Look(proc.id));
         }
-        waiting.into_iter().for_each(|id| self.queue_recycle(id));
+        self.recycle_after_all(task_id);
         working.into_iter().for_each(|id| self.rearm_for_options(id));
     }
 
@@ -163,8 +157,8 @@ impl Policy {
     fn rearm_for_options(&mut self, id: ProcId) {
         let Some(proc) = self.proc(id) else { return };
         let born = proc.born;
-        let has = |alarm| proc.alarms.iter().any(|&(armed, _)| armed == alarm);
-        let (retires, weighs, is_recycled) = (has(Alarm::Retire), has(Alarm::Weigh), proc.recycle.is_some());
+        let (retires, weighs) = (proc.is_armed(Alarm::Retire), proc.is_armed(Alarm::Weigh));
+        let is_recycled = proc.recycle.is_some();
         let age = self.now.since(born);
         match self.rules.max_lifetime {
             None => self.disarm(id, Alarm::Retire),
@@ -209,6 +203,7 @@ words_of_fields!(Proc {
     born,
     state,
     grace,
+    says_ready,
     was_ready,
     last_beat,
     was_silent,

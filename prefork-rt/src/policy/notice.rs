@@ -232,8 +232,16 @@ pub(crate) enum GiveUp {
 /// Why a replacement did not take its predecessor's place.
 #[derive(Debug)]
 pub(crate) enum TurnFailure {
-    Failed { worker: ProcId, failure: Failure, up: Duration },
+    Failed {
+        worker: ProcId,
+        failure: Failure,
+        up: Duration,
+    },
     CannotFork(io::Error),
+    /// SIGKILL has not ended this process, which is in the way.
+    Overdue {
+        worker: ProcId,
+    },
 }
 
 impl TurnFailure {

@@ -52,6 +52,8 @@ pub(crate) struct Proc {
     pub(crate) state: ProcState,
     /// How long it was given to end.
     pub(crate) grace: Duration,
+    /// It says when it is ready.
+    pub(crate) says_ready: bool,
     pub(crate) was_ready: bool,
     pub(crate) last_beat: Option<Time>,
     /// It did not beat in time: it is looked at once more before that is held against it.
@@ -193,6 +195,14 @@ impl Slot {
         is_awaited || [&self.current, &self.beside].into_iter().flatten().any(is_promising)
     }
 
+    /// Whether what is there will change by itself, in bounded time: a process that is ready stays as it is, and one that
+    /// SIGKILL has not ended may.
+    pub(crate) fn goes_on(&self) -> bool {
+        let is_awaited = self.current.is_none() && self.beside.is_none() && !self.finished;
+        let changes = |proc: &Proc| proc.state != ProcState::Ready && !proc.is_overdue();
+        is_awaited || self.drains.is_some() || [&self.current, &self.beside].into_iter().flatten().any(changes)
+    }
+
     /// Takes a process out of its place.
     pub(crate) fn take(&mut self, id: ProcId) -> Option<Proc> {
         [&mut self.current, &mut self.beside].into_iter().find_map(|place| place.take_if(|proc| proc.id == id))
@@ -206,6 +216,7 @@ impl Proc {
             born: now,
             state: ProcState::Forking,
             grace: Duration::ZERO,
+            says_ready: false,
             was_ready: false,
             last_beat: None,
             was_silent: false,
@@ -221,6 +232,15 @@ impl Proc {
     /// Until when it is not believed to be ready, if it is on trial.
     pub(crate) fn trial(&self) -> Option<Time> {
         self.alarms.iter().find(|&&(alarm, _)| alarm == Alarm::Trial).map(|&(_, until)| until)
+    }
+
+    pub(crate) fn is_armed(&self, alarm: Alarm) -> bool {
+        self.alarms.iter().any(|&(armed, _)| armed == alarm)
+    }
+
+    /// SIGKILL has not ended it in time.
+    pub(crate) fn is_overdue(&self) -> bool {
+        matches!(self.state, ProcState::Killed(_)) && !self.is_armed(Alarm::Overdue)
     }
 
     /// Running, and not told to end.

@@ -81,7 +81,10 @@ impl Policy {
 
     pub(super) fn exit_if_over(&mut self) {
         let over = match &self.phase {
-            Phase::Running => self.finished == self.size && self.alive == 0 && self.draining == 0,
+            Phase::Running => {
+                let is_settled = self.draining == 0 && !self.has_to_settle_upgrade();
+                self.finished == self.size && self.alive == 0 && is_settled
+            }
             Phase::Stopping(_) => self.alive == 0,
             Phase::Done => false,
         };

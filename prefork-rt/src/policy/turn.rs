@@ -16,6 +16,8 @@ const RETRY: Duration = Duration::from_secs(10);
 #[derive(Default)]
 pub(crate) struct Turns {
     current: Option<Turn>,
+    /// What was told to end in turns that were given up. No turn begins before all of them have ended.
+    leaving: Vec<ProcId>,
     reload: Option<Reload>,
     /// Workers that are to be recycled.
     recycles: VecDeque<ProcId>,
@@ -37,8 +39,6 @@ enum Awaits {
     Ready(ProcId),
     /// The old worker was told to end.
     End(ProcId),
-    /// A replacement is not wanted any more, and was told to end. The slot has no room for another one before.
-    Gone(ProcId),
 }
 
 struct Reload {
@@ -69,7 +69,18 @@ pub(crate) enum Recycle {
 impl Turns {
     /// Nobody is being replaced.
     pub(super) fn is_idle(&self) -> bool {
-        self.current.is_none()
+        self.current.is_none() && self.leaving.is_empty()
+    }
+
+    /// Nothing is replaced, and nothing waits for that.
+    #[cfg(test)]
+    pub(super) fn are_over(&self) -> bool {
+        self.is_idle() && !self.have_reload() && self.recycles.is_empty()
+    }
+
+    /// A reload, or that of an upgrade, is in progress.
+    pub(super) fn have_reload(&self) -> bool {
+        self.reload.is_some()
     }
 
     /// Who asked for a reload that is not done: the last one who did.
@@ -77,6 +88,15 @@ impl Turns {
         let reload = self.reload.as_ref()?;
         reload.again.as_ref().or(reload.by.as_ref())
     }
+}
+
+/// Whether a replacement can stand beside the worker of a slot.
+enum Room {
+    Free,
+    /// When what is there has ended, which was told to.
+    Taken,
+    /// SIGKILL has not ended this one.
+    Blocked(ProcId),
 }
 
 impl Policy {
@@ -115,15 +135,16 @@ impl Policy {
 
     /// The worker waits for its turn.
     pub(super) fn queue_recycle(&mut self, id: ProcId) {
-        self.turns.recycles.push_back(id);
+        if !self.turns.recycles.contains(&id) {
+            self.turns.recycles.push_back(id);
+        }
     }
 
-    /// The slot is wanted again: its worker, if it was to be recycled, waits for its turn once more.
+    /// The slot's worker waits for its turn, if it is to be recycled and is not to wait for a time first.
     pub(super) fn recycle_after_all(&mut self, task_id: usize) {
-        let current = self.slots[task_id].current.as_ref();
-        if let Some(id) = current.filter(|proc| proc.recycle.is_some()).map(|proc| proc.id) {
-            self.queue_recycle(id);
-        }
+        let is_due = |proc: &&Proc| proc.recycle.is_some() && proc.is_working() && !proc.is_armed(Alarm::Recycle);
+        let current = self.slots[task_id].current.as_ref().filter(is_due).map(|proc| proc.id);
+        current.into_iter().for_each(|id| self.queue_recycle(id));
     }
 
     /// Nothing is replaced any more.
@@ -146,37 +167,51 @@ impl Policy {
 
     /// Whether its next process may stand beside another one.
     pub(super) fn has_turn(&self, task_id: usize) -> bool {
-        let is_for_it = |turn: &Turn| turn.task_id == task_id && !matches!(turn.awaits, Awaits::Gone(_));
-        self.turns.current.as_ref().is_some_and(is_for_it)
+        self.turns.current.as_ref().is_some_and(|turn| turn.task_id == task_id)
     }
 
-    /// A process that stands beside the worker of its slot is told to end, and nobody has a turn before it has.
-    pub(super) fn send_away(&mut self, id: ProcId) {
-        self.turns.current = Some(Turn { task_id: id.task_id, recycle: None, awaits: Awaits::Gone(id) });
+    /// No turn begins before this process has ended, which was told to in a turn that was given up.
+    pub(super) fn wait_until_gone(&mut self, id: ProcId) {
+        self.turns.leaving.push(id);
     }
 
     /// Begins the next turn, if there is one and none is in progress.
     pub(super) fn begin_turn(&mut self) -> bool {
-        if !matches!(self.phase, Phase::Running) || self.turns.current.is_some() {
+        if !matches!(self.phase, Phase::Running) || self.is_going_back() || !self.turns.is_idle() {
             return false;
         }
-        if let Some(task_id) = self.next_of_reload() {
-            if self.waits_for_place(task_id) {
-                return false;
-            }
-            self.pass_in_reload(task_id);
-            self.start_turn(task_id, None);
-            return true;
+        match self.next_of_reload() {
+            Some(task_id) => self.begin_turn_of_reload(task_id),
+            None => self.is_going_back() || self.begin_recycling(),
         }
+    }
+
+    fn begin_turn_of_reload(&mut self, task_id: usize) -> bool {
+        match self.room_beside(task_id) {
+            Room::Free => {
+                self.pass_in_reload(task_id);
+                self.start_turn(task_id, None);
+            }
+            Room::Taken => return false,
+            Room::Blocked(worker) if self.is_on_probation() => self.go_back(task_id, TurnFailure::Overdue { worker }),
+            Room::Blocked(worker) => self.reload_failed(task_id, TurnFailure::Overdue { worker }),
+        }
+        true
+    }
+
+    fn begin_recycling(&mut self) -> bool {
         let Some(&id) = self.turns.recycles.front() else { return false };
-        if self.waits_for_place(id.task_id) {
+        let room = self.room_beside(id.task_id);
+        if matches!(room, Room::Taken) {
             return false;
         }
         self.turns.recycles.pop_front();
         let is_wanted = id.task_id < self.size;
         let waiting = self.proc(id).filter(|proc| is_wanted && proc.is_working());
-        if let Some(why) = waiting.and_then(|proc| proc.recycle) {
-            self.start_turn(id.task_id, Some(why));
+        match (waiting.and_then(|proc| proc.recycle), room) {
+            (Some(why), Room::Free) => self.start_turn(id.task_id, Some(why)),
+            (Some(_), Room::Taken | Room::Blocked(_)) => self.arm(id, Alarm::Recycle, RETRY),
+            (None, _) => {}
         }
         true
     }
@@ -198,14 +233,19 @@ impl Policy {
             return;
         }
         match self.promote(id) {
-            Some(old) => self.turn_awaits(Awaits::End(old)),
+            Some(old) => {
+                self.turn_awaits(Awaits::End(old));
+                if self.proc(old).is_some_and(|old| old.is_overdue()) {
+                    self.turn_overdue(old);
+                }
+            }
             None => self.turn_done(),
         }
     }
 
     /// A process has ended: if a turn waits for that, it goes on.
     pub(super) fn turn_ended(&mut self, id: ProcId) {
-        self.turns.current.take_if(|turn| turn.awaits == Awaits::Gone(id));
+        self.turns.leaving.retain(|&leaving| leaving != id);
         let waits = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
         match self.rules.reload {
             _ if !waits => {}
@@ -214,6 +254,27 @@ impl Policy {
                 self.turn_awaits(Awaits::Start);
                 self.start_after(id.task_id, Duration::ZERO);
             }
+        }
+    }
+
+    /// SIGKILL has not ended this process: no turn waits for it any more.
+    pub(super) fn turn_overdue(&mut self, id: ProcId) {
+        self.turns.leaving.retain(|&leaving| leaving != id);
+        let is_old = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
+        let is_awaited = is_old || self.awaits_ready(id);
+        let is_recycled = self.turns.current.as_ref().is_some_and(|turn| turn.recycle.is_some());
+        let why = TurnFailure::Overdue { worker: id };
+        if self.decides_upgrade(id) || is_awaited && self.is_on_probation() {
+            self.go_back(id.task_id, why);
+        } else if is_old && is_recycled {
+            // It has its replacement, or its slot waits for it like that of any other worker.
+            self.turns.current = None;
+        } else if is_awaited {
+            if self.is_incoming(id) {
+                // Its own end is no news.
+                self.terminate(id, Why::Turn);
+            }
+            self.turn_failed(why);
         }
     }
 
@@ -228,7 +289,8 @@ impl Policy {
 
     /// A worker that ended leaves its place to the replacement that stands beside it, ready or not.
     pub(super) fn take_over(&mut self, task_id: usize) {
-        let is_awaited = self.slots[task_id].beside.as_ref().is_some_and(|proc| self.awaits_ready(proc.id));
+        let goes_on = |id: ProcId| self.awaits_ready(id) || self.is_given_up(id);
+        let is_awaited = self.slots[task_id].beside.as_ref().is_some_and(|proc| goes_on(proc.id));
         let slot = &mut self.slots[task_id];
         if slot.current.is_none() && is_awaited {
             slot.current = slot.beside.take();
@@ -238,19 +300,28 @@ impl Policy {
     /// The replacement failed: the worker that is there stays, and a reload ends here.
     pub(super) fn turn_failed(&mut self, why: TurnFailure) {
         let Some(Turn { task_id, recycle, .. }) = self.turns.current.take() else { return };
-        let kept = self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id);
         if recycle.is_none() {
-            let Some(reload) = self.turns.reload.take() else { return };
-            self.end_upgrade();
-            self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
-            self.reload_again(reload.again);
-        } else if let Some(worker) = kept {
+            self.reload_failed(task_id, why);
+        } else if let Some(worker) = self.kept(task_id) {
             let retry = (!why.is_final()).then_some(RETRY);
             self.tell(Notice::RecycleFailed { worker, why, retry });
             if let Some(retry) = retry {
                 self.arm(worker, Alarm::Recycle, retry);
             }
         }
+    }
+
+    fn reload_failed(&mut self, task_id: usize, why: TurnFailure) {
+        let Some(reload) = self.turns.reload.take() else { return };
+        self.end_upgrade();
+        let kept = self.kept(task_id);
+        self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
+        self.reload_again(reload.again);
+    }
+
+    /// The worker that stays.
+    fn kept(&self, task_id: usize) -> Option<ProcId> {
+        self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id)
     }
 
     /// What a slot's next start has to do with its last end.
@@ -283,15 +354,18 @@ impl Policy {
 
     /// The next slot whose worker is older than the reload. Ends the reload when there is none.
     fn next_of_reload(&mut self) -> Option<usize> {
-        let reload = self.turns.reload.as_mut()?;
-        let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < reload.first_fork;
-        let wanted = self.slots.get(reload.next..self.size).unwrap_or_default();
-        if let Some(offset) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
-            return Some(reload.next + offset);
+        let Reload { next, first_fork, .. } = *self.turns.reload.as_ref()?;
+        if let Some(task_id) = self.next_older_than(first_fork, next) {
+            return Some(task_id);
         }
         if self.is_on_probation() {
-            // Not over before a worker has shown that it can be.
-            return None;
+            // Not over before a worker has shown that it can be. A slot that had its turn may have its old worker still,
+            // as it was one too many meanwhile.
+            let again = self.next_older_than(first_fork, 0);
+            if again.is_none() {
+                self.go_back_if_nothing_goes_on();
+            }
+            return again;
         }
         let Reload { since, replaced, again, .. } = self.turns.reload.take()?;
         let took = self.now.since(since);
@@ -305,15 +379,29 @@ impl Policy {
         self.next_of_reload()
     }
 
+    /// The first slot, from this one on, whose worker was forked before.
+    fn next_older_than(&self, first_fork: u64, from: usize) -> Option<usize> {
+        let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < first_fork;
+        let wanted = self.slots.get(from..self.size).unwrap_or_default();
+        let offset = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old))?;
+        Some(from + offset)
+    }
+
     fn pass_in_reload(&mut self, task_id: usize) {
         if let Some(reload) = &mut self.turns.reload {
             reload.next = task_id + 1;
         }
     }
 
-    /// A slot that was one too many, and is wanted again, may still have somebody beside its worker, who was told to end.
-    fn waits_for_place(&self, task_id: usize) -> bool {
-        self.slots.get(task_id).is_some_and(|slot| task_id < self.size && slot.beside.is_some())
+    /// A slot that was one too many, and is wanted again, may still have a process beside its worker that was told to
+    /// end.
+    fn room_beside(&self, task_id: usize) -> Room {
+        let slot = self.slots.get(task_id).filter(|_| task_id < self.size);
+        match slot.and_then(|slot| slot.beside.as_ref()) {
+            None => Room::Free,
+            Some(proc) if proc.is_overdue() => Room::Blocked(proc.id),
+            Some(_) => Room::Taken,
+        }
     }
 
     fn start_turn(&mut self, task_id: usize, recycle: Option<Recycle>) {

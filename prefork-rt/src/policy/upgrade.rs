@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState, Slot, Why};
-use super::{Action, Deadline, Kept, Phase, Policy, ProcId, Readiness, Rules, Time};
+use super::{Action, Deadline, Kept, Phase, Place, Policy, ProcId, Readiness, Rules, Time};
 
 /// A rehearsal that takes longer has failed: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);
@@ -61,8 +61,8 @@ impl Policy {
             }
             Succession::Back { why } => {
                 policy.tell(Notice::WentBack { why, alive });
-                policy.dismiss(newcomers);
-                policy.see_off();
+                policy.dismiss(|_, proc| newcomers.is_some_and(|first_fork| proc.id.fork >= first_fork));
+                policy.await_leavers();
                 reload.into_iter().for_each(|by| policy.ask_reload(by));
             }
         }
@@ -117,11 +117,14 @@ impl Policy {
     pub(super) fn not_replaced(&mut self, why: String) {
         match self.upgrade {
             Some(Upgrade::UnderWay) => self.upgrade_failed(why),
-            Some(Upgrade::GoingBack { .. }) => {
+            Some(Upgrade::GoingBack { first_fork, .. }) => {
                 self.upgrade = None;
-                self.dirty.extend(0..self.size);
+                self.dirty.extend(0..self.slots.len());
                 self.tell(Notice::CannotGoBack { why });
-                self.see_off();
+                // A newcomer that has a slot for itself goes on.
+                self.dismiss(|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
+                self.await_leavers();
+                (0..self.slots.len()).for_each(|task_id| self.recycle_after_all(task_id));
                 self.owed_reload.take().into_iter().for_each(|by| self.ask_reload(by));
             }
             _ => {}
@@ -141,13 +144,15 @@ impl Policy {
                 self.actions.push_back(Action::Upgrade);
             }
             Some(Upgrade::Accepted) => {
-                self.upgrade = Some(Upgrade::Replacing);
+                // Where that has failed already, there is nothing more to do.
+                self.upgrade = self.turns.have_reload().then_some(Upgrade::Replacing);
                 self.owed_reload = None;
                 self.actions.push_back(Action::ForgetBinaryBefore);
                 // How many were asked for by signals holds as long as nobody has planned anew.
                 if std::mem::replace(&mut self.planned, self.rules.workers) != self.rules.workers {
                     self.scale_to(self.rules.workers, "the new binary".to_owned());
                 }
+                self.exit_if_over();
             }
             None if is_running && self.next_upgrade.is_some() => {
                 self.next_upgrade.take().into_iter().for_each(|by| self.begin_upgrade(by));
@@ -166,6 +171,16 @@ impl Policy {
         matches!(self.upgrade, Some(Upgrade::OnProbation { first_fork }) if id.fork >= first_fork)
     }
 
+    /// How many workers there are to be is about to be decided.
+    pub(super) fn has_to_settle_upgrade(&self) -> bool {
+        matches!(self.upgrade, Some(Upgrade::Accepted))
+    }
+
+    /// Whether this process is of a binary that has failed, and there for nothing any more.
+    pub(super) fn is_given_up(&self, id: ProcId) -> bool {
+        matches!(self.upgrade, Some(Upgrade::GoingBack { first_fork, .. }) if id.fork >= first_fork)
+    }
+
     pub(super) fn is_going_back(&self) -> bool {
         matches!(self.upgrade, Some(Upgrade::GoingBack { .. }))
     }
@@ -182,6 +197,20 @@ impl Policy {
         let Some(Upgrade::OnProbation { first_fork }) = self.upgrade else { return };
         self.give_turns_up();
         self.upgrade = Some(Upgrade::GoingBack { first_fork, why: Some((task_id, why)) });
+    }
+
+    /// On probation, with no old worker left to replace: where nothing else will make room for a worker or become one,
+    /// because SIGKILL has not ended what is there, the new binary cannot prove itself.
+    pub(super) fn go_back_if_nothing_goes_on(&mut self) {
+        let is_wanted = |task_id, slot: &Slot| task_id < self.size || slot.drains.is_some();
+        let mut slots = self.slots.iter().enumerate();
+        if slots.any(|(task_id, slot)| is_wanted(task_id, slot) && slot.goes_on()) {
+            return;
+        }
+        let overdue = self.procs().find(|proc| proc.is_overdue()).map(|proc| proc.id);
+        if let Some(worker) = overdue {
+            self.go_back(worker.task_id, TurnFailure::Overdue { worker });
+        }
     }
 
     /// Nothing is left of the binary before, or of the wish to replace it. Says whether there was an upgrade to end.
@@ -209,25 +238,22 @@ impl Policy {
         }
     }
 
-    /// Workers of the binary that has failed are replaced.
-    fn dismiss(&mut self, newcomers: Option<u64>) {
-        let Some(first_fork) = newcomers else { return };
-        let is_newcomer = |proc: &&mut Proc| proc.id.fork >= first_fork && proc.is_working();
-        let newcomers: Vec<ProcId> = self.procs().filter(is_newcomer).map(|proc| proc.id).collect();
-        newcomers.into_iter().for_each(|id| self.terminate(id, Why::Turn));
+    /// Workers of the binary that has failed are told to end, and those that end already are not missed.
+    fn dismiss(&mut self, is_dismissed: impl Fn(Place, &Proc) -> bool) {
+        let in_place = |place, proc: &Option<Proc>| {
+            let dismissed = proc.as_ref().filter(|proc| is_dismissed(place, proc));
+            dismissed.map(|proc| proc.id)
+        };
+        let places = |slot: &Slot| [in_place(Place::Current, &slot.current), in_place(Place::Beside, &slot.beside)];
+        let dismissed: Vec<ProcId> = self.slots.iter().flat_map(places).flatten().collect();
+        dismissed.into_iter().for_each(|id| self.terminate(id, Why::Turn));
     }
 
-    /// The turn that was in progress is over when the one is gone that it was to replace, or to replace it with.
-    fn see_off(&mut self) {
-        let extra = self.slots.iter().filter_map(|slot| slot.beside.as_ref()).find(|proc| proc.is_working());
-        if let Some(id) = extra.map(|proc| proc.id) {
-            self.terminate(id, Why::Turn);
-        }
-        let leaves = |proc: &&Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
-        let places = [|slot: &Slot| slot.beside.clone(), |slot: &Slot| slot.current.clone()];
-        let leaver = places.iter().find_map(|place| self.slots.iter().filter_map(place).find(|proc| leaves(&proc)));
-        if let Some(leaver) = leaver {
-            self.send_away(leaver.id);
-        }
+    /// The turns that were in progress are over when all have ended that were told to for one of them.
+    fn await_leavers(&mut self) {
+        let is_told = |proc: &Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
+        let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue());
+        let leavers: Vec<ProcId> = leavers.map(|proc| proc.id).collect();
+        leavers.into_iter().for_each(|id| self.wait_until_gone(id));
     }
 }

@@ -27,7 +27,7 @@ impl Policy {
         let looked_at = proc.looked_at.take();
         let trial = proc.trial();
         let is_on_trial = trial.is_some_and(|until| now < until);
-        let has_stood_it = trial.is_some() && self.rules.readiness == Readiness::AtFork;
+        let has_stood_it = trial.is_some() && !proc.says_ready;
         if (said.ready || has_stood_it) && !is_on_trial {
             self.became_ready(id);
         }
@@ -73,7 +73,7 @@ impl Policy {
     fn watch_beats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        let is_watched = proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
+        let is_watched = proc.is_armed(Alarm::Beat);
         if let Some(last_beat) = proc.last_beat.filter(|_| !is_watched) {
             self.arm(id, Alarm::Beat, last_beat.after(timeout).since(now));
         }
@@ -110,13 +110,12 @@ impl Policy {
     /// The supervisor was kept from running, so nobody's silence means anything.
     pub(super) fn begin_silence_anew(&mut self) {
         let Some(timeout) = self.rules.heartbeat_timeout else { return };
-        let is_watched = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Beat);
+        let is_watched = |proc: &&mut Proc| proc.is_armed(Alarm::Beat);
         let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
         for id in watched {
             if let Some(proc) = self.proc(id) {
                 proc.was_silent = false;
             }
-            self.disarm(id, Alarm::Beat);
             self.arm(id, Alarm::Beat, timeout);
         }
     }
@@ -124,10 +123,9 @@ impl Policy {
     /// Who is starting was stopped with the supervisor, perhaps, and has all of its time once more.
     pub(super) fn begin_starts_anew(&mut self) {
         let Readiness::Announced(timeout) = self.rules.readiness else { return };
-        let is_awaited = |proc: &&mut Proc| proc.alarms.iter().any(|&(alarm, _)| alarm == Alarm::Ready);
+        let is_awaited = |proc: &&mut Proc| proc.is_armed(Alarm::Ready);
         let awaited: Vec<ProcId> = self.procs().filter(is_awaited).map(|proc| proc.id).collect();
         for id in awaited {
-            self.disarm(id, Alarm::Ready);
             self.arm(id, Alarm::Ready, timeout);
         }
     }
@@ -155,10 +153,9 @@ impl Policy {
     }
 
     fn act_on(&mut self, id: ProcId, alarm: Alarm) {
-        let readiness = self.rules.readiness;
         let Some(proc) = self.proc(id) else { return };
         match alarm {
-            Alarm::Trial if readiness == Readiness::AtFork => self.became_ready(id),
+            Alarm::Trial if !proc.says_ready => self.became_ready(id),
             Alarm::Ready | Alarm::Trial | Alarm::Beat => {
                 proc.looked_at = Some(alarm);
                 self.actions.push_back(Action::Look(id));
@@ -171,7 +168,10 @@ impl Policy {
             Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
             Alarm::Recycle => self.queue_recycle(id),
             Alarm::Kill => self.inspect(id, Alarm::Kill),
-            Alarm::Overdue => self.tell(Notice::Overdue { worker: id }),
+            Alarm::Overdue => {
+                self.tell(Notice::Overdue { worker: id });
+                self.turn_overdue(id);
+            }
         }
     }
 

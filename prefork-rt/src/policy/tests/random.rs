@@ -5,6 +5,8 @@ use super::*;
 use std::collections::BTreeMap;
 
 const SCENARIOS: u64 = 4000;
+/// Longer than all timeouts of a scenario together, for each slot.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// Xorshift: the same rolls for the same seed.
 struct Dice(u64);
@@ -153,6 +155,9 @@ fn whatever_happens_the_invariants_hold() {
 pub(super) fn play(seed: u64) -> (World, usize) {
     let mut steps = 0;
     let mut world = scenario(seed, &mut steps);
+    // The next binary may have endless patience, too.
+    let is_over = world.may_take_for_ever() || world.comes_to_rest(LONG) || world.may_take_for_ever();
+    assert!(is_over, "an upgrade, a reload, a turn or a drain is in progress for ever");
     let asked_at = world.now;
     world.ask(Ask::StopNow);
     world.run();

@@ -210,6 +210,23 @@ fn a_recycling_that_waits_is_forgotten_with_its_worker() {
 }
 
 #[test]
+fn one_fewer_and_one_more_do_not_shorten_the_time_to_the_next_try() {
+    let with_sockets = Rules { slots_have_sockets: true, ..announced(2, 1000) };
+    let mut world = World::new(with_sockets, |task_id, fork| match (task_id, fork) {
+        (1, 0) => serves().asks_at(500),
+        (1, 1 | 2) => Fork::Refused,
+        _ => serves(),
+    });
+    for ask in [Ask::Fewer, Ask::More] {
+        world.run_for(1000);
+        world.ask(ask);
+    }
+    world.run_for(30_000);
+    assert_eq!(world.times(Deed::Fork(1)), [0, 500, 10_500, 20_500].map(ms));
+    assert_eq!(world.policy.poll_timeout(), None);
+}
+
+#[test]
 fn a_worker_is_recycled_once() {
     let limited = Rules { max_memory: Some(1000), max_lifetime: Some(ms(9000)), ..announced(1, 60_000) };
     let mut world = World::new(limited, |_, fork| match fork {

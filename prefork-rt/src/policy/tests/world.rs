@@ -203,11 +203,15 @@ pub(super) struct World {
     script: Box<dyn FnMut(usize, usize) -> Fork>,
     pub(super) next: NextBinary,
     before: Rules,
+    /// Of all binaries so far, any of which may have begun to wait.
+    longest_backoff: Duration,
     rehearsal: Option<(Duration, bool)>,
     rehearsing: bool,
-    /// The first fork of a new binary, until the one before is forgotten, and whether one of its workers was ready.
+    /// The first fork of a new binary, until the one before is forgotten, and whether one of its workers was ready, or one
+    /// has failed before.
     newcomers: Option<u64>,
     accepted: bool,
+    failed: bool,
     tasks: Vec<Task>,
     /// How many there are to be, by a count of our own, and were to be by the rules.
     size: usize,
@@ -262,6 +266,8 @@ struct Task {
 pub(super) struct Alive {
     pub(super) task_id: usize,
     fork: u64,
+    /// It does not say when it is ready.
+    at_fork: bool,
     born: Duration,
     life: Life,
     told: Vec<(Signal, Duration)>,
@@ -278,6 +284,8 @@ pub(super) struct Alive {
     excused: bool,
     /// It is of a binary that has failed, and is told to go.
     dismissed: bool,
+    /// SIGKILL has not ended it in time.
+    overdue: bool,
     /// What it says of being ready does not count before.
     on_trial_until: Duration,
 }
@@ -290,10 +298,12 @@ impl World {
             script: Box::new(script),
             next: NextBinary { rehearsal: Some((ms(10), true)), rules: Some(rules.clone()), way_back: true },
             before: rules.clone(),
+            longest_backoff: longest_backoff(&rules),
             rehearsal: None,
             rehearsing: false,
             newcomers: None,
             accepted: false,
+            failed: false,
             tasks: vec![Task::default(); rules.workers],
             size: rules.workers,
             planned: rules.workers,
@@ -324,6 +334,34 @@ impl World {
     pub(super) fn run(&mut self) -> &Exit {
         while self.step(FOREVER) {}
         self.exit.as_ref().expect("nothing is to happen any more, and there was no exit")
+    }
+
+    /// From here on each new worker is a good one, and nothing is asked for. Says whether all that is in progress comes to
+    /// an end in this time.
+    pub(super) fn comes_to_rest(&mut self, within: Duration) -> bool {
+        self.script = Box::new(|_, _| serves());
+        let until = self.now.saturating_add(within);
+        while !self.is_at_rest() && self.step(until) {}
+        self.is_at_rest()
+    }
+
+    /// No upgrade, reload, turn or drain is in progress or waits.
+    fn is_at_rest(&self) -> bool {
+        let policy = &self.policy;
+        let is_asked_for = policy.next_upgrade.is_some() || policy.owed_reload.is_some();
+        let is_in_progress = policy.upgrade.is_some() || !policy.turns.are_over() || policy.draining > 0;
+        self.exit.is_some() || !is_asked_for && !is_in_progress && policy.actions.is_empty()
+    }
+
+    /// Whether what is in progress may take for ever, as an option or a worker has it: a process that ignores SIGTERM has
+    /// an endless time to end, or hooks that have no time to end in do not.
+    pub(super) fn may_take_for_ever(&self) -> bool {
+        let policy = &self.policy;
+        let is_endless = |&(when, _): &(Time, Deadline)| when.since(policy.now) > 10 * YEAR;
+        let is_told = [&policy.rules, &self.before].iter().any(|rules| rules.graceful_timeout > YEAR);
+        let hangs =
+            |alive: &Alive| policy.rules.readiness == Readiness::AtBody && !alive.ready && alive.life.ready.is_none();
+        is_told || policy.deadlines.iter().any(is_endless) || self.alive.values().any(hangs)
     }
 
     pub(super) fn run_for(&mut self, milliseconds: u64) {
@@ -399,6 +437,10 @@ impl World {
         self.check();
         let coming = self.coming.keys().next().map(|&(time, ..)| time);
         let timeout = self.policy.poll_timeout().map(|Time(time)| time);
+        if self.policy.now.0 < self.now && timeout.is_some_and(|timeout| timeout <= self.now) {
+            // It decided something by the time that it knew, and learns what time it is.
+            return true;
+        }
         assert!(timeout.is_none_or(|timeout| timeout > self.now), "the loop would spin");
         let rehearsal = self.rehearsal.map(|(when, _)| when);
         let next = [coming, timeout, rehearsal].into_iter().flatten().min().filter(|&next| next <= until);
@@ -492,13 +534,13 @@ impl World {
             return self.handle(Event::NotReplaced("it is not executable".to_owned()));
         };
         self.before = self.policy.rules.clone();
-        (self.newcomers, self.accepted) = (Some(self.policy.forks), false);
+        (self.newcomers, self.accepted, self.failed) = (Some(self.policy.forks), false, false);
         self.reload_is_open = true;
         self.adopt(rules, Succession::Forwards);
     }
 
     fn become_binary_before(&mut self) {
-        self.reload_is_open = false;
+        (self.reload_is_open, self.failed) = (false, false);
         let newcomers = self.newcomers.take();
         self.awaiting = None;
         if !self.next.way_back {
@@ -518,7 +560,16 @@ impl World {
 
     /// Whether a new binary stays or falls with this fork.
     fn decides(&self, fork: u64) -> bool {
-        !self.accepted && self.newcomers.is_some_and(|first_fork| fork >= first_fork)
+        !self.accepted && self.is_newcomer(fork)
+    }
+
+    fn is_newcomer(&self, fork: u64) -> bool {
+        self.newcomers.is_some_and(|first_fork| fork >= first_fork)
+    }
+
+    /// The new binary has failed: one of its workers has, or was not ended by SIGKILL in time.
+    fn is_going_back(&self) -> bool {
+        self.failed || self.policy.is_going_back()
     }
 
     fn adopt(&mut self, rules: Rules, succession: Succession) {
@@ -526,11 +577,19 @@ impl World {
         let kept = crate::upgrade::words::read(&words).expect("what was written can be read");
         // The kernel goes on as before, but the new binary knows of nothing that it was told.
         self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
+        self.longest_backoff = self.longest_backoff.max(longest_backoff(&rules));
         self.policy = Policy::adopt(rules, kept, Time(self.now), succession);
     }
 
-    /// The new binary may want more workers, or fewer.
+    /// The new binary may want more workers, or fewer. It was decided when the policy last heard of the time.
     fn plan(&mut self, workers: usize) {
+        let now = std::mem::replace(&mut self.now, self.policy.now.0);
+        self.scale_to(workers);
+        self.now = now;
+        self.finish_if_over();
+    }
+
+    fn scale_to(&mut self, workers: usize) {
         let before = std::mem::replace(&mut self.planned, workers);
         let to = workers.clamp(1, self.policy.rules.most_workers);
         while before != workers && self.size < to {
@@ -594,6 +653,13 @@ impl World {
             Notice::Reloaded { .. } | Notice::ReloadFailed { .. } | Notice::UpgradeDone { .. } => {
                 self.reload_is_open = false;
             }
+            Notice::Overdue { worker } => {
+                self.awaiting.take_if(|task_id| *task_id == worker.task_id);
+                if let Some(alive) = self.alive.get_mut(worker) {
+                    alive.overdue = true;
+                    alive.dismissed |= std::mem::take(&mut alive.incoming);
+                }
+            }
             Notice::RecycleFailed { worker, retry, .. } => {
                 if let Some(alive) = self.alive.get_mut(worker) {
                     (alive.waits, alive.stays) = (retry.is_some(), retry.is_none());
@@ -635,11 +701,13 @@ impl World {
                 task.starts += 1;
                 (task.added, task.refused) = (false, false);
                 let on_trial = decides && !self.policy.rules.readiness.is_announced();
-                let ready = self.policy.rules.readiness == Readiness::AtFork && !on_trial;
+                let at_fork = self.policy.rules.readiness == Readiness::AtFork;
+                let ready = at_fork && !on_trial;
                 let on_trial_until = if on_trial { self.now + BOOT } else { self.now };
                 let alive = Alive {
                     task_id,
                     fork: proc.fork,
+                    at_fork,
                     born: self.now,
                     life,
                     told: Vec::new(),
@@ -650,6 +718,7 @@ impl World {
                     incoming,
                     excused: false,
                     dismissed: false,
+                    overdue: false,
                     on_trial_until,
                 };
                 assert!(self.alive.insert(proc, alive).is_none(), "{proc:?} is used twice");
@@ -674,6 +743,7 @@ impl World {
                 task.refused = !incoming;
                 self.awaiting.take_if(|awaited| *awaited == task_id);
                 let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
+                self.failed |= decides;
                 if decides {
                     // It is the end of the upgrade, and of nothing else.
                 } else if added && task_id < self.size {
@@ -735,7 +805,7 @@ impl World {
     /// What it says of itself, told to the policy.
     fn hear(&mut self, proc: ProcId) {
         let Some(said) = self.said(proc) else { return };
-        let is_at_fork = self.policy.rules.readiness == Readiness::AtFork;
+        let is_at_fork = self.alive.get(&proc).is_some_and(|alive| alive.at_fork);
         let was_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > alive.born);
         let is_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > self.now);
         if (said.ready || is_at_fork && was_on_trial) && !is_on_trial && !self.is_told(proc) {
@@ -773,10 +843,13 @@ impl World {
     }
 
     fn is_ready(&mut self, proc: ProcId) {
+        let is_newcomer = self.is_newcomer(proc.fork);
+        // Where the new binary has failed already, this one comes too late.
+        let is_late = is_newcomer && self.is_going_back();
         let Some(alive) = self.alive.get_mut(&proc) else { return };
         if !std::mem::replace(&mut alive.ready, true) {
-            alive.incoming = false;
-            self.accepted |= self.newcomers.is_some_and(|first_fork| proc.fork >= first_fork);
+            alive.incoming &= is_late;
+            self.accepted |= is_newcomer && !is_late;
             let task = &mut self.tasks[proc.task_id];
             task.newest_ready = task.newest_ready.max(Some(proc));
             if self.policy.rules.readiness.is_announced() {
@@ -811,14 +884,17 @@ impl World {
 
     /// What an end means, by rules written down once more.
     fn count_end(&mut self, gone: &Alive, told: &[Signal], status: Status) {
+        let is_told = gone.excused || told.contains(&Signal::Terminate);
+        let decides = self.decides(gone.fork) && !gone.ready;
+        self.failed |= decides && !is_told;
+        let is_given_up = decides || self.is_going_back() && self.is_newcomer(gone.fork);
         let rules = &self.policy.rules;
         let always = rules.restart == Restart::Always;
         let by_operator = gone.life.operator.is_some_and(|at| {
             let when = gone.born + at;
             when <= self.now && self.now - when <= rules.graceful_timeout
         });
-        let decides = self.decides(gone.fork) && !gone.ready;
-        if gone.excused || told.contains(&Signal::Terminate) || gone.incoming || decides {
+        if is_told || gone.incoming || gone.dismissed || is_given_up {
             return;
         }
         match status {
@@ -845,7 +921,8 @@ impl World {
         let booted = if announced { gone.ready } else { self.now - gone.born >= BOOT };
         let task = &mut self.tasks[gone.task_id];
         task.boot_failures = if booted { 0 } else { task.boot_failures + 1 };
-        if announced && !self.pool_was_ready && task.boot_failures >= 2 {
+        let boot_failures = task.boot_failures;
+        if announced && !self.was_pool_ready() && boot_failures >= 2 {
             self.fate = self.fate.or(Some("gave up"));
         }
     }
@@ -882,11 +959,25 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
+        // Where an upgrade is accepted, the new binary says first how many workers there are to be.
+        let is_planned = self.newcomers.is_none() || !self.accepted;
+        if is_planned {
+            self.finish_if_over();
+        }
+        self.policy.handle(Time(self.now), event);
+    }
+
+    fn finish_if_over(&mut self) {
         let all_finished = self.tasks[..self.size].iter().all(|task| task.finished);
         if all_finished && self.alive.is_empty() && self.draining.is_empty() {
             self.fate = self.fate.or(Some("finished"));
         }
-        self.policy.handle(Time(self.now), event);
+    }
+
+    /// It was said, or is about to be.
+    fn was_pool_ready(&self) -> bool {
+        let says_it = |action: &Action| matches!(action, Action::Tell(Notice::PoolReady { .. }));
+        self.pool_was_ready || self.policy.actions.iter().any(says_it)
     }
 
     pub(super) fn alive_of(&self, task_id: usize) -> Vec<ProcId> {
@@ -910,8 +1001,8 @@ impl World {
     /// The task ids that have a replacement which is not ready, or a predecessor which was told to end.
     fn turns(&self) -> Vec<usize> {
         let drains = |&(signal, _): &(Signal, Duration)| signal == Signal::Terminate;
-        let in_turn =
-            |alive: &&Alive| !alive.excused && !alive.dismissed && (alive.incoming || alive.told.iter().any(drains));
+        let is_left = |alive: &Alive| alive.excused || alive.dismissed || alive.overdue;
+        let in_turn = |alive: &&Alive| !is_left(alive) && (alive.incoming || alive.told.iter().any(drains));
         let mut turns: Vec<usize> = self.alive.values().filter(in_turn).map(|alive| alive.task_id).collect();
         turns.dedup();
         turns
@@ -942,9 +1033,7 @@ impl World {
 
     /// No slot is empty for longer than a backoff may take.
     fn check_tasks(&self) {
-        // The binary before may have begun to wait.
-        let longest = [&self.policy.rules, &self.before].map(|rules| rules.backoff.longest.max(rules.backoff.first));
-        let longest = longest[0].max(longest[1]);
+        let longest = self.longest_backoff;
         let alive: BTreeSet<usize> = self.alive.values().map(|alive| alive.task_id).collect();
         let (mut ready, mut finished) = (0, 0);
         for (task_id, task) in self.tasks[..self.size].iter().enumerate() {
@@ -1011,6 +1100,8 @@ impl World {
             });
         let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
         let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.waits);
+        let tries_again = |&(_, deadline): &_| matches!(deadline, Deadline::Proc(_, Alarm::Recycle));
+        let settled = settled && !self.policy.deadlines.iter().any(tries_again);
         let closes = |(&task_id, _): (&usize, _)| task_id >= self.size || self.tasks[task_id].finished;
         if !timed && served && settled && !self.rehearsing && !self.intakes.iter().any(closes) {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
@@ -1049,6 +1140,10 @@ impl Drop for World {
             self.notices[notices..].iter().for_each(|notice| eprintln!("  {notice:?}"));
         }
     }
+}
+
+fn longest_backoff(rules: &Rules) -> Duration {
+    rules.backoff.longest.max(rules.backoff.first)
 }
 
 fn rank(signal: Signal) -> u8 {
