@@ -78,7 +78,7 @@ fn fewer_restarts_than_workers_are_warned_of() {
     for way in WAYS {
         for (max_restarts, warnings) in [("4", 0), ("3", 1), ("unlimited", 0)] {
             let program = Session::start(&mut way.lives([("workers", "4"), ("max_restarts", max_restarts)], []));
-            nth_worker(&program, 3, 1);
+            program.stderr.wait_for("ready after");
             let warning =
                 "max_restarts = 3 is less than workers = 4: the pool gives up before each worker has failed once";
             assert_eq!(program.stderr.count(warning), warnings, "{way:?} {max_restarts}");
