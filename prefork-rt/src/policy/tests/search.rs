@@ -1,7 +1,7 @@
 //! Looks for scenarios in which an invariant does not hold, for as long as one likes.
 //!
 //! ```sh
-//! PREFORK_SEARCH_SECONDS=3600 cargo test --release -p prefork-rt --lib search -- --ignored --nocapture
+//! PREFORK_SEARCH_SECONDS=3600 cargo test --release -p prefork-rt --lib policy::tests::search -- --ignored --nocapture
 //! ```
 //!
 //! Without `PREFORK_SEARCH_SEED` the first seed is taken from the clock; the seed of each violation is printed. With it
