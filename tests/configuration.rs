@@ -1,11 +1,19 @@
 //! Each option takes what its documentation says, in the code and from the environment.
 
 mod support;
+use support::activation::own_address;
+use support::before_exec::before_exec;
 use support::more_rights::{MoreRights, Rights};
+use support::pool::Files;
+use support::session::Session;
 use support::{Program, Signal};
 
 use std::ffi::OsStr;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixListener;
 
 /// A value given in one of the ways that an option takes, what the workers do, and the line that shows that it was
 /// taken. Where the workers do not finish, that line is waited for and the pool is stopped.
@@ -394,17 +402,113 @@ fn prefork_check_refuses_a_bad_value_with_2() {
     is_refused(fixture!("takes-any-value").args(["workers four", "finish"]).env("PREFORK", "check"), &["workers"]);
 }
 
-#[test]
-fn prefork_check_refuses_an_address_in_use_with_1() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = taken.local_addr().expect("an address").to_string();
+/// A check of these addresses, which has to be good.
+fn checks(listen: &str, prepare: impl FnOnce(&mut std::process::Command)) -> Vec<String> {
     let mut command = fixture!("takes-any-value");
-    command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", &address);
+    command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", listen);
+    prepare(&mut command);
     let mut program = Program::start(&mut command);
-    assert_eq!(program.exit_code(), 1);
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stdout.all(), [""; 0]);
+    assert_eq!(program.stderr.count("trying again"), 0, "{:#?}", program.stderr.all());
+    program.stderr.all()
+}
+
+fn has(lines: &[String], part: &str) -> bool {
+    lines.iter().any(|line| line.contains(part))
+}
+
+/// As `nginx -t`: the service that runs may have it.
+#[test]
+fn prefork_check_notes_an_address_in_use_and_whose_it_is() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    let folder = Files::with(&[]);
+    let path = folder.path("app.sock");
+    let _unix = UnixListener::bind(&path).expect("a socket");
+    let file = std::fs::metadata(&path).expect("a file").ino();
+    let (tcp, udp) = (taken.local_addr().expect("bound"), udp.local_addr().expect("bound"));
+    let listen = format!("{tcp}, web=127.0.0.1:0, dns=udp:{udp}, unix:{}", path.display());
+    for reuse_port in ["false", "true"] {
+        let lines = checks(&listen, |command| {
+            command.env("PREFORK_REUSE_PORT", reuse_port);
+        });
+        for place in [tcp.to_string(), format!("dns=udp:{udp}"), format!("unix:{}", path.display())] {
+            let whose = format!("PREFORK=check: {place} is in use by pid {} (", std::process::id());
+            assert!(has(&lines, &whose), "{whose} is not in {lines:#?}");
+        }
+        assert!(has(&lines, "listening on web=127.0.0.1:"), "{lines:#?}");
+        let last = lines.last().expect("a line");
+        assert!(last.contains("all is well but for 3 addresses in use, nothing was started"), "{last}");
+        // Nothing is left, and what is there stays.
+        assert_eq!(std::fs::metadata(&path).expect("a file").ino(), file);
+        assert_eq!(folder.names(), ["app.sock"]);
+    }
+}
+
+/// A socket unit's port may be one that the service must not bind.
+#[test]
+fn prefork_check_notes_an_address_in_use_that_it_may_not_bind() {
+    let address = SocketAddr::new(own_address().ip(), 747);
+    let _taken = match TcpListener::bind(address) {
+        Ok(listener) => listener,
+        Err(error) => skip!("only root can bind {address}: {error}"),
+    };
+    let without_the_right = |command: &mut std::process::Command| {
+        const CAP_NET_BIND_SERVICE: libc::c_ulong = 10;
+        // SAFETY: prctl(2) with PR_CAPBSET_DROP takes a number.
+        before_exec(command, || match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_NET_BIND_SERVICE, 0, 0, 0) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error()),
+        });
+    };
+    let lines = checks(&address.to_string(), without_the_right);
+    assert!(has(&lines, &format!("{address} is in use by pid {} (", std::process::id())), "{lines:#?}");
+    // Where it is free, that it may not be bound is what is wrong.
+    let free = SocketAddr::new(address.ip(), 748);
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", free.to_string());
+    without_the_right(&mut command);
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+    program.stderr.wait_for("CAP_NET_BIND_SERVICE");
+}
+
+/// A start would fail, too.
+#[test]
+fn prefork_check_refuses_addresses_that_are_in_each_other_s_way_with_1() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK", "check");
+    command.env("PREFORK_LISTEN", format!("0.0.0.0:{port},127.0.0.1:{port}"));
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     let last = program.stderr.all().pop().expect("a line");
-    assert!(last.contains(&address) && last.contains("in use"), "{last}");
+    assert!(last.contains("in use") && last.contains("this process holds it itself"), "{last}");
+}
+
+#[test]
+fn prefork_check_beside_the_running_service_takes_nothing_from_it() {
+    let folder = Files::with(&[]);
+    let path = folder.path("app.sock");
+    let mut listens = fixture!("listens");
+    listens.arg("all").env("PREFORK_LISTEN", format!("127.0.0.1:0,unix:{}", path.display()));
+    let mut service = Session::start(&mut listens);
+    let line = service.stderr.wait_for("listening on 127.0.0.1:");
+    let (_, address) = line.split_once("listening on ").expect("an address");
+    service.stderr.wait_for("are ready");
+    let file = std::fs::metadata(&path).expect("a file").ino();
+    for _ in 0..3 {
+        let lines = checks(&format!("{address},unix:{}", path.display()), |_| ());
+        assert!(has(&lines, "all is well but for 2 addresses in use"), "{lines:#?}");
+        assert_eq!(std::fs::metadata(&path).expect("a file").ino(), file);
+        let mut answer = String::new();
+        let mut connection = TcpStream::connect(address).expect("it serves");
+        connection.read_to_string(&mut answer).expect("an answer");
+        assert!(!answer.is_empty());
+    }
+    service.stop();
+    assert_eq!(folder.names(), [""; 0]);
 }
 
 #[test]

@@ -25,6 +25,7 @@ use socket2::SockRef;
 use crate::error::Error;
 use crate::grammar::{self, Entry, Host, Kind, Place, UnixPath};
 use crate::report;
+use crate::sys::Bound;
 
 pub(crate) use before::Handed;
 use before::{Pile, Where};
@@ -174,16 +175,46 @@ fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
     places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Binds every address that was not handed over, or none; in a rehearsal without leaving a file, or changing what others
-/// have too. Where it is for so many slots, each has a socket of its own at each address that is not a path.
+/// What sockets are bound for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be served.
+    Service,
+    /// The rehearsal of an upgrade: no file is left, and nothing changes that other processes have too.
+    Rehearsal,
+    /// A check, of which the same holds, beside a service that may have the addresses: one in use is noted.
+    Check,
+}
+
+impl Purpose {
+    fn leaves_no_trace(self) -> bool {
+        match self {
+            Purpose::Service => false,
+            Purpose::Rehearsal | Purpose::Check => true,
+        }
+    }
+
+    /// How often an address in use is tried.
+    fn tries(self) -> u32 {
+        match self {
+            Purpose::Service | Purpose::Rehearsal => TRIES,
+            Purpose::Check => 1,
+        }
+    }
+}
+
+/// Binds every address that was not handed over, or none. With a number of slots, each slot has a socket of its own at
+/// each address that is not a path.
 pub(crate) fn bind(
     places: &[Resolved],
     handed: Vec<Handed>,
     slots: Option<usize>,
-    rehearsal: bool,
+    purpose: Purpose,
 ) -> Result<Listeners, Error> {
+    let mut in_use = 0;
     let is_steered = handed.iter().any(|handed| handed.slot.is_some());
     let mut handed = Pile::new(handed, places);
+    let no_trace = purpose.leaves_no_trace();
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
         match at {
@@ -193,18 +224,20 @@ pub(crate) fn bind(
                 let mut own = Vec::new();
                 for address in addresses {
                     let place = Where::Address(*address, only_ipv6(*address));
-                    match handed.take(label, &place, slots.is_some(), rehearsal)? {
+                    match handed.take(label, &place, slots.is_some(), no_trace)? {
                         Some(listener) => own.push(listener),
                         None => missing.push(*address),
                     }
                 }
-                let bound =
-                    inet::bind(label, &missing, only_ipv6, slots).map_err(|error| handed.explain(label, error))?;
-                own.extend(missing.iter().zip(bound).map(|(address, sockets)| listener(label, address, sockets)));
+                let bound = inet::bind(label, &missing, only_ipv6, slots, purpose)
+                    .map_err(|error| handed.explain(label, error))?;
+                in_use += bound.iter().filter(|sockets| sockets.is_none()).count();
+                let bound = missing.iter().zip(bound);
+                own.extend(bound.filter_map(|(address, sockets)| Some(listener(label, address, sockets?))));
                 listeners.extend(own.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
             }
             At::Path(path) => {
-                let (own, storable) = match handed.take(label, &Where::Path(&path.path), false, rehearsal)? {
+                let (own, storable) = match handed.take(label, &Where::Path(&path.path), false, no_trace)? {
                     Some(own) => {
                         let storable =
                             own.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
@@ -212,8 +245,11 @@ pub(crate) fn bind(
                         (own.rights(path.clone()), storable)
                     }
                     None => {
-                        let socket = Sockets::One(unix::bind(label, path, rehearsal)?);
-                        (listener(label, &path.path, socket), Storable::unix(key, &path.path))
+                        let Some(socket) = unix::bind(label, path, purpose)? else {
+                            in_use += 1;
+                            continue;
+                        };
+                        (listener(label, &path.path, Sockets::One(socket)), Storable::unix(key, &path.path))
                     }
                 };
                 listeners.push(own.storable(storable));
@@ -224,7 +260,7 @@ pub(crate) fn bind(
                 }
                 for one in sockets {
                     let socket = one.socket.try_clone().map_err(Error::fcntl)?;
-                    let socket = own(socket, one.is_in_use || rehearsal)?;
+                    let socket = own(socket, one.is_in_use || no_trace)?;
                     report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), Sockets::One(socket));
                     listeners.push(listener.inherited(one.name.clone(), one.number).in_use(one.is_in_use));
@@ -232,8 +268,10 @@ pub(crate) fn bind(
             }
         }
     }
-    // What the binary before has told the kernel holds until there is news; and a rehearsal tells nobody anything.
-    Ok(Listeners::own(listeners, handed.rest, !is_steered && !rehearsal))
+    // What the binary before has told the kernel holds until there is news; and a rehearsal or check tells it nothing.
+    let mut listeners = Listeners::own(listeners, handed.rest, !is_steered && !no_trace);
+    listeners.in_use = in_use;
+    Ok(listeners)
 }
 
 fn listener(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
@@ -264,12 +302,24 @@ fn is_every_ipv6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
+/// What was bound; of a check, `None` and a note where another process has it.
+fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: Bound<'_>) -> Result<Option<T>, Error> {
+    match (bound, purpose) {
+        (Ok(bound), _) => Ok(Some(bound)),
+        (Err(error), Purpose::Service | Purpose::Rehearsal) => Err(held::explain(error, at)),
+        (Err(error), Purpose::Check) => {
+            report::info(&format!("PREFORK=check: {}", held::note(error, at)?));
+            Ok(None)
+        }
+    }
+}
+
 /// Binds what may be in use for a moment longer.
-fn try_again<T>(what: &impl fmt::Display, bind: impl Fn() -> Result<T, Refusal>) -> Result<T, Error> {
+fn try_again<T>(what: &impl fmt::Display, purpose: Purpose, bind: impl Fn() -> Result<T, Refusal>) -> Result<T, Error> {
     for tried in 1.. {
         match bind() {
             Ok(bound) => return Ok(bound),
-            Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < TRIES => {
+            Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < purpose.tries() => {
                 if tried == 1 {
                     report::warn(&format!("{what} is in use, trying again for 2 s"));
                 }

@@ -12,7 +12,7 @@ use crate::config::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::credentials::Credentials;
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Handed, Listeners};
+use crate::listen::{self, Handed, Listeners, Purpose};
 use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
@@ -207,7 +207,12 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let mut handed = handed_sockets()?;
     handed.extend(plan.restored);
     let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
-    let mut listeners = listen::bind(&plan.places, handed, slots, mode == Mode::Check)?;
+    let purpose = match mode {
+        Mode::On | Mode::Off => Purpose::Service,
+        Mode::Check if upgrade::received().is_some() => Purpose::Rehearsal,
+        Mode::Check => Purpose::Check,
+    };
+    let mut listeners = listen::bind(&plan.places, handed, slots, purpose)?;
     listeners.check_mode(|kind| needs_nonblocking(&prefork.needs, kind))?;
     if mode != Mode::Check {
         // It is chosen once, by what the arguments of main are.
@@ -223,7 +228,14 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let most_workers = most_workers(settings.workers)?;
     if mode == Mode::Check {
         upgrade::say_rehearsed()?;
-        report::info("PREFORK=check: all is well, nothing was started: exiting with status 0");
+        report::info(&format!(
+            "PREFORK=check: all is well{}, nothing was started: exiting with status 0",
+            match listeners.in_use {
+                0 => String::new(),
+                1 => " but for 1 address in use".to_owned(),
+                in_use => format!(" but for {in_use} addresses in use"),
+            }
+        ));
         return Ok(ControlFlow::Break(Outcome::Over(Ok(()))));
     }
     let rules = Rules {

@@ -144,6 +144,17 @@ impl Files {
         command.env("FILES", &self.0)
     }
 
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
+    /// The names of all that is there.
+    pub fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).expect("a directory");
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+        entries.map(|entry| name(entry).expect("text")).collect()
+    }
+
     /// Waits until the file has a line that contains this, and returns it.
     pub fn wait_for(&self, name: &str, part: &str) -> String {
         self.wait_for_nth(name, part, 1)

@@ -60,7 +60,7 @@ impl Pile {
         label: &Label,
         place: &Where<'_>,
         per_slot: bool,
-        rehearsal: bool,
+        leaves_no_trace: bool,
     ) -> Result<Option<Listener>, Error> {
         if matches!(*place, Where::Path(path) if fs::symlink_metadata(path).is_err()) {
             // Nobody could reach it.
@@ -92,7 +92,7 @@ impl Pile {
             let members = own.into_iter().filter_map(|handed| Some((handed.slot?, handed.socket)));
             Sockets::PerSlot(Slots::adopt(label.kind, members))
         } else {
-            Sockets::One(own(self.rest.remove(first).socket, is_in_use || rehearsal)?)
+            Sockets::One(own(self.rest.remove(first).socket, is_in_use || leaves_no_trace)?)
         };
         Ok(Some(listener(label, place, sockets).handed_as(entry, stored).in_use(is_in_use)))
     }
@@ -167,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::grammar::{self, Kind};
-    use crate::listen::{bind, resolve};
+    use crate::listen::{Purpose, bind, resolve};
     use crate::sys;
 
     fn handed(entry: &str, socket: impl Into<OwnedFd>) -> Handed {
@@ -184,7 +184,7 @@ mod tests {
     /// What is left when all this was listened on, and what took what.
     fn bound(listen: &str, handed: Vec<Handed>) -> (Vec<(String, Option<String>)>, Vec<String>) {
         let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
-        let listeners = bind(&places, handed, None, true).expect("free ports");
+        let listeners = bind(&places, handed, None, Purpose::Rehearsal).expect("free ports");
         let took = |listener: &Listener| (listener.key.clone(), listener.stored.clone());
         let left = listeners.left.iter().map(|left| left.entry.clone());
         (listeners.listeners.iter().map(took).collect(), left.collect())
@@ -228,7 +228,7 @@ mod tests {
         let slots = [(0, first), (0, second)].into_iter().chain(others.into_iter().map(|socket| (1, socket)));
         let handed = slots.map(|(slot, socket)| Handed { slot: Some(slot), ..handed("127.0.0.1:0", socket) });
         let places = resolve(grammar::addresses("127.0.0.1:0, 127.0.0.1:0").expect("entries")).expect("numbers");
-        let mut listeners = bind(&places, handed.collect(), Some(2), true).expect("all of it was bound");
+        let mut listeners = bind(&places, handed.collect(), Some(2), Purpose::Rehearsal).expect("all of it was bound");
         let ports_now = |listener: &Listener| match &listener.sockets {
             Sockets::PerSlot(slots) => {
                 let bound = |socket| SockRef::from(&socket).local_addr().expect("bound").as_socket().expect("a port");
@@ -250,7 +250,7 @@ mod tests {
             socket.set_nonblocking(nonblocking).expect("a mode");
             let places = resolve(grammar::addresses("127.0.0.1:0").expect("entries")).expect("numbers");
             let handed = Handed { is_in_use: in_use, ..handed("127.0.0.1:0", socket) };
-            let listeners = bind(&places, vec![handed], None, true).expect("it was bound");
+            let listeners = bind(&places, vec![handed], None, Purpose::Rehearsal).expect("it was bound");
             let check = |kind| listeners.check_mode(|other| other == kind).map_err(|error| error.to_string());
             assert_eq!(check(Kind::Udp), Ok(()));
             check(Kind::Tcp)
@@ -271,7 +271,10 @@ mod tests {
         }
         let refusal = |listen: &str, socket: OwnedFd| {
             let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
-            bind(&places, vec![handed("old=[::]:0", socket)], None, true).map(drop).unwrap_err().to_string()
+            bind(&places, vec![handed("old=[::]:0", socket)], None, Purpose::Rehearsal)
+                .map(drop)
+                .unwrap_err()
+                .to_string()
         };
         let copy = || socket.try_clone().expect("a copy").into();
         let why = refusal(&format!("[::]:{port}, 0.0.0.0:{port}"), copy());

@@ -76,6 +76,23 @@ pub(super) fn explain(error: Error, bound: Bound<'_>) -> Error {
     }
 }
 
+/// What to say of a place that another process has, such as the service that runs, or systemd for it. Any other error is
+/// returned. Whoever may not bind there is told so even where it is in use, so what is in use is looked for.
+pub(super) fn note(error: Error, bound: Bound<'_>) -> Result<String, Error> {
+    let Error::Listen { address, source, advice } = error else { return Err(error) };
+    let by = match (Held::look(bound), source.kind()) {
+        (Held::ByThisProcess, _) => {
+            let advice = Held::ByThisProcess.advice(bound);
+            return Err(Error::Listen { address, source, advice });
+        }
+        (Held::Unknown, ErrorKind::AddrInUse) => String::new(),
+        (Held::Unknown, _) => return Err(Error::Listen { address, source, advice }),
+        (Held::Unseen, _) => " by a process that cannot be seen from here".to_owned(),
+        (Held::By(holders), _) => format!(" by {}", names(&holders)),
+    };
+    Ok(format!("{address} is in use{by}, so it was not bound; that is no failure, as the service may be running"))
+}
+
 /// "pid 4711 (app) and pid 4712 (app)".
 fn names(holders: &[Holder]) -> String {
     let mut names: Vec<String> = holders.iter().take(MOST_NAMED).map(Holder::to_string).collect();

@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::listeners::Sockets;
 use super::slots::Slots;
-use super::{BACKLOG, Label, Refusal, Shown, announce, held, is_every_ipv6, try_again};
+use super::{BACKLOG, Label, Purpose, Refusal, Shown, announce, bound_or_noted, is_every_ipv6, try_again};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
 use crate::report;
@@ -44,29 +44,34 @@ fn is_here(mut address: SocketAddr) -> bool {
     !UdpSocket::bind(address).is_err_and(not_here)
 }
 
-/// Binds all addresses of an entry, at one port. Of each, one socket, or one for each of so many slots.
+/// Binds all addresses of an entry, at one port. Of each, one socket, or one for each of the slots; of a check, `None`
+/// for an address in use.
 pub(super) fn bind(
     label: &Label,
     addresses: &[SocketAddr],
     only_ipv6: impl Fn(SocketAddr) -> bool,
     slots: Option<usize>,
-) -> Result<Vec<Sockets>, Error> {
+    purpose: Purpose,
+) -> Result<Vec<Option<Sockets>>, Error> {
     let one = |address: SocketAddr| {
-        try_again(&Shown(label, &address), || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal))
-            .map_err(|error| held::explain(error, bound(label.kind, address)))
+        let now = || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal);
+        let sockets = try_again(&Shown(label, &address), purpose, now);
+        bound_or_noted(sockets, purpose, bound(label.kind, address))
     };
-    let sockets = match addresses {
+    let sockets: Vec<Option<Vec<Socket>>> = match addresses {
         [first, _, ..] if first.port() == 0 => {
             let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6, slots);
-            try_again(&Shown(label, first), || chosen().map_err(refusal))?
+            let sockets = try_again(&Shown(label, first), purpose, || chosen().map_err(refusal))?;
+            sockets.into_iter().map(Some).collect()
         }
         _ => addresses.iter().map(|&address| one(address)).collect::<Result<_, _>>()?,
     };
     for (sockets, address) in sockets.iter().zip(addresses) {
+        let Some(sockets) = sockets else { continue };
         let bound = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket()).unwrap_or(*address);
         announce(label, &bound);
     }
-    Ok(sockets.into_iter().map(|sockets| owned(label.kind, sockets, slots)).collect())
+    Ok(sockets.into_iter().map(|sockets| Some(owned(label.kind, sockets?, slots))).collect())
 }
 
 fn owned(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {

@@ -24,6 +24,8 @@ use crate::sys;
 /// Everything that is listened on, in the order of `listen`.
 pub(crate) struct Listeners {
     pub(super) listeners: Vec<Listener>,
+    /// How many places were in use, and are not listened on, as this is a check.
+    pub(crate) in_use: usize,
     /// What the binary before has bound, and this one does not listen on.
     pub(super) left: Vec<Handed>,
     /// Of the slots that do not take what is new.
@@ -192,6 +194,7 @@ impl Listeners {
     pub(super) fn own(listeners: Vec<Listener>, left: Vec<Handed>, is_news: bool) -> Listeners {
         let mut own = Listeners {
             listeners,
+            in_use: 0,
             left,
             intakes: BTreeMap::new(),
             is_late: false,

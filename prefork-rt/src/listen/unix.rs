@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BACKLOG, Label, Refusal, Shown, announce, handed, held, try_again};
+use super::{BACKLOG, Label, Purpose, Refusal, Shown, announce, bound_or_noted, handed, try_again};
 use crate::error::Error;
 use crate::grammar::{UNFINISHED, UnixPath};
 use crate::report;
@@ -28,14 +28,17 @@ use crate::sys::{self, Bound, FileLock};
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
 
-/// Binds the path; in a rehearsal everything but the last step, after which there would be a file.
-pub(super) fn bind(label: &Label, unix: &UnixPath, rehearsal: bool) -> Result<OwnedFd, Error> {
+/// Binds the path; in a rehearsal or a check everything but the last step, after which there would be a file. Of a check,
+/// `None` for a path in use.
+pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<Option<OwnedFd>, Error> {
     let rights = Rights::of(unix)?;
     let path = Path::new(&unix.path);
-    let socket = try_again(&Shown(label, &unix.path), || bind_now(path, &rights, rehearsal))
-        .map_err(|error| held::explain(error, Bound::Unix(&[path.to_owned(), unfinished(path)])))?;
-    announce(label, &unix.path);
-    Ok(socket.into())
+    let socket = try_again(&Shown(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace()));
+    let socket = bound_or_noted(socket, purpose, Bound::Unix(&[path.to_owned(), unfinished(path)]))?;
+    if socket.is_some() {
+        announce(label, &unix.path);
+    }
+    Ok(socket.map(OwnedFd::from))
 }
 
 /// Whether there is such an owner and group, of a file that is there already.
@@ -102,7 +105,7 @@ fn id(
     found.map_err(|reason| Error::Option { name: "listen", reason: format!("unix:{}: {reason}", unix.path) })
 }
 
-fn bind_now(path: &Path, rights: &Rights, rehearsal: bool) -> Result<Socket, Refusal> {
+fn bind_now(path: &Path, rights: &Rights, leaves_no_trace: bool) -> Result<Socket, Refusal> {
     let _lock = lock_directory(path)?;
     match look(path)? {
         Found::Nothing | Found::Stale(_) => {}
@@ -120,7 +123,7 @@ fn bind_now(path: &Path, rights: &Rights, rehearsal: bool) -> Result<Socket, Ref
     let address = SockAddr::unix(&unfinished).map_err(advise("choose a shorter path"))?;
     socket.bind(&address).map_err(advise(WRITABLE))?;
     let finished = finish(&socket, &unfinished, rights).and_then(|file| {
-        if rehearsal {
+        if leaves_no_trace {
             return Ok(());
         }
         fs::rename(&unfinished, path).map_err(advise(WRITABLE))?;
@@ -129,7 +132,7 @@ fn bind_now(path: &Path, rights: &Rights, rehearsal: bool) -> Result<Socket, Ref
         FILES.lock().unwrap_or_else(PoisonError::into_inner).push(own);
         Ok(())
     });
-    if rehearsal || finished.is_err() {
+    if leaves_no_trace || finished.is_err() {
         // The error that is reported is the one that matters.
         let _ = fs::remove_file(&unfinished);
     }
