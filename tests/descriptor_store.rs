@@ -140,6 +140,27 @@ fn no_connection_is_lost_when_a_killed_service_is_started_again() {
     no_connection_is_lost(&Manager::with_a_path(), None);
 }
 
+/// However it is written, as an entry is stored by one name.
+#[test]
+fn nor_of_every_address() {
+    let manager = Manager::with_a_path();
+    let command = |listen| {
+        let mut listens = fixture!("listens-to-each-kind");
+        manager.watches(listens.args(["tcp", listen]).env("FDSTORE", "16"));
+        listens
+    };
+    let mut program = Session::start(&mut command("web=:0"));
+    let store = Store::fill(&manager, 1, &program);
+    assert_eq!(store.0[0].0, "prefork web=*%3A0");
+    let line = program.stderr.wait_for("listening on web=");
+    let port = line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    kill(&mut program);
+    let waits = TcpStream::connect(SocketAddr::from(([127, 0, 0, 1], port))).expect("it is stored");
+    let program = store.start_again(&command("web=*:0"));
+    answer(waits);
+    assert!(program.stderr.wait_for("listening on web=").ends_with(&format!(":{port}, inherited")));
+}
+
 #[test]
 fn nor_with_a_manager_that_has_an_abstract_name() {
     no_connection_is_lost(&Manager::with_an_abstract_name(), None);

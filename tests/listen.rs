@@ -1,10 +1,11 @@
 //! Addresses are bound once, before the first fork, and each worker is handed its listener.
 
 mod support;
+use support::before_exec::without_ipv6;
 use support::{Program, Signal, descriptors_of, send, until};
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 
@@ -122,6 +123,69 @@ fn every_interface_of_both_families_can_have_the_same_port() {
                 stops(program);
             })
         });
+    }
+}
+
+/// The port that the system chose for every address.
+fn port(program: &Program, every: &str) -> u16 {
+    let line = program.stderr.wait_for(&format!("listening on {every}:"));
+    line.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port")
+}
+
+/// So that main can ask for one listener on every machine.
+#[test]
+fn a_star_is_one_listener_for_every_address_of_each_family_that_there_is() {
+    let has_ipv6 = TcpListener::bind("[::1]:0").is_ok();
+    for star in ["*:0", ":0"] {
+        let program = listens("one", star);
+        let port = port(&program, if has_ipv6 { "[::]" } else { "0.0.0.0" });
+        all_answer(SocketAddr::from(([127, 0, 0, 1], port)));
+        all_answer(SocketAddr::from(([127, 0, 0, 2], port)));
+        if has_ipv6 {
+            all_answer(format!("[::1]:{port}").parse().expect("an address"));
+        }
+        stops(program);
+    }
+    let mut command = fixture!("listens-to-each-kind");
+    let mut program = Program::start(command.args(["udp", "udp:*:0"]));
+    let port = port(&program, if has_ipv6 { "udp:[::]" } else { "udp:0.0.0.0" });
+    for address in [Some("127.0.0.1"), Some("::1").filter(|_| has_ipv6)].into_iter().flatten() {
+        let at = SocketAddr::new(address.parse().expect("an address"), port);
+        let client = UdpSocket::bind(SocketAddr::new(at.ip(), 0)).expect("a socket");
+        client.set_read_timeout(Some(support::DEADLINE)).expect("a time");
+        client.send_to(b"?", at).expect("sent");
+        client.recv(&mut [0; 16]).expect("an answer");
+    }
+    program.stop();
+}
+
+#[test]
+fn without_ipv6_a_star_is_every_ipv4_address_and_an_ipv6_address_is_refused_with_what_to_write() {
+    let mut command = fixture!("listens");
+    let mut program = Program::start(without_ipv6(command.arg("one").env("PREFORK_LISTEN", "*:0")));
+    let port = port(&program, "0.0.0.0");
+    all_answer(SocketAddr::from(([127, 0, 0, 1], port)));
+    program.stop();
+    for address in ["[::]:0", "[::1]:0"] {
+        let mut command = fixture!("listens");
+        let mut program = Program::start(without_ipv6(command.arg("one").env("PREFORK_LISTEN", address)));
+        assert_eq!(program.exit_code(), 1);
+        let last = program.stderr.all().pop().expect("a line");
+        assert!(last.contains(address) && last.contains("IPv6 is switched off") && last.contains("0.0.0.0"), "{last}");
+    }
+}
+
+#[test]
+fn an_address_that_a_star_has_already_is_a_mistake() {
+    for (listen, star, other) in [
+        ("*:8080,a=127.0.0.1:8080", "*:8080", "a=127.0.0.1:8080"),
+        ("[::1]:8080,web=:8080", "web=*:8080", "[::1]:8080"),
+        ("udp:*:53,udp:0.0.0.0:53", "udp:*:53", "udp:0.0.0.0:53"),
+    ] {
+        let mut program = Program::start(fixture!("listens").arg("all").env("PREFORK_LISTEN", listen));
+        assert_eq!(program.exit_code(), 2);
+        let says = format!("{star} is every address with this port, {other} too: list one of them");
+        program.stderr.wait_for(&says);
     }
 }
 

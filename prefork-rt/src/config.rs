@@ -186,6 +186,7 @@ impl Prefork {
     /// |---|---|
     /// | `"127.0.0.1:8080"`, `"[::]:80"` | a TCP address; with port 0 the system chooses the port, which is logged |
     /// | `"localhost:8080"` | all TCP addresses that the name has when the program starts; with port 0 they have one port |
+    /// | `"*:8080"`, `":8080"` | every address of this machine, of each family that it has |
     /// | `"udp:127.0.0.1:5353"` | the same for UDP |
     /// | `"unix:/run/app.sock?mode=660&owner=www-data&group=www-data"` | a Unix socket; each parameter can be left out |
     /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these with a name to ask for it by |
@@ -199,7 +200,9 @@ impl Prefork {
     ///
     /// An address in use is tried again for 2 s, then the exit status is 1; so it is when a name has no address. Those of
     /// a name's addresses that belong to no interface of this machine are left out, with a warning. `[::]` serves IPv4
-    /// too, unless the list has an IPv4 address with the same port.
+    /// too, unless the list has an IPv4 address with the same port. `*` is that one socket, or `0.0.0.0` where there is no
+    /// IPv6, so that there is one listener everywhere; the address of an IPv4 client then reads `::ffff:192.0.2.1` (see
+    /// [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical)).
     ///
     /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
     /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock

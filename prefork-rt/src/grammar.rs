@@ -72,6 +72,8 @@ pub enum Place {
 pub enum Host {
     Address(SocketAddr),
     Name(String, u16),
+    /// Every address of this machine, of each family that it has.
+    Every(u16),
 }
 
 /// A Unix socket's file.
@@ -172,6 +174,7 @@ impl fmt::Display for Host {
         match self {
             Host::Address(address) => address.fmt(f),
             Host::Name(host, port) => write!(f, "{host}:{port}"),
+            Host::Every(port) => write!(f, "*:{port}"),
         }
     }
 }
@@ -434,7 +437,7 @@ pub(crate) fn backoff_between(first: Duration, longest: Duration) -> Result<Back
     Ok(Backoff { first, longest })
 }
 
-/// Addresses, comma-separated, each of which may be named: `"127.0.0.1:8080"`, `"[::]:80,admin=localhost:9000"`,
+/// Addresses, comma-separated, each of which may be named: `"127.0.0.1:8080"`, `"*:80,admin=localhost:9000"`,
 /// `"unix:/run/app.sock?mode=660"`, `"udp:127.0.0.1:5353"`; `"none"` for no address.
 pub(crate) fn addresses(text: &str) -> Result<Vec<Entry>, String> {
     match text {
@@ -498,8 +501,11 @@ fn host(text: &str) -> Option<Host> {
     if let Ok(address) = text.parse() {
         return Some(Host::Address(address));
     }
-    let (host, port) = text.rsplit_once(':').filter(|(host, _)| is_host_name(host))?;
-    Some(Host::Name(host.to_owned(), port_number(port)?))
+    match text.rsplit_once(':')? {
+        ("" | "*", port) => Some(Host::Every(port_number(port)?)),
+        (host, port) if is_host_name(host) => Some(Host::Name(host.to_owned(), port_number(port)?)),
+        _ => None,
+    }
 }
 
 fn port_number(text: &str) -> Option<u16> {
@@ -540,8 +546,8 @@ fn why_not_an_address(scheme: &str, text: &str) -> String {
         return match text {
             "" => format!("{whole:?} has no address: write for example \"{scheme}127.0.0.1:5353\""),
             _ if is_number(text) => format!(
-                "{whole:?} has no IP address: write \"{scheme}127.0.0.1:{text}\", or \"{scheme}0.0.0.0:{text}\" for \
-                 every interface"
+                "{whole:?} has no IP address: write \"{scheme}127.0.0.1:{text}\", or \"{scheme}*:{text}\" for every \
+                 address of this machine"
             ),
             _ if is_host_name(text) => format!("{whole:?} has no port: write for example \"{scheme}{text}:8080\""),
             _ => format!("{whole:?} is not an address: {EXAMPLE}"),
@@ -551,9 +557,6 @@ fn why_not_an_address(scheme: &str, text: &str) -> String {
         return format!("{whole:?} is not an address: the port {port:?} is not a number from 0 to 65535");
     }
     match host {
-        "" | "*" => format!(
-            "{whole:?} has no IP address: write \"{scheme}0.0.0.0:{port}\" or \"{scheme}[::]:{port}\" for every interface"
-        ),
         _ if host.parse::<Ipv6Addr>().is_ok() => {
             format!("{whole:?} has an IPv6 address without brackets: write \"{scheme}[{host}]:{port}\"")
         }
@@ -850,6 +853,15 @@ mod tests {
         assert_eq!(named("a=unix:/run/app.sock?mode=660"), of("a", "unix:/run/app.sock"));
         assert_eq!(address("localhost:0").map(|entry| entry.place), Ok(Place::Tcp(Host::Name("localhost".into(), 0))));
         assert_eq!(address("udp:app_1.local.:53").map(|entry| entry.place.kind()), Ok(Kind::Udp));
+        for (text, place) in [
+            ("*:8080", Place::Tcp(Host::Every(8080))),
+            (":8080", Place::Tcp(Host::Every(8080))),
+            ("web=:80", Place::Tcp(Host::Every(80))),
+            ("udp::53", Place::Udp(Host::Every(53))),
+            ("dns=udp:*:53", Place::Udp(Host::Every(53))),
+        ] {
+            assert_eq!(address(text).map(|entry| entry.place), Ok(place), "{text}");
+        }
     }
 
     #[test]
@@ -859,6 +871,8 @@ mod tests {
             "admin=[::1]:9000",
             "web=localhost:80",
             "dns=udp:[::]:53",
+            "*:80",
+            "dns=udp:*:53",
             "unix:/run/app.sock",
             "local=unix:/run/app.sock?mode=660&owner=www-data&group=33",
             "unix:/run/app.sock?group=www-data",
@@ -885,8 +899,11 @@ mod tests {
         for (bad, advice) in [
             ("", "empty"),
             ("8080", "\"127.0.0.1:8080\""),
-            (":8080", "\"0.0.0.0:8080\""),
-            ("*:8080", "\"[::]:8080\""),
+            ("8080", "\"*:8080\""),
+            (":http", "65535"),
+            ("*:", "65535"),
+            ("*", "not an address"),
+            ("*.org:80", "no host name"),
             ("localhost", "\"localhost:8080\""),
             ("127.0.0.1", "has no port"),
             ("::1", "\"[::1]:8080\""),
@@ -904,7 +921,8 @@ mod tests {
             ("udp:127.0.0.1", "\"udp:127.0.0.1:8080\""),
             ("udp:", "\"udp:127.0.0.1:5353\""),
             ("udp:5353", "\"udp:127.0.0.1:5353\""),
-            ("udp:*:53", "\"udp:0.0.0.0:53\""),
+            ("udp:*", "not an address"),
+            ("tcp:*:80", "unknown scheme \"tcp\": write \"*:80\""),
             ("udp:dns", "\"udp:dns:8080\""),
             ("udp:dns=127.0.0.1:53", "\"dns=udp:127.0.0.1:53\""),
             ("tcp:127.0.0.1:80", "unknown scheme \"tcp\": write \"127.0.0.1:80\""),

@@ -114,11 +114,36 @@ impl Plan {
 
 /// Looks up the host names.
 fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
+    let every: Vec<bool> = entries.iter().map(|entry| is_every_address(&entry.place)).collect();
     let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
-    match listed_twice(&places) {
-        Some(twice) => Err(Error::Option { name: "listen", reason: format!("{twice} is listed twice: list it once") }),
-        None => Ok(places),
+    let wrong = match (included(&places, &every), listed_twice(&places)) {
+        (Some((every, other)), _) => format!("{every} is every address with this port, {other} too: list one of them"),
+        (None, Some(twice)) => format!("{twice} is listed twice: list it once"),
+        (None, None) => return Ok(places),
+    };
+    Err(Error::Option { name: "listen", reason: wrong })
+}
+
+fn is_every_address(place: &Place) -> bool {
+    match place {
+        Place::Tcp(host) | Place::Udp(host) => matches!(host, Host::Every(_)),
+        Place::Unix(_) => false,
     }
+}
+
+/// An entry that is every address with a port, and another with an address that has this port. Of port 0, each is another.
+fn included<'a>(places: &'a [Resolved], every: &[bool]) -> Option<(&'a str, &'a str)> {
+    let port = |place: &Resolved| match &place.at {
+        At::Addresses(addresses) => addresses.first().map(SocketAddr::port).filter(|&port| port != 0),
+        At::Path(_) | At::Inherited(_) => None,
+    };
+    let is_in = |one: &Resolved, other: &Resolved| {
+        one.label.kind == other.label.kind && port(one).is_some() && port(one) == port(other)
+    };
+    let all = || places.iter().enumerate();
+    let pairs = all().filter(|&(index, _)| every[index]).flat_map(|one| all().map(move |other| (one, other)));
+    let mut included = pairs.filter(|((index, one), (other_index, other))| index != other_index && is_in(one, other));
+    included.next().map(|((_, one), (_, other))| (one.key.as_str(), other.key.as_str()))
 }
 
 fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
@@ -127,6 +152,7 @@ fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
     let kind = place.kind();
     let at = match &place {
         Place::Tcp(Host::Address(address)) | Place::Udp(Host::Address(address)) => At::Addresses(vec![*address]),
+        Place::Tcp(Host::Every(port)) | Place::Udp(Host::Every(port)) => At::Addresses(vec![inet::every(*port)]),
         Place::Tcp(Host::Name(host, port)) | Place::Udp(Host::Name(host, port)) => {
             let found = (host.as_str(), *port).to_socket_addrs().map_err(|source| Error::Listen {
                 address: place.to_string(),

@@ -89,6 +89,13 @@ pub fn without_call(command: &mut Command, call: libc::c_long, error: libc::c_in
     before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
 }
 
+/// Starts the program where IPv6 is switched off, as the kernel's parameter ipv6.disable=1 does it.
+pub fn without_ipv6(command: &mut Command) -> &mut Command {
+    let family = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, libc::AF_INET6 as u64);
+    let filter = refusal(libc::SYS_socket, vec![family.expect("a condition")], libc::EAFNOSUPPORT);
+    before_exec(command, move || seccompiler::apply_filter(&filter).map_err(|_| io::ErrorKind::PermissionDenied.into()))
+}
+
 fn no_fork() -> BpfProgram {
     let threads = libc::CLONE_VM as u64;
     let forks = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(threads), 0);

@@ -290,6 +290,25 @@ mod tests {
         assert!(why.contains("does not serve IPv4 at [::]:"), "{why}");
     }
 
+    /// With its text, under another name, and as the address that it is.
+    #[test]
+    fn every_address_is_the_same_place_however_it_is_written() {
+        for (was, now) in [("*:0", "*:0"), ("*:0", "web=:0"), ("*:0", "[::]:0"), ("[::]:0", "*:0")] {
+            let places = |listen| resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
+            let listeners = bind(&places(was), Vec::new(), None, Purpose::Service).expect("a port");
+            let [listener] = &listeners.listeners[..] else { panic!("one socket") };
+            let Sockets::One(socket) = &listener.sockets else { panic!("for all") };
+            let socket = socket.try_clone().expect("a copy");
+            let port = bound_to(&socket).expect("an address").port();
+            let now = now.replace(":0", &format!(":{port}"));
+            let handed = vec![handed(&listener.key, socket)];
+            // Where there is no IPv6, the one that is written so is another.
+            let Ok(_) = TcpListener::bind("[::1]:0") else { return eprintln!("skipped: there is no IPv6 here") };
+            let listeners = bind(&places(&now), handed, None, Purpose::Rehearsal).expect("it was bound");
+            assert!(listeners.left.is_empty() && listeners.listeners[0].stored.is_some(), "{was}, {now}");
+        }
+    }
+
     #[test]
     fn a_port_takes_what_is_bound_to_it_of_its_kind() {
         let (socket, port) = tcp();

@@ -1,7 +1,7 @@
 //! TCP and UDP sockets: how an address is bound.
 
 use std::io::{self, ErrorKind};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -34,6 +34,13 @@ pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Ve
         report::warn(&format!("{place}: {} is left out: it belongs to no interface of this machine", address.ip()));
     }
     here
+}
+
+/// Every address of this machine with this port: one IPv6 socket that serves IPv4 too, so that main has one listener
+/// everywhere, or an IPv4 socket where there is no IPv6.
+pub(super) fn every(port: u16) -> SocketAddr {
+    let of_ipv6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    if is_here(of_ipv6) { of_ipv6 } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)) }
 }
 
 fn is_here(mut address: SocketAddr) -> bool {
@@ -176,6 +183,10 @@ fn refusal(source: io::Error) -> Refusal {
         // Which process holds it is said where that is looked up.
         ErrorKind::AddrInUse => "no port that the system chooses is free: check net.ipv4.ip_local_port_range",
         ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
+        _ if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {
+            "IPv6 is switched off or not allowed here (RestrictAddressFamilies=): write an IPv4 address, for example \
+             0.0.0.0 for every one, or * for every address of each family that there is"
+        }
         ErrorKind::AddrNotAvailable => "the address belongs to no interface of this machine",
         _ => "check the address",
     };
