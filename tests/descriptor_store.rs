@@ -240,7 +240,11 @@ fn what_is_not_listened_on_any_more_is_removed() {
     assert_eq!(count("FDSTORE=1"), 2, "{messages:#?}");
     program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
-    assert_eq!(program.stderr.count("is not listened on any more, lost its file"), 2);
+    // Each by its entry, with its own reason.
+    program.stderr.wait_for("the stored socket of old=127.0.0.1:0 is closed: listen has no such entry any more");
+    program.stderr.wait_for(&format!("the stored socket of {unix} is closed: its file is gone or belongs to another"));
+    assert_eq!(program.stderr.count("the stored socket"), 2);
+    assert_eq!(program.stderr.count(".sock.new"), 0);
     UnixStream::connect(&path).expect("somebody listens there again");
     program.stop();
 }
@@ -263,6 +267,7 @@ fn what_is_no_longer_shared_is_removed() {
     let messages = manager.receive_until("READY=1");
     let changes: Vec<&String> = messages.iter().filter(|message| message.starts_with("FDSTORE")).collect();
     assert_eq!(changes, ["FDSTOREREMOVE=1\nFDNAME=prefork 127.0.0.1%3A0"]);
+    program.stderr.wait_for("the stored socket of 127.0.0.1:0 is closed: with reuse_port each slot has a socket");
     assert_eq!(program.stderr.count(", inherited"), 0, "{:#?}", program.stderr.all());
     answer(TcpStream::connect(address(&program, "")).expect("somebody listens"));
     program.stop();
@@ -287,6 +292,9 @@ fn sockets_of_a_socket_unit_come_first() {
     program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
     manager.wait_for("FDSTOREREMOVE=1\nFDNAME=prefork web=127.0.0.1%3A0");
+    program
+        .stderr
+        .wait_for("the stored socket of web=127.0.0.1:0 is closed: the sockets that this program was started");
     program.stop();
 }
 

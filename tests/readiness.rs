@@ -82,6 +82,18 @@ fn a_pool_that_is_never_ready_in_time_gives_up() {
     program.wait_until_empty();
 }
 
+/// It is what programs forget that have just been given the option.
+#[test]
+fn that_ready_was_never_called_is_named_first() {
+    let mut program = Session::start(&mut Way::Builder.lives([("ready_timeout", "100ms")], ["wait"]));
+    assert_eq!(program.exit_code(), 1);
+    let line = program.stderr.wait_for("is not ready after 100ms (ready_timeout): killing it");
+    assert!(line.contains("killing it; it has not called Worker::ready()"), "{line}");
+    let last = program.stderr.all().pop().expect("lines");
+    assert!(last.contains("; check that it calls Worker::ready(), what it printed"), "{last}");
+    program.wait_until_empty();
+}
+
 #[test]
 fn without_ready_timeout_a_worker_is_ready_when_its_body_starts() {
     let program = Session::start(&mut lives([]));

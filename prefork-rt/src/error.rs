@@ -161,8 +161,8 @@ impl fmt::Display for Error {
             Error::CannotBoot { task_id } => write!(
                 f,
                 "gave up: worker {task_id} ended twice in a row before it was ready, and the pool has never been ready: the \
-                 service cannot boot; the other workers were stopped; check what the worker printed, its configuration, \
-                 what it connects to, and whether ready_timeout is long enough"
+                 service cannot boot; the other workers were stopped; check that it calls Worker::ready(), what it printed, \
+                 its configuration, what it connects to, and whether ready_timeout is long enough"
             ),
             Error::PermanentFailure { task_id } => write!(
                 f,

@@ -81,14 +81,15 @@ pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: boo
     if started_with.is_empty() {
         let places = resolve(entries)?;
         let (restored, obsolete) = store::restore(&places, stored, per_slot);
-        let obsolete = store::close(obsolete, &restored);
+        let why = |stored: &Inherited| store::why_obsolete(stored, &places, per_slot);
+        let obsolete = store::close(obsolete, &restored, why);
         return Ok(Plan { places, came: None, restored, obsolete });
     }
     let came = Some(inherited::list(&started_with));
     let matched = inherited::match_entries(&entries, started_with)?;
     let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
     let places: Vec<Resolved> = matched.into_iter().map(place).collect();
-    let obsolete = store::close(stored, &[]);
+    let obsolete = store::close(stored, &[], |_| "the sockets that this program was started with take its place");
     Ok(Plan { places, came, restored: Vec::new(), obsolete })
 }
 

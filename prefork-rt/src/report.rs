@@ -204,9 +204,12 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Dumping { worker, at_most } => {
             info(format!("{} dumps core: SIGKILL waits until that is done, at most {}", name(worker), time(*at_most)))
         }
-        Notice::NotReady { worker, ready_timeout } => {
-            warn(format!("{} is not ready after {} (ready_timeout): killing it", name(worker), time(*ready_timeout)))
-        }
+        Notice::NotReady { worker, ready_timeout } => warn(format!(
+            "{} is not ready after {} (ready_timeout): killing it; it has not called Worker::ready(), as each worker \
+                 must once it can serve",
+            name(worker),
+            time(*ready_timeout)
+        )),
         Notice::KillingOne { worker, after } => {
             warn(format!("killing {}, which did not end within {}", name(worker), time(*after)))
         }
@@ -334,6 +337,7 @@ fn name_of(worker: ProcId, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
 fn what(failure: Failure) -> String {
     match failure {
         Failure::Ended(status) => how(status),
+        Failure::Hung(status @ Status::Exited(_)) => format!("hung and {}", how(status)),
         Failure::Hung(status) => format!("hung and was {}", how(status).replace("killed by", "ended by")),
         Failure::NotReady => "was not ready in time and was killed".to_owned(),
         Failure::CannotFork => "could not be forked".to_owned(),
@@ -542,6 +546,14 @@ mod tests {
             how(Status::Killed { signal: libc::SIGRTMIN() + 3, dumped_core: true }),
             "killed by SIGRTMIN+3 (core dumped)"
         );
+    }
+
+    #[test]
+    fn an_end_of_a_worker_that_hung_is_a_sentence() {
+        let killed = Status::Killed { signal: libc::SIGABRT, dumped_core: false };
+        assert_eq!(what(Failure::Hung(killed)), "hung and was ended by SIGABRT");
+        assert_eq!(what(Failure::Hung(Status::KilledByOthers(Killer::Unknown))), "hung and was ended by SIGKILL");
+        assert_eq!(what(Failure::Hung(Status::Exited(77))), "hung and exited with status 77");
     }
 
     #[test]

@@ -145,20 +145,57 @@ fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool
 }
 
 /// Closes those that are listened on no more. Returns the names that are to be removed from the store.
-pub(super) fn close(obsolete: Vec<Inherited>, restored: &[Handed]) -> Vec<String> {
+pub(super) fn close(
+    obsolete: Vec<Inherited>,
+    restored: &[Handed],
+    why: impl Fn(&Inherited) -> &'static str,
+) -> Vec<String> {
     let is_used = |name: &str| restored.iter().any(|handed| handed.stored.as_deref() == Some(name));
     let mut names = Vec::new();
-    for Inherited { name, place, .. } in obsolete {
-        report::info(&format!(
-            "the stored socket {place} is not listened on any more, lost its file, or gives way to sockets of slots: it \
-             is closed"
-        ));
+    for stored in obsolete {
+        let entry = entry_of(&stored.name).unwrap_or_else(|| stored.place.clone());
+        report::info(&format!("the stored socket of {entry} is closed: {}", why(&stored)));
+        let name = stored.name;
         if !names.contains(&name) && !is_used(&name) {
             inherited::close(&name);
             names.push(name);
         }
     }
     names
+}
+
+/// Why a stored socket is of no use when all this is listened on.
+pub(super) fn why_obsolete(stored: &Inherited, places: &[Resolved], per_slot: bool) -> &'static str {
+    let entry = entry_of(&stored.name);
+    match places.iter().find(|place| entry.as_ref() == Some(&place.key)).map(|place| &place.at) {
+        None => "listen has no such entry any more",
+        Some(At::Addresses(_)) if per_slot => "with reuse_port each slot has a socket of its own",
+        Some(At::Addresses(_)) => "the entry stands for other addresses now, or for another family",
+        Some(At::Path(unix)) if !is_of(&stored.name, Path::new(&unix.path)) => {
+            "its file is gone or belongs to another socket, so no client could reach it; the unit keeps the file with \
+             RuntimeDirectoryPreserve=restart"
+        }
+        Some(At::Path(_) | At::Inherited(_)) => "another socket serves this entry",
+    }
+}
+
+/// The entry of `listen` that a socket was stored for.
+fn entry_of(stored: &str) -> Option<String> {
+    let key = stored.strip_prefix(MARK)?.split(' ').next()?;
+    let mut bytes = key.bytes();
+    let mut entry = Vec::new();
+    while let Some(byte) = bytes.next() {
+        let decoded = match byte {
+            b'%' => u8::try_from(hexadecimal(bytes.next()?)? * 16 + hexadecimal(bytes.next()?)?).ok()?,
+            byte => byte,
+        };
+        entry.push(decoded);
+    }
+    String::from_utf8(entry).ok()
+}
+
+fn hexadecimal(digit: u8) -> Option<u32> {
+    char::from(digit).to_digit(16)
 }
 
 /// What a service manager is to do with its store.
@@ -224,6 +261,20 @@ mod tests {
         let name = name("local=unix:/run/a b.sock?mode=660", Some((0x1f, 0x2a)));
         assert_eq!(file_of(&name, "local=unix:/run/a b.sock"), Some(("/run/a b.sock".into(), 0x1f, 0x2a)));
         assert_eq!(file_of("prefork 127.0.0.1%3A80", "127.0.0.1:80"), None);
+    }
+
+    #[test]
+    fn an_entry_can_be_read_from_its_name() {
+        for (key, file) in [
+            ("admin=127.0.0.1:9000", None),
+            ("*:80", None),
+            ("unix:/run/a b/100%\u{e4}\n.sock?mode=660", Some((0x1f, 0x2a))),
+        ] {
+            assert_eq!(entry_of(&name(key, file)).as_deref(), Some(key));
+        }
+        for foreign in ["http.socket", "prefork a%", "prefork a%2", "prefork a%zz", "prefork a%FF"] {
+            assert_eq!(entry_of(foreign), None, "{foreign}");
+        }
     }
 
     #[test]
