@@ -24,7 +24,8 @@ impl Policy {
     pub(super) fn inspect(&mut self, id: ProcId, alarm: Alarm) {
         let Some(proc) = self.proc(id) else { return };
         proc.looked_at = Some(alarm);
-        self.actions.push_back(Action::Inspect(id));
+        // Before what else is to be done, so that few facts come between the question and the answer.
+        self.actions.push_front(Action::Inspect(id));
     }
 
     pub(super) fn inspected(&mut self, id: ProcId, hold: Hold) {
@@ -62,17 +63,24 @@ impl Policy {
     }
 
     /// Nothing holds the worker. One that a debugger has let go since has all of its time once more, but for one that was
-    /// told to end.
+    /// told to end. One that has written its core frees its memory, which takes a while.
     fn let_go(&mut self, id: ProcId, alarm: Alarm) {
-        let was_held = self.proc(id).is_some_and(|proc| std::mem::take(&mut proc.held));
-        if !was_held || alarm == Alarm::Kill {
-            return self.act(id, alarm);
+        let now = self.now;
+        let Some(proc) = self.proc(id) else { return };
+        let was_held = std::mem::take(&mut proc.held) && alarm != Alarm::Kill;
+        let has_dumped = proc.dumps_until.is_some_and(|until| now < until);
+        if has_dumped {
+            proc.dumps_until = Some(now);
         }
-        if let Some(proc) = self.proc(id) {
-            proc.was_silent = false;
+        proc.was_silent &= !was_held;
+        match (was_held, has_dumped) {
+            (false, false) => self.act(id, alarm),
+            (false, true) => self.arm(id, alarm, ABORT_TIMEOUT),
+            (true, _) => {
+                let patience = self.patience(alarm);
+                self.arm(id, alarm, patience);
+            }
         }
-        let patience = self.patience(alarm);
-        self.arm(id, alarm, patience);
     }
 
     /// How long a worker has for what the alarm is about.

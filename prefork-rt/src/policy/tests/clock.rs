@@ -16,6 +16,7 @@ pub(super) fn nonsense(living: ProcId, dead: ProcId) -> Vec<Event> {
     for proc in [dead, NOBODY] {
         events.extend([Event::Forked(proc), Event::ForkFailed(proc, error()), Event::ForkUnsafe(proc, String::new())]);
         events.extend([NORMAL, FAILED, SIGKILLED].map(|status| Event::Ended(proc, status)));
+        events.extend([Hold::Nothing, Hold::CoreDump].map(|hold| Event::Inspected(proc, hold)));
     }
     events
 }

@@ -103,7 +103,7 @@ fn a_stop_and_a_reload_do_not_wait_for_a_debugger() {
 /// It crashed, or SIGABRT was sent: the kernel writes what the worker was.
 #[test]
 fn sigkill_waits_for_a_core_dump_within_a_bound() {
-    for (dumps_until, killed) in [(20_000, 20_100), (10_000_000, 5000 + HUNG + DUMP_TIMEOUT.as_millis() as u64)] {
+    for (dumps_until, killed) in [(20_000, 25_100), (10_000_000, 5000 + HUNG + DUMP_TIMEOUT.as_millis() as u64)] {
         let mut world = World::new(watched(), |_, fork| match fork {
             0 => serves().beats(0, 100, 2000).ignores_sigabrt(),
             _ => serves(),
@@ -117,6 +117,19 @@ fn sigkill_waits_for_a_core_dump_within_a_bound() {
         assert!(last >= ms(killed) && last <= ms(killed + 1000), "{dumps_until}: {last:?}");
         assert_eq!(dumping(&world), 1);
     }
+}
+
+#[test]
+fn a_worker_that_has_dumped_core_has_a_while_to_end() {
+    let mut world = World::new(watched(), |_, fork| {
+        let mut life = OBEYS;
+        life.aborted = Some((ms(14_000), ABORTED));
+        if fork == 0 { Fork::Runs(life).beats(0, 100, 2000) } else { serves() }
+    });
+    world.holds.push((0, HUNG + 1, 16_000, Hold::CoreDump));
+    world.run_for(100_000);
+    assert!(world.times(Deed::Kill(0)).is_empty());
+    assert_eq!((world.times(Deed::Abort(0)).len(), world.times(Deed::Fork(0)).len()), (1, 2));
 }
 
 #[test]
