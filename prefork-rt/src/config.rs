@@ -12,6 +12,8 @@ use std::{net::SocketAddr, num::NonZeroUsize};
 use crate::connections;
 use crate::error::Error;
 use crate::grammar::{self, Backoff, Entry, Reload, Restart};
+use crate::sys::{self, Owned};
+use crate::upgrade;
 use crate::worker::Needs;
 
 pub(crate) use environment::{Environment, Mode};
@@ -43,6 +45,8 @@ pub struct Prefork {
     pub(crate) environment: Environment,
     pub(crate) needs: Vec<Needs>,
     pub(crate) error: Option<Error>,
+    /// As long as a pool may come of it.
+    pub(crate) signals: Option<Owned>,
 }
 
 /// What was given for each option, in the code or in the environment.
@@ -103,13 +107,19 @@ impl Prefork {
     /// All options at their defaults, but for what the `PREFORK_…` environment variables say, which are read here.
     ///
     /// A variable that cannot be used is reported by [`start`](Self::start) and [`run`](Self::run).
+    ///
+    /// From here on a SIGTERM, SIGINT or SIGQUIT ends the program at once with exit status 0, also as PID 1, and SIGHUP,
+    /// SIGUSR1 and SIGUSR2 wait for the pool. Handlers do that, where the program has none of its own, until the pool is
+    /// started, its start has failed, or this value is dropped.
     pub fn new() -> Self {
+        let signals = sys::own();
         connections::note_inherited();
         let (environment, error) = match Environment::read() {
             Ok(environment) => (environment, None),
             Err(error) => (Environment::default(), Some(error)),
         };
-        Prefork { code: Values::default(), environment, needs: Vec::new(), error }
+        let signals = own_for(environment.mode, signals);
+        Prefork { code: Values::default(), environment, needs: Vec::new(), error, signals }
     }
 
     /// How many workers: a `usize`, a [`NonZeroUsize`] or `"auto"`. Default: `"auto"`.
@@ -384,6 +394,22 @@ impl Prefork {
     }
 }
 
+/// Whose the signals are before there is a pool.
+fn own_for(mode: Mode, signals: Owned) -> Option<Owned> {
+    match mode {
+        Mode::On => {
+            if let Some(received) = &*upgrade::received() {
+                signals.keep_for_the_pool(&received.state.signals.blocked);
+            }
+            Some(signals)
+        }
+        Mode::Off | Mode::Check => {
+            signals.leave_to_the_program();
+            None
+        }
+    }
+}
+
 impl Default for Prefork {
     fn default() -> Self {
         Prefork::new()
@@ -474,7 +500,7 @@ mod tests {
     /// Without the variables that the tests themselves run with.
     fn prefork() -> Prefork {
         let (code, environment) = Default::default();
-        Prefork { code, environment, needs: Vec::new(), error: None }
+        Prefork { code, environment, needs: Vec::new(), error: None, signals: None }
     }
 
     fn environment(variables: &[(&str, &str)]) -> Environment {

@@ -127,10 +127,17 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         return Err(Error::AlreadyStarted);
     }
     let manager = service_manager();
+    // Owned until the start has succeeded or failed.
+    let signals = prefork.signals.take();
     let outcome = start_once(prefork, manager.clone());
     match &outcome {
-        Ok(Outcome::Worker(worker)) => after_fork::run(*worker),
+        Ok(Outcome::Worker(worker)) => {
+            // They are the supervisor's. To look whether they are would touch a page of memory more.
+            mem::forget(signals);
+            after_fork::run(*worker);
+        }
         Ok(Outcome::Over(_)) => {
+            mem::forget(signals);
             listen::remove_files();
             report::flush();
         }

@@ -4,12 +4,13 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
+mod signals;
 mod succession;
 mod table;
 
 use std::ffi::c_int;
 use std::fs::File;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -20,21 +21,18 @@ use crate::fork_check::ForkCheck;
 use crate::listen::{self, Listeners};
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
-use crate::policy::{
-    self, Action, Ask, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
-};
+use crate::policy::{self, Action, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{
-    self, Alone, Bell, End, Fork, Hold, Mask, News, Pid, ProcessName, Received, Rest, Sent, Signal, SignalQueue,
+    self, Alone, Bell, End, Fork, Hold, Mask, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
 };
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
 use crate::worker::{Worker, become_worker};
+use signals::Heard;
 use table::Table;
 
-/// A stop repeated sooner by the leader of our process group is the same one.
-const ECHO: Duration = Duration::from_millis(500);
 /// Who sends signals on and on must not keep the supervisor from its work.
 const MOST_SIGNALS: usize = 64;
 /// Until a child is asked for once more of which the system did not tell.
@@ -85,7 +83,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
     };
     drop(received);
-    let terminal = Terminal::look();
+    let heard = Heard::new();
     let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
     let signals = SignalQueue::open(Some(pool.bell.as_fd())).map_err(|source| {
         // The error that is reported is the one that matters.
@@ -106,10 +104,8 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         signals,
         unreaped: true,
         mask,
-        terminal,
-        hung_up: false,
+        heard,
         flushed: !report::logger_is_installed(),
-        asked: None,
         oom_kills: OomKills::read(),
         weighs: true,
         to_pass_on: None,
@@ -141,17 +137,13 @@ struct Supervisor {
     /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
     unreaped: bool,
     mask: Mask,
-    terminal: Terminal,
-    /// It was said that the terminal went away.
-    hung_up: bool,
+    heard: Heard,
     /// Nothing is left in a buffer, and nobody is there to write into one.
     flushed: bool,
-    /// The last stop that was asked for, and when.
-    asked: Option<(Received, Instant)>,
     oom_kills: OomKills,
     /// That memory cannot be measured was not said yet.
     weighs: bool,
-    /// To every worker that has a handler for it.
+    /// To every worker.
     to_pass_on: Option<Received>,
     rehearsal: Option<Rehearsal>,
     /// What was rehearsed.
@@ -175,14 +167,6 @@ impl Newcomer {
     fn occupant(&self, pid: Pid) -> Occupant {
         Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
     }
-}
-
-/// What this process had of a terminal when it started.
-struct Terminal {
-    is_stdin: bool,
-    controls_us: bool,
-    /// SIGHUP was ignored: `nohup`.
-    hangups_ignored: bool,
 }
 
 impl Supervisor {
@@ -237,7 +221,7 @@ impl Supervisor {
             }
             let received = if ready.signals { self.signals.read() } else { None };
             match received {
-                Some(received) if received.signal == Signal::SIGCHLD => self.unreaped = true,
+                Some(received) if received.signal == Signal::SIGCHLD as c_int => self.unreaped = true,
                 Some(received) => self.take_signal(&received),
                 None => break,
             }
@@ -279,63 +263,6 @@ impl Supervisor {
         let Some(seat) = self.table.seat(proc) else { return };
         let said = self.board.hear(proc.task_id(), seat, proc.fork());
         self.policy.handle(self.clock.now(), Event::Said(proc, said));
-    }
-
-    /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that process is in.
-    /// npm and others pass on what a terminal's key has sent to their whole group already.
-    fn is_echo(&mut self, received: &Received) -> bool {
-        let before = self.asked.replace((*received, Instant::now()));
-        let by_leader = received.sent == Sent::By(sys::getpgrp().as_raw()) && sys::getpgrp() != self.pid;
-        by_leader && before.is_some_and(|(before, when)| before.signal == received.signal && when.elapsed() < ECHO)
-    }
-
-    fn take_signal(&mut self, received: &Received) {
-        let by = sender(received);
-        let (ask, by) = match received.signal {
-            Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
-            // To a job that is suspended bash sends both, which mean the same.
-            Signal::SIGTERM if self.hung_up => return,
-            Signal::SIGTERM => (Ask::Stop, by),
-            Signal::SIGINT => (Ask::Interrupt, by),
-            Signal::SIGQUIT => (Ask::StopNow, by),
-            Signal::SIGHUP => match self.terminal.hung_up(received, self.pid) {
-                Some(why) => {
-                    self.hung_up = true;
-                    (Ask::HangUp, format!("{by}{why}"))
-                }
-                None => (Ask::Reload, by),
-            },
-            Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
-            Signal::SIGTTIN => (Ask::More, by),
-            Signal::SIGTTOU => (Ask::Fewer, by),
-            Signal::SIGUSR1 => return self.to_pass_on = Some(*received),
-            Signal::SIGTSTP => return self.suspend(),
-            Signal::SIGCONT => return self.go_on(),
-            _ => (Ask::Upgrade, by),
-        };
-        self.policy.handle(self.clock.now(), Event::Ask(ask, by));
-    }
-
-    /// To every worker that has a handler for it: the others would die of it.
-    fn pass_on(&self, received: &Received) {
-        let signal = received.signal;
-        let (mut passed, mut others) = (0, Vec::new());
-        for (pid, proc) in self.table.alive() {
-            match sys::catches(pid, signal) {
-                Ok(true) => {
-                    passed += 1;
-                    self.send(pid, signal, sys::kill);
-                }
-                // One that has just ended is no news here.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Ok(false) | Err(_) => others.push(format!("{} (pid {pid})", proc.task_id())),
-            }
-        }
-        let to = format!("{}: passed on to {}", sender(received), report::workers(passed));
-        match others.len() {
-            0 => report::info(&to),
-            _ => report::warn(&format!("{to}; without a handler for it, and left alone: {}", others.join(", "))),
-        }
     }
 
     /// Hears of every child that has ended or stopped.
@@ -562,25 +489,6 @@ impl Supervisor {
         manager.beat(|| self.policy.has_prospects());
     }
 
-    /// Stops the pool and itself as the terminal's stop key asks, until it is continued. For the policy, no time
-    /// passes in between.
-    fn suspend(&mut self) {
-        report::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
-        let before = Instant::now();
-        self.signal_all(Signal::SIGSTOP);
-        if let Err(error) = sys::suspend() {
-            report::warn(&format!("cannot suspend: {error}"));
-        }
-        self.signal_all(Signal::SIGCONT);
-        self.clock.stopped += before.elapsed();
-    }
-
-    /// Whoever was stopped with this process, or as long as it, could not beat.
-    fn go_on(&mut self) {
-        self.signal_all(Signal::SIGCONT);
-        self.policy.handle(self.clock.now(), Event::Continued);
-    }
-
     fn wait(&self) {
         let now = self.clock.now();
         let unreaped = self.unreaped.then_some(REAP_AGAIN);
@@ -593,13 +501,12 @@ impl Supervisor {
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
     fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
-        let Supervisor { pid, name, signals, mask, terminal, service, policy, table, board, board_file, bell, .. } =
-            self;
+        let Supervisor { pid, name, signals, mask, heard, service, policy, table, board, board_file, bell, .. } = self;
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
         let tied = tie::tie_to(pid);
-        let stdin = tied.and_then(|()| if terminal.is_stdin { sys::stdin_to_null() } else { Ok(()) });
+        let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
         let seated = stdin.and_then(|()| board.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
@@ -623,6 +530,7 @@ impl Supervisor {
         mem::forget(policy);
         mem::forget(table);
         mem::forget(name);
+        mem::forget(heard);
         mem::forget(self.oom_kills);
         mem::forget(service.variables);
         if let Some(manager) = service.manager {
@@ -697,15 +605,6 @@ fn flush_buffers() {
     sys::flush_c_stdio();
 }
 
-/// "SIGTERM from pid 4711".
-fn sender(received: &Received) -> String {
-    match received.sent {
-        Sent::By(0) => format!("{} from outside this container", received.signal),
-        Sent::By(pid) => format!("{} from pid {pid}", received.signal),
-        Sent::ByKernel => format!("{} from the terminal", received.signal),
-    }
-}
-
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     match reason {
         GiveUp::Budget(Spent { max_restarts, window, .. }) => {
@@ -713,38 +612,6 @@ fn gave_up(task_id: usize, reason: GiveUp) -> Error {
         }
         GiveUp::Boot => Error::CannotBoot { task_id },
         GiveUp::Final => Error::PermanentFailure { task_id },
-    }
-}
-
-/// Whether the leader of this session sent it, and is another process than this one.
-fn is_by_shell(received: &Received, own: Pid) -> bool {
-    let leader = sys::getsid();
-    // 0 is a process of another PID namespace: any of them.
-    leader != own && leader.as_raw() != 0 && received.sent == Sent::By(leader.as_raw())
-}
-
-impl Terminal {
-    fn look() -> Terminal {
-        Terminal {
-            is_stdin: io::stdin().is_terminal(),
-            controls_us: sys::has_terminal(),
-            // Where that cannot be known, it is as usual.
-            hangups_ignored: sys::is_ignored(Signal::SIGHUP).unwrap_or(false),
-        }
-    }
-
-    /// Whether this SIGHUP means that the terminal went away, and how one knows.
-    fn hung_up(&self, received: &Received, own: Pid) -> Option<&'static str> {
-        match received.sent {
-            _ if self.hangups_ignored => None,
-            Sent::ByKernel => Some(", which is gone"),
-            // One that never had a terminal (the init of a container, say) passes on what it was sent.
-            Sent::By(_) if self.controls_us && is_by_shell(received, own) => {
-                Some(", the shell of this session, which ends (under nohup or from elsewhere it is a reload)")
-            }
-            Sent::By(_) if self.controls_us && !sys::has_terminal() => Some(", and the terminal is gone"),
-            Sent::By(_) => None,
-        }
     }
 }
 

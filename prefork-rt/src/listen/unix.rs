@@ -33,6 +33,8 @@ const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
 pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<Option<OwnedFd>, Error> {
     let rights = Rights::of(unix)?;
     let path = Path::new(&unix.path);
+    // The end of the supervisor removes the file.
+    sys::hold_stops();
     let socket = try_again(&Shown(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace()));
     let socket = bound_or_noted(socket, purpose, Bound::Unix(&[path.to_owned(), unfinished(path)]))?;
     if socket.is_some() {

@@ -49,7 +49,9 @@ impl Supervisor {
         let State { signals, back, name, manager, files, processes, pool, .. } = &received.state;
         self.mask.hand_over(&signals.blocked, signals.child_ignored);
         self.signals.hand_over(&signals.ignored);
-        self.terminal.hangups_ignored |= signals.hangups_ignored;
+        if signals.hangups_ignored {
+            self.heard.ignore_hangups();
+        }
         self.service.launch = received.launch().clone();
         if back.is_some() {
             // What exec(2) has called it is the number of a descriptor.
@@ -197,7 +199,7 @@ impl Supervisor {
                 blocked,
                 ignored: self.signals.to_hand_over(),
                 child_ignored,
-                hangups_ignored: self.terminal.hangups_ignored,
+                hangups_ignored: self.heard.hangups_are_ignored(),
             },
             manager: self.service.manager.as_ref().map(Manager::to_hand_over),
             board: state::Board {

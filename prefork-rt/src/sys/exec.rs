@@ -166,8 +166,10 @@ pub(crate) fn spawn(command: &mut Command, mask: &Mask, descriptors: &[BorrowedF
         stay_open_on_exec(descriptor, true)
     };
     let prepare = move || {
-        let prepared =
-            mask.restore().and_then(|()| die_with_parent()).and_then(|()| numbers.iter().try_for_each(stay_open));
+        let prepared = mask
+            .restore_before_exec()
+            .and_then(|()| die_with_parent())
+            .and_then(|()| numbers.iter().try_for_each(stay_open));
         // std hands the number of the error on to this process, and an error with the name of a call seems to have none.
         prepared.map_err(|error| CallError::of(error, "fcntl(2)").source)
     };

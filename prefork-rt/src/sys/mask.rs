@@ -1,65 +1,163 @@
-//! The signal mask of the calling thread: pthread_sigmask(3).
+//! Sets of signals, those for real time included, and the mask of the calling thread: sigsetops(3), pthread_sigmask(3).
 //!
-//! nix's wrappers compare the result with -1, but the call returns the error itself: with them, a call that fails looks
-//! like one that succeeds, and a mask that nobody wrote looks like the mask from before.
+//! nix's sets know no signal for real time. Its wrappers of pthread_sigmask(3) compare the result with -1, but the call
+//! returns the error itself: with them, a call that fails looks like one that succeeds, and a mask that nobody wrote
+//! looks like the mask from before.
 
 use std::ffi::c_int;
 use std::io;
+use std::mem::MaybeUninit;
 use std::ptr;
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
 
 use super::of_call;
 
-/// Blocks or unblocks these signals, or makes them the mask. Returns the mask from before.
-#[inline] // Each page of code that a new worker enters costs it a fault.
-pub(crate) fn change_mask(how: SigmaskHow, signals: &SigSet) -> io::Result<SigSet> {
-    change(how as c_int, Some(signals))
+/// No system has a signal with a higher number.
+const HIGHEST: c_int = 128;
+
+/// A set of signals.
+#[derive(Clone, Copy)]
+pub(crate) struct Set(libc::sigset_t);
+
+impl Set {
+    pub(crate) fn empty() -> Set {
+        let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
+        // SAFETY: sigemptyset(3) writes one set through the pointer, which is to a live local of that type.
+        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+        // SAFETY: sigemptyset(3) has initialized the set.
+        Set(unsafe { set.assume_init() })
+    }
+
+    pub(crate) fn all() -> Set {
+        let mut set = Set::empty();
+        // SAFETY: sigfillset(3) writes one set through the pointer, which is to a live local of that type.
+        unsafe { libc::sigfillset(&raw mut set.0) };
+        set
+    }
+
+    pub(crate) fn one(signal: Signal) -> Set {
+        Set::of([signal as c_int])
+    }
+
+    pub(crate) fn of(signals: impl IntoIterator<Item = c_int>) -> Set {
+        let mut set = Set::empty();
+        signals.into_iter().for_each(|signal| set.add(signal));
+        set
+    }
+
+    /// A number that is no signal's changes nothing, and neither does one that the C library keeps for itself.
+    pub(crate) fn add(&mut self, signal: c_int) {
+        // SAFETY: sigaddset(3) changes the set, which is initialized; any other number is EINVAL.
+        unsafe { libc::sigaddset(&raw mut self.0, signal) };
+    }
+
+    #[cfg(any(not(target_os = "linux"), prefork_portable))]
+    pub(crate) fn remove(&mut self, signal: c_int) {
+        // SAFETY: sigdelset(3) changes the set, which is initialized; any other number is EINVAL.
+        unsafe { libc::sigdelset(&raw mut self.0, signal) };
+    }
+
+    pub(crate) fn contains(&self, signal: c_int) -> bool {
+        // SAFETY: sigismember(3) reads the set, which is initialized; any other number is EINVAL.
+        unsafe { libc::sigismember(&raw const self.0, signal) == 1 }
+    }
+
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = c_int> {
+        (1..=HIGHEST).filter(|&signal| self.contains(signal))
+    }
+
+    /// Adds these signals to the mask. Returns the mask from before.
+    pub(crate) fn block(&self) -> io::Result<Set> {
+        change(libc::SIG_BLOCK, Some(self))
+    }
+
+    /// Takes these signals out of the mask. Returns the mask from before.
+    pub(crate) fn unblock(&self) -> io::Result<Set> {
+        change(libc::SIG_UNBLOCK, Some(self))
+    }
+
+    /// Makes these signals the mask.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn become_mask(&self) -> io::Result<()> {
+        change(libc::SIG_SETMASK, Some(self)).map(drop)
+    }
+
+    /// For a structure of a system call.
+    pub(crate) fn raw(&self) -> &libc::sigset_t {
+        &self.0
+    }
+
+    /// For a call of nix's.
+    pub(crate) fn for_nix(&self) -> SigSet {
+        // SAFETY: sigsetops(3) or the system have made the set. nix asks for one without signals that it does not know
+        // because its iterator and its `Debug` show none of those; who asks here hands the set to a system call.
+        unsafe { SigSet::from_sigset_t_unchecked(self.0) }
+    }
 }
 
 /// The mask.
 #[cfg(any(test, not(target_os = "linux"), prefork_portable))]
-pub(crate) fn mask() -> io::Result<SigSet> {
-    change(SigmaskHow::SIG_BLOCK as c_int, None)
+pub(crate) fn mask() -> io::Result<Set> {
+    change(libc::SIG_BLOCK, None)
+}
+
+/// The blocked signals that have arrived: sigpending(2).
+pub(crate) fn pending() -> io::Result<Set> {
+    let mut set = Set::empty();
+    // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
+    Errno::result(unsafe { libc::sigpending(&raw mut set.0) }).map_err(of_call("sigpending(2)"))?;
+    Ok(set)
 }
 
 #[inline]
-fn change(how: c_int, signals: Option<&SigSet>) -> io::Result<SigSet> {
-    let mut before = SigSet::empty();
-    let signals = signals.map_or(ptr::null(), |signals| ptr::from_ref(signals.as_ref()));
-    let mut raw: libc::sigset_t = *before.as_ref();
+fn change(how: c_int, signals: Option<&Set>) -> io::Result<Set> {
+    let mut before = Set::empty();
+    let signals = signals.map_or(ptr::null(), |signals| ptr::from_ref(&signals.0));
     // SAFETY: pthread_sigmask(3) reads the set through the second pointer, if that is not null, and writes one through
     // the third; both are to live sets.
-    match unsafe { libc::pthread_sigmask(how, signals, &raw mut raw) } {
-        0 => {}
-        error => return Err(of_call("sigprocmask(2)")(io::Error::from_raw_os_error(error))),
+    match unsafe { libc::pthread_sigmask(how, signals, &raw mut before.0) } {
+        0 => Ok(before),
+        error => Err(of_call("sigprocmask(2)")(io::Error::from_raw_os_error(error))),
     }
-    // SAFETY: the call has succeeded, so this is the set that the system wrote.
-    before = unsafe { SigSet::from_sigset_t_unchecked(raw) };
-    Ok(before)
 }
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::signal::Signal;
-
     use super::*;
     use crate::sys::errno;
 
     #[test]
     fn a_mask_that_the_system_refuses_is_an_error_and_not_an_empty_mask() {
-        let error = change(4711, Some(&SigSet::all())).expect_err("there is no such operation");
+        let error = change(4711, Some(&Set::all())).map(drop).expect_err("there is no such operation");
         assert_eq!(errno(&error), Some(libc::EINVAL));
     }
 
     #[test]
     fn a_change_returns_the_mask_from_before() {
+        let numbers = |set: &Set| set.numbers().collect::<Vec<_>>();
         let before = mask().expect("a mask");
-        let signals: SigSet = [Signal::SIGTTIN, Signal::SIGXFSZ].into_iter().collect();
-        assert_eq!(change_mask(SigmaskHow::SIG_BLOCK, &signals).expect("blocked"), before);
-        assert!(mask().expect("a mask").contains(Signal::SIGXFSZ));
-        let both = change_mask(SigmaskHow::SIG_SETMASK, &before).expect("as before");
-        assert!(both.contains(Signal::SIGTTIN) && both.contains(Signal::SIGXFSZ));
-        assert_eq!(mask().expect("a mask"), before);
+        let signals = Set::of([Signal::SIGTTIN as c_int, Signal::SIGXFSZ as c_int]);
+        assert_eq!(numbers(&signals.block().expect("blocked")), numbers(&before));
+        assert!(mask().expect("a mask").contains(Signal::SIGXFSZ as c_int));
+        let both = Set::empty().block().expect("the mask");
+        assert!(signals.numbers().all(|signal| both.contains(signal)));
+        before.become_mask().expect("as before");
+        assert_eq!(numbers(&mask().expect("a mask")), numbers(&before));
+    }
+
+    #[test]
+    fn a_set_holds_what_was_added_and_no_number_that_is_no_signal() {
+        let set = Set::of([1, 15, 0, -1, 4711, 1000]);
+        assert_eq!(set.numbers().collect::<Vec<_>>(), [1, 15]);
+        assert!(Set::all().numbers().count() > 30 && Set::empty().numbers().count() == 0);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_set_holds_signals_for_real_time() {
+        let highest = libc::SIGRTMAX();
+        assert!(Set::of([highest]).contains(highest) && Set::all().contains(highest));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) use exec::{
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use lock::FileLock;
-pub(crate) use proc::{Hold, catches, hold, private_memory};
+pub(crate) use proc::{Hold, hold, private_memory};
 pub(crate) use process::{
     Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid,
     has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable, rights,
@@ -53,8 +53,8 @@ pub(crate) use process_name::{ProcessName, process_name, set_process_name, super
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use signals::{
-    Mask, Received, Sent, Signal, SignalQueue, add_handler, is_ignored, signal_name, spawn_without_signals, suspend,
-    unblock,
+    Mask, Owned, Received, Sent, Signal, SignalQueue, add_handler, had_terminal, hold_stops, is_by_terminal,
+    is_ignored, own, signal_name, spawn_without_signals, suspend, unblock,
 };
 pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Pid, Signal, getpid};
+use super::{Pid, getpid};
 
 /// The bytes that only this process uses, swapped or not: what the system would get back if it ended.
 ///
@@ -13,16 +13,6 @@ use super::{Pid, Signal, getpid};
 /// [`io::ErrorKind::Unsupported`] where the system does not tell: not Linux, Linux before 4.14, no /proc.
 pub(crate) fn private_memory(pid: Pid) -> io::Result<u64> {
     private_bytes(&of_process(pid, "smaps_rollup")?).ok_or_else(|| io::ErrorKind::Unsupported.into())
-}
-
-/// Whether this process has a handler for the signal.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::Unsupported`] where the system does not tell: not Linux, no /proc.
-pub(crate) fn catches(pid: Pid, signal: Signal) -> io::Result<bool> {
-    let caught = caught_signals(&of_process(pid, "status")?).ok_or(io::ErrorKind::Unsupported)?;
-    Ok(caught & (1 << (signal as u64 - 1)) != 0)
 }
 
 /// What keeps a process from running, or from ending.
@@ -96,11 +86,6 @@ fn private_bytes(rollup: &str) -> Option<u64> {
     Some((own + rest) * 1024)
 }
 
-/// One bit per signal, SIGHUP's the lowest: the line `SigCgt:\t0000000180004a02`.
-fn caught_signals(status: &str) -> Option<u64> {
-    u64::from_str_radix(field(status, "SigCgt")?, 16).ok()
-}
-
 fn field<'a>(file: &'a str, name: &str) -> Option<&'a str> {
     file.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -133,15 +118,6 @@ Locked:                0 kB
     }
 
     #[test]
-    fn a_signal_is_caught_when_its_bit_is_set() {
-        let status = "Name:\tSigCgt: f\nSigIgn:\t0000000000001000\nSigCgt:\t0000000180004202\n";
-        assert_eq!(caught_signals(status), Some(0x1_8000_4202));
-        for broken in ["", "SigCgt", "SigCgt:\t\n", "SigCgt:\tyes\n", "SigCgtX:\t1\n"] {
-            assert_eq!(caught_signals(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
     fn a_tracer_is_told_where_there_is_one() {
         assert_eq!(tracer("Name:\tx\nTracerPid:\t4711\n"), 4711);
         for none in ["TracerPid:\t0\n", "TracerPid:\t\n", "Name:\tTracerPid: 1\n", ""] {
@@ -169,16 +145,12 @@ Locked:                0 kB
             let told = private_memory(getpid()).expect("Linux tells");
             assert!((size as u64..1 << 40).contains(&told), "{told}");
             drop(own);
-            // Rust's runtime catches SIGSEGV, and nobody can catch SIGKILL.
-            assert!(catches(getpid(), Signal::SIGSEGV).expect("Linux tells"));
-            assert!(!catches(getpid(), Signal::SIGKILL).expect("Linux tells"));
         }
 
         #[test]
         fn a_process_that_is_not_there_is_not_found() {
             let nobody = Pid::from_raw(i32::MAX);
             assert_eq!(private_memory(nobody).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
-            assert_eq!(catches(nobody, Signal::SIGUSR1).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
         }
     }
 }

@@ -140,18 +140,27 @@ fn write_if_ready(line: &[u8]) -> io::Result<usize> {
 
 /// A file that may not grow (RLIMIT_FSIZE) is an error of the write, and not the end of this process: SIGXFSZ.
 pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
-    use super::mask::change_mask;
-    use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-    let size: SigSet = [Signal::SIGXFSZ].into_iter().collect();
-    let before = change_mask(SigmaskHow::SIG_BLOCK, &size);
+    use super::mask::{Set, pending};
+    use super::signals::{Signal, forget_pending};
+    let before = Set::one(Signal::SIGXFSZ).block();
+    // It is the write's doing where it was not there before. Where that cannot be known, it stays.
+    let was_pending = pending().map_or(true, |pending| pending.contains(Signal::SIGXFSZ as libc::c_int));
     let result = write();
     if let Ok(before) = before {
-        if !before.contains(Signal::SIGXFSZ) {
-            let _ = super::signals::forget_pending(Signal::SIGXFSZ);
+        if !was_pending {
+            let _ = forget_pending(Signal::SIGXFSZ);
         }
-        let _ = change_mask(SigmaskHow::SIG_SETMASK, &before);
+        let _ = before.become_mask();
     }
     result
+}
+
+/// Writes what standard error takes at once, with calls that are async-signal-safe. In a handler.
+pub(super) fn write_in_handler(line: &[u8]) {
+    if is_ready() {
+        // What it does not take is lost.
+        let _ = nix::unistd::write(io::stderr(), line);
+    }
 }
 
 fn is_ready() -> bool {

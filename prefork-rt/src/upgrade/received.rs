@@ -16,7 +16,7 @@ use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
 use crate::listen::{self, Handed};
 use crate::report;
-use crate::sys;
+use crate::sys::{self, Mask};
 
 /// The state, and the descriptors that it names.
 pub(crate) struct Received {
@@ -184,9 +184,18 @@ impl Received {
             Ok(_) => return,
             Err(error) => return report::error(&format!("cannot go back to the binary before: {error}")),
         };
+        // What arrives from here on, or was noted, waits for the binary before.
+        let mask = match Mask::block() {
+            Ok(mask) => mask,
+            Err(error) => {
+                return report::error(&format!("cannot go back to the binary before: sigprocmask(2): {error}"));
+            }
+        };
         self.state.back = Some(why);
         let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.values().map(AsFd::as_fd).collect();
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
+        // It fails for no signal that has a disposition.
+        let _ = mask.restore();
         report::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
     }
 }

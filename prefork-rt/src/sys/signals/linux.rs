@@ -1,5 +1,6 @@
 //! Blocked signals are read from a descriptor: signalfd(2).
 
+use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -7,13 +8,13 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
+use crate::sys::mask::Set;
 use crate::sys::{Alone, Fork, of_call};
 
-use super::{MOST_OTHERS, Ready, Received, STOPS, Sent, queued, sender};
+use super::{MOST_OTHERS, Ready, Received, is_stop, queued, sender, sender_by};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -21,15 +22,15 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) struct SignalQueue {
     descriptor: SignalFd,
     /// Those of its signals that stop the pool.
-    stops: SigSet,
+    stops: Set,
 }
 
 impl SignalQueue {
     /// Queues the supervisor's signals, which are blocked already. Any `other` can be waited for besides.
     pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         let signals = queued()?;
-        let stops = signals.iter().copied().filter(|signal| STOPS.contains(signal)).collect();
-        let signals = signals.into_iter().collect();
+        let stops = Set::of(signals.iter().copied().filter(|&signal| is_stop(signal)));
+        let signals = Set::of(signals).for_nix();
         let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let descriptor = descriptor.map_err(of_call("signalfd(2)"))?;
         Ok(SignalQueue { descriptor, stops })
@@ -59,9 +60,7 @@ impl SignalQueue {
     /// a fork that copies the page in which it lies.
     pub(crate) fn read(&mut self) -> Option<Received> {
         let info = self.descriptor.read_signal().ok()??;
-        let sent = if info.ssi_code <= 0 { Sent::By(info.ssi_pid as i32) } else { Sent::ByKernel };
-        let signal = Signal::try_from(info.ssi_signo as i32).ok()?;
-        Some(Received { signal, sent })
+        Some(Received { signal: info.ssi_signo as c_int, sent: sender_by(info.ssi_code, info.ssi_pid as i32) })
     }
 
     /// The next signal that stops the pool, without waiting: signalfd(2) gives the lowest signal first, and one that
@@ -71,8 +70,10 @@ impl SignalQueue {
         let at_once = TimeSpec::from(Duration::ZERO);
         // SAFETY: sigtimedwait(2) reads the set and the time and writes one structure through the pointer, which are all
         // live, and initialized where they are read; the signals are blocked, as sigwaitinfo(2) asks.
-        let signal = unsafe { libc::sigtimedwait(self.stops.as_ref(), info.as_mut_ptr(), at_once.as_ref()) };
-        let signal = Signal::try_from(signal).ok()?;
+        let signal = unsafe { libc::sigtimedwait(self.stops.raw(), info.as_mut_ptr(), at_once.as_ref()) };
+        if signal <= 0 {
+            return None;
+        }
         // SAFETY: sigtimedwait(2) returned a signal, so it has written the structure.
         let info = unsafe { info.assume_init() };
         Some(Received { signal, sent: sender(&info) })

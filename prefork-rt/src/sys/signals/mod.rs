@@ -1,30 +1,36 @@
-//! Signals: blocked, queued and read one by one; given back to a worker as they were.
+//! Signals: owned from the start, blocked, queued and read one by one; given back to a worker as they were.
 
+mod disposition;
+mod early;
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 mod linux;
+mod notes;
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 mod portable;
+mod resend;
 
-use std::ffi::c_int;
+use std::ffi::{c_int, c_void};
 use std::io;
-
-use nix::errno::Errno;
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, sigaction};
 
 pub(crate) use nix::sys::signal::Signal;
 
-use super::mask::change_mask;
+use super::mask::{Set, pending};
 use super::of_call;
+use disposition::Disposition;
 
+pub(crate) use early::{Owned, had_terminal, hold_stops, own};
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 pub(crate) use linux::SignalQueue;
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 pub(crate) use portable::SignalQueue;
+use resend::resend;
 
 /// Those that stop the pool.
 const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
 
-/// What a supervisor reads instead of suffering its default action.
+/// What a supervisor reads instead of suffering its default action. All are blocked, SIGTTIN and SIGTTOU too: with a
+/// handler of SIGTTOU that is not blocked, a write to a terminal that forbids it (`stty tostop`) starts again without end.
+/// What is pending is not pending twice, so signals that follow each other faster than they are read are one.
 const QUEUED: [Signal; 11] = [
     Signal::SIGTERM,
     Signal::SIGINT,
@@ -43,27 +49,47 @@ const QUEUED: [Signal; 11] = [
 /// script), they stay ignored, and so does the stop key.
 const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP];
 
+/// What is sent to every process of a service at once (`pidof`, `systemctl kill`) and means something to the supervisor:
+/// a worker without a handler of its own does not die of it.
+const SENT_TO_ALL: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
 /// For so many descriptors a queue can be waited for besides.
 const MOST_OTHERS: usize = 2;
 
-/// No system has a signal with a higher number, those for real time included.
-const MOST_SIGNALS: c_int = 128;
+/// What the supervisor neither reads nor refuses: what says that this process is broken, what cannot be caught, and what
+/// does nothing by default. SIGPIPE is blocked, and no more: the supervisor may bring it upon itself.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const NOT_REFUSED: [Signal; 12] = [
+    Signal::SIGSEGV,
+    Signal::SIGBUS,
+    Signal::SIGFPE,
+    Signal::SIGILL,
+    Signal::SIGABRT,
+    Signal::SIGTRAP,
+    Signal::SIGSYS,
+    Signal::SIGKILL,
+    Signal::SIGSTOP,
+    Signal::SIGURG,
+    Signal::SIGWINCH,
+    Signal::SIGPIPE,
+];
 
-/// The signal mask and the one disposition that supervision may change, as they were.
+/// The signal mask, and the disposition of SIGCHLD, as they were.
 #[derive(Clone)]
 pub(crate) struct Mask {
-    blocked: SigSet,
+    blocked: Set,
     /// That of SIGCHLD, where it was not the default.
-    child: Option<SigAction>,
+    child: Option<Disposition>,
 }
 
 /// A signal that arrived.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    pub(crate) signal: Signal,
+    /// Its number: one for real time has no name.
+    pub(crate) signal: c_int,
     pub(crate) sent: Sent,
 }
 
@@ -75,9 +101,9 @@ pub(crate) struct Ready {
 }
 
 /// Who sent it.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// The kernel: a terminal's key, or a terminal gone.
+    /// The kernel: a terminal's key, a terminal gone, a timer, a limit.
     ByKernel,
     /// A process, with this id.
     By(i32),
@@ -85,42 +111,37 @@ pub(crate) enum Sent {
 
 impl Mask {
     /// Blocks what the supervisor reads, and SIGPIPE, and gives SIGCHLD its default disposition, without which the
-    /// kernel would throw exit statuses away.
+    /// kernel would throw exit statuses away. Signals are not [owned](own) any more: what was noted is pending.
     pub(crate) fn block() -> io::Result<Mask> {
-        let mut set: SigSet = QUEUED.into_iter().collect();
-        set.add(Signal::SIGPIPE);
-        let blocked = change_mask(SigmaskHow::SIG_BLOCK, &set)?;
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        let child = set_disposition(Signal::SIGCHLD, &default)?;
-        let was_default = matches!(child.handler(), SigHandler::SigDfl) && child.flags().is_empty();
-        Ok(Mask { blocked, child: Some(child).filter(|_| !was_default) })
+        // All of them, until it is known which have a handler of the program's own.
+        let blocked = Set::all().block()?;
+        early::end();
+        let arrange = || {
+            spare_workers()?;
+            let child = set(Signal::SIGCHLD, &Disposition::default_action())?;
+            let was_default = child.is_default() && child.has_no_flags();
+            let mut mask = blocked;
+            queued()?.into_iter().chain([Signal::SIGPIPE as c_int]).for_each(|signal| mask.add(signal));
+            mask.become_mask()?;
+            Ok(Mask { blocked, child: Some(child).filter(|_| !was_default) })
+        };
+        arrange().inspect_err(|_| {
+            // The error that is reported is the one that matters.
+            let _ = blocked.become_mask();
+        })
     }
 
     /// The signals that were blocked before, and whether SIGCHLD was ignored: for the program that this one becomes, as
     /// exec(2) keeps what is now, and not what was.
     pub(crate) fn to_hand_over(&self) -> (Vec<c_int>, bool) {
-        // SAFETY: sigismember(3) reads the set, which is initialized; a number that is no signal's is an error.
-        let is_blocked = |&signal: &c_int| unsafe { libc::sigismember(self.blocked.as_ref(), signal) } == 1;
-        let ignored = self.child.is_some_and(|child| matches!(child.handler(), SigHandler::SigIgn));
-        ((1..=MOST_SIGNALS).filter(is_blocked).collect(), ignored)
+        (self.blocked.numbers().collect(), self.child.is_some_and(|child| child.is_ignored()))
     }
 
     /// The other way round: what [`block`](Mask::block) found is what the program before has left, and not what was.
     pub(crate) fn hand_over(&mut self, blocked: &[c_int], child_ignored: bool) {
-        let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-        // SAFETY: sigemptyset(3) writes one set through the pointer, which is to a live local of that type.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        for &signal in blocked {
-            // SAFETY: sigaddset(3) changes the set that sigemptyset(3) has made; a number that is no signal's is an error.
-            unsafe { libc::sigaddset(set.as_mut_ptr(), signal) };
-        }
-        // SAFETY: sigemptyset(3) has initialized the set.
-        let set = unsafe { set.assume_init() };
-        // SAFETY: it is what these two functions make, so it is a set that the C library takes.
-        self.blocked = unsafe { SigSet::from_sigset_t_unchecked(set) };
+        self.blocked = Set::of(blocked.iter().copied());
         if child_ignored {
-            let ignored = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-            self.child.get_or_insert(ignored);
+            self.child.get_or_insert(Disposition::ignore());
         }
     }
 
@@ -128,88 +149,136 @@ impl Mask {
     /// it was not meant for the worker, and is forgotten.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn restore_in_worker(&self) -> io::Result<()> {
-        for signal in pending(FROM_TERMINAL)? {
-            forget_pending(signal)?;
+        let pending = pending()?;
+        for signal in FROM_TERMINAL {
+            if pending.contains(signal as c_int) {
+                forget_pending(signal)?;
+            }
         }
-        self.restore()
+        self.restore_before_exec()
     }
 
-    /// Puts both back.
-    pub(crate) fn restore(&self) -> io::Result<()> {
+    /// Puts both back, in a process that becomes another program, which has no handler of ours. Async-signal-safe.
+    pub(crate) fn restore_before_exec(&self) -> io::Result<()> {
         if let Some(child) = &self.child {
-            set_disposition(Signal::SIGCHLD, child)?;
+            set(Signal::SIGCHLD, child)?;
         }
-        change_mask(SigmaskHow::SIG_SETMASK, &self.blocked).map(drop)
+        self.blocked.become_mask()
     }
+
+    /// Puts everything back, in a process that has no pool after all. Signals are owned as before.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        for signal in SENT_TO_ALL {
+            if disposition_of(signal)?.has(nothing) {
+                set(signal, &Disposition::default_action())?;
+            }
+        }
+        early::begin_again();
+        self.restore_before_exec()
+    }
+}
+
+/// Has what is sent to every process of a service do nothing in the workers, which inherit it, where its disposition is
+/// the default. exec(2) gives that back.
+fn spare_workers() -> io::Result<()> {
+    for signal in SENT_TO_ALL {
+        if disposition_of(signal)?.is_default() {
+            set(signal, &Disposition::handler(nothing))?;
+        }
+    }
+    Ok(())
+}
+
+#[inline(never)] // It has one address, by which it is known.
+extern "C" fn nothing(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
+
+fn is_stop(signal: c_int) -> bool {
+    STOPS.into_iter().any(|stop| stop as c_int == signal)
 }
 
 /// Who sent a signal. Async-signal-safe.
 fn sender(info: &libc::siginfo_t) -> Sent {
-    if info.si_code > 0 {
-        return Sent::ByKernel;
+    // SAFETY: where a process has sent the signal its id is filled in; elsewhere there are initialized bytes of another
+    // field, which are not looked at.
+    sender_by(info.si_code, unsafe { info.si_pid() })
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn sender_by(code: c_int, pid: i32) -> Sent {
+    match code {
+        libc::SI_USER | libc::SI_QUEUE | libc::SI_TKILL | libc::SI_MESGQ => Sent::By(pid),
+        // The others below 0 are timers and files, for which the kernel sends it.
+        _ => Sent::ByKernel,
     }
-    // SAFETY: a code of 0 or less says that a process sent the signal, and then the process id is filled in.
-    Sent::By(unsafe { info.si_pid() })
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn sender_by(code: c_int, pid: i32) -> Sent {
+    if code > 0 { Sent::ByKernel } else { Sent::By(pid) }
 }
 
 /// Discards a signal that is pending: POSIX does so when a signal is set to be ignored.
 pub(super) fn forget_pending(signal: Signal) -> io::Result<()> {
-    let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-    let before = set_disposition(signal, &ignore)?;
-    set_disposition(signal, &before)?;
+    let before = set(signal, &Disposition::ignore())?;
+    set(signal, &before)?;
     Ok(())
 }
 
-/// Those of the signals that are blocked and have arrived: sigpending(2).
-fn pending(signals: [Signal; 4]) -> io::Result<impl Iterator<Item = Signal>> {
-    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
-    // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
-    Errno::result(unsafe { libc::sigpending(set.as_mut_ptr()) }).map_err(of_call("sigpending(2)"))?;
-    // SAFETY: sigpending(2) succeeded, so it has written the set.
-    let set = unsafe { set.assume_init() };
-    // SAFETY: sigismember(3) reads the set, which is initialized and lives in the closure.
-    Ok(signals.into_iter().filter(move |&signal| unsafe { libc::sigismember(&raw const set, signal as c_int) } == 1))
-}
-
-fn set_disposition(signal: Signal, action: &SigAction) -> io::Result<SigAction> {
-    // SAFETY: sigaction(2) is unsafe for the sake of the handler it installs; the callers install the default action,
-    // "ignore", or what an earlier sigaction(2) returned for the same signal, which is in place already.
-    unsafe { sigaction(signal, action) }.map_err(of_call("sigaction(2)"))
-}
-
 /// What the queue is to hold.
-fn queued() -> io::Result<Vec<Signal>> {
-    let mut signals = QUEUED.to_vec();
+fn queued() -> io::Result<Vec<c_int>> {
+    let mut signals: Vec<c_int> = QUEUED.into_iter().map(|signal| signal as c_int).chain(refusable()).collect();
     for signal in LEFT_IGNORED {
         if is_ignored(signal)? {
-            signals.retain(|queued| *queued != signal);
+            signals.retain(|queued| *queued != signal as c_int);
         }
     }
     Ok(signals)
 }
 
+/// What means nothing to the supervisor and would end it.
+fn refusable() -> impl Iterator<Item = c_int> {
+    // What the C library keeps for itself has no disposition.
+    others().filter(|&signal| Disposition::of(signal).is_ok_and(|now| now.is_default()))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn others() -> impl Iterator<Item = c_int> {
+    let is_known = |signal: c_int| NOT_REFUSED.iter().chain(&QUEUED).any(|&known| known as c_int == signal);
+    (1..=libc::SIGRTMAX()).filter(move |&signal| !is_known(signal))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn others() -> impl Iterator<Item = c_int> {
+    let signals = [Signal::SIGALRM, Signal::SIGVTALRM, Signal::SIGPROF, Signal::SIGXCPU, Signal::SIGXFSZ];
+    signals.into_iter().map(|signal| signal as c_int)
+}
+
+fn disposition_of(signal: Signal) -> io::Result<Disposition> {
+    Disposition::of(signal as c_int).map_err(of_call("sigaction(2)"))
+}
+
+fn set(signal: Signal, disposition: &Disposition) -> io::Result<Disposition> {
+    disposition.set(signal as c_int).map_err(of_call("sigaction(2)"))
+}
+
 /// Whether the signal is ignored. Before a [`SignalQueue`] is opened: whether it was when this program started.
 pub(crate) fn is_ignored(signal: Signal) -> io::Result<bool> {
-    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
-    // third, which is to a live local of that type.
-    let result = unsafe { libc::sigaction(signal as c_int, std::ptr::null(), action.as_mut_ptr()) };
-    Errno::result(result).map_err(of_call("sigaction(2)"))?;
-    // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
-    let action = unsafe { action.assume_init() };
-    Ok(action.sa_sigaction == libc::SIG_IGN)
+    Ok(disposition_of(signal)?.is_ignored())
+}
+
+/// Whether the kernel sends the signal for a terminal.
+pub(crate) fn is_by_terminal(signal: c_int) -> bool {
+    FROM_TERMINAL.into_iter().any(|known| known as c_int == signal)
 }
 
 /// Stops this process as a terminal's stop key would, and returns when it was continued, or at once where the kernel
 /// does not stop it (PID 1, or an orphaned process group).
 pub(crate) fn suspend() -> io::Result<()> {
-    let stop: SigSet = [Signal::SIGTSTP].into_iter().collect();
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    let before = set_disposition(Signal::SIGTSTP, &default)?;
+    let before = set(Signal::SIGTSTP, &Disposition::default_action())?;
     nix::sys::signal::kill(super::getpid(), Signal::SIGTSTP)?;
-    let blocked = change_mask(SigmaskHow::SIG_UNBLOCK, &stop)?;
-    change_mask(SigmaskHow::SIG_SETMASK, &blocked)?;
-    set_disposition(Signal::SIGTSTP, &before)?;
+    let blocked = Set::one(Signal::SIGTSTP).unblock()?;
+    blocked.become_mask()?;
+    set(Signal::SIGTSTP, &before)?;
     Ok(())
 }
 
@@ -223,16 +292,15 @@ pub(crate) fn add_handler(signal: Signal, action: impl Fn() + Send + Sync + 'sta
 
 /// Lets the signal reach this thread.
 pub(crate) fn unblock(signal: Signal) -> io::Result<()> {
-    let signals: SigSet = [signal].into_iter().collect();
-    change_mask(SigmaskHow::SIG_UNBLOCK, &signals).map(drop)
+    Set::one(signal).unblock().map(drop)
 }
 
 /// Starts a thread in which no handler ever runs.
 pub(crate) fn spawn_without_signals(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     // A thread begins with the mask of the one that starts it.
-    let before = change_mask(SigmaskHow::SIG_BLOCK, &SigSet::all())?;
+    let before = Set::all().block()?;
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(body);
-    change_mask(SigmaskHow::SIG_SETMASK, &before)?;
+    before.become_mask()?;
     thread.map(drop)
 }
 
@@ -304,8 +372,8 @@ mod tests {
         raise(Signal::SIGHUP);
         raise(Signal::SIGTERM);
         let stop = queue.read_stop().expect("a stop");
-        assert!(stop == Received { signal: Signal::SIGTERM, sent: Sent::By(std::process::id() as i32) });
-        assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP));
+        assert_eq!(stop, Received { signal: Signal::SIGTERM as c_int, sent: Sent::By(std::process::id() as i32) });
+        assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP as c_int));
         assert!(queue.read_stop().is_none());
 
         // Signals are told of even while the other is always ready.
@@ -316,7 +384,8 @@ mod tests {
             read.extend(queue.read());
         }
         assert!(read.iter().all(|received| received.sent == Sent::By(std::process::id() as i32)));
-        assert_eq!(read.iter().map(|received| received.signal).collect::<Vec<_>>(), [Signal::SIGUSR1, Signal::SIGUSR2]);
+        let signals = [Signal::SIGUSR1, Signal::SIGUSR2].map(|signal| signal as c_int);
+        assert_eq!(read.iter().map(|received| received.signal).collect::<Vec<_>>(), signals);
         assert_eq!(queue.ready(Some(reader.as_fd()), LONG), OTHER);
 
         reader.read_exact(&mut [0]).expect("read");
@@ -325,8 +394,17 @@ mod tests {
             assert_eq!(queue.ready(Some(reader.as_fd()), timeout), SIGNALS);
             assert_eq!(queue.ready(None, timeout), SIGNALS);
         }
-        assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN));
+        assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN as c_int));
         assert!(queue.read().is_none());
+
+        // So are those that only have a number.
+        #[cfg(target_os = "linux")]
+        for signal in [libc::SIGRTMIN(), libc::SIGRTMAX(), libc::SIGSTKFLT] {
+            // SAFETY: raise(3) takes any number and touches no memory.
+            assert_eq!(unsafe { libc::raise(signal) }, 0);
+            assert_eq!(queue.ready(None, LONG), SIGNALS);
+            assert_eq!(queue.read(), Some(Received { signal, sent: Sent::By(std::process::id() as i32) }));
+        }
 
         // The end of the other can be read too.
         drop(writer);

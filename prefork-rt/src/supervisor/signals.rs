@@ -1,0 +1,207 @@
+//! What a signal to the supervisor asks for: a hang-up is told from a reload, and an echo from a second wish.
+//!
+//! It must not know what the policy makes of it.
+
+use std::ffi::c_int;
+use std::io::{self, IsTerminal};
+use std::mem;
+use std::time::{Duration, Instant};
+
+use super::Supervisor;
+use crate::policy::{Ask, Event};
+use crate::report;
+use crate::sys::{self, Pid, Received, Sent, Signal};
+
+/// A stop repeated sooner by the leader of our process group is an echo.
+const ECHO: Duration = Duration::from_millis(500);
+/// Why its SIGHUP is a hang-up.
+const BY_SHELL: &str = ", the shell of this session, which ends";
+/// A signal that is refused again and again is a line no sooner.
+const BETWEEN_LINES: Duration = Duration::from_secs(60);
+
+/// What is kept from one signal to the next.
+pub(super) struct Heard {
+    terminal: Terminal,
+    /// It was said that the terminal went away.
+    hung_up: bool,
+    /// The last stop that was asked for, and when.
+    asked: Option<(Received, Instant)>,
+    refused: Vec<Refused>,
+}
+
+/// What this process had of a terminal when it started.
+struct Terminal {
+    is_stdin: bool,
+    controls_us: bool,
+    /// SIGHUP was ignored: `nohup`.
+    hangups_ignored: bool,
+}
+
+/// A signal that was refused, when that was said, and how often it came since.
+struct Refused {
+    signal: c_int,
+    said: Instant,
+    since: usize,
+}
+
+/// What a SIGHUP means, and how one knows.
+enum Meaning {
+    Reload,
+    HangUp(&'static str),
+}
+
+impl Supervisor {
+    pub(super) fn take_signal(&mut self, received: &Received) {
+        let by = sender(received);
+        let Ok(signal) = Signal::try_from(received.signal) else { return self.refuse(received) };
+        let (ask, by) = match signal {
+            Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
+            // To a job that is suspended bash sends both, which mean the same.
+            Signal::SIGTERM if self.heard.hung_up => return,
+            Signal::SIGTERM => (Ask::Stop, by),
+            Signal::SIGINT => (Ask::Interrupt, by),
+            Signal::SIGQUIT => (Ask::StopNow, by),
+            Signal::SIGHUP => match self.heard.terminal.meaning(received, self.pid) {
+                Meaning::Reload => (Ask::Reload, by),
+                Meaning::HangUp(how) => return self.hang_up(&by, how),
+            },
+            Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
+            Signal::SIGTTIN => (Ask::More, by),
+            Signal::SIGTTOU => (Ask::Fewer, by),
+            Signal::SIGUSR1 => return self.to_pass_on = Some(*received),
+            Signal::SIGUSR2 => (Ask::Upgrade, by),
+            Signal::SIGTSTP => return self.suspend(),
+            Signal::SIGCONT => return self.go_on(),
+            _ => return self.refuse(received),
+        };
+        self.ask(ask, by);
+    }
+
+    fn ask(&mut self, ask: Ask, by: String) {
+        self.policy.handle(self.clock.now(), Event::Ask(ask, by));
+    }
+
+    /// timeout(1) sends its signal twice: to the process that it started, and to its own group, which that process is in.
+    /// npm and others pass on what a terminal's key has sent to their whole group already.
+    fn is_echo(&mut self, received: &Received) -> bool {
+        let before = self.heard.asked.replace((*received, Instant::now()));
+        let by_leader = received.sent == Sent::By(sys::getpgrp().as_raw()) && sys::getpgrp() != self.pid;
+        by_leader && before.is_some_and(|(before, when)| before.signal == received.signal && when.elapsed() < ECHO)
+    }
+
+    fn hang_up(&mut self, by: &str, how: &str) {
+        self.heard.hung_up = true;
+        self.ask(Ask::HangUp, format!("{by}{how}"));
+    }
+
+    /// To every worker: one without a handler of its own does nothing.
+    pub(super) fn pass_on(&self, received: &Received) {
+        let workers: Vec<Pid> = self.table.alive().map(|(pid, _)| pid).collect();
+        workers.iter().for_each(|&pid| self.send(pid, Signal::SIGUSR1, sys::kill));
+        report::info(&format!("{}: passed on to {}", sender(received), report::workers(workers.len())));
+    }
+
+    /// By default the signal would end this process, and the pool with it.
+    fn refuse(&mut self, received: &Received) {
+        let Some(unsaid) = self.heard.count_refused(received.signal) else { return };
+        let unsaid = if unsaid == 0 { String::new() } else { format!(", the last of {} within a minute,", unsaid + 1) };
+        report::warn(&format!(
+            "{}{unsaid} is refused: by default it would end the supervisor, and the pool with it; to stop the pool, send \
+             SIGTERM",
+            sender(received)
+        ));
+    }
+
+    /// Stops the pool and itself as the terminal's stop key asks, until it is continued. For the policy, no time
+    /// passes in between.
+    fn suspend(&mut self) {
+        report::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
+        let before = Instant::now();
+        self.signal_all(Signal::SIGSTOP);
+        if let Err(error) = sys::suspend() {
+            report::warn(&format!("cannot suspend: {error}"));
+        }
+        self.signal_all(Signal::SIGCONT);
+        self.clock.stopped += before.elapsed();
+    }
+
+    /// A worker that was stopped with this process, or as long as it, could not beat.
+    fn go_on(&mut self) {
+        self.signal_all(Signal::SIGCONT);
+        self.policy.handle(self.clock.now(), Event::Continued);
+    }
+}
+
+impl Heard {
+    /// Before the queue is open: what is ignored is what was ignored when this program started.
+    pub(super) fn new() -> Heard {
+        let terminal = Terminal {
+            is_stdin: io::stdin().is_terminal(),
+            controls_us: sys::had_terminal(),
+            // Where that cannot be known, it is as usual.
+            hangups_ignored: sys::is_ignored(Signal::SIGHUP).unwrap_or(false),
+        };
+        Heard { terminal, hung_up: false, asked: None, refused: Vec::new() }
+    }
+
+    pub(super) fn stdin_is_terminal(&self) -> bool {
+        self.terminal.is_stdin
+    }
+
+    pub(super) fn hangups_are_ignored(&self) -> bool {
+        self.terminal.hangups_ignored
+    }
+
+    /// They were ignored when the binary before was started.
+    pub(super) fn ignore_hangups(&mut self) {
+        self.terminal.hangups_ignored = true;
+    }
+
+    /// If it is time for a line: how often the signal came since the last one.
+    fn count_refused(&mut self, signal: c_int) -> Option<usize> {
+        let now = Instant::now();
+        let Some(refused) = self.refused.iter_mut().find(|refused| refused.signal == signal) else {
+            self.refused.push(Refused { signal, said: now, since: 0 });
+            return Some(0);
+        };
+        if now.duration_since(refused.said) < BETWEEN_LINES {
+            refused.since += 1;
+            return None;
+        }
+        refused.said = now;
+        Some(mem::take(&mut refused.since))
+    }
+}
+
+impl Terminal {
+    fn meaning(&self, received: &Received, own: Pid) -> Meaning {
+        match received.sent {
+            _ if self.hangups_ignored => Meaning::Reload,
+            Sent::ByKernel => Meaning::HangUp(", which is gone"),
+            // Where there never was a terminal, none went away.
+            Sent::By(_) if !self.controls_us => Meaning::Reload,
+            Sent::By(_) if is_by_shell(received, own) => Meaning::HangUp(BY_SHELL),
+            Sent::By(_) if !sys::has_terminal() => Meaning::HangUp(", and the terminal is gone"),
+            Sent::By(_) => Meaning::Reload,
+        }
+    }
+}
+
+/// Whether the leader of this session has sent it, and is another process than this one, and one that may end before.
+fn is_by_shell(received: &Received, own: Pid) -> bool {
+    let leader = sys::getsid();
+    // 0 is a process of another PID namespace: any of them. PID 1, the init of a container, passes on what it was sent:
+    // when it ends, everything else does.
+    leader != own && leader.as_raw() > 1 && received.sent == Sent::By(leader.as_raw())
+}
+
+/// "SIGTERM from pid 4711".
+fn sender(received: &Received) -> String {
+    let signal = sys::signal_name(received.signal);
+    match received.sent {
+        Sent::By(0) => format!("{signal} from outside this container"),
+        Sent::By(pid) => format!("{signal} from pid {pid}"),
+        Sent::ByKernel if sys::is_by_terminal(received.signal) => format!("{signal} from the terminal"),
+        Sent::ByKernel => format!("{signal} from the kernel"),
+    }
+}

@@ -1,0 +1,81 @@
+//! What becomes of a signal when it is delivered: sigaction(2), for signals of any number.
+//!
+//! All of it is async-signal-safe. It must not know which signals matter.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::MaybeUninit;
+
+use nix::errno::Errno;
+
+use crate::sys::mask::Set;
+
+/// A handler that is told who has sent the signal.
+pub(super) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
+
+#[derive(Clone, Copy)]
+pub(super) struct Disposition(libc::sigaction);
+
+impl Disposition {
+    pub(super) fn default_action() -> Disposition {
+        Disposition::new(libc::SIG_DFL, 0, Set::empty())
+    }
+
+    pub(super) fn ignore() -> Disposition {
+        Disposition::new(libc::SIG_IGN, 0, Set::empty())
+    }
+
+    /// A handler during which no other runs. It makes async-signal-safe calls and no other, and does not panic. Calls
+    /// that it interrupts go on (SA_RESTART), and it runs on the stack that a thread has for handlers (SA_ONSTACK).
+    pub(super) fn handler(handler: Handler) -> Disposition {
+        Disposition::new(address(handler), libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK, Set::all())
+    }
+
+    fn new(action: libc::sighandler_t, flags: c_int, during: Set) -> Disposition {
+        // SAFETY: a sigaction is numbers, a set and a pointer to a function that may be null: zeros are one.
+        let mut new: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+        (new.sa_sigaction, new.sa_flags, new.sa_mask) = (action, flags, *during.raw());
+        Disposition(new)
+    }
+
+    /// The one that the signal has. EINVAL for what is no signal, or one that the C library keeps for itself.
+    pub(super) fn of(signal: c_int) -> io::Result<Disposition> {
+        let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: sigaction(2) with a null second argument changes nothing and writes the current action through the
+        // third, which is to a live local of that type.
+        Errno::result(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+        // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
+        Ok(Disposition(unsafe { action.assume_init() }))
+    }
+
+    /// Gives it to the signal, and returns the one before.
+    pub(super) fn set(&self, signal: c_int) -> io::Result<Disposition> {
+        let mut before = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: sigaction(2) reads the one structure and writes the other, both live and of that type. What it asks of
+        // a handler, `handler` asks of those that are made here; any other is what sigaction(2) returned for this
+        // signal, so it was in place already.
+        Errno::result(unsafe { libc::sigaction(signal, &raw const self.0, before.as_mut_ptr()) })?;
+        // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
+        Ok(Disposition(unsafe { before.assume_init() }))
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        self.0.sa_sigaction == libc::SIG_DFL
+    }
+
+    pub(super) fn is_ignored(&self) -> bool {
+        self.0.sa_sigaction == libc::SIG_IGN
+    }
+
+    pub(super) fn has_no_flags(&self) -> bool {
+        self.0.sa_flags == 0
+    }
+
+    pub(super) fn has(&self, handler: Handler) -> bool {
+        self.0.sa_sigaction == address(handler)
+    }
+}
+
+fn address(handler: Handler) -> libc::sighandler_t {
+    handler as *const () as libc::sighandler_t
+}

@@ -1,0 +1,286 @@
+//! What signals do before there is a pool: from `Prefork::new()` until the supervisor reads them.
+//!
+//! Handlers do it, and no signal is blocked, because a command that `preload` runs would inherit the mask. A stop ends
+//! the program at once. What asks something of a pool is noted, with its sender, and sent again once it can wait in the
+//! kernel. Only signals with the default action are owned, and each is given back unless the program has given it
+//! another handler meanwhile. This must not know what a signal asks of a pool.
+
+use std::ffi::{c_int, c_void};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+
+use super::disposition::Disposition;
+use super::notes::Notes;
+use super::{Received, SENT_TO_ALL, STOPS, Sent, Signal, is_stop, refusable, resend, sender};
+use crate::sys::mask::Set;
+use crate::sys::{end_now, getpid, has_terminal, stderr};
+
+static OWNERSHIP: Mutex<Ownership> = Mutex::new(Ownership { owners: 0, is_over: false, before: Vec::new() });
+static NOTES: Notes = Notes::new();
+/// What a stop does: one of the four below.
+static STOP: AtomicU8 = AtomicU8::new(ENDS);
+/// It ends the program with status 0 and a line.
+const ENDS: u8 = 0;
+/// It is noted until the start that is under way has succeeded or failed.
+const WAITS_FOR_START: u8 = 1;
+/// It is noted, for the pool that is to be taken over.
+const WAITS_FOR_POOL: u8 = 2;
+/// It ends the program as if there were no handler.
+const ENDS_BY_DEFAULT: u8 = 3;
+/// The process that has installed the handlers: in one that it forks they act as the default action would.
+static PROCESS: AtomicI32 = AtomicI32::new(0);
+/// Whether this process had a controlling terminal when its signals were first owned.
+static HAD_TERMINAL: AtomicBool = AtomicBool::new(false);
+
+/// What a terminal sends to its background stays blocked: a handler of SIGTTOU would run without end in a program that
+/// writes to a terminal that forbids it (`stty tostop`).
+const LEFT_BLOCKED: [Signal; 3] = [Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTSTP];
+
+struct Ownership {
+    /// How many [`Owned`] there are.
+    owners: usize,
+    /// There is a pool, or this process is one of its workers, or there will be no pool.
+    is_over: bool,
+    /// The signals that have our handler, and what they had before.
+    before: Vec<(c_int, Disposition)>,
+}
+
+/// Signals are owned as long as one of these lives and there is no pool.
+pub(crate) struct Owned(());
+
+/// Owns the signals.
+pub(crate) fn own() -> Owned {
+    let mut ownership = ownership();
+    ownership.owners += 1;
+    if !ownership.is_over {
+        HAD_TERMINAL.fetch_or(has_terminal(), Ordering::Relaxed);
+    }
+    ownership.settle();
+    Owned(())
+}
+
+impl Owned {
+    /// A pool is to be taken over, whose workers would die with this process: a stop waits for the pool, and so does
+    /// whatever else would end this program. All signals are blocked, as the binary before has left them; from here on
+    /// only those in `blocked` are, and what a terminal sends to its background.
+    pub(crate) fn keep_for_the_pool(&self, blocked: &[c_int]) {
+        let mut ownership = ownership();
+        if ownership.is_over {
+            return;
+        }
+        STOP.store(WAITS_FOR_POOL, Ordering::Relaxed);
+        refusable().for_each(|signal| ownership.take(signal));
+        let left = LEFT_BLOCKED.map(|signal| signal as c_int);
+        // It cannot fail: see pthread_sigmask(3).
+        let _ = Set::of(blocked.iter().copied().chain(left)).become_mask();
+    }
+
+    /// There will be no pool in this process. Only as PID 1, which no signal ends by its default action, the stop signals
+    /// end it all the same.
+    pub(crate) fn leave_to_the_program(self) {
+        let mut ownership = ownership();
+        ownership.is_over = true;
+        ownership.settle();
+        if getpid().as_raw() == 1 {
+            STOP.store(ENDS_BY_DEFAULT, Ordering::Relaxed);
+            STOPS.into_iter().for_each(|signal| ownership.take(signal as c_int));
+            // For good.
+            ownership.before.clear();
+        }
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let mut ownership = ownership();
+        ownership.owners -= 1;
+        ownership.settle();
+        if ownership.is_over {
+            return;
+        }
+        let is_last = ownership.owners == 0;
+        drop(ownership);
+        let waited_for_start = STOP.compare_exchange(WAITS_FOR_START, ENDS, Ordering::Relaxed, Ordering::Relaxed);
+        if is_last || waited_for_start.is_ok() {
+            for stop in STOPS {
+                if let Some(sent) = NOTES.take(stop as c_int) {
+                    end_program(stop as c_int, sent);
+                }
+            }
+        }
+        if is_last {
+            // What is left was for a pool that will not be.
+            NOTES.clear();
+            STOP.store(ENDS, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whether this process had a controlling terminal before there was a pool: it may have gone since.
+pub(crate) fn had_terminal() -> bool {
+    HAD_TERMINAL.load(Ordering::Relaxed)
+}
+
+/// A stop waits for the end of this start from here on, because something is made that must be removed in order.
+pub(crate) fn hold_stops() {
+    // Where a stop waits for a pool, or there will be none, nothing changes.
+    let _ = STOP.compare_exchange(ENDS, WAITS_FOR_START, Ordering::Relaxed, Ordering::Relaxed);
+}
+
+/// There is a pool from here on. All signals are blocked; those that were noted are pending afterwards.
+pub(super) fn end() {
+    let mut ownership = ownership();
+    ownership.is_over = true;
+    ownership.settle();
+    for signal in Notes::numbers() {
+        if let Some(sent) = NOTES.take(signal) {
+            resend(&Received { signal, sent });
+        }
+    }
+}
+
+/// There is no pool after all.
+pub(super) fn begin_again() {
+    let mut ownership = ownership();
+    ownership.is_over = false;
+    ownership.settle();
+}
+
+fn ownership() -> MutexGuard<'static, Ownership> {
+    OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ownership {
+    fn settle(&mut self) {
+        if self.owners > 0 && !self.is_over {
+            STOPS.into_iter().chain(SENT_TO_ALL).for_each(|signal| self.take(signal as c_int));
+        } else {
+            self.give_back();
+        }
+    }
+
+    /// Installs our handler where the default action is.
+    fn take(&mut self, signal: c_int) {
+        if Disposition::of(signal).is_ok_and(|now| now.is_default()) {
+            PROCESS.store(getpid().as_raw(), Ordering::Relaxed);
+            // It cannot fail for a signal that has a disposition: see sigaction(2).
+            self.before.extend(Disposition::handler(arrived).set(signal).map(|before| (signal, before)));
+        }
+    }
+
+    fn give_back(&mut self) {
+        for (signal, before) in self.before.drain(..) {
+            if is_in_place(signal) {
+                // As above.
+                let _ = before.set(signal);
+            }
+        }
+    }
+}
+
+/// Whether the signal has our handler itself, and not one that runs ours besides.
+fn is_in_place(signal: c_int) -> bool {
+    Disposition::of(signal).is_ok_and(|now| now.has(arrived))
+}
+
+/// Async-signal-safe: atomics, and system calls that signal-safety(7) lists.
+#[inline(never)] // It has one address, by which it is known.
+extern "C" fn arrived(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
+    let errno = Errno::last_raw();
+    // SAFETY: the kernel calls a SA_SIGINFO handler with a pointer to a siginfo_t that is valid during the call, and a
+    // handler that took the place of ours hands it on.
+    let sent = sender(unsafe { &*info });
+    // A handler that has taken the place of ours may call it: by default there is nothing beside a handler.
+    if is_in_place(signal) {
+        act(signal, sent);
+    }
+    Errno::set_raw(errno);
+}
+
+fn act(signal: c_int, sent: Sent) {
+    if getpid().as_raw() != PROCESS.load(Ordering::Relaxed) {
+        return act_by_default(signal);
+    }
+    match STOP.load(Ordering::Relaxed) {
+        ENDS if is_stop(signal) => end_program(signal, sent),
+        ENDS_BY_DEFAULT => end_now(128 + signal),
+        _ => NOTES.note(signal, sent),
+    }
+}
+
+/// The signal comes once more when the handler returns, and finds no handler.
+fn act_by_default(signal: c_int) {
+    // It cannot fail for a signal that was delivered: see sigaction(2), kill(2).
+    let _ = Disposition::default_action().set(signal);
+    // SAFETY: kill(2) takes any two numbers and touches no memory.
+    unsafe { libc::kill(getpid().as_raw(), signal) };
+}
+
+/// Async-signal-safe.
+fn end_program(signal: c_int, sent: Sent) -> ! {
+    let mut line = Line { bytes: [0; 128], length: 0 };
+    line.push(stderr::Severity::Info.prefix());
+    line.push("prefork: ");
+    line.push(STOPS.into_iter().find(|&stop| stop as c_int == signal).map_or("a signal", Signal::as_str));
+    match sent {
+        Sent::ByKernel => line.push(" from the terminal"),
+        Sent::By(0) => line.push(" from outside this container"),
+        Sent::By(pid) => {
+            line.push(" from pid ");
+            line.push_number(pid.unsigned_abs());
+        }
+    }
+    line.push(": stopped before any worker was started: exiting with status 0\n");
+    stderr::write_in_handler(line.text());
+    end_now(0)
+}
+
+/// Text without an allocation.
+struct Line {
+    bytes: [u8; 128],
+    length: usize,
+}
+
+impl Line {
+    /// What does not fit is left out.
+    fn push(&mut self, text: &str) {
+        for (place, &byte) in self.bytes.iter_mut().skip(self.length).zip(text.as_bytes()) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn push_number(&mut self, number: u32) {
+        if number >= 10 {
+            self.push_number(number / 10);
+        }
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = b'0' + (number % 10) as u8;
+            self.length += 1;
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or(&self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_made_of_text_and_numbers_as_far_as_it_fits() {
+        let mut line = Line { bytes: [0; 128], length: 0 };
+        for number in [0, 7, 10, 4711, u32::MAX] {
+            line.push_number(number);
+            line.push(" ");
+        }
+        assert_eq!(line.text(), b"0 7 10 4711 4294967295 ");
+        line.push(&"x".repeat(200));
+        line.push_number(1);
+        assert_eq!(line.text().len(), 128);
+    }
+}
