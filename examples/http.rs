@@ -1,7 +1,7 @@
 //! A web server of several processes on one address, which survives the death of any of them.
 //!
 //! `cargo run --example http`, then `curl http://127.0.0.1:8080/` a few times: each answer says which worker gave it.
-//! `kill -9` one: the next is there before you can ask again. `kill -HUP` the supervisor from another terminal: all
+//! `kill -9` one: the next is there before you can ask again. `kill -HUP` the supervisor: all
 //! workers are replaced, and no request fails. Ctrl-C, or `kill` the supervisor: requests in flight are answered (try
 //! `curl http://127.0.0.1:8080/slow`), then all is over.
 

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
+use support::pid_1::as_pid_1;
 use support::pool::Files;
 use support::terminal::{CTRL_Z, Terminal};
 use support::{Signal, children_of, clean_command, is_alive, send, state_of, until, wait_until_gone};
@@ -172,6 +173,60 @@ fn sighup_by_a_process_is_a_reload_while_the_terminal_is_there_and_a_stop_when_i
     job.files.write("drained", "");
     job.files.wait_for("err", "stopped by SIGHUP");
     wait_until_gone(&[job.supervisor]);
+}
+
+/// The leader of the session passes on what it was sent, and stays: an init of a container with a terminal, script(1),
+/// the shell itself.
+#[test]
+fn sighup_by_the_leader_of_the_session_that_stays_is_a_reload() {
+    let mut job = Job::in_sh("PROGRAM &");
+    let leader = job.terminal.pid();
+    for reload in 1..=2 {
+        job.terminal.type_in(&format!("kill -HUP {}\n", job.supervisor));
+        job.files.wait_for_nth("err", &format!("SIGHUP from pid {leader}: reloading 3 workers"), reload);
+        job.files.wait_for_nth("err", ": 3 workers were replaced", reload);
+    }
+    send(job.supervisor, Signal::SIGTERM);
+    job.files.wait_for("err", "stopped by SIGTERM");
+    wait_until_gone(&[job.supervisor]);
+}
+
+/// `docker run -t --init`.
+#[test]
+fn sighup_that_pid_1_with_a_terminal_passes_on_is_a_reload_at_once() {
+    let fixture = fixture!("reloads");
+    let files = Files::with(&[]);
+    let mut init = clean_command("setsid");
+    // It takes the terminal from the test's session.
+    init.args([
+        "--ctty",
+        "sh",
+        "-c",
+        "trap 'kill -HUP $!' HUP; \"$0\" >$FILES/out 2>$FILES/err & until wait; do :; done",
+    ]);
+    init.arg(fixture.get_program());
+    let command = as_pid_1(&init);
+    let mut command = skip_unless!(command, "unshare(1) may not make a PID namespace");
+    let terminal = Terminal::run(files.name_in(&mut command));
+    let Some(shell) = child_that_is(terminal.pid(), "sh") else { skip!("only root can take a terminal") };
+    files.wait_for("err", "all 3 workers are ready");
+    for reload in 1..=2 {
+        send(shell, Signal::SIGHUP);
+        files.wait_for_nth("err", "SIGHUP from pid 1: reloading 3 workers", reload);
+        files.wait_for_nth("err", ": 3 workers were replaced", reload);
+    }
+    assert_eq!(files.count("err", "stopping"), 0, "{:#?}", files.lines("err"));
+}
+
+/// The child of that name, or that there is none any more.
+fn child_that_is(parent: i32, name: &str) -> Option<i32> {
+    let is_it =
+        |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim_end() == name);
+    until("the child is there", || match children_of(parent)[..] {
+        _ if !is_alive(parent) => Some(None),
+        [child] if is_it(child) => Some(Some(child)),
+        _ => None,
+    })
 }
 
 #[test]

@@ -230,6 +230,7 @@ impl Supervisor {
         if let Some(received) = self.to_pass_on.take() {
             self.pass_on(&received);
         }
+        self.look_for_the_shell();
         self.take_news();
         let now = self.clock.now();
         if self.policy.poll_timeout().is_some_and(|deadline| deadline <= now) {
@@ -494,7 +495,8 @@ impl Supervisor {
         let unreaped = self.unreaped.then_some(REAP_AGAIN);
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
-        let patience = next_turn.map(|next_turn| next_turn.saturating_duration_since(Instant::now()));
+        let instants = next_turn.into_iter().chain(self.next_look());
+        let patience = instants.map(|instant| instant.saturating_duration_since(Instant::now()));
         self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
 

@@ -14,6 +14,9 @@ use crate::sys::{self, Pid, Received, Sent, Signal};
 
 /// A stop repeated sooner by the leader of our process group is an echo.
 const ECHO: Duration = Duration::from_millis(500);
+/// A shell that hangs up its jobs has ended by then.
+const MOMENT: Duration = Duration::from_secs(1);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Why its SIGHUP is a hang-up.
 const BY_SHELL: &str = ", the shell of this session, which ends";
 /// A signal that is refused again and again is a line no sooner.
@@ -24,6 +27,7 @@ pub(super) struct Heard {
     terminal: Terminal,
     /// It was said that the terminal went away.
     hung_up: bool,
+    suspicion: Option<Suspicion>,
     /// The last stop that was asked for, and when.
     asked: Option<(Received, Instant)>,
     refused: Vec<Refused>,
@@ -37,6 +41,13 @@ struct Terminal {
     hangups_ignored: bool,
 }
 
+/// The leader of this session has sent SIGHUP: a hang-up if that process is gone a moment later, else a reload.
+struct Suspicion {
+    received: Received,
+    next_look: Instant,
+    until: Instant,
+}
+
 /// A signal that was refused, when that was said, and how often it came since.
 struct Refused {
     signal: c_int,
@@ -48,6 +59,8 @@ struct Refused {
 enum Meaning {
     Reload,
     HangUp(&'static str),
+    /// One of the two: the sender may be a shell that ends.
+    Unknown,
 }
 
 impl Supervisor {
@@ -64,6 +77,7 @@ impl Supervisor {
             Signal::SIGHUP => match self.heard.terminal.meaning(received, self.pid) {
                 Meaning::Reload => (Ask::Reload, by),
                 Meaning::HangUp(how) => return self.hang_up(&by, how),
+                Meaning::Unknown => return self.suspect(received),
             },
             Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
             Signal::SIGTTIN => (Ask::More, by),
@@ -78,6 +92,10 @@ impl Supervisor {
     }
 
     fn ask(&mut self, ask: Ask, by: String) {
+        if matches!(ask, Ask::Stop | Ask::Interrupt | Ask::StopNow | Ask::HangUp) {
+            // A pool that stops neither reloads nor hangs up.
+            self.heard.suspicion = None;
+        }
         self.policy.handle(self.clock.now(), Event::Ask(ask, by));
     }
 
@@ -92,6 +110,42 @@ impl Supervisor {
     fn hang_up(&mut self, by: &str, how: &str) {
         self.heard.hung_up = true;
         self.ask(Ask::HangUp, format!("{by}{how}"));
+    }
+
+    fn suspect(&mut self, received: &Received) {
+        let now = Instant::now();
+        let suspicion = Suspicion { received: *received, next_look: now + BETWEEN_LOOKS, until: now + MOMENT };
+        self.heard.suspicion.get_or_insert(suspicion);
+    }
+
+    /// Decides what the SIGHUP of the session's leader means, when it is time to look.
+    pub(super) fn look_for_the_shell(&mut self) {
+        let now = Instant::now();
+        let Some(suspicion) = &mut self.heard.suspicion else { return };
+        if now < suspicion.next_look {
+            return;
+        }
+        suspicion.next_look = now + BETWEEN_LOOKS;
+        let (received, is_over) = (suspicion.received, now >= suspicion.until);
+        if is_gone(&received) {
+            return self.hang_up(&sender(&received), BY_SHELL);
+        }
+        if is_over {
+            self.heard.suspicion = None;
+            self.ask(Ask::Reload, sender(&received));
+        }
+    }
+
+    /// When to look for the shell next.
+    pub(super) fn next_look(&self) -> Option<Instant> {
+        self.heard.suspicion.as_ref().map(|suspicion| suspicion.next_look)
+    }
+
+    /// The program that this one becomes finds what is not decided yet among the signals that wait.
+    pub(super) fn leave_undecided(&mut self) {
+        if let Some(suspicion) = self.heard.suspicion.take() {
+            sys::resend(&suspicion.received);
+        }
     }
 
     /// To every worker: one without a handler of its own does nothing.
@@ -141,7 +195,7 @@ impl Heard {
             // Where that cannot be known, it is as usual.
             hangups_ignored: sys::is_ignored(Signal::SIGHUP).unwrap_or(false),
         };
-        Heard { terminal, hung_up: false, asked: None, refused: Vec::new() }
+        Heard { terminal, hung_up: false, suspicion: None, asked: None, refused: Vec::new() }
     }
 
     pub(super) fn stdin_is_terminal(&self) -> bool {
@@ -180,7 +234,8 @@ impl Terminal {
             Sent::ByKernel => Meaning::HangUp(", which is gone"),
             // Where there never was a terminal, none went away.
             Sent::By(_) if !self.controls_us => Meaning::Reload,
-            Sent::By(_) if is_by_shell(received, own) => Meaning::HangUp(BY_SHELL),
+            Sent::By(_) if is_by_shell(received, own) && is_gone(received) => Meaning::HangUp(BY_SHELL),
+            Sent::By(_) if is_by_shell(received, own) => Meaning::Unknown,
             Sent::By(_) if !sys::has_terminal() => Meaning::HangUp(", and the terminal is gone"),
             Sent::By(_) => Meaning::Reload,
         }
@@ -193,6 +248,13 @@ fn is_by_shell(received: &Received, own: Pid) -> bool {
     // 0 is a process of another PID namespace: any of them. PID 1, the init of a container, passes on what it was sent:
     // when it ends, everything else does.
     leader != own && leader.as_raw() > 1 && received.sent == Sent::By(leader.as_raw())
+}
+
+/// Whether the process that has sent the signal has ended, or left the session without its terminal, as it does at its
+/// end.
+fn is_gone(received: &Received) -> bool {
+    let Sent::By(pid) = received.sent else { return false };
+    !sys::exists(Pid::from_raw(pid)) || !sys::has_terminal()
 }
 
 /// "SIGTERM from pid 4711".

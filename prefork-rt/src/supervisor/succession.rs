@@ -174,6 +174,7 @@ impl Supervisor {
 
     /// What must not be lost with this binary, and who must not lose patience with the next.
     fn prepare_to_go(&mut self) {
+        self.leave_undecided();
         super::flush_buffers();
         if let Some(manager) = &mut self.service.manager {
             manager.beat_now();

@@ -45,16 +45,16 @@ pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{Hold, hold, private_memory};
 pub(crate) use process::{
-    Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, fork, getpgrp, getpid, getppid, getsid,
-    has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable, rights,
-    stdin_to_null,
+    Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, exists, fork, getpgrp, getpid, getppid,
+    getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable,
+    rights, stdin_to_null,
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use shared::{SharedWords, words_per_page};
 pub(crate) use signals::{
     Mask, Owned, Received, Sent, Signal, SignalQueue, add_handler, had_terminal, hold_stops, is_by_terminal,
-    is_ignored, own, signal_name, spawn_without_signals, suspend, unblock,
+    is_ignored, own, resend, signal_name, spawn_without_signals, suspend, unblock,
 };
 pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;

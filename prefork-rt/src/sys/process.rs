@@ -117,6 +117,11 @@ pub(crate) fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
     }
 }
 
+/// Whether there is such a process, a zombie included: kill(2) with signal 0.
+pub(crate) fn exists(pid: Pid) -> bool {
+    signal::kill(pid, None) != Err(Errno::ESRCH)
+}
+
 /// kill(2) to `pid`, which may have left its group or not made it yet, then killpg(2) to the group: after a SIGKILL
 /// nobody joins it any more.
 pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {

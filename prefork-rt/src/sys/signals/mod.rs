@@ -23,7 +23,7 @@ pub(crate) use early::{Owned, had_terminal, hold_stops, own};
 pub(crate) use linux::SignalQueue;
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 pub(crate) use portable::SignalQueue;
-use resend::resend;
+pub(crate) use resend::resend;
 
 /// Those that stop the pool.
 const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
