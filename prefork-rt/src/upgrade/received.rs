@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
 
 use socket2::SockRef;
 
@@ -22,13 +24,17 @@ use crate::sys::{self, Mask};
 pub(crate) struct Received {
     pub(crate) state: State,
     descriptors: BTreeMap<RawFd, OwnedFd>,
-    file: OwnedFd,
+    /// Of the state.
+    file: Option<OwnedFd>,
     launch: Launch,
 }
 
 /// So many descriptors more may a supervisor that takes over need than its rehearsal. Where there are not, neither it nor
 /// the binary before could go on.
 const SPARE: usize = 16;
+
+const READ_AGAIN: usize = 20;
+const BETWEEN_READS: Duration = Duration::from_millis(10);
 
 static RECEIVED: Mutex<Option<Received>> = Mutex::new(None);
 /// A descriptor is taken over once.
@@ -46,14 +52,11 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
         return Ok(());
     }
     let refuse = |reason| Err(Error::Environment { variable: VARIABLE.to_owned(), reason });
-    let read = |number: RawFd| {
-        let path = format!("/proc/self/fd/{number}");
-        // Of a pipe or a terminal, the end would be waited for.
-        let is_file = fs::metadata(&path).is_ok_and(|file| file.is_file());
-        is_file.then(|| fs::read_to_string(path).ok()).flatten()
-    };
-    let Some((number, text)) = number.parse().ok().and_then(|number| Some((number, read(number)?))) else {
-        return Ok(());
+    let Ok(number) = number.parse() else { return Ok(()) };
+    let text = match read_with_patience(number) {
+        Ok(Some(text)) => text,
+        Ok(None) => return Ok(()),
+        Err(error) => return refuse(format!("what the binary that runs hands over cannot be read: {error}")),
     };
     let state = match State::from_text(&text) {
         Ok(state) => state,
@@ -76,18 +79,49 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     if state.supervisor != from.as_raw() {
         return Ok(());
     }
-    let take = |number: RawFd| sys::take_over(number).map(|descriptor| (number, descriptor));
-    let taken = state.descriptors().into_iter().map(take).collect::<io::Result<_>>();
-    match taken.and_then(|descriptors| Ok((descriptors, sys::take_over(number)?))) {
-        Ok((descriptors, file)) => {
-            if state.back.is_some() {
-                restore_modes(&state, &descriptors);
-            }
-            let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
-            *received() = Some(Received { state, descriptors, file, launch });
-            Ok(())
+    let (mut descriptors, mut missing) = (BTreeMap::new(), None);
+    for number in state.descriptors() {
+        match sys::take_over(number) {
+            Ok(descriptor) => drop(descriptors.insert(number, descriptor)),
+            Err(error) => missing = Some(error),
         }
-        Err(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
+    }
+    let file = sys::take_over(number).map_err(|error| missing = Some(error)).ok();
+    if state.back.is_some() {
+        restore_modes(&state, &descriptors);
+    }
+    let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
+    // It is kept in any case, as the way back leads through it.
+    *received() = Some(Received { state, descriptors, file, launch });
+    match missing {
+        None => Ok(()),
+        Some(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
+    }
+}
+
+/// What hangs on it is the pool: so what fails (for want of memory, say) is tried once more, and again.
+fn read_with_patience(number: RawFd) -> io::Result<Option<String>> {
+    for _ in 0..READ_AGAIN {
+        if let Ok(text) = read(number) {
+            return Ok(text);
+        }
+        sleep(BETWEEN_READS);
+    }
+    read(number)
+}
+
+/// What is in the file that is open under this number, if there is one and it is a text.
+fn read(number: RawFd) -> io::Result<Option<String>> {
+    let path = format!("/proc/self/fd/{number}");
+    // Of a pipe or a terminal, the end would be waited for.
+    let text = fs::metadata(&path).and_then(|file| file.is_file().then(|| fs::read_to_string(path)).transpose());
+    match text {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::InvalidData) =>
+        {
+            Ok(None)
+        }
+        text => text,
     }
 }
 
@@ -104,9 +138,11 @@ fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
 /// Lets the binary that runs know that this one would start.
 pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let Some(received) = received().take() else { return Ok(()) };
-    let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| received.file.try_clone()).collect();
+    // One that was not taken has been refused.
+    let Some(file) = received.file else { return Ok(()) };
+    let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| file.try_clone()).collect();
     spare.map_err(Error::fcntl)?;
-    let file = File::from(received.file);
+    let file = File::from(file);
     let length = file.metadata().map(|file| file.len()).map_err(sys::of_call("fstat(2)"));
     length
         .and_then(|length| file.write_all_at(state::signature().as_bytes(), length))
@@ -138,7 +174,7 @@ pub(crate) fn or_back<R>(code: impl FnOnce() -> R) -> R {
 impl Received {
     /// A copy of a descriptor, for the supervisor.
     pub(crate) fn copy(&self, number: RawFd) -> io::Result<OwnedFd> {
-        let descriptor = self.descriptors.get(&number).ok_or(io::ErrorKind::NotFound)?;
+        let descriptor = self.descriptors.get(&number).ok_or(ErrorKind::NotFound)?;
         descriptor.try_clone().map_err(sys::of_call("fcntl(2)"))
     }
 
