@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -164,16 +165,22 @@ pub(super) fn write_in_handler(line: &[u8]) {
 }
 
 fn is_ready() -> bool {
-    ready_within(PollTimeout::ZERO)
+    loop {
+        match ready_within(PollTimeout::ZERO) {
+            // It says nothing of standard error.
+            Err(Errno::EINTR) => {}
+            answer => return answer == Ok(true),
+        }
+    }
 }
 
 /// Waits until standard error takes a line, or the time is over; may end early: poll(2).
 pub(crate) fn wait_for_stderr(patience: Duration) {
-    ready_within(PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO));
+    let _ = ready_within(PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO));
 }
 
-fn ready_within(timeout: PollTimeout) -> bool {
+fn ready_within(timeout: PollTimeout) -> nix::Result<bool> {
     let stderr = io::stderr();
     let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut asked, timeout).is_ok_and(|ready| ready == 1)
+    poll(&mut asked, timeout).map(|ready| ready == 1)
 }
