@@ -134,7 +134,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
     let cases: [(Spoil<'_>, &str); 12] = [
         (&remove, "app cannot be run: No such file or directory"),
         (&forbid, "app cannot be run: Permission denied"),
-        (&scramble, "app failed its rehearsal (PREFORK=check) with status "),
+        (&scramble, "app cannot be run: Exec format error (os error 8)"),
         (
             &reshape,
             "with status 2: environment variable PREFORK_UPGRADE: the binary that runs hands its workers over in format ",

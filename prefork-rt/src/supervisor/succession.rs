@@ -96,8 +96,11 @@ impl Supervisor {
         let binary = upgrade::next_binary(&self.service.launch)?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
+        super::flush_buffers();
+        let alone = self.service.fork_check.again()?;
         let descriptors = self.descriptors(false);
-        self.rehearsal = Some(Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask)?);
+        let rehearsal = Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask, alone)?;
+        self.rehearsal = Some(rehearsal);
         Ok(())
     }
 

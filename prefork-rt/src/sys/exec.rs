@@ -1,18 +1,16 @@
 //! Becoming another program, and what it is handed: descriptors, and files that are memory only.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd;
 
-use super::{CallError, Mask, Pid, die_with_parent};
+use super::{Alone, Fork, Mask, Pid, default_broken_pipes, die_with_parent, end_now, errno, lead_group, of_call};
 
 /// What a program is started with.
 pub(crate) type Variables<'a> = &'a [(OsString, OsString)];
@@ -132,7 +130,7 @@ pub(crate) fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     fcntl(&reader, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
     // Where the user has too many already, a narrow one will do.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(WIDEST_PIPE as libc::c_int));
+    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(WIDEST_PIPE as c_int));
     Ok((reader, writer))
 }
 
@@ -155,38 +153,82 @@ pub(crate) fn take_over(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Starts a program in a process group of its own, with this signal mask and these descriptors, which ends when this
-/// process does.
-pub(crate) fn spawn(command: &mut Command, mask: &Mask, descriptors: &[BorrowedFd<'_>]) -> io::Result<Pid> {
-    let (mask, numbers) = (mask.clone(), descriptors.iter().map(AsRawFd::as_raw_fd).collect::<Vec<_>>());
-    command.process_group(0);
-    let stay_open = |&number: &RawFd| {
-        // SAFETY: the caller has borrowed the descriptors until the program is started, so they are open, here too.
-        let descriptor = unsafe { BorrowedFd::borrow_raw(number) };
-        stay_open_on_exec(descriptor, true)
-    };
-    let prepare = move || {
-        let prepared = mask
-            .restore_before_exec()
-            .and_then(|()| die_with_parent())
-            .and_then(|()| numbers.iter().try_for_each(stay_open));
-        // std hands the number of the error on to this process, and an error with the name of a call seems to have none.
-        prepared.map_err(|error| CallError::of(error, "fcntl(2)").source)
-    };
-    // SAFETY: between fork(2) and exec(2) the closure makes system calls (sigaction, sigprocmask, prctl, fcntl) that
-    // signal-safety(7) lists or that are thin wrappers, and takes no lock. It allocates only where one fails, which is safe
-    // as the C library keeps its heap whole across fork(2).
-    unsafe { command.pre_exec(prepare) };
-    let child = command.spawn()?;
-    // It is reaped with all others.
-    Ok(Pid::from_raw(child.id() as i32))
+/// A program that this process starts beside itself, and what it is started with.
+pub(crate) struct Start<'a> {
+    pub(crate) binary: &'a Path,
+    pub(crate) arguments: &'a [OsString],
+    pub(crate) variables: Variables<'a>,
+    pub(crate) directory: &'a Path,
+    pub(crate) mask: &'a Mask,
+    /// In the place of standard output and standard error. Standard input is /dev/null.
+    pub(crate) output: BorrowedFd<'a>,
+    /// What it has besides, under the same numbers.
+    pub(crate) descriptors: &'a [BorrowedFd<'a>],
+}
+
+/// Starts a program in a process group of its own, which ends when this process does: fork(2), execve(2).
+///
+/// std's `Command` would do, but it panics where the pipe by which the child reports fails.
+pub(crate) fn spawn(start: &Start<'_>, alone: Alone) -> io::Result<Pid> {
+    let binary = c_string(start.binary.as_os_str())?;
+    let (arguments, variables) = (c_arguments(start.arguments)?, c_variables(start.variables)?);
+    let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
+    let (report, reporter) = unistd::pipe().map_err(of_call("pipe(2)"))?;
+    for end in [&report, &reporter] {
+        stay_open_on_exec(end.as_fd(), false)?;
+    }
+    match super::fork(alone)? {
+        Fork::Child(_) => {
+            let failed = start.prepare(&null).and_then(|()| {
+                let Err(error) = unistd::execve(&binary, &arguments, &variables);
+                Err(of_call("execve(2)")(error))
+            });
+            let error: io::Result<std::convert::Infallible> = failed;
+            let number = error.err().and_then(|error| errno(&error)).unwrap_or(libc::EINVAL);
+            // A parent that does not get it sees the status.
+            let _ = File::from(reporter).write_all(&number.to_ne_bytes());
+            end_now(NOT_RUN)
+        }
+        Fork::Parent(pid) => {
+            drop(reporter);
+            match reported(report) {
+                // It is reaped with all others.
+                None => Ok(pid),
+                Some(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// As shells have it.
+const NOT_RUN: c_int = 127;
+
+/// Why the child could not run the program, if it says so before it does.
+fn reported(report: OwnedFd) -> Option<io::Error> {
+    let mut number = [0; size_of::<c_int>()];
+    // Where nothing can be read, the program runs, or the status of the child will say that it does not.
+    File::from(report).read_exact(&mut number).ok()?;
+    Some(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
+}
+
+impl Start<'_> {
+    /// In the child.
+    fn prepare(&self, null: &File) -> io::Result<()> {
+        lead_group();
+        self.mask.restore_before_exec()?;
+        default_broken_pipes()?;
+        die_with_parent()?;
+        std::env::set_current_dir(self.directory)?;
+        unistd::dup2_stdin(null)?;
+        unistd::dup2_stdout(self.output)?;
+        unistd::dup2_stderr(self.output)?;
+        self.descriptors.iter().try_for_each(|descriptor| stay_open_on_exec(*descriptor, true))
+    }
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::io::{Read, Write};
-    use std::os::fd::AsFd;
 
     #[test]
     fn a_memory_file_has_its_size_for_good() {

@@ -37,7 +37,7 @@ pub(crate) use credentials::{
     getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
 };
 pub(crate) use exec::{
-    Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
+    Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
     scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,
 };
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
@@ -52,6 +52,7 @@ pub(crate) use process::{
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use shared::{SharedWords, words_per_page};
+use signals::default_broken_pipes;
 pub(crate) use signals::{
     Mask, Owned, Received, Sent, Signal, SignalQueue, add_handler, had_terminal, hold_stops, is_by_terminal,
     is_ignored, own, resend, signal_name, spawn_without_signals, suspend, unblock,

@@ -1,18 +1,17 @@
 //! Whether the next binary would start: it does all it does before the first fork, as a child, with what it would be
 //! handed.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use super::state::{self, State};
 use super::{Launch, Next, VARIABLE, write};
 use crate::error::advice_on_descriptors;
-use crate::sys::{self, End, Mask, Pid, SignalQueue};
+use crate::sys::{self, Alone, End, Mask, Pid, SignalQueue, Start};
 
 /// The most characters of what it prints that may be the reason.
 const LONGEST_REASON: usize = 1000;
@@ -46,6 +45,7 @@ impl Rehearsal {
         state: &State,
         descriptors: &[BorrowedFd<'_>],
         mask: &Mask,
+        alone: Alone,
     ) -> Result<Rehearsal, String> {
         // So that it is not taken for the binary that cannot be run.
         fs::metadata(&launch.directory).map_err(|error| {
@@ -63,21 +63,22 @@ impl Rehearsal {
         };
         let (length, state, (output, printed)) = files().map_err(failed)?;
         SignalQueue::check(output.as_fd()).map_err(failed)?;
-        let mut command = Command::new(&binary);
-        if let [name, arguments @ ..] = launch.arguments.as_slice() {
-            command.arg0(name).args(arguments);
-        }
-        command
-            .env_clear()
-            .envs(launch.variables.iter().map(|(name, value)| (name, value)))
-            .env("PREFORK", "check")
-            .env(VARIABLE, state.as_raw_fd().to_string())
-            .current_dir(&launch.directory)
-            .stdin(Stdio::null())
-            .stdout(printed.try_clone().map_err(failed)?)
-            .stderr(printed);
-        let handed: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
-        let pid = sys::spawn(&mut command, mask, &handed)
+        let number = state.as_raw_fd().to_string();
+        let is_set_here = |name: &OsString| name == "PREFORK" || name == VARIABLE;
+        let kept = launch.variables.iter().filter(|(name, _)| !is_set_here(name)).cloned();
+        let variables: Vec<_> =
+            kept.chain([("PREFORK".into(), "check".into()), (VARIABLE.into(), number.into())]).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
+        let start = Start {
+            binary: &binary,
+            arguments: &launch.arguments,
+            variables: &variables,
+            directory: &launch.directory,
+            mask,
+            output: printed.as_fd(),
+            descriptors: &descriptors,
+        };
+        let pid = sys::spawn(&start, alone)
             .map_err(|error| format!("{} cannot be run: {error}{}", binary.display(), advice_on_descriptors(&error)))?;
         Ok(Rehearsal { pid, next, state, length, output: Output { pipe: Some(output.into()), end: Vec::new() } })
     }

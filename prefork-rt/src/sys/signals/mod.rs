@@ -261,6 +261,11 @@ fn set(signal: Signal, disposition: &Disposition) -> io::Result<Disposition> {
     disposition.set(signal as c_int).map_err(of_call("sigaction(2)"))
 }
 
+/// Gives SIGPIPE its default action, as std does in what it starts: std ignores the signal in a Rust program.
+pub(crate) fn default_broken_pipes() -> io::Result<()> {
+    set(Signal::SIGPIPE, &Disposition::default_action()).map(drop)
+}
+
 /// Whether the signal is ignored. Before a [`SignalQueue`] is opened: whether it was when this program started.
 pub(crate) fn is_ignored(signal: Signal) -> io::Result<bool> {
     Ok(disposition_of(signal)?.is_ignored())
