@@ -247,4 +247,6 @@ if [ "$(id -u)" = 0 ]; then
 else
     echo "skipped a pipe of another user and workers of another user: only root can be two users"
 fi
+# And each call that the supervisor makes, one at a time.
+bash .ci/injections.sh || failed=1
 exit $failed
