@@ -224,11 +224,14 @@ fn is_alive(path: &Path) -> Result<bool, Refusal> {
     };
     let (probe, address) = probe().map_err(advise("whether another process listens there cannot be found out"))?;
     match probe.connect(&address) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => Ok(false),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM)) => {
+        // It is of this type, or of another.
+        Ok(()) => Ok(true),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTOTYPE | libc::EAGAIN)) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(false),
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             Err(advise("it belongs to another user: whether somebody listens there cannot be found out")(error))
         }
-        _ => Ok(true),
+        Err(error) => Err(advise("whether another process listens there cannot be found out")(error)),
     }
 }
 

@@ -28,10 +28,16 @@ impl Drop for FileLock {
 }
 
 fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
-    // SAFETY: flock(2) takes two numbers and touches no memory; the descriptor is open as long as the file is borrowed.
-    match unsafe { libc::flock(file.as_raw_fd(), operation) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+    loop {
+        // SAFETY: flock(2) takes two numbers and touches no memory; the descriptor is open as long as the file is
+        // borrowed.
+        if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
     }
 }
 
