@@ -169,7 +169,7 @@ fn that_something_was_left_of_a_workers_group_is_said() {
     let line = program.stderr.wait_for("left processes in its process group");
     let pid: i32 = line.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok()).expect("a pid");
     assert!(line.contains("worker 0 (pid ") && line.contains("setsid"), "{line}");
-    assert!(program.stdout.count(&format!("pid {pid} ")) == 1, "{line}");
+    program.stdout.wait_for(&format!("task 0 pid {pid} "));
     program.stop();
     wait_until_gone(&spawned(&program));
     program.wait_until_empty();
@@ -195,15 +195,21 @@ fn the_group_of_a_strange_child_is_left_alone() {
     assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
 }
 
-/// Zombies that nobody has waited for are not left by a worker of PID 1, which inherits them.
+/// Whoever inherits them, this process or another, may be fast or slow.
 #[test]
 fn children_that_a_worker_never_waited_for_are_no_leftovers() {
-    let mut command = lives(["--workers=1", "before-restart=5", "spawn=true", "exit=1"]);
-    before_exec(&mut command, || Ok(nix::sys::prctl::set_child_subreaper(true)?));
-    let mut program = Session::start(&mut command);
-    program.stderr.wait_for("started, restart 5 of it");
-    program.stop();
-    assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
+    for is_subreaper in [false, true] {
+        let mut command = lives(["--workers=1", "before-restart=9", "spawn=true", "exit=1"]);
+        if is_subreaper {
+            before_exec(&mut command, || Ok(nix::sys::prctl::set_child_subreaper(true)?));
+        }
+        let mut program = Session::start(&mut command);
+        program.stderr.wait_for("started, restart 9 of it");
+        program.stop();
+        // Now and then, whoever inherits them has waited for them between two looks.
+        let accused = program.stderr.count("left processes");
+        assert!(accused <= if is_subreaper { 0 } else { 3 }, "{:#?}", program.stderr.all());
+    }
 }
 
 #[test]

@@ -15,11 +15,13 @@ use crate::error::Error;
 use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Share, Spent, Status, TurnFailure,
 };
-use crate::sys::{self, Pid, Rest, Severity, Stderr};
+use crate::sys::{self, Member, Pid, Rest, Severity, Stderr};
 
 const TARGET: &str = "prefork_rt";
 /// How long a slow reader of standard error is waited for at the end, when nothing else is left to do.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// Of more processes in one line the number is said.
+const MOST_NAMED: usize = 3;
 /// A pipe takes so many bytes in one piece.
 const LONGEST_LINE: usize = 4096;
 
@@ -441,17 +443,23 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
     ));
 }
 
-/// What became of the processes that a worker or a rehearsal left in its process group.
-pub(crate) fn left_behind(by: &str, rest: Rest) {
+/// What became of the processes that a worker, or a rehearsal, left in its process group. Not all may be known.
+pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known: &[&Member]) {
+    let by = task_id.map_or_else(|| "the rehearsal".to_owned(), |task_id| format!("worker {task_id}"));
+    let mut names: Vec<String> = known.iter().take(MOST_NAMED).map(|member| format!(", {member}")).collect();
+    if known.len() > MOST_NAMED {
+        names.push(format!(" and {} more", known.len() - MOST_NAMED));
+    }
+    let names = names.concat();
     match rest {
         Rest::Nothing => {}
         Rest::Ours => warn(&format!(
-            "{by} left processes in its process group: they were killed with it; a process that is to live on calls \
-             setsid(2)"
+            "{by} (pid {leader}) left processes in its process group{names}: they were killed with it; a process that is to \
+             live on calls setsid(2)"
         )),
         Rest::Others => warn(&format!(
-            "{by} left processes of another user in its process group: they live on, as this user may not kill them; let \
-             the worker end them"
+            "{by} (pid {leader}) left processes of another user in its process group{names}: they live on, as this user may \
+             not kill them; let the worker end them"
         )),
     }
 }

@@ -25,7 +25,7 @@ use crate::policy::{self, Action, Event, Exit, GiveUp, Killer, Notice, Policy, P
 use crate::report;
 use crate::scoreboard::{Board, Occupant, Row};
 use crate::sys::{
-    self, Alone, Bell, End, Fork, Hold, Mask, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
+    self, Alone, Bell, End, Fork, Hold, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
 };
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
@@ -268,46 +268,47 @@ impl Supervisor {
 
     /// Hears of every child that has ended or stopped.
     fn take_news(&mut self) {
+        let mut left = Vec::new();
         while self.unreaped {
             let taken = match sys::next_news() {
-                Ok(Some(News::Ended(pid))) => self.bury(pid),
+                Ok(Some(News::Ended(pid))) => self.bury(pid).map(|leftovers| left.extend(leftovers)),
                 Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
-                Ok(None) => return self.unreaped = false,
+                Ok(None) => {
+                    self.unreaped = false;
+                    Ok(())
+                }
                 Err(error) => Err(error),
             };
             if taken.is_err() {
                 // No signal comes again for this child: `wait` does not wait long.
-                return;
+                break;
             }
         }
+        tell_leftovers(&left);
     }
 
     /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
     /// as the group's id can be no other's.
-    fn bury(&mut self, pid: Pid) -> io::Result<()> {
+    fn bury(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
         let proc = self.table.proc(pid);
         let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
         if proc.is_none() && !rehearsal {
             // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all: its group
             // may be a daemon's.
-            return reap(pid).map(drop);
+            return reap(pid).map(|_| None);
         }
         sys::kill_rest(pid);
         let end = reap(pid)?;
         let rest = self.rest_of(pid);
         match proc {
-            Some(proc) => {
-                report::left_behind(&format!("worker {} (pid {pid})", proc.task_id()), rest);
-                self.take_end(proc, pid, &end);
-            }
+            Some(proc) => self.take_end(proc, pid, &end),
             None => {
-                report::left_behind(&format!("the rehearsal (pid {pid})"), rest);
                 if let Some(rehearsal) = self.rehearsal.take() {
                     self.judge(rehearsal, &end);
                 }
             }
         }
-        Ok(())
+        Ok((rest != Rest::Nothing).then_some(Leftovers { task_id: proc.map(ProcId::task_id), leader: pid, rest }))
     }
 
     /// What is left of the group of a child that was reaped, but for processes that had ended before it was killed.
@@ -589,6 +590,30 @@ impl Supervisor {
 
 fn ready(policy: &Policy) -> notify::Pool {
     notify::Pool { ready: policy.ready(), workers: policy.size() }
+}
+
+/// What a worker, or a rehearsal, has left in its process group.
+struct Leftovers {
+    task_id: Option<usize>,
+    leader: Pid,
+    rest: Rest,
+}
+
+/// Names what was left. A worker that has not waited for its children leaves them as zombies: that is no news.
+fn tell_leftovers(left: &[Leftovers]) {
+    if left.is_empty() {
+        return;
+    }
+    let leaders: Vec<Pid> = left.iter().map(|left| left.leader).collect();
+    let members = sys::members(&leaders);
+    for &Leftovers { task_id, leader, rest } in left {
+        let members: Vec<&Member> = members.iter().filter(|member| member.group == leader).collect();
+        let running: Vec<&Member> = members.iter().copied().filter(|member| !member.had_ended).collect();
+        // Where none is there any more, the system has been fast.
+        if members.is_empty() || !running.is_empty() {
+            report::left_behind(task_id, leader, rest, &running);
+        }
+    }
 }
 
 /// How a child ended that is known to have ended.

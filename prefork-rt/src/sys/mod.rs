@@ -43,7 +43,7 @@ pub(crate) use exec::{
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use lock::FileLock;
-pub(crate) use proc::{Hold, hold, private_memory};
+pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::{
     Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, exists, fork, getpgrp, getpid, getppid,
     getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable,

@@ -1,10 +1,11 @@
 //! What the system tells of another process: /proc, where there is one.
 
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{Pid, getpid};
+use super::{Pid, Signal, getpid};
 
 /// The bytes that only this process uses, swapped or not: what the system would get back if it ended.
 ///
@@ -57,6 +58,51 @@ fn described(thread: i32) -> String {
     let pid = field(&status, "Tgid").and_then(|pid| pid.parse().ok()).unwrap_or(thread);
     let name = of_process(Pid::from_raw(pid), "comm");
     name.map_or_else(|_| format!("pid {pid}"), |name| format!("pid {pid} ({})", name.trim_end()))
+}
+
+/// A process in a group.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) group: Pid,
+    /// It has ended otherwise than by SIGKILL, and was not waited for.
+    pub(crate) had_ended: bool,
+    pid: i32,
+    name: String,
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} ({})", self.pid, self.name)
+    }
+}
+
+/// The processes in these groups, zombies included; none where the system does not tell. It looks at every process of the
+/// system, so the caller asks only when it knows that there are some.
+pub(crate) fn members(groups: &[Pid]) -> Vec<Member> {
+    if !is_of_our_processes() {
+        return Vec::new();
+    }
+    let names =
+        fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids = names.filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
+    let members = pids.filter_map(|pid| member(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?)));
+    members.filter(|member| groups.contains(&member.group)).collect()
+}
+
+/// `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the parent, the group, and more. The
+/// 52nd field is how it ended, as wait(2) has it, where this process may know that.
+fn member(stat: &str) -> Option<Member> {
+    let (head, fields) = stat.rsplit_once(") ")?;
+    let (pid, name) = head.split_once(" (")?;
+    let mut fields = fields.split_ascii_whitespace();
+    let (state, group, end) = (fields.next()?, fields.nth(1)?, fields.nth(46)?);
+    let was_killed = end.parse::<i32>().is_ok_and(|end| end & 0x7f == Signal::SIGKILL as i32);
+    Some(Member {
+        group: Pid::from_raw(group.parse().ok()?),
+        had_ended: matches!(state, "Z" | "X") && !was_killed,
+        pid: pid.parse().ok()?,
+        name: name.to_owned(),
+    })
 }
 
 fn of_process(pid: Pid, file: &str) -> io::Result<String> {
@@ -118,6 +164,22 @@ Locked:                0 kB
     }
 
     #[test]
+    fn a_member_that_was_killed_is_told_from_one_that_had_ended() {
+        let stat = |state: &str, end: &str| member(&format!("4711 (a) b) {state} 1 4700{} {end}\n", " 9".repeat(46)));
+        let of = |state: &str, end: &str| stat(state, end).map(|member| (member.group.as_raw(), member.had_ended));
+        assert_eq!(stat("S", "0").map(|member| member.to_string()).as_deref(), Some("pid 4711 (a) b)"));
+        assert_eq!(of("S", "0"), Some((4700, false)));
+        assert_eq!(of("Z", "9"), Some((4700, false)));
+        assert_eq!(of("Z", "137"), Some((4700, false)), "with a core dump");
+        for end in ["0", "256", "15", "2304"] {
+            assert_eq!(of("Z", end), Some((4700, true)), "{end}");
+        }
+        for broken in ["", "4711 (x", "4711 (x) Z", "4711 (x) Z 1", "x (x) Z 1 1 0"] {
+            assert_eq!(member(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
     fn a_tracer_is_told_where_there_is_one() {
         assert_eq!(tracer("Name:\tx\nTracerPid:\t4711\n"), 4711);
         for none in ["TracerPid:\t0\n", "TracerPid:\t\n", "Name:\tTracerPid: 1\n", ""] {
@@ -129,6 +191,14 @@ Locked:                0 kB
     mod linux {
         use super::*;
         use std::hint::black_box;
+
+        #[test]
+        fn this_process_is_a_member_of_its_group() {
+            let own = nix::unistd::getpgrp();
+            let told = members(&[own]);
+            assert!(told.iter().any(|member| member.pid == getpid().as_raw() && !member.had_ended), "{told:?}");
+            assert!(told.iter().all(|member| member.group == own));
+        }
 
         #[test]
         fn a_process_that_nothing_holds_is_told_of() {
