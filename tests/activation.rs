@@ -313,12 +313,17 @@ fn what_is_announced_to_no_process_by_name_is_ours() {
 
 #[test]
 fn names_of_sockets_that_are_not_announced_are_named_and_ignored() {
-    let mut listens = fixture!("listens");
-    listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("LISTEN_FDNAMES", "a").env("LISTEN_FDS", "");
-    let mut program = Session::start(&mut listens);
-    program.stderr.wait_for("ignored without LISTEN_FDS, which announces sockets: LISTEN_FDNAMES");
-    program.stderr.wait_for("are ready");
-    program.stop();
+    for (count, says) in [
+        ("", "ignored without LISTEN_FDS, which announces sockets: LISTEN_FDNAMES"),
+        ("0", "LISTEN_FDNAMES is ignored: LISTEN_FDS=0 announces no sockets"),
+    ] {
+        let mut listens = fixture!("listens");
+        listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("LISTEN_FDNAMES", "a").env("LISTEN_FDS", count);
+        let mut program = Session::start(&mut listens);
+        program.stderr.wait_for(says);
+        program.stderr.wait_for("are ready");
+        program.stop();
+    }
 }
 
 #[test]

@@ -576,3 +576,14 @@ fn what_an_upgrade_handed_to_another_process_is_named_and_ignored() {
         assert_eq!(program.stderr.count("PREFORK_"), 1);
     }
 }
+
+#[test]
+fn a_reuse_port_that_nothing_can_use_is_named() {
+    for (listen, count) in [("none", 1), ("127.0.0.1:0", 0)] {
+        let lines = checks(listen, |command| {
+            command.env("PREFORK_REUSE_PORT", "true");
+        });
+        let named = lines.iter().filter(|line| line.contains("reuse_port has no effect: listen has no TCP or UDP"));
+        assert_eq!(named.count(), count, "{lines:#?}");
+    }
+}

@@ -321,6 +321,7 @@ fn a_program_with_more_rights_than_its_caller_tells_root_s_manager_and_no_other(
         let program = Session::start(theirs.watches(copy.command().env("WATCHDOG_USEC", "200000")));
         theirs.wait_for("READY=1");
         theirs.wait_for("WATCHDOG=1");
+        program.stderr.wait_for("ready after");
         assert_eq!(program.stderr.count("ignored"), 0, "{:#?}", program.stderr.all());
         stop(program);
         for manager in [&abstract_one, &in_tmp] {
@@ -346,6 +347,7 @@ fn a_program_with_file_capabilities_has_its_listeners_stored_and_a_set_user_id_p
         let program = Session::start(manager.watches(copy.command().args(["tcp", "127.0.0.1:0"]).env("FDSTORE", "16")));
         let messages = manager.receive_until("READY=1");
         assert_eq!(messages.iter().any(|message| message.contains("FDSTORE=1")), is_stored, "{messages:#?}");
+        program.stderr.wait_for("are ready");
         let ignored = program.stderr.count(": FDSTORE; ");
         assert_eq!(ignored, usize::from(!is_stored), "{:#?}", program.stderr.all());
         stop(program);

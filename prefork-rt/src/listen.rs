@@ -242,6 +242,9 @@ pub(crate) fn bind(
     let is_steered = handed.iter().any(|handed| handed.slot.is_some());
     let mut handed = Pile::new(handed, places);
     let no_trace = purpose.leaves_no_trace();
+    if slots.is_some() && places.iter().all(|place| place.label.kind == Kind::Unix) {
+        report::info("reuse_port has no effect: listen has no TCP or UDP address, and Unix sockets are shared");
+    }
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
         match at {

@@ -73,6 +73,9 @@ pub(crate) fn receive() -> Result<Option<String>, Error> {
     }
     let count = count.to_str().and_then(|count| count.parse::<i32>().ok()).filter(|&count| count >= 0);
     let count = count.ok_or_else(|| not_as_announced(&format_args!("{COUNT} is no number of descriptors")))?;
+    if count == 0 && value(NAMES).is_some() {
+        return Ok(Some(format!("{NAMES} is ignored: {COUNT}=0 announces no sockets")));
+    }
     let sockets = sys::listen_fds(count).map_err(|error| not_as_announced(&error))?;
     let names = names(sockets.len())?;
     let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
