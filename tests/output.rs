@@ -183,3 +183,18 @@ fn a_logger_s_lines_have_no_prefix_and_the_last_line_past_it_has() {
     program.stdout.wait_for("ERROR prefork_rt: gave up: worker 1");
     assert_eq!(program.stdout.count("<"), 0, "{:#?}", program.stdout.all());
 }
+
+/// A signal handler writes it.
+#[test]
+fn the_line_of_a_stop_before_the_pool_says_so_too() {
+    let (reader, _waits) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let mut command = fixture!("before-the-pool");
+    command.arg("waits").stdin(std::os::fd::OwnedFd::from(reader));
+    let (mut program, lines) = with_a_journal(command, true);
+    program.stdout.wait_for("before the pool");
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
+    lines.finish();
+    let last = lines.all().pop().expect("a line");
+    assert!(last.starts_with("<6>prefork: SIGTERM from pid "), "{last}");
+}
