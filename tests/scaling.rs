@@ -4,7 +4,7 @@ mod support;
 
 use support::pool::Pool;
 use support::session::Session;
-use support::{Signal, clean_command, is_alive, moments, send, until, wait_until_gone};
+use support::{Signal, is_alive, moments, send, status_of, until, wait_until_gone};
 
 /// Signals of one kind that are pending together are one: each is sent when the one before is answered.
 fn scale(program: &Session, signal: Signal, words: &str) {
@@ -249,20 +249,19 @@ fn sigusr1_is_passed_on_to_every_worker_and_ends_none() {
     assert_eq!(program.exit_code(), 0);
 }
 
-/// A pending signal is one, however often it was sent; these were answered.
+/// A pending signal is one, however often it is sent. An idle supervisor on a machine that is not overloaded has read it
+/// well within 50 ms.
 #[test]
-fn signals_to_scale_that_come_50_ms_apart_are_all_heard() {
+fn a_signal_to_scale_that_comes_when_the_one_before_was_read_is_heard() {
     let mut program = Session::start(&mut fixture!("sleeps"));
     program.wait_for_children(3);
-    // As an operator sends them: one process each.
-    let each =
-        "for i in 1 2 3 4; do kill -TTIN $0; sleep 0.05; done; for i in 1 2 3; do kill -TTOU $0; sleep 0.05; done";
-    let mut shell = clean_command("sh");
-    assert!(shell.args(["-c", each, &program.pid().to_string()]).status().expect("sh").success());
-    program.stderr.wait_for("4 workers instead of 5");
-    for line in ["4 workers instead of 3", "7 workers instead of 6", "6 workers instead of 7"] {
-        assert_eq!(program.stderr.count(line), 1, "{:#?}", program.stderr.all());
+    for signal in [Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTTOU]
+    {
+        program.signal(signal);
+        until("it is read", || (status_of(program.pid(), "ShdPnd") == "0".repeat(16)).then_some(()));
     }
+    program.stderr.wait_for("5 workers instead of 6");
+    assert_eq!(program.stderr.count(" instead of "), 6, "{:#?}", program.stderr.all());
     program.stop();
 }
 
