@@ -219,7 +219,7 @@ impl Prefork {
     /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
     /// supervisor removes it at its end, if it is still its own and no service manager has stored the socket.
     ///
-    /// Sockets that the program is started with (`LISTEN_FDS` and `LISTEN_PID`, sd_listen_fds(3): systemd's socket units) take
+    /// Sockets that the program is started with (`LISTEN_FDS`, sd_listen_fds(3): systemd's socket units) take
     /// the place of all entries: those that are called as an entry (`LISTEN_FDNAMES`), else one for each entry in order;
     /// with no entry at all, each is a listener with the name it came with. Those that do not fit in kind or number are
     /// refused with exit status 2. See the [crate's documentation](crate#sockets-that-the-program-is-started-with), also
