@@ -31,7 +31,6 @@ impl Policy {
         } else if self.is_given_up(id) {
             // How it ends means nothing any more.
             self.tell(Notice::Replaced { worker: id, status, up });
-            self.dirty.push_back(id.task_id);
         } else if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {

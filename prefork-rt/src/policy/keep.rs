@@ -144,12 +144,12 @@ impl Policy {
             }
             Sockets::Open if has_sockets => {}
             // Where no address is one to have several sockets at, that slots have some makes no difference.
-            _ if !has_sockets => slot.sockets = Sockets::None,
-            _ if task_id < self.size && !slot.finished => {
+            Sockets::Open | Sockets::Asked | Sockets::None => {
                 slot.sockets = Sockets::None;
-                self.ask_for_sockets(task_id);
+                if task_id < self.size && !slot.finished {
+                    self.ask_for_sockets(task_id);
+                }
             }
-            _ => slot.sockets = Sockets::None,
         }
     }
 

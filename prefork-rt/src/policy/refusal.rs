@@ -49,8 +49,8 @@ impl Policy {
 
     /// The slot has a worker, or is not wanted any more.
     pub(super) fn forget_refusals_of(&mut self, task_id: usize) {
-        let was_refused = std::mem::take(&mut self.slots[task_id].refusals) > 0;
-        if !was_refused || self.slots.iter().any(|slot| slot.refusals > 0) {
+        self.slots[task_id].refusals = 0;
+        if self.refusals.is_none() || self.slots.iter().any(|slot| slot.refusals > 0) {
             return;
         }
         if let Some(Refusals { since, forks, .. }) = self.refusals.take() {

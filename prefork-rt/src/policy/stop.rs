@@ -24,7 +24,6 @@ impl Policy {
         self.phase = Phase::Stopping(Stopping { exit, asked, asked_again: false, immediate: false });
         self.forget_turns();
         self.forget_upgrade();
-        self.refusals = None;
         // Whoever waited to be started is not waiting any more.
         self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));

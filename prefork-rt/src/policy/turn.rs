@@ -47,8 +47,6 @@ struct Reload {
     since: Time,
     /// What was forked from here on is fresh already.
     first_fork: u64,
-    /// The slot to look at next.
-    next: usize,
     replaced: usize,
     /// Somebody asked for another one meanwhile.
     again: Option<String>,
@@ -188,10 +186,7 @@ impl Policy {
 
     fn begin_turn_of_reload(&mut self, task_id: usize) -> bool {
         match self.room_beside(task_id) {
-            Room::Free => {
-                self.pass_in_reload(task_id);
-                self.start_turn(task_id, None);
-            }
+            Room::Free => self.start_turn(task_id, None),
             Room::Taken => return false,
             Room::Blocked(worker) if self.is_on_probation() => self.go_back(task_id, TurnFailure::Overdue { worker }),
             Room::Blocked(worker) => self.reload_failed(task_id, TurnFailure::Overdue { worker }),
@@ -250,10 +245,7 @@ impl Policy {
         match self.rules.reload {
             _ if !waits => {}
             Style::Overlap => self.turn_done(),
-            Style::Exclusive => {
-                self.turn_awaits(Awaits::Start);
-                self.start_after(id.task_id, Duration::ZERO);
-            }
+            Style::Exclusive => self.turn_awaits(Awaits::Start),
         }
     }
 
@@ -342,7 +334,7 @@ impl Policy {
 
     /// Every worker that there is now has its turn.
     pub(super) fn replace_all(&mut self, by: Option<String>) {
-        let reload = Reload { by, since: self.now, first_fork: self.forks, next: 0, replaced: 0, again: None };
+        let reload = Reload { by, since: self.now, first_fork: self.forks, replaced: 0, again: None };
         self.turns.reload = Some(reload);
     }
 
@@ -354,18 +346,17 @@ impl Policy {
 
     /// The next slot whose worker is older than the reload. Ends the reload when there is none.
     fn next_of_reload(&mut self) -> Option<usize> {
-        let Reload { next, first_fork, .. } = *self.turns.reload.as_ref()?;
-        if let Some(task_id) = self.next_older_than(first_fork, next) {
+        let first_fork = self.turns.reload.as_ref()?.first_fork;
+        let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < first_fork;
+        let wanted = self.slots.get(..self.size).unwrap_or_default();
+        // From the first one on: a slot that had its turn may have its old worker still, as it was one too many meanwhile.
+        if let Some(task_id) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
             return Some(task_id);
         }
         if self.is_on_probation() {
-            // Not over before a worker has shown that it can be. A slot that had its turn may have its old worker still,
-            // as it was one too many meanwhile.
-            let again = self.next_older_than(first_fork, 0);
-            if again.is_none() {
-                self.go_back_if_nothing_goes_on();
-            }
-            return again;
+            // Not over before a worker has shown that it can be.
+            self.go_back_if_nothing_goes_on();
+            return None;
         }
         let Reload { since, replaced, again, .. } = self.turns.reload.take()?;
         let took = self.now.since(since);
@@ -377,20 +368,6 @@ impl Policy {
         });
         self.reload_again(again);
         self.next_of_reload()
-    }
-
-    /// The first slot, from this one on, whose worker was forked before.
-    fn next_older_than(&self, first_fork: u64, from: usize) -> Option<usize> {
-        let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < first_fork;
-        let wanted = self.slots.get(from..self.size).unwrap_or_default();
-        let offset = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old))?;
-        Some(from + offset)
-    }
-
-    fn pass_in_reload(&mut self, task_id: usize) {
-        if let Some(reload) = &mut self.turns.reload {
-            reload.next = task_id + 1;
-        }
     }
 
     /// A slot that was one too many, and is wanted again, may still have a process beside its worker that was told to

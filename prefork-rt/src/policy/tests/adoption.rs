@@ -58,6 +58,25 @@ fn it_looks_at_each_worker_and_says_again_where_nothing_new_goes_in_the_order_of
 }
 
 #[test]
+fn it_is_told_which_slots_and_processes_there_are() {
+    let mut world = in_all_states(own(announced(4, 1000)));
+    let kept = world.policy.keep();
+    assert_eq!(kept.size(), 3);
+    assert_eq!(kept.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(kept.slots_without_sockets().count(), 0);
+    assert_eq!(kept.procs().collect::<Vec<_>>(), [1, 3].map(|task_id| world.alive_of(task_id)[0]));
+    // The one that has finished loses its sockets, the one that waits for its backoff does not.
+    world.run_for(2000);
+    let kept = world.policy.keep();
+    assert_eq!(kept.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 3]);
+    assert_eq!(kept.slots_without_sockets().collect::<Vec<_>>(), [2]);
+    // A fork that is under way has made no process.
+    let mut policy = Policy::new(rules(1));
+    assert!(matches!(policy.poll(), Some(Action::Fork { .. })));
+    assert_eq!(policy.keep().procs().count(), 0);
+}
+
+#[test]
 fn what_was_to_happen_at_a_time_happens_then() {
     let mut world = in_all_states(own(announced(4, 1000)));
     let before: Vec<_> = world.policy.deadlines.iter().copied().collect();

@@ -408,3 +408,16 @@ fn a_worker_that_was_to_be_recycled_is_so_when_its_slot_is_wanted_again() {
     world.run_for(10_000);
     assert_eq!(world.times(Deed::Fork(1)).len(), 2);
 }
+
+#[test]
+fn a_worker_that_exits_normally_while_it_serves_those_who_wait_gives_them_up() {
+    let mut world = World::new(own(2), |task_id, _| if task_id == 1 { ends(700, NORMAL) } else { serves() });
+    world.queue_lasts = FOREVER;
+    world.run_for(500);
+    world.ask(Ask::Fewer);
+    world.run_for(10_000);
+    assert_eq!(world.times(Deed::CloseSockets(1)), [ms(700)], "at once");
+    assert_eq!(world.times(Deed::LookAtQueue(1)), []);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::Stopped { .. })), 1);
+    assert_eq!((world.policy.draining, world.policy.poll_timeout()), (0, None));
+}

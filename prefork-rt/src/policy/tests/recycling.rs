@@ -237,3 +237,32 @@ fn a_worker_is_recycled_once() {
     assert_eq!(recycled(&world), [(0, Recycle::Asked)]);
     assert_eq!(world.times(Deed::Fork(0)).len(), 2);
 }
+
+#[test]
+fn a_worker_that_is_one_too_many_is_not_recycled_before_it_ends() {
+    let with_sockets = Rules { slots_have_sockets: true, ..announced(2, 1000) };
+    let mut world = World::new(with_sockets, |_, fork| match fork {
+        0 => drains(50, NORMAL).asks_at(500),
+        _ => serves().ready(100),
+    });
+    world.run_for(550);
+    world.ask(Ask::Fewer);
+    world.run_for(10_000);
+    assert_eq!(recycled(&world), [(0, Recycle::Asked)], "the other one waited for its turn");
+    assert_eq!(world.times(Deed::Fork(1)).len(), 1);
+}
+
+#[test]
+fn a_slot_that_is_not_wanted_any_more_keeps_no_other_from_its_turn() {
+    let mut world = World::new(announced(3, 1000), |task_id, fork| match (task_id, fork) {
+        (2, 0) => drains(5000, NORMAL).asks_at(500),
+        (2, 1) => drains(5000, NORMAL).asks_at(10),
+        (1, 0) => drains(50, NORMAL).asks_at(800),
+        _ => serves().ready(100),
+    });
+    world.run_for(900);
+    assert_eq!(world.alive_of(2).len(), 2, "the old one drains, and the new one is to be recycled, too");
+    world.ask(Ask::Fewer);
+    world.run_for(10_000);
+    assert_eq!(world.times(Deed::Fork(1)), [0, 900].map(ms));
+}

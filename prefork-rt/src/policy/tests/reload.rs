@@ -284,3 +284,18 @@ fn a_reload_is_a_new_beginning_for_the_backoff() {
         assert_eq!(world.times(Deed::Fork(0))[5..], [3000, 3020].map(ms), "its first end is made good at once");
     }
 }
+
+#[test]
+fn a_slot_that_was_one_too_many_during_its_turn_has_it_once_more() {
+    let with_sockets = Rules { slots_have_sockets: true, ..announced(2, 1000) };
+    let mut world = World::new(with_sockets, |_, _| steady());
+    world.run_for(500);
+    world.ask(Ask::Reload);
+    world.run_for(200);
+    assert_eq!(world.alive_of(1).len(), 2, "its replacement boots");
+    world.ask(Ask::Fewer);
+    world.ask(Ask::More);
+    world.run_for(20_000);
+    assert!(world.alive.len() == 2 && world.alive.keys().all(|proc| proc.fork >= 2), "{:?}", world.alive.keys());
+    assert_eq!(world.count(is_reloaded(2)), 1);
+}

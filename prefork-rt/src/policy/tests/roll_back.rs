@@ -77,6 +77,11 @@ fn a_newcomer_that_ends_in_the_instant_of_the_roll_back_is_not_missed() {
         assert_eq!(world.times(Deed::Upgrade), [ms(1140)]);
         let finished = world.count(|notice| matches!(notice, Notice::Finished { .. }));
         assert_eq!((finished, world.used(), world.alive.len()), (0, 2, 2), "{status:?} {way_back}");
+        assert_eq!(
+            world.count(|notice| matches!(notice, Notice::Replaced { .. })),
+            1,
+            "one has failed, the other is told of"
+        );
         assert!(world.exit.is_none());
     }
 }
@@ -114,4 +119,59 @@ fn a_worker_on_trial_is_ready_at_its_end_under_the_next_binary_too() {
     world.ask(Ask::Upgrade);
     world.run_for(1000);
     assert_eq!((world.times(Deed::Upgrade).len(), world.policy.ready()), (2, 2));
+}
+
+#[test]
+fn a_reload_that_is_asked_for_in_the_instant_of_the_roll_back_is_made() {
+    for way_back in [true, false] {
+        let script = |task_id, fork| if (task_id, fork) == (0, 1) { ends(50, FAILED).never_ready() } else { steady() };
+        let mut world = World::new(announced(2, 1000), script);
+        world.run_for(500);
+        world.next.way_back = way_back;
+        world.ask(Ask::Upgrade);
+        while !world.policy.is_going_back() {
+            world.step(FOREVER);
+        }
+        world.ask(Ask::Reload);
+        world.run_for(20_000);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::ReloadQueued { .. })), 1);
+        assert_eq!(world.count(|notice| matches!(notice, Notice::Reloaded { replaced: 2, .. })), 1, "{way_back}");
+    }
+}
+
+/// It was to take the place of another newcomer, whose failure was the upgrade's.
+#[test]
+fn where_there_is_no_way_back_a_newcomer_that_has_its_slot_for_itself_goes_on() {
+    let script = |_, fork| match fork {
+        0 => ends(100, FAILED),
+        1 => ends(50, FAILED),
+        2 => ends(300, FAILED).never_ready().asks_at(10),
+        _ => drains(50, NORMAL).ready(1000),
+    };
+    let mut world = World::new(slow_backoff(announced(1, 60_000)), script);
+    world.run_for(200);
+    world.next.way_back = false;
+    world.ask(Ask::Upgrade);
+    world.run_for(100_000);
+    assert_eq!(world.count(|notice| matches!(notice, Notice::CannotGoBack { .. })), 1);
+    assert_eq!((world.times(Deed::Fork(0)).len(), world.times(Deed::Terminate(0)).len()), (4, 0));
+}
+
+#[test]
+fn where_there_is_no_way_back_a_newcomer_beside_an_old_worker_goes() {
+    let script = |task_id, fork| match (task_id, fork) {
+        (0, 1) => drains(50, NORMAL).ready(5000),
+        (1, 0) => ends(100, FAILED),
+        (1, 1) => ends(50, FAILED),
+        (1, 2) => ends(100, FAILED).never_ready(),
+        _ => steady(),
+    };
+    let mut world = World::new(slow_backoff(announced(2, 10_000)), script);
+    world.run_for(1100);
+    let old = world.alive_of(0);
+    world.next.way_back = false;
+    world.ask(Ask::Upgrade);
+    world.run_for(20_000);
+    assert_eq!(world.times(Deed::GoBack(1)), [ms(1250)]);
+    assert_eq!((world.times(Deed::Terminate(0)), world.alive_of(0)), (vec![ms(1250)], old));
 }

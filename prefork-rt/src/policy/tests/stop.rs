@@ -227,3 +227,54 @@ fn a_graceful_timeout_may_be_nothing_or_endless() {
     world.ask(Ask::Stop);
     assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
 }
+
+#[test]
+fn a_stop_ends_a_reload_without_a_word_about_it() {
+    for ask in [Ask::Stop, Ask::StopNow] {
+        let mut world = World::new(announced(2, 1000), |_, fork| match fork {
+            0 => serves().ready(100),
+            _ => drains(50, FAILED).never_ready(),
+        });
+        world.run_for(500);
+        world.ask(Ask::Reload);
+        world.run_for(10);
+        world.ask(Ask::Reload);
+        world.run_for(10);
+        world.ask(ask);
+        world.run();
+        let about_reloads = |notice: &Notice| matches!(notice, Notice::ReloadFailed { .. } | Notice::Reloaded { .. });
+        let begun = |notice: &Notice| matches!(notice, Notice::Reloading { .. });
+        assert_eq!((world.count(about_reloads), world.count(begun)), (0, 1));
+        assert_eq!(world.count(|notice| matches!(notice, Notice::Stopped { .. })), 3, "each is told of alike");
+    }
+}
+
+#[test]
+fn who_is_told_to_end_is_not_ready_any_more() {
+    for ask in [Ask::Stop, Ask::StopNow] {
+        let mut world = World::new(rules(3), |_, _| survives_sigkill());
+        world.run_for(500);
+        assert_eq!(world.policy.ready(), 3);
+        world.ask(ask);
+        world.run_for(0);
+        assert_eq!(world.policy.ready(), 0);
+        assert!(world.views.values().all(|view| view.state == State::Stopping), "{:?}", world.views);
+        world.ask(Ask::StopNow);
+        world.run_for(0);
+        let killing = |notice: &Notice| matches!(notice, Notice::Killing { alive: 3, .. });
+        assert_eq!((world.count(killing), world.policy.deadlines.len()), (1, 1), "one thing is waited for");
+    }
+}
+
+#[test]
+fn where_no_worker_lives_nothing_is_said_of_those_that_are_stopped() {
+    for ask in [Ask::Stop, Ask::StopNow] {
+        let mut world = World::new(rules(1), |_, _| ends(10, FAILED));
+        world.run_for(50);
+        assert!(world.alive.is_empty(), "it waits for its backoff");
+        world.ask(ask);
+        assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
+        let said = |notice: &Notice| matches!(notice, Notice::Stopping { .. } | Notice::Killing { .. });
+        assert_eq!(world.count(said), 0);
+    }
+}

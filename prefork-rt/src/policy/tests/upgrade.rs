@@ -43,6 +43,8 @@ fn a_new_binary_replaces_the_workers_one_at_a_time() {
             let steps = [Deed::Rehearse, Deed::Upgrade, Deed::ForgetBinaryBefore].map(|deed| world.times(deed).len());
             assert_eq!(steps, [1, 1, 1]);
             assert_eq!((world.used(), world.policy.poll_timeout()), (0, None));
+            let begun = world.count(|notice| matches!(notice, Notice::Upgrading { .. }));
+            assert_eq!((begun, world.count(|notice| matches!(notice, Notice::Upgraded { alive: 3 }))), (1, 1));
         }
     }
 }
@@ -179,6 +181,22 @@ fn a_reload_that_was_asked_for_is_not_forgotten_by_an_upgrade_that_fails() {
             );
         }
     }
+}
+
+#[test]
+fn who_asks_when_the_next_upgrade_is_about_to_begin_gets_that_one() {
+    let mut world = world(announced(2, 1000), |_| steady());
+    world.next.rehearsal = Some((ms(10), false));
+    world.ask(Ask::Upgrade);
+    world.run_for(5);
+    world.ask(Ask::Upgrade);
+    while world.policy.upgrade.is_some() {
+        world.step(FOREVER);
+    }
+    world.next.rehearsal = Some((ms(10), true));
+    world.ask(Ask::Upgrade);
+    world.run_for(20_000);
+    assert_eq!((world.times(Deed::Rehearse).len(), world.count(upgraded(2))), (2, 1));
 }
 
 #[test]
