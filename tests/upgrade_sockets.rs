@@ -161,8 +161,10 @@ fn sockets_that_a_program_was_started_with_stay_through_upgrades_and_the_way_bac
         pool.wait_for_upgrade(1);
         pool.upgrade_to(FIXTURE, "dies");
         pool.wait_for_failure();
-        pool.upgrade_to(FIXTURE, "serves-3");
+        pool.upgrade_to(FIXTURE, "makes-a-second-builder");
         pool.wait_for_upgrade(2);
+        pool.upgrade_to(FIXTURE, "serves-3");
+        pool.wait_for_upgrade(3);
     });
     assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{:#?}", pool.program.stderr.all());
     assert_eq!(ask(address).expect("an answer"), "serves-3");

@@ -104,13 +104,14 @@ fn value(variable: &str) -> Option<OsString> {
     env::var_os(variable).filter(|value| !value.is_empty())
 }
 
-/// Takes over what was received by the binary before, with names and numbers.
+/// Takes over what was received by the binary before, with names and numbers. Takes the place of what an earlier call has
+/// taken over, as a program may make a second builder.
 pub(crate) fn receive_again(sockets: Vec<(String, usize, OwnedFd)>) {
     let again = sockets.into_iter().map(|(name, number, socket)| {
         let place = place(&socket);
         Inherited { name, socket, place, number, is_in_use: true }
     });
-    received().extend(again);
+    *received() = again.collect();
 }
 
 /// A name for each, where there are names.
