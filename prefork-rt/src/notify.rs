@@ -144,6 +144,14 @@ pub(crate) fn unused() -> Option<String> {
     (!present.is_empty() && distrusted().is_empty()).then(|| present.join(", "))
 }
 
+/// The beginning of a message that has a descriptor stored, before its name.
+const STORING: &str = "FDSTORE=1\nFDNAME=";
+
+/// Whether the message has a descriptor stored under this name.
+fn is_storing(message: &str, name: &str) -> bool {
+    message.strip_prefix(STORING).and_then(|rest| rest.lines().next()) == Some(name)
+}
+
 fn removal(name: &str) -> String {
     format!("FDSTOREREMOVE=1\nFDNAME={name}")
 }
@@ -276,7 +284,7 @@ impl Manager {
     pub(crate) fn store(&mut self, name: &str, kind: Kind, socket: &OwnedFd) {
         let poll = if kind == Kind::Udp { "\nFDPOLL=0" } else { "" };
         match socket.try_clone() {
-            Ok(copy) => self.unstored.push_back((format!("FDSTORE=1\nFDNAME={name}{poll}"), Some(copy))),
+            Ok(copy) => self.unstored.push_back((format!("{STORING}{name}{poll}"), Some(copy))),
             Err(error) => {
                 report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
             }
@@ -284,8 +292,10 @@ impl Manager {
         self.send_unstored();
     }
 
-    /// Has what is stored under this name removed.
+    /// Has what is stored under this name removed. A listener that the service manager has not taken yet is not sent any
+    /// more: on its way it would look like one that another process holds.
     pub(crate) fn remove_stored(&mut self, name: &str) {
+        self.unstored.retain(|(message, _)| !is_storing(message, name));
         self.unstored.push_back((removal(name), None));
         self.send_unstored();
     }
@@ -523,6 +533,25 @@ mod tests {
             manager.forget_reloads();
             assert_eq!(kinds(&manager), kept);
         }
+    }
+
+    #[test]
+    fn what_was_not_taken_is_not_stored_after_its_removal() {
+        let path = env::temp_dir().join(format!("prefork-busy-manager-{}", std::process::id()));
+        let busy = UnixDatagram::bind(&path).expect("a path");
+        let filler = UnixDatagram::unbound().expect("a socket");
+        filler.set_nonblocking(true).expect("a socket");
+        while filler.send_to(b"x", &path).is_ok() {}
+        let mut manager = Manager::new(Address::parse(path.as_os_str()).expect("a path"), Duration::ZERO, None);
+        let socket = OwnedFd::from(filler);
+        for (name, kind) in [("a", Kind::Udp), ("aa", Kind::Tcp), ("b", Kind::Tcp), ("a", Kind::Unix)] {
+            manager.store(name, kind, &socket);
+        }
+        manager.remove_stored("a");
+        std::fs::remove_file(&path).expect("it is there");
+        let messages: Vec<&str> = manager.unstored.iter().map(|(message, _)| message.as_str()).collect();
+        assert_eq!(messages, ["FDSTORE=1\nFDNAME=aa", "FDSTORE=1\nFDNAME=b", "FDSTOREREMOVE=1\nFDNAME=a"]);
+        drop(busy);
     }
 
     #[test]
