@@ -97,7 +97,7 @@ pub(crate) struct Account {
     from_environment: bool,
 }
 
-/// The default is this, or so many for each worker, where that is more.
+/// The default is this, or [`RESTARTS_PER_WORKER`] for each worker, where that is more.
 const LEAST_MAX_RESTARTS: usize = 100;
 pub(crate) const RESTARTS_PER_WORKER: usize = 10;
 const DEFAULT_GRACEFUL_TIMEOUT: Duration = Duration::from_secs(25);

@@ -1,4 +1,4 @@
-//! A worker that is to be killed because it was too slow, while a debugger or a core dump keeps it: what waits, and how
+//! A worker that was too slow, and would be killed, while a debugger or a core dump keeps it: what waits, and how
 //! long.
 //!
 //! A debugger holds off what is about the worker's own slowness (heartbeat, readiness), as long as it is there. The time

@@ -1,4 +1,4 @@
-//! Which call an error is of, so that whoever reports it can name the call.
+//! Which call an error is of, so that its report can name the call.
 
 use std::error::Error;
 use std::fmt;

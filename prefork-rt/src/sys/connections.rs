@@ -83,7 +83,7 @@ fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)>
 
 fn peer(socket: BorrowedFd<'_>) -> Option<Peer> {
     let socket = SockRef::from(&socket);
-    // Messages without a connection belong to nobody's conversation. What does not listen and is not connected has no
+    // A datagram belongs to no conversation. What does not listen and is not connected has no
     // peer.
     if !matches!(socket.r#type().ok()?, Type::STREAM | Type::SEQPACKET) {
         return None;

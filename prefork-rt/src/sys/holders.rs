@@ -73,7 +73,7 @@ pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
 }
 
 /// The numbers of the sockets that keep others from being bound there; none where the system lists none. It lists those of
-/// this network namespace, whoever holds them, but for TCP sockets that are bound and do not listen.
+/// this network namespace, whichever process holds them, but for TCP sockets that are bound and do not listen.
 pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
     let mut found = Vec::new();
     let _ = each_listed(bound.kind(), |listed| {

@@ -1,8 +1,8 @@
 //! Sets of signals, those for real time included, and the mask of the calling thread: sigsetops(3), pthread_sigmask(3).
 //!
 //! nix's sets know no signal for real time. Its wrappers of pthread_sigmask(3) compare the result with -1, but the call
-//! returns the error itself: with them, a call that fails looks like one that succeeds, and a mask that nobody wrote
-//! looks like the mask from before.
+//! returns the error itself: with them, a call that fails looks like one that succeeds, and a mask that was never
+//! written looks like the mask from before.
 
 use std::ffi::c_int;
 use std::io;

@@ -83,7 +83,7 @@ impl Rehearsal {
         Ok(Rehearsal { pid, next, state, length, output: Output { pipe: Some(output.into()), end: Vec::new() } })
     }
 
-    /// What is to be waited for: that it prints.
+    /// What the supervisor waits for besides signals: that the rehearsal prints.
     pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
         self.output.pipe.as_ref().map(File::as_fd)
     }

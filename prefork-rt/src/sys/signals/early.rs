@@ -25,7 +25,7 @@ static STOP: AtomicU8 = AtomicU8::new(ENDS);
 const ENDS: u8 = 0;
 /// It is noted until the start that is under way has succeeded or failed.
 const WAITS_FOR_START: u8 = 1;
-/// It is noted, for the pool that is to be taken over.
+/// It is noted, for the pool that this process takes over.
 const WAITS_FOR_POOL: u8 = 2;
 /// It ends the program as if there were no handler.
 const ENDS_BY_DEFAULT: u8 = 3;
@@ -62,7 +62,7 @@ pub(crate) fn own() -> Owned {
 }
 
 impl Owned {
-    /// A pool is to be taken over, whose workers would die with this process: a stop waits for the pool, and so does
+    /// This process takes a pool over, whose workers would die with it: a stop waits for the pool, and so does
     /// whatever else would end this program. All signals are blocked, as the binary before has left them; from here on
     /// only those in `blocked` are, and what a terminal sends to its background.
     pub(crate) fn keep_for_the_pool(&self, blocked: &[c_int]) {

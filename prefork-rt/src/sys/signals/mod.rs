@@ -56,7 +56,7 @@ const SENT_TO_ALL: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUS
 /// What a terminal sends to everybody in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
-/// For so many descriptors a queue can be waited for besides.
+/// The most descriptors that a queue can be waited for together with.
 const MOST_OTHERS: usize = 2;
 
 /// What the supervisor neither reads nor refuses: what says that this process is broken, what cannot be caught, and what
