@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use support::lives::{WAYS, nth_worker};
+use support::pid_1::as_pid_1;
 use support::pool::Pool;
 use support::session::Session;
-use support::{Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
+use support::{Program, Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
 
 #[test]
 fn a_stop_is_graceful_and_complete_and_the_last_line_says_why() {
@@ -57,6 +58,21 @@ fn sigint_during_a_stop_is_immediate() {
         program.stderr.wait_for(&format!("SIGINT from pid {}: killing 2 workers", std::process::id()));
         program.stderr.wait_for("; 2 had to be killed");
     }
+}
+
+/// The sender has the number 0 there, as has the leader of the process group that PID 1 came from.
+#[test]
+fn sigint_during_a_stop_is_immediate_from_outside_the_container_too() {
+    let command = as_pid_1(&fixture!("ignores-term"));
+    let mut command = skip_unless!(command, "unshare(1) may not make a PID namespace");
+    let mut program = Program::start(command.env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    program.stdout.wait_for_nth("blocks all signals", 2);
+    let supervisor = program.wait_for_children(1)[0];
+    send(supervisor, Signal::SIGINT);
+    program.stderr.wait_for("SIGINT from outside this container: stopping 2 workers");
+    send(supervisor, Signal::SIGINT);
+    program.stderr.wait_for("SIGINT from outside this container: killing 2 workers");
+    assert_eq!(program.exit_code(), 0);
 }
 
 /// As process managers do.

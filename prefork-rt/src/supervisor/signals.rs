@@ -103,7 +103,10 @@ impl Supervisor {
     /// npm and others pass on what a terminal's key has sent to their whole group already.
     fn is_echo(&mut self, received: &Received) -> bool {
         let before = self.heard.asked.replace((*received, Instant::now()));
-        let by_leader = received.sent == Sent::By(sys::getpgrp().as_raw()) && sys::getpgrp() != self.pid;
+        let leader = sys::getpgrp();
+        // 0 is a process of another PID namespace: any of them.
+        let is_known = leader.as_raw() > 0 && leader != self.pid;
+        let by_leader = is_known && received.sent == Sent::By(leader.as_raw());
         by_leader && before.is_some_and(|(before, when)| before.signal == received.signal && when.elapsed() < ECHO)
     }
 
