@@ -312,7 +312,10 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             workers(*alive),
             time(*graceful_timeout)
         )),
-        Notice::AlreadyStopping { by } => info(format!("{by}: already stopping; SIGINT or SIGQUIT kills at once")),
+        Notice::AlreadyStopping { by } => info(format!(
+            "{by}: already stopping; SIGINT or SIGQUIT kills at once, unless this program was started with them ignored, \
+             as with & in a script"
+        )),
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => {
             warn(format!("killing {} that did not end within {} (graceful_timeout)", workers(*alive), time(*timeout)))
         }

@@ -157,8 +157,8 @@ fn still_open(open: &[&Closed]) -> Option<String> {
         Held::By(holders) => {
             let verb = if holders.len() == 1 { "holds" } else { "hold" };
             Some(format!(
-                "{} still {verb} {places}, which the next start needs; a process that leaves the process group of its \
-                 worker is not killed with it; end it with `kill {}`",
+                "{} still {verb} {places}, which the next start needs; a process that has left the process group in \
+                 which it was started is not killed with it; end it with `kill {}`",
                 names(&holders),
                 pids(&holders)
             ))
