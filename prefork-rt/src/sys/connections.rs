@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use socket2::{SockAddr, SockRef, Type};
 
 use super::Alone;
+use super::holders::socket_number;
 use super::threads::{Descriptors, descriptors, is_close_on_exec};
 
 /// A connected socket of a kind that keeps requests and answers in order.
@@ -21,7 +22,7 @@ pub(crate) struct Connection {
 
 /// Which socket it is, whatever descriptors it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SocketId(libc::ino_t);
+pub(crate) struct SocketId(u64);
 
 /// What a socket is connected to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub(crate) fn connections(descriptors: &Descriptors, _: &Alone) -> Vec<Connectio
 /// Which socket this is and what it is connected to: `None` where it is no [`Connection`].
 pub(crate) fn connection(socket: BorrowedFd<'_>) -> io::Result<Option<(SocketId, Peer)>> {
     let Some(peer) = peer(socket) else { return Ok(None) };
-    Ok(Some((SocketId(nix::sys::stat::fstat(socket)?.st_ino), peer)))
+    Ok(Some((SocketId(socket_number(socket)?), peer)))
 }
 
 fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)> {
@@ -83,8 +84,7 @@ fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)>
 
 fn peer(socket: BorrowedFd<'_>) -> Option<Peer> {
     let socket = SockRef::from(&socket);
-    // A datagram belongs to no conversation. What does not listen and is not connected has no
-    // peer.
+    // A datagram belongs to no conversation. What does not listen and is not connected has no peer.
     if !matches!(socket.r#type().ok()?, Type::STREAM | Type::SEQPACKET) {
         return None;
     }

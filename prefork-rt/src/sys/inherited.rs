@@ -4,9 +4,11 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::fcntl::FdFlag;
 use socket2::Socket;
 
 use super::take_over;
+use super::threads::descriptor_flags;
 
 /// Where the descriptors begin: SD_LISTEN_FDS_START.
 pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
@@ -32,13 +34,12 @@ pub(crate) fn listen_fds(count: RawFd) -> io::Result<Vec<OwnedFd>> {
 /// Whether a descriptor is open, and was when this program was started: fcntl(2). A descriptor that came through exec(2)
 /// is not close-on-exec; Rust's library opens all of its own so.
 fn came_through_exec(number: RawFd) -> io::Result<()> {
-    // SAFETY: fcntl(2) with F_GETFD takes any number and touches no memory; one that is not open is EBADF.
-    match unsafe { libc::fcntl(number, libc::F_GETFD) } {
-        -1 => Err(named(number, &io::Error::last_os_error())),
-        flags if flags & libc::FD_CLOEXEC != 0 => {
+    match descriptor_flags(number) {
+        Err(error) => Err(named(number, &error)),
+        Ok(flags) if flags.contains(FdFlag::FD_CLOEXEC) => {
             Err(io::Error::other(format!("descriptor {number} was opened by this program")))
         }
-        _ => Ok(()),
+        Ok(_) => Ok(()),
     }
 }
 

@@ -135,9 +135,16 @@ fn names_in(directory: &str) -> Option<Vec<OsString>> {
 }
 
 pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
+    descriptor_flags(descriptor).is_ok_and(|flags| flags.contains(FdFlag::FD_CLOEXEC))
+}
+
+/// fcntl(2) with F_GETFD: EBADF for a number that is not open.
+pub(super) fn descriptor_flags(descriptor: RawFd) -> io::Result<FdFlag> {
     // SAFETY: fcntl(2) with F_GETFD takes any number and touches no memory; a number that is not open is EBADF.
-    let flags = unsafe { libc::fcntl(descriptor, libc::F_GETFD) };
-    flags != -1 && FdFlag::from_bits_truncate(flags).contains(FdFlag::FD_CLOEXEC)
+    match unsafe { libc::fcntl(descriptor, libc::F_GETFD) } {
+        -1 => Err(io::Error::last_os_error()),
+        flags => Ok(FdFlag::from_bits_truncate(flags)),
+    }
 }
 
 /// The number that the next descriptor would get: unchanged as long as no descriptor was opened for good.
