@@ -42,6 +42,7 @@ mod scoreboard;
 mod shutdown;
 #[cfg(unix)]
 mod start;
+mod status;
 #[cfg(unix)]
 mod supervisor;
 #[cfg(unix)]
@@ -73,11 +74,12 @@ pub use grammar::{Reload, Restart};
 #[cfg(unix)]
 pub use listener::FromListener;
 #[cfg(unix)]
-pub use scoreboard::{State, Status, WorkerStatus, status};
+pub use scoreboard::State;
 #[cfg(unix)]
 pub use shutdown::Shutdown;
 #[cfg(unix)]
 pub use start::{Role, fork_processes};
+pub use status::{Status, WorkerStatus, status};
 #[cfg(unix)]
 pub use worker::{FromWorker, Worker, task_id, worker};
 

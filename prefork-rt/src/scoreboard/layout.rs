@@ -1,0 +1,184 @@
+//! Where what is in the shared memory, and what its words mean.
+//!
+//! It must not know who writes them, nor how a page becomes writable.
+
+use std::fmt;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::sys;
+
+/// What a worker is doing. Displayed as the name in lower case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum State {
+    /// It was started, or is about to be, and is not ready.
+    Starting,
+    /// It does its work.
+    Ready,
+    /// It was told to end.
+    Stopping,
+    /// It ended, and is started again when its backoff is over.
+    Waiting,
+    /// It has ended and is not started again.
+    Finished,
+}
+
+impl State {
+    pub(super) const ALL: [State; 5] =
+        [State::Starting, State::Ready, State::Stopping, State::Waiting, State::Finished];
+
+    pub(super) fn from_word(word: u64) -> State {
+        State::ALL.into_iter().find(|&state| state as u64 == word).unwrap_or(State::Starting)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            State::Starting => "starting",
+            State::Ready => "ready",
+            State::Stopping => "stopping",
+            State::Waiting => "waiting",
+            State::Finished => "finished",
+        })
+    }
+}
+
+/// How many slots a pool of so many workers has: room to add some while it runs.
+pub(crate) fn capacity(workers: usize) -> usize {
+    workers.saturating_mul(2).max(workers.saturating_add(64))
+}
+
+/// In words. Both parts begin with a page.
+pub(super) struct Layout {
+    pub(super) rows: usize,
+    pub(super) seats_start: usize,
+    pub(super) seats: usize,
+    pub(super) seat_words: usize,
+    pub(super) bytes: usize,
+}
+
+impl Layout {
+    pub(super) fn of(capacity: usize) -> io::Result<Layout> {
+        let seat_words = sys::words_per_page()?;
+        let sizes = || {
+            let rows = capacity.checked_add(1)?.checked_mul(ROW_WORDS)?;
+            let seats_start = rows.checked_next_multiple_of(seat_words)?;
+            let seats = capacity.checked_mul(SEATS * seat_words)?;
+            let bytes = seats_start.checked_add(seats)?.checked_mul(size_of::<AtomicU64>())?;
+            Some(Layout { rows, seats_start, seats, seat_words, bytes })
+        };
+        sizes().ok_or_else(|| io::Error::new(io::ErrorKind::OutOfMemory, format!("{capacity} slots are too many")))
+    }
+}
+
+pub(super) const ROW_WORDS: usize = 8;
+pub(crate) const SEATS: usize = 2;
+
+/// Gives names their numbers: the first is this, and each of the others this of the one before. [`shape`] has the names.
+macro_rules! numbered {
+    ($names:ident: $ty:ty = $first:literal, then $next:tt { $($(#[$doc:meta])* $name:ident),* $(,)? }) => {
+        pub(super) const $names: &[&str] = &[$(stringify!($name)),*];
+        numbered!(@ $ty, $next, $first, $($(#[$doc])* $name,)*);
+    };
+    (@ $ty:ty, $next:tt, $number:expr,) => {};
+    (@ $ty:ty, [$($next:tt)*], $number:expr, $(#[$doc:meta])* $name:ident, $($rest:tt)*) => {
+        $(#[$doc])*
+        pub(super) const $name: $ty = $number;
+        numbered!(@ $ty, [$($next)*], $name $($next)*, $($rest)*);
+    };
+}
+
+#[cfg(test)]
+pub(super) use numbered;
+
+// The words of the header.
+numbered!(HEADER: usize = 0, then [+ 1] {
+    /// Odd while the supervisor writes.
+    GENERATION,
+    SUPERVISOR,
+    WORKERS,
+    BUDGET_USED,
+    /// How many rows, from the first, may have been published.
+    PUBLISHED,
+});
+
+// The words of a row.
+numbered!(ROW: usize = 0, then [+ 1] {
+    STATE,
+    RESTARTS,
+    /// 0: no process.
+    PID,
+    /// That of the last process, plus one; 0: none yet.
+    FORKS,
+    SEAT,
+    STARTED,
+});
+
+// The words of a seat.
+numbered!(SEAT_WORDS: usize = 0, then [+ 1] { SAID, BEAT, TERMINATED_AT });
+
+/// What the memory is like, to be compared with that of another binary, whose workers go on using it.
+pub(crate) fn shape() -> String {
+    // Where the system does not tell how large a page is, no pool is made.
+    let start = Layout::of(1).map_or(0, |layout| layout.seats_start);
+    let states: Vec<String> = State::ALL.iter().map(|&state| format!("{state}={}", state as u64)).collect();
+    format!(
+        "header{{{}}}row{{{}}}of {ROW_WORDS} words,{SEATS} seats from word {start}:seat{{{}}}flags{{{}}}in {} bits,time of \
+         a beat from bit {BEAT_TIME};states{{{}}}",
+        HEADER.join(","),
+        ROW.join(","),
+        SEAT_WORDS.join(","),
+        FLAG_NAMES.join(","),
+        FLAGS.count_ones(),
+        states.join(",")
+    )
+}
+
+pub(super) fn load(word: &AtomicU64) -> u64 {
+    word.load(Ordering::Relaxed)
+}
+
+pub(super) fn store(word: &AtomicU64, value: u64) {
+    word.store(value, Ordering::Relaxed);
+}
+
+// What a worker says, in the lowest bits of `said`; the others are the tag of who said it.
+numbered!(FLAG_NAMES: u64 = 1, then [<< 1] { READY, RECYCLE, BEATING, TERMINATED });
+pub(super) const FLAGS: u64 = 0xff;
+
+pub(super) fn tag(fork: u64) -> u64 {
+    fork << FLAGS.count_ones()
+}
+
+/// From this bit on a beat has its time; below is the count.
+pub(super) const BEAT_TIME: u32 = 32;
+
+/// The next value of `beat`: when it was, and how many there were.
+pub(super) fn next_beat(before: u64, now: u32) -> u64 {
+    u64::from(now) << BEAT_TIME | u64::from(beat_count(before).wrapping_add(1))
+}
+
+pub(super) fn beat_time(beat: u64) -> u32 {
+    (beat >> BEAT_TIME) as u32
+}
+
+pub(super) fn beat_count(beat: u64) -> u32 {
+    beat as u32
+}
+
+/// How long ago the clock showed these milliseconds.
+pub(super) fn age(milliseconds: u32) -> Duration {
+    age_at(sys::milliseconds(), milliseconds)
+}
+
+pub(super) fn age_at(now: u32, milliseconds: u32) -> Duration {
+    /// What seems almost 49 days old was stored since the clock was read.
+    const FUTURE: u32 = u32::MAX - 60_000;
+    match now.wrapping_sub(milliseconds) {
+        FUTURE.. => Duration::ZERO,
+        age => Duration::from_millis(age.into()),
+    }
+}

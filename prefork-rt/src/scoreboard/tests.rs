@@ -1,0 +1,198 @@
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::board::*;
+use super::layout::*;
+use super::seat::{OWN_SEAT, OwnSeat, heartbeat, prepare, ready, recycle, terminated};
+use crate::sys;
+
+fn board(workers: usize) -> Board {
+    Board::new(workers).unwrap().0
+}
+
+fn process(fork: u64, seat: usize) -> Occupant {
+    Occupant { pid: 4711, fork, seat, started: Duration::from_millis(250) }
+}
+
+fn running(fork: u64, seat: usize) -> Row {
+    Row { state: State::Ready, proc: Some(process(fork, seat)), restarts: 3 }
+}
+
+#[test]
+fn there_is_room_for_more_workers() {
+    assert_eq!([0, 1, 4, 64, 65, 4096].map(capacity), [64, 65, 68, 128, 130, 8192]);
+    assert_eq!(capacity(usize::MAX), usize::MAX);
+    assert_eq!(board(4).capacity(), 68);
+    assert!(Board::new(usize::MAX).is_err());
+}
+
+#[test]
+fn a_beat_is_packed_with_its_count() {
+    let first = next_beat(0, u32::MAX);
+    assert_eq!((beat_time(first), beat_count(first)), (u32::MAX, 1));
+    let last = next_beat(first, 0) | u64::from(u32::MAX);
+    assert_eq!((beat_time(last), beat_count(last)), (0, u32::MAX));
+    let wrapped = next_beat(last, 5);
+    assert_eq!((beat_time(wrapped), beat_count(wrapped)), (5, 0), "a count that overflows leaves the time alone");
+}
+
+#[test]
+fn names_in_another_order_are_another_shape_and_have_other_numbers() {
+    mod other {
+        use super::super::layout::numbered;
+        numbered!(NAMES: usize = 0, then [+ 1] { SAID, TERMINATED_AT, BEAT });
+        pub(super) const PLACES: [usize; 3] = [SAID, BEAT, TERMINATED_AT];
+        pub(in crate::scoreboard) const SHAPE: &[&str] = NAMES;
+    }
+    assert_eq!(([SAID, BEAT, TERMINATED_AT], other::PLACES), ([0, 1, 2], [0, 2, 1]));
+    assert_ne!(SEAT_WORDS, other::SHAPE);
+    assert!(shape().contains(&SEAT_WORDS.join(",")));
+    assert_eq!([READY, RECYCLE, BEATING, TERMINATED], [1, 2, 4, 8], "a bit for each");
+    const { assert!(HEADER.len() <= ROW_WORDS && ROW.len() <= ROW_WORDS && 1 << FLAG_NAMES.len() <= FLAGS) };
+}
+
+#[test]
+fn an_age_survives_the_wrap_of_the_clock() {
+    let ms = |milliseconds| Duration::from_millis(milliseconds);
+    assert_eq!(age_at(1000, 400), ms(600));
+    assert_eq!(age_at(100, u32::MAX - 99), ms(200));
+    assert_eq!(age_at(7, 7), ms(0));
+    assert_eq!(age_at(1000, 1010), ms(0), "stored after the clock was read");
+    assert_eq!(age_at(5, u32::MAX), ms(6));
+    assert_eq!(age_at(u32::MAX, 5), ms(0), "stored after the clock was read, and had wrapped");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_next_binary_has_the_same_board() {
+    let (board, file) = Board::new(2).unwrap();
+    let file = file.expect("Linux has memory that is a file");
+    board.publish(1, running(5, 0));
+    OwnSeat::take(&board, 1, process(5, 0)).unwrap().say(READY);
+    let next = Board::adopt(file.as_fd(), board.capacity(), board.origin()).unwrap();
+    assert_eq!((next.row_now(1), next.row_now(0).0.proc), ((running(5, 0), 6), None));
+    assert!(next.hear(1, 0, 5).ready);
+    next.publish(0, running(6, 1));
+    assert_eq!(board.row_now(0), (running(6, 1), 7), "whoever has the old one sees what is new");
+    assert!(Board::adopt(file.as_fd(), board.capacity() * 2, board.origin()).is_err(), "it is not as large as that");
+}
+
+#[test]
+fn every_state_survives_a_row() {
+    let board = board(1);
+    for state in State::ALL {
+        let row = Row { state, ..running(9, 1) };
+        board.publish(0, row);
+        assert_eq!(board.row_now(0), (row, 10));
+    }
+    let waiting = Row { state: State::Waiting, proc: None, restarts: 4 };
+    board.publish(0, waiting);
+    assert_eq!(board.row_now(0), (waiting, 10));
+    assert_eq!(format!("{:<9}|{}", State::Ready, State::Waiting), "ready    |waiting");
+}
+
+#[test]
+fn a_worker_is_heard_in_its_seat_alone() {
+    let board = board(2);
+    assert_eq!(board.hear(1, 0, 5), Said::default());
+    let seat = OwnSeat::take(&board, 1, process(5, 0)).unwrap();
+    assert_eq!(board.hear(1, 0, 5), Said::default());
+    seat.say(READY);
+    assert_eq!(board.hear(1, 0, 5), Said { ready: true, ..Said::default() });
+    seat.say(RECYCLE);
+    seat.beat();
+    seat.terminated();
+    let said = board.hear(1, 0, 5);
+    assert!(said.ready && said.recycle && said.beat.is_some());
+    assert_eq!(said.terminated, None, "pid 4711 is another process");
+    for (task_id, seat, fork) in [(1, 0, 4), (1, 0, 6), (1, 1, 5), (0, 0, 5)] {
+        assert_eq!(board.hear(task_id, seat, fork), Said::default(), "task {task_id}, seat {seat}, fork {fork}");
+    }
+}
+
+#[test]
+fn a_predecessors_words_are_gone_when_the_seat_is_taken() {
+    let board = board(1);
+    let pid = sys::getpid().as_raw();
+    let before = OwnSeat::take(&board, 0, Occupant { pid, ..process(0, 0) }).unwrap();
+    before.beat();
+    before.terminated();
+    before.say(RECYCLE);
+    assert!(board.hear(0, 0, 0).terminated.is_some_and(|age| age < Duration::from_secs(60)));
+    let after = OwnSeat::take(&board, 0, process(2, 0)).unwrap();
+    assert_eq!([0, 2].map(|fork| board.hear(0, 0, fork)), [Said::default(); 2]);
+    assert_eq!([load(after.seat.beat), load(after.seat.terminated)], [0, 0]);
+}
+
+#[test]
+fn without_a_place_nothing_happens() {
+    ready();
+    heartbeat();
+    recycle();
+    prepare();
+    terminated();
+    assert!(OWN_SEAT.get().is_none());
+}
+
+#[test]
+fn beats_are_counted_and_dated() {
+    let board = board(1);
+    let seat = OwnSeat::take(&board, 0, process(1, 0)).unwrap();
+    assert_eq!(board.beats(0, 0, 1), None);
+    for _ in 0..1000 {
+        seat.beat();
+    }
+    let (age, count) = board.beats(0, 0, 1).unwrap();
+    assert!(count == 1000 && age < Duration::from_secs(60));
+    assert!(board.hear(0, 0, 1).beat.unwrap() < Duration::from_secs(60));
+    assert_eq!(board.beats(0, 0, 2), None, "they were a predecessor's");
+}
+
+#[test]
+fn no_reading_is_torn() {
+    let board = board(8);
+    let row = |n: usize| {
+        let process = Occupant { pid: n as i32, fork: n as u64, seat: n % 2, started: Duration::from_nanos(n as u64) };
+        Row { state: State::Ready, proc: Some(process), restarts: n }
+    };
+    (0..8).for_each(|task_id| board.publish(task_id, row(1)));
+    let readings = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let deadline = Instant::now() + Duration::from_secs(60);
+            for n in 2.. {
+                (0..8).for_each(|task_id| board.publish(task_id, row(n)));
+                let has_read = readings.load(Ordering::Relaxed) > 0;
+                if n >= 20_000 && has_read || Instant::now() > deadline {
+                    break;
+                }
+            }
+        });
+        while !writer.is_finished() {
+            let start = Instant::now();
+            let slots = board.snapshot().slots;
+            if start.elapsed() >= PATIENCE {
+                // The writer was not waited for any longer, perhaps.
+                continue;
+            }
+            for slot in &slots {
+                let n = slot.row.restarts;
+                assert_eq!(slot.row, row(n), "half a row");
+            }
+            let restarts: Vec<_> = slots.iter().map(|slot| slot.row.restarts).collect();
+            assert!(restarts.is_sorted_by(|a, b| a >= b) && restarts[0] - restarts[7] <= 1, "{restarts:?}");
+            readings.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(readings.into_inner() > 0);
+}
+
+#[test]
+fn a_supervisor_stopped_while_it_writes_is_not_waited_for() {
+    let board = board(1);
+    board.publish(0, running(1, 0));
+    store(&board.header()[GENERATION], 1);
+    assert_eq!(board.snapshot().slots[0].row, running(1, 0));
+}

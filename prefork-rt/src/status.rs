@@ -1,0 +1,178 @@
+//! The public snapshot of the pool.
+//!
+//! It must not know where in the shared memory anything is.
+
+use std::time::Instant;
+
+use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot, State};
+use crate::worker::{Worker, worker};
+
+/// The whole pool as it is now: for a `/status` handler in any worker, which can answer for all.
+///
+/// `None` where nothing was started, in this process or the one that forked it; `Some` in the supervisor and in every
+/// worker, and under `PREFORK=off`, where the pool is this process. The supervisor never waits for whoever asks.
+///
+/// What the supervisor knows (everything but the beats) is a consistent snapshot: a reading that the supervisor wrote
+/// into is thrown away and taken again. Only if the supervisor was stopped in the middle of writing (by a debugger,
+/// say) is it returned as it is, after half a second.
+///
+/// ```
+/// if let Some(status) = prefork_rt::status() {
+///     println!("{} restarts in {:?}", status.restarts, status.started.elapsed());
+///     for worker in &status.workers {
+///         println!("worker {} is {}, pid {:?}", worker.task_id, worker.state, worker.pid);
+///     }
+/// }
+/// ```
+pub fn status() -> Option<Status> {
+    scoreboard::current().map(|board| Status::of(&board, scoreboard::own()))
+}
+
+/// What [`status`] returns: the supervisor and its workers.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// The process id of the supervisor.
+    pub supervisor: i32,
+    /// When it started.
+    pub started: Instant,
+    /// How many restarts of `max_restarts` are used.
+    pub restarts: usize,
+    /// One for each task id, in their order; those that are being removed stay until their process has ended.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// The worker of one task id.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// Its task id.
+    pub task_id: usize,
+    /// What it is doing.
+    pub state: State,
+    /// Its process id; `None` while it has no process.
+    pub pid: Option<i32>,
+    /// When that process was started.
+    pub started: Option<Instant>,
+    /// How many times the task id was started before.
+    pub restarts: usize,
+    /// The last [`heartbeat`](Worker::heartbeat) of that process, to about 10 ms. One that is 49 days old looks new.
+    pub last_beat: Option<Instant>,
+    /// How many heartbeats that process has made. It begins again at 0 after 2^32 of them, and misses some of those
+    /// that several threads make at once.
+    pub beats: u32,
+}
+
+impl Status {
+    /// What a worker sees that has this task id and is this process, or the supervisor.
+    fn of(board: &Board, own: Option<(usize, Occupant)>) -> Status {
+        let Snapshot { supervisor, budget_used, mut slots } = board.snapshot();
+        if let Some((task_id, process)) = own {
+            put_own(&mut slots, task_id, process);
+        }
+        Status {
+            supervisor,
+            started: board.origin(),
+            restarts: budget_used,
+            workers: slots.into_iter().map(|slot| WorkerStatus::of(board, &slot)).collect(),
+        }
+    }
+}
+
+impl WorkerStatus {
+    fn of(board: &Board, &Slot { task_id, row, .. }: &Slot) -> WorkerStatus {
+        let beats = row.proc.and_then(|proc| board.beats(task_id, proc.seat, proc.fork));
+        WorkerStatus {
+            task_id,
+            state: row.state,
+            pid: row.proc.map(|proc| proc.pid),
+            started: row.proc.and_then(|proc| board.origin().checked_add(proc.started)),
+            restarts: row.restarts,
+            last_beat: beats.and_then(|(age, _)| Instant::now().checked_sub(age)),
+            beats: beats.map_or(0, |(_, count)| count),
+        }
+    }
+}
+
+/// A worker may ask before the supervisor has published that it forked it, and sees itself nonetheless.
+fn put_own(slots: &mut Vec<Slot>, task_id: usize, process: Occupant) {
+    let row = Row { state: State::Starting, proc: Some(process), restarts: worker().map_or(0, Worker::restarts) };
+    let own = Slot { task_id, row, forks: process.fork + 1 };
+    match slots.binary_search_by_key(&task_id, |slot| slot.task_id) {
+        Ok(index) if slots[index].forks < own.forks => slots[index] = own,
+        Ok(_) => {}
+        Err(index) => slots.insert(index, own),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::sys;
+
+    fn board(workers: usize) -> Board {
+        Board::new(workers).unwrap().0
+    }
+
+    fn process(fork: u64, seat: usize) -> Occupant {
+        Occupant { pid: 4711, fork, seat, started: Duration::from_millis(250) }
+    }
+
+    fn running(fork: u64, seat: usize) -> Row {
+        Row { state: State::Ready, proc: Some(process(fork, seat)), restarts: 3 }
+    }
+
+    #[test]
+    fn status_says_what_was_published() {
+        let board = board(3);
+        board.set_totals(3, 7);
+        board.publish(1, running(2, 1));
+        board.publish(2, Row { state: State::Finished, proc: None, restarts: 1 });
+        let status = Status::of(&board, None);
+        assert_eq!((status.supervisor, status.restarts), (sys::getpid().as_raw(), 7));
+        let seen: Vec<_> = status.workers.iter().map(|w| (w.task_id, w.state, w.pid, w.restarts)).collect();
+        let expected = [(0, State::Starting, None, 0), (1, State::Ready, Some(4711), 3), (2, State::Finished, None, 1)];
+        assert_eq!(seen, expected);
+        assert_eq!(status.workers[1].started, Some(status.started + Duration::from_millis(250)));
+    }
+
+    #[test]
+    fn a_worker_that_is_removed_is_seen_until_it_has_ended() {
+        let board = board(1);
+        let task_ids = || Status::of(&board, None).workers.iter().map(|worker| worker.task_id).collect::<Vec<_>>();
+        board.publish(64, running(0, 0));
+        assert_eq!(task_ids(), [0, 64]);
+        board.set_totals(65, 0);
+        assert_eq!(task_ids(), (0..65).collect::<Vec<_>>());
+        board.set_totals(1, 0);
+        board.publish(64, Row { state: State::Finished, proc: None, restarts: 0 });
+        assert_eq!(task_ids(), [0]);
+    }
+
+    #[test]
+    fn a_worker_sees_itself_before_it_is_published() {
+        let board = board(2);
+        let own = |fork| (1, Occupant { pid: 42, ..process(fork, 1) });
+        let seen = |fork| {
+            let own = Status::of(&board, Some(own(fork))).workers[1].clone();
+            (own.state, own.pid)
+        };
+        assert_eq!(seen(0), (State::Starting, Some(42)));
+        board.publish(1, running(0, 0));
+        assert_eq!(seen(0), (State::Ready, Some(4711)), "what is published is true");
+        assert_eq!(seen(1), (State::Starting, Some(42)));
+        board.publish(1, Row { state: State::Waiting, proc: None, restarts: 1 });
+        assert_eq!(seen(0), (State::Waiting, None));
+        assert_eq!(seen(1), (State::Starting, Some(42)));
+        let added = (9, own(0).1);
+        assert_eq!(Status::of(&board, Some(added)).workers.last().map(|worker| worker.task_id), Some(9));
+    }
+
+    #[test]
+    fn a_status_is_there_once_there_is_a_board() {
+        let _ = board(1);
+        assert_eq!(status().map(|status| status.supervisor), Some(sys::getpid().as_raw()));
+    }
+}
