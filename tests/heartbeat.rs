@@ -4,6 +4,7 @@
 
 mod support;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use support::lives::{lives, nth_worker};
 use support::session::Session;
 use support::terminal::{CTRL_C, Terminal};
 use support::wear::{in_each_way, start};
-use support::{Signal, children_of, send, state_of, until, wait_until_gone};
+use support::{SetAtEnd, Signal, children_of, send, state_of, until, wait_until_gone};
 
 /// The lines of a hang that a healthy worker must not be accused of.
 fn accusations(program: &Session) -> usize {
@@ -110,6 +111,38 @@ fn let_go(pid: i32) {
     assert_eq!(detached, 0, "{}", std::io::Error::last_os_error());
 }
 
+/// As any process of the session may send it, and so may every worker that has not been given another user.
+fn send_sigcont_on_and_on<T>(program: &Session, until: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = SetAtEnd(&is_over);
+        scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                program.signal(Signal::SIGCONT);
+                sleep(Duration::from_millis(50));
+            }
+        });
+        until()
+    })
+}
+
+#[test]
+fn a_worker_that_hangs_is_found_whoever_sends_sigcont_on_and_on() {
+    let program = start("hangs", &["heartbeat_timeout=2s", "interval=50"]);
+    program.stdout.wait_for("worker 0 begins");
+    let line = send_sigcont_on_and_on(&program, || program.stderr.wait_for("has not beaten"));
+    assert!(line.contains("worker 0"), "{line}");
+    // On a machine that has little time for it.
+    assert!(seconds_after(&line, "has not beaten for ") < 20.0, "{line}");
+}
+
+#[test]
+fn a_worker_that_never_is_ready_is_found_whoever_sends_sigcont_on_and_on() {
+    let mut command = lives(["--workers=1", "--ready_timeout=2s", "before-restart=1", "wait", "ready", "wait"]);
+    let program = Session::start(&mut command);
+    send_sigcont_on_and_on(&program, || program.stderr.wait_for("is not ready after 2s"));
+}
+
 #[test]
 fn a_worker_that_a_debugger_holds_has_all_of_ready_timeout_afterwards() {
     let mut command = lives(["--workers=1", "--ready_timeout=3s", "read", "ready", "wait"]);
@@ -155,6 +188,7 @@ fn a_healthy_worker_is_never_killed() {
         one_beat_in_most_of_the_timeout_is_enough,
         a_supervisor_that_was_stopped_kills_nobody,
         a_pool_that_was_stopped_and_continued_kills_nobody,
+        a_pool_that_was_stopped_for_most_of_the_timeout_kills_nobody,
         a_pool_that_was_suspended_kills_nobody,
         a_worker_that_a_debugger_holds_does_not_hang,
     ];
@@ -265,6 +299,20 @@ fn a_pool_that_was_stopped_and_continued_kills_nobody() {
         wait_for_more_beats(program, 70);
         assert_eq!(accusations(program), 0, "{:#?}", program.stderr.all());
     }
+}
+
+/// It is for the supervisor to notice: SIGCONT alone would not tell it. The worker goes on in the middle of its work.
+fn a_pool_that_was_stopped_for_most_of_the_timeout_kills_nobody() {
+    let program = start("beats-after-many-naps", &["heartbeat_timeout=10s", "interval=4000"]);
+    let everybody = [program.pid(), first_pid(&program, 0), first_pid(&program, 1)];
+    for nth in 1..=2 {
+        program.stdout.wait_for_nth("worker 0 has beaten", 2 * nth);
+        everybody.iter().for_each(|&pid| send(pid, Signal::SIGSTOP));
+        sleep(Duration::from_secs(9));
+        everybody.iter().for_each(|&pid| send(pid, Signal::SIGCONT));
+    }
+    program.stdout.wait_for_nth("worker 0 has beaten", 6);
+    assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
 
 /// The time that a worker was stopped is not held against it, although it goes on in the middle of its work and has

@@ -292,8 +292,8 @@ impl Prefork {
     /// later (or when the dump is written, within five minutes) SIGKILL, and is replaced and counted, like a worker that
     /// misses gunicorn's `timeout` or systemd's `WatchdogSec=`. Before its first beat only
     /// [`ready_timeout`](Self::ready_timeout) applies. A silence is confirmed a tenth of the timeout later; when the
-    /// supervisor itself was late, because it was stopped, suspended or starved, every worker gets a fresh interval. A
-    /// worker that a debugger holds is left alone until it is let go. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
+    /// supervisor itself was late by more than a quarter of the timeout, because it was stopped, frozen or starved, every
+    /// worker gets a fresh interval. A worker that a debugger holds is left alone until it is let go. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
     pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::heartbeat_timeout);
         self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);

@@ -19,6 +19,7 @@ mod notice;
 mod refusal;
 mod scale;
 mod slot;
+mod stand_still;
 mod stop;
 mod turn;
 mod upgrade;
@@ -34,6 +35,7 @@ use budget::Budget;
 use ends::BOOT;
 use refusal::Refusals;
 use slot::{Alarm, Proc, ProcState, Slot, Sockets, Why};
+use stand_still::Watched;
 use turn::Turns;
 use upgrade::Upgrade;
 use watch::WEIGH_EVERY;
@@ -88,6 +90,7 @@ pub(crate) struct Policy {
     changed: Vec<usize>,
     actions: VecDeque<Action>,
     deadlines: BTreeSet<(Time, Deadline)>,
+    watched: Watched,
     jitter: Jitter,
 }
 
@@ -122,6 +125,8 @@ enum Deadline {
     LeaveBehind,
     /// The rehearsal of a new binary was long enough.
     Rehearsal,
+    /// The supervisor is to be awake, because an interval is watched.
+    Awake,
 }
 
 /// Which place of its slot a process is for.
@@ -158,6 +163,7 @@ impl Policy {
             changed: Vec::new(),
             actions: VecDeque::new(),
             deadlines: BTreeSet::new(),
+            watched: Watched::default(),
             jitter: Jitter(rules.jitter_seed),
             rules,
         }
@@ -181,10 +187,6 @@ impl Policy {
             Event::SocketsRefused(task_id, error) => self.sockets_refused(task_id, error),
             Event::Queue { task_id, waiting } => self.looked_at_queue(task_id, waiting),
             Event::Ask(ask, by) => self.asked(ask, by),
-            Event::Continued => {
-                self.begin_silence_anew();
-                self.begin_starts_anew();
-            }
             Event::Rehearsed(result) => self.rehearsed(result),
             Event::NotReplaced(why) => self.not_replaced(why),
             Event::Tick => {}
@@ -457,6 +459,7 @@ impl Policy {
             return false;
         }
         self.deadlines.pop_first();
+        self.was_late(self.now.since(time));
         match deadline {
             Deadline::Start(task_id) => self.dirty.push_back(task_id),
             Deadline::Queue(task_id) => self.queue_is_due(task_id),
@@ -464,6 +467,7 @@ impl Policy {
             Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Deadline::LeaveBehind => self.exit(),
             Deadline::Rehearsal => self.rehearsal_is_late(),
+            Deadline::Awake => self.moment_is_due(),
         }
         true
     }
@@ -475,6 +479,7 @@ impl Policy {
         let Some(proc) = self.proc(id) else { return };
         proc.alarms.push((alarm, time));
         self.deadlines.insert((time, Deadline::Proc(id, alarm)));
+        self.watch(alarm);
     }
 
     fn disarm(&mut self, id: ProcId, alarm: Alarm) {
@@ -482,12 +487,14 @@ impl Policy {
         let Some(index) = proc.alarms.iter().position(|&(armed, _)| armed == alarm) else { return };
         let (_, time) = proc.alarms.swap_remove(index);
         self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
+        self.unwatch(alarm);
     }
 
     fn disarm_all(&mut self, id: ProcId) {
         let Some(proc) = self.proc(id) else { return };
         for (alarm, time) in std::mem::take(&mut proc.alarms) {
             self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
+            self.unwatch(alarm);
         }
     }
 

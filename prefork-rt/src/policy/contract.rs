@@ -112,8 +112,6 @@ pub(crate) enum Event {
     Ended(ProcId, Status),
     /// Somebody wants something, and who.
     Ask(Ask, String),
-    /// The supervisor goes on after it was stopped, and so do its workers.
-    Continued,
     /// The answer to [`Action::Rehearse`], some time later: the new binary would start, or why not.
     Rehearsed(Result<(), String>),
     /// The answer to [`Action::Upgrade`] and [`Action::GoBack`], where this binary still runs: why.

@@ -119,7 +119,7 @@ impl Policy {
         if let Some(look_at) = slot.look_at {
             self.deadlines.insert((look_at, Deadline::Queue(task_id)));
         }
-        let mut working = Vec::new();
+        let (mut working, mut armed) = (Vec::new(), Vec::new());
         for proc in slot.procs() {
             self.alive += 1;
             if proc.is_working() {
@@ -127,8 +127,10 @@ impl Policy {
             }
             let deadlines = proc.alarms.iter().map(|&(alarm, time)| (time, Deadline::Proc(proc.id, alarm)));
             self.deadlines.extend(deadlines);
+            armed.extend(proc.alarms.iter().map(|&(alarm, _)| alarm));
             self.actions.push_back(Action::Look(proc.id));
         }
+        armed.into_iter().for_each(|alarm| self.watch(alarm));
         self.recycle_after_all(task_id);
         working.into_iter().for_each(|id| self.rearm_for_options(id));
     }

@@ -28,6 +28,7 @@ impl Policy {
         self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
         self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
+        self.unwatch_all();
         self.actions.push_back(Action::CloseListeners);
     }
 

@@ -23,6 +23,7 @@ mod roll_back;
 mod scaling;
 mod search;
 mod size;
+mod stand_still;
 mod stop;
 mod upgrade;
 mod world;

@@ -11,8 +11,6 @@ use crate::scoreboard::Said;
 pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the memory of a worker is measured.
 pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
-/// A supervisor that is later than this, and than a quarter of the heartbeat's timeout, was itself kept from running.
-const LATE: Duration = Duration::from_millis(100);
 
 impl Policy {
     pub(super) fn said(&mut self, id: ProcId, said: Said) {
@@ -107,29 +105,6 @@ impl Policy {
         self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
     }
 
-    /// The supervisor was kept from running, so nobody's silence means anything.
-    pub(super) fn begin_silence_anew(&mut self) {
-        let Some(timeout) = self.rules.heartbeat_timeout else { return };
-        let is_watched = |proc: &&mut Proc| proc.is_armed(Alarm::Beat);
-        let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
-        for id in watched {
-            if let Some(proc) = self.proc(id) {
-                proc.was_silent = false;
-            }
-            self.arm(id, Alarm::Beat, timeout);
-        }
-    }
-
-    /// Who is starting was stopped with the supervisor, perhaps, and has all of its time once more.
-    pub(super) fn begin_starts_anew(&mut self) {
-        let Readiness::Announced(timeout) = self.rules.readiness else { return };
-        let is_awaited = |proc: &&mut Proc| proc.is_armed(Alarm::Ready);
-        let awaited: Vec<ProcId> = self.procs().filter(is_awaited).map(|proc| proc.id).collect();
-        for id in awaited {
-            self.arm(id, Alarm::Ready, timeout);
-        }
-    }
-
     pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
         if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
             self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
@@ -137,19 +112,12 @@ impl Policy {
     }
 
     pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm, due: Time) {
-        let late = self.now.since(due);
-        let is_late = |timeout: Duration| late > LATE.max(timeout / 4);
         let Some(proc) = self.proc(id) else { return };
-        proc.alarms.retain(|&(kept, _)| kept != alarm);
-        match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
-            // Who was kept from running as long has had no chance.
-            (Alarm::Ready, Readiness::Announced(timeout), _) if is_late(timeout) => self.arm(id, alarm, timeout),
-            (Alarm::Beat, _, Some(timeout)) if is_late(timeout) => {
-                self.arm(id, Alarm::Beat, Duration::ZERO);
-                self.begin_silence_anew();
-            }
-            _ => self.act_on(id, alarm),
-        }
+        // Its interval has begun anew, perhaps.
+        let Some(index) = proc.alarms.iter().position(|&armed| armed == (alarm, due)) else { return };
+        proc.alarms.swap_remove(index);
+        self.unwatch(alarm);
+        self.act_on(id, alarm);
     }
 
     fn act_on(&mut self, id: ProcId, alarm: Alarm) {

@@ -8,7 +8,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
-use crate::policy::{Ask, Event};
+use crate::policy::{Ask, Event, ProcId};
 use crate::report;
 use crate::sys::{self, Pid, Received, Sent, Signal};
 
@@ -173,6 +173,9 @@ impl Supervisor {
     /// passes in between.
     fn suspend(&mut self) {
         report::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
+        // The age of a heartbeat goes on while the clock stands still: what was said before is taken in before.
+        let workers: Vec<ProcId> = self.table.alive().map(|(_, proc)| proc).collect();
+        workers.into_iter().for_each(|proc| self.hear(proc));
         let before = Instant::now();
         self.signal_all(Signal::SIGSTOP);
         if let Err(error) = sys::suspend() {
@@ -182,10 +185,10 @@ impl Supervisor {
         self.clock.stopped += before.elapsed();
     }
 
-    /// A worker that was stopped with this process, or as long as it, could not beat.
-    fn go_on(&mut self) {
+    /// Workers may have been stopped with this process. That it was stopped, and for how long, SIGCONT does not tell: any
+    /// process of the session may send it.
+    fn go_on(&self) {
         self.signal_all(Signal::SIGCONT);
-        self.policy.handle(self.clock.now(), Event::Continued);
     }
 }
 

@@ -110,25 +110,6 @@ fn a_late_supervisor_gives_who_is_starting_another_interval() {
 }
 
 #[test]
-fn who_is_starting_when_the_pool_is_stopped_has_all_of_its_time_once_more() {
-    let mut world =
-        World::new(announced(1, 1000), |_, fork| if fork == 0 { serves().ready(1200) } else { serves().never_ready() });
-    world.run_for(900);
-    // Not so late that the supervisor would notice by itself.
-    world.sleep(ms(150));
-    world.policy.handle(Time(world.now), Event::Continued);
-    world.run_for(10_000);
-    assert!(world.times(Deed::Kill(0)).is_empty());
-    assert_eq!(pool_ready(&world), [ms(1200)]);
-    // And no more than that.
-    world.ask(Ask::Reload);
-    world.run_for(500);
-    world.policy.handle(Time(world.now), Event::Continued);
-    world.run_for(10_000);
-    assert_eq!(world.times(Deed::Kill(0)), [ms(11_050 + 1500)]);
-}
-
-#[test]
 fn what_sigkill_does_not_end_is_named_and_its_slot_stays_empty() {
     let mut world = World::new(announced(2, 1000), |task_id, _| match task_id {
         0 => survives_sigkill().never_ready(),

@@ -224,6 +224,8 @@ pub(super) struct World {
     pub(super) queue_lasts: Duration,
     /// From when until when, in milliseconds, something holds the worker of a task id.
     pub(super) holds: Vec<(usize, u64, u64, Hold)>,
+    /// Since when, and for how long, nothing ran: neither the supervisor nor a worker.
+    stops: Vec<(Duration, Duration)>,
     /// Slots that serve those who wait for them, since and until when.
     draining: BTreeMap<usize, (Duration, Duration)>,
     coming: BTreeMap<(Duration, Kind, ProcId), Status>,
@@ -312,6 +314,7 @@ impl World {
             sockets_are_refused: false,
             queue_lasts: Duration::ZERO,
             holds: Vec::new(),
+            stops: Vec::new(),
             draining: BTreeMap::new(),
             coming: BTreeMap::new(),
             deeds: Vec::new(),
@@ -372,6 +375,14 @@ impl World {
 
     /// The supervisor does not run for so long. What happens meanwhile it learns afterwards.
     pub(super) fn sleep(&mut self, duration: Duration) {
+        self.now += duration;
+    }
+
+    /// Neither the supervisor nor a worker runs for so long.
+    pub(super) fn stand_still(&mut self, duration: Duration) {
+        self.stops.push((self.now, duration));
+        let coming = std::mem::take(&mut self.coming).into_iter();
+        self.coming = coming.map(|((when, kind, proc), status)| ((when + duration, kind, proc), status)).collect();
         self.now += duration;
     }
 
@@ -820,12 +831,17 @@ impl World {
 
     fn said(&self, proc: ProcId) -> Option<Said> {
         let alive = self.alive.get(&proc)?;
-        let (life, age) = (alive.life, self.now - alive.born);
+        let life = alive.life;
+        let stops = || self.stops.iter().filter(|&&(when, _)| when >= alive.born);
+        let age = self.now - alive.born - stops().map(|&(_, duration)| duration).sum();
         let since = |at: Option<Duration>| at.and_then(|at| age.checked_sub(at));
         let terminated = alive.told.iter().find(|&&(signal, _)| signal == Signal::Terminate);
         let beat = life.beats.filter(|&(from, ..)| from <= age).map(|(from, every, until)| {
             let beating = age.min(until).saturating_sub(from).as_nanos();
-            age - from - Duration::from_nanos((beating - beating % every.as_nanos()) as u64)
+            let last = from + Duration::from_nanos((beating - beating % every.as_nanos()) as u64);
+            // The stops so far count for the age of a beat, not for how long the worker has lived.
+            let when = stops().fold(alive.born + last, |at, &(when, stop)| if when < at { at + stop } else { at });
+            self.now - when
         });
         Some(Said {
             ready: since(life.ready).is_some(),
@@ -1106,6 +1122,12 @@ impl World {
         if !timed && served && settled && !self.rehearsing && !self.intakes.iter().any(closes) {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
         }
+    }
+
+    /// When time will do something next, but for looking whether the supervisor is late.
+    pub(super) fn next_deadline(&self) -> Option<Time> {
+        let deadlines = self.policy.deadlines.iter().filter(|&&(_, deadline)| deadline != Deadline::Awake);
+        deadlines.map(|&(time, _)| time).next()
     }
 
     pub(super) fn deeds(&self) -> Vec<Deed> {

@@ -1,0 +1,122 @@
+//! A supervisor that stood still (it was stopped, frozen with its cgroup, or starved) and what begins anew then: workers
+//! stood still with it, perhaps, so their silence means nothing.
+//!
+//! Only a deadline that the supervisor met too late is evidence of that. A signal is none: any process of the session may
+//! send SIGCONT, and one that sent it again and again would keep a worker that hangs from being found.
+
+use std::time::Duration;
+
+use super::slot::{Alarm, Proc};
+use super::{Deadline, Policy, ProcId, Readiness, Time};
+
+/// A supervisor that is later than this, and than a quarter of the interval, stood still.
+const LATE: Duration = Duration::from_millis(100);
+/// In each interval that is watched the supervisor wakes up this often, all workers together, so that it is late for one
+/// of these moments when it stood still for half of the interval, and may be from a quarter on.
+const MOMENTS: u32 = 4;
+
+/// How many workers have an interval that is watched.
+#[derive(Default)]
+pub(super) struct Watched {
+    starts: usize,
+    beats: usize,
+    /// When the supervisor wakes up next for that.
+    moment: Option<Time>,
+    /// When intervals began anew last.
+    anew: Option<Time>,
+}
+
+impl Watched {
+    fn of(&mut self, alarm: Alarm) -> Option<&mut usize> {
+        match alarm {
+            Alarm::Ready => Some(&mut self.starts),
+            Alarm::Beat => Some(&mut self.beats),
+            Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Kill | Alarm::Overdue => None,
+        }
+    }
+}
+
+impl Policy {
+    /// An alarm was armed.
+    pub(super) fn watch(&mut self, alarm: Alarm) {
+        let Some(count) = self.watched.of(alarm) else { return };
+        *count += 1;
+        let Some(next) = self.next_moment() else { return };
+        if self.watched.moment.is_none_or(|moment| next < moment) {
+            self.wake_up_at(Some(next));
+        }
+    }
+
+    /// An alarm was disarmed, or rings.
+    pub(super) fn unwatch(&mut self, alarm: Alarm) {
+        let Some(count) = self.watched.of(alarm) else { return };
+        *count -= 1;
+        if self.next_moment().is_none() {
+            self.wake_up_at(None);
+        }
+    }
+
+    /// No interval is watched any more.
+    pub(super) fn unwatch_all(&mut self) {
+        self.wake_up_at(None);
+        self.watched = Watched::default();
+    }
+
+    /// The supervisor was to be awake by now.
+    pub(super) fn moment_is_due(&mut self) {
+        let next = self.next_moment();
+        self.wake_up_at(next);
+    }
+
+    fn wake_up_at(&mut self, next: Option<Time>) {
+        if let Some(moment) = std::mem::replace(&mut self.watched.moment, next) {
+            self.deadlines.remove(&(moment, Deadline::Awake));
+        }
+        self.deadlines.extend(next.map(|next| (next, Deadline::Awake)));
+    }
+
+    fn next_moment(&self) -> Option<Time> {
+        let starts = self.start_interval().filter(|_| self.watched.starts > 0);
+        let beats = self.rules.heartbeat_timeout.filter(|_| self.watched.beats > 0);
+        let shortest = starts.into_iter().chain(beats).min()?;
+        Some(self.now.after(shortest / MOMENTS))
+    }
+
+    fn start_interval(&self) -> Option<Duration> {
+        match self.rules.readiness {
+            Readiness::Announced(ready_timeout) => Some(ready_timeout),
+            Readiness::AtFork | Readiness::AtBody => None,
+        }
+    }
+
+    /// A deadline was met this late, whatever it is for. Those that are due together come in order, so the first tells how
+    /// late the supervisor is.
+    pub(super) fn was_late(&mut self, late: Duration) {
+        if late <= LATE || self.watched.anew == Some(self.now) {
+            return;
+        }
+        self.watched.anew = Some(self.now);
+        let stood_still = |interval: &Duration| late > LATE.max(*interval / MOMENTS);
+        if let Some(timeout) = self.rules.heartbeat_timeout.filter(stood_still) {
+            self.begin_silence_anew(timeout);
+        }
+        if let Some(timeout) = self.start_interval().filter(stood_still) {
+            self.begin_anew(Alarm::Ready, timeout);
+        }
+    }
+
+    fn begin_silence_anew(&mut self, timeout: Duration) {
+        for id in self.begin_anew(Alarm::Beat, timeout) {
+            if let Some(proc) = self.proc(id) {
+                proc.was_silent = false;
+            }
+        }
+    }
+
+    fn begin_anew(&mut self, alarm: Alarm, timeout: Duration) -> Vec<ProcId> {
+        let is_watched = |proc: &&mut Proc| proc.is_armed(alarm);
+        let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
+        watched.iter().for_each(|&id| self.arm(id, alarm, timeout));
+        watched
+    }
+}
