@@ -8,8 +8,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
-use support::before_exec::without_fork;
+use nix::unistd::{Pid, geteuid};
+use support::before_exec::{without_call, without_fork};
 use support::session::Session;
 use support::{Lines, Signal, clean_command, is_alive, moments, send, status_of, until};
 
@@ -183,6 +183,41 @@ fn a_worker_cannot_write_to_what_is_not_its_own() {
         assert_eq!(program.stdout.count("everything was written to"), 0);
         assert!(program.stderr.count("restarting") == 1, "{:#?}", program.stderr.all());
     }
+}
+
+/// Worker 1 attacks the memory that all share: nothing comes of it.
+fn attack(command: &mut Command) {
+    command.arg("attacks").env("PREFORK_WORKERS", "3").env("PREFORK_HEARTBEAT_TIMEOUT", "2s");
+    if geteuid().is_root() {
+        // Root may open any memory again.
+        command.env("PREFORK_USER", "65534");
+    }
+    let mut program = Session::start(command);
+    program.stdout.wait_for("has tried everything in ");
+    assert_eq!(program.stdout.count("has tried everything in 0"), 0, "{:#?}", program.stdout.all());
+    // 100 beats take a second at least.
+    let beaten = program.stdout.count("worker 2 pid");
+    program.stdout.wait_for_nth("worker 2 pid", beaten + 5);
+    for wrong in ["gets in by", "a look at the pool has taken", "is shown wrong"] {
+        assert_eq!(program.stdout.count(wrong), 0, "{:#?}", program.stdout.all());
+    }
+    assert_eq!(program.stderr.count("heartbeat"), 0, "{:#?}", program.stderr.all());
+    program.stop();
+}
+
+#[test]
+fn no_worker_gets_at_the_rows_or_at_the_seat_of_another() {
+    attack(&mut fixture!("shows-the-pool"));
+}
+
+#[test]
+fn without_a_file_for_the_memory_the_kernel_seals_it() {
+    // SAFETY: sealing nothing changes nothing.
+    let sealed = unsafe { libc::syscall(libc::SYS_mseal, 0, 0, 0) };
+    if sealed != 0 {
+        skip!("this kernel has no mseal(2)");
+    }
+    attack(without_call(&mut fixture!("shows-the-pool"), libc::SYS_memfd_create, libc::ENOSYS));
 }
 
 #[test]

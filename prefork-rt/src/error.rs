@@ -199,11 +199,12 @@ impl Error {
 /// What to do where the system refuses a call.
 fn advice(call: &str, error: &io::Error) -> &'static str {
     /// They take no right, so only a filter refuses them.
-    const TAKE_NO_RIGHT: [&str; 9] = [
+    const TAKE_NO_RIGHT: [&str; 10] = [
         "fcntl(2)",
         "fstat(2)",
         "mmap(2)",
         "mprotect(2)",
+        "munmap(2)",
         "pipe(2)",
         "prctl(2)",
         "sigaction(2)",

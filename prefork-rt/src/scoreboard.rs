@@ -1,9 +1,14 @@
 //! What the supervisor and its workers tell each other through shared memory.
 //!
-//! *Rows* are the supervisor's, a header and one for each slot; a worker can only read them. *Seats* are the workers',
-//! a page for each process, and two for each slot, where a replacement may overlap with the worker it replaces; a
-//! worker can write to its own and to nothing else. Each has one writer, so nothing is ever locked by a process that
-//! died.
+//! *Rows* are the supervisor's, a header and one for each slot. *Seats* are the workers', a page for each process, and two
+//! for each slot, where a replacement may overlap with the worker it replaces. Each has one writer, so nothing is ever
+//! locked by a process that died.
+//!
+//! A worker that is not root can write to its own seat and to nothing else. The supervisor has the memory mapped twice, to
+//! write and to read. A worker unmaps the writable mapping but for its own page, and the kernel never makes the other one
+//! writable, because its file was opened to be read. Without /proc, or without a file for the memory (`ulimit -f`), there
+//! is one mapping; a worker makes it read-only but for its own page, and seals that where the kernel can (Linux 6.10).
+//! Where it cannot, a worker can make it writable again.
 //!
 //! It must not know why anybody says anything. Nothing that a worker wrote is used as an index, a length or a process
 //! id. The number of slots is fixed before the first fork: memory made later would not be shared.
@@ -14,7 +19,7 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use board::{Board, Occupant, Row, Said, Slot, Snapshot, current, forget};
+pub(crate) use board::{Board, Occupant, Publisher, Row, Said, Slot, Snapshot, current, forget};
 pub use layout::State;
 pub(crate) use layout::{SEATS, capacity, shape};
 pub(crate) use seat::{heartbeat, own, prepare, ready, recycle, terminated};

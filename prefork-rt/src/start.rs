@@ -16,7 +16,7 @@ use crate::listen::{self, Handed, Listeners, Purpose};
 use crate::notify::{self, Address, Manager};
 use crate::policy::{Readiness, Rules};
 use crate::report;
-use crate::scoreboard::{self, Board};
+use crate::scoreboard::{self, Publisher};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
 use crate::trust;
@@ -344,7 +344,7 @@ fn become_the_only_worker(
     variables: &[String],
 ) -> Result<(), Error> {
     credentials.map_or(Ok(()), Credentials::assume)?;
-    Board::alone().map_err(Error::of_call("mmap(2)"))?;
+    Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     report::close();
     let alone = match sys::other_threads() {
         Threads::None(alone) => Some(alone),

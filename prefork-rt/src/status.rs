@@ -81,7 +81,7 @@ impl Status {
 
 impl WorkerStatus {
     fn of(board: &Board, &Slot { task_id, row, .. }: &Slot) -> WorkerStatus {
-        let beats = row.proc.and_then(|proc| board.beats(task_id, proc.seat, proc.fork));
+        let beats = row.proc.and_then(|proc| board.beats(task_id, &proc));
         WorkerStatus {
             task_id,
             state: row.state,
@@ -110,10 +110,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::scoreboard::Publisher;
     use crate::sys;
 
-    fn board(workers: usize) -> Board {
-        Board::new(workers).unwrap().0
+    fn publisher(workers: usize) -> Publisher {
+        Publisher::new(workers).unwrap().0
     }
 
     fn process(fork: u64, seat: usize) -> Occupant {
@@ -126,11 +127,11 @@ mod tests {
 
     #[test]
     fn status_says_what_was_published() {
-        let board = board(3);
+        let board = publisher(3);
         board.set_totals(3, 7);
         board.publish(1, running(2, 1));
         board.publish(2, Row { state: State::Finished, proc: None, restarts: 1 });
-        let status = Status::of(&board, None);
+        let status = Status::of(board.board(), None);
         assert_eq!((status.supervisor, status.restarts), (sys::getpid().as_raw(), 7));
         let seen: Vec<_> = status.workers.iter().map(|w| (w.task_id, w.state, w.pid, w.restarts)).collect();
         let expected = [(0, State::Starting, None, 0), (1, State::Ready, Some(4711), 3), (2, State::Finished, None, 1)];
@@ -140,8 +141,9 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_removed_is_seen_until_it_has_ended() {
-        let board = board(1);
-        let task_ids = || Status::of(&board, None).workers.iter().map(|worker| worker.task_id).collect::<Vec<_>>();
+        let board = publisher(1);
+        let task_ids =
+            || Status::of(board.board(), None).workers.iter().map(|worker| worker.task_id).collect::<Vec<_>>();
         board.publish(64, running(0, 0));
         assert_eq!(task_ids(), [0, 64]);
         board.set_totals(65, 0);
@@ -153,10 +155,10 @@ mod tests {
 
     #[test]
     fn a_worker_sees_itself_before_it_is_published() {
-        let board = board(2);
+        let board = publisher(2);
         let own = |fork| (1, Occupant { pid: 42, ..process(fork, 1) });
         let seen = |fork| {
-            let own = Status::of(&board, Some(own(fork))).workers[1].clone();
+            let own = Status::of(board.board(), Some(own(fork))).workers[1].clone();
             (own.state, own.pid)
         };
         assert_eq!(seen(0), (State::Starting, Some(42)));
@@ -167,12 +169,12 @@ mod tests {
         assert_eq!(seen(0), (State::Waiting, None));
         assert_eq!(seen(1), (State::Starting, Some(42)));
         let added = (9, own(0).1);
-        assert_eq!(Status::of(&board, Some(added)).workers.last().map(|worker| worker.task_id), Some(9));
+        assert_eq!(Status::of(board.board(), Some(added)).workers.last().map(|worker| worker.task_id), Some(9));
     }
 
     #[test]
     fn a_status_is_there_once_there_is_a_board() {
-        let _ = board(1);
+        let _ = publisher(1);
         assert_eq!(status().map(|status| status.supervisor), Some(sys::getpid().as_raw()));
     }
 }

@@ -23,7 +23,7 @@ use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{self, Action, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time};
 use crate::report;
-use crate::scoreboard::{Board, Occupant, Row};
+use crate::scoreboard::{Occupant, Publisher, Row};
 use crate::sys::{
     self, Alone, Bell, End, Fork, Hold, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
 };
@@ -91,14 +91,14 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         Error::of_call("signalfd(2)")(source)
     })?;
     let name = sys::process_name();
-    let Pool { policy, clock, board, board_file, bell } = pool;
+    let Pool { policy, clock, publisher, board_file, bell } = pool;
     let mut supervisor = Supervisor {
         pid: sys::getpid(),
         name,
         policy: Box::new(policy),
         clock,
         table: Table::default(),
-        board,
+        publisher,
         board_file,
         bell,
         signals,
@@ -129,7 +129,7 @@ struct Supervisor {
     policy: Box<Policy>,
     clock: Clock,
     table: Table,
-    board: Board,
+    publisher: Publisher,
     /// Its memory, for the next binary.
     board_file: Option<File>,
     bell: Bell,
@@ -261,8 +261,8 @@ impl Supervisor {
 
     /// Takes in what a worker has said of itself so far.
     fn hear(&mut self, proc: ProcId) {
-        let Some(seat) = self.table.seat(proc) else { return };
-        let said = self.board.hear(proc.task_id(), seat, proc.fork());
+        let Some(occupant) = self.table.occupant(proc) else { return };
+        let said = self.publisher.board().hear(proc.task_id(), &occupant);
         self.policy.handle(self.clock.now(), Event::Said(proc, said));
     }
 
@@ -353,7 +353,7 @@ impl Supervisor {
         Newcomer {
             fork: proc.fork(),
             seat: self.table.next_seat(task_id),
-            started: self.board.age(),
+            started: self.publisher.board().age(),
             name: sys::worker_name(&self.name, task_id),
         }
     }
@@ -467,11 +467,11 @@ impl Supervisor {
         let mut changed = false;
         while let Some((task_id, view)) = self.policy.take_changed() {
             let occupant = view.proc.and_then(|proc| self.table.occupant(proc));
-            self.board.publish(task_id, Row { state: view.state, proc: occupant, restarts: view.restarts });
+            self.publisher.publish(task_id, Row { state: view.state, proc: occupant, restarts: view.restarts });
             changed = true;
         }
         if changed {
-            self.board.set_totals(self.policy.size(), self.policy.restarts());
+            self.publisher.set_totals(self.policy.size(), self.policy.restarts());
         }
     }
 
@@ -504,13 +504,14 @@ impl Supervisor {
     /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
     /// its listeners.
     fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
-        let Supervisor { pid, name, signals, mask, heard, service, policy, table, board, board_file, bell, .. } = self;
+        let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
+            self;
         // Before it can make a process of its own: whoever signals the group reaches them all.
         sys::lead_group();
         report::close();
         let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| board.sit(worker.task_id, newcomer.occupant(sys::getpid())));
+        let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         if let Err(error) = prepared {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
@@ -646,16 +647,16 @@ fn gave_up(task_id: usize, reason: GiveUp) -> Error {
 struct Pool {
     policy: Policy,
     clock: Clock,
-    board: Board,
+    publisher: Publisher,
     board_file: Option<File>,
     bell: Bell,
 }
 
 impl Pool {
     fn new(rules: Rules) -> io::Result<Pool> {
-        let (board, board_file) = Board::new(rules.workers)?;
+        let (publisher, board_file) = Publisher::new(rules.workers)?;
         let clock = Clock { origin: Instant::now(), stopped: Duration::ZERO };
-        Ok(Pool { policy: Policy::new(rules), clock, board, board_file, bell: Bell::new()? })
+        Ok(Pool { policy: Policy::new(rules), clock, publisher, board_file, bell: Bell::new()? })
     }
 }
 

@@ -1,11 +1,10 @@
-//! The supervisor's side: it writes rows, reads what workers said in their seats, and any process reads all of it.
+//! The rows, which the supervisor writes and every process reads, and what workers said in their seats.
 //!
-//! It must not know which process this is.
+//! It must not know how a worker says it.
 
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::*;
 use super::seat::{self, Seat};
-use crate::sys::{self, SharedWords};
+use crate::sys::{self, SharedMemory, SharedWords};
 
 /// A slot as the supervisor publishes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +30,7 @@ pub(crate) struct Occupant {
     pub(crate) fork: u64,
     /// 0 or 1.
     pub(crate) seat: usize,
-    /// Since [`Board::new`].
+    /// Since the scoreboard was made.
     pub(crate) started: Duration,
 }
 
@@ -62,14 +61,20 @@ pub(crate) struct Slot {
     pub(crate) forks: u64,
 }
 
-/// A handle of the shared memory.
+/// The shared memory, to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Board {
-    rows: SharedWords,
-    seats: SharedWords,
+    words: SharedWords,
+    seats_start: usize,
     seat_words: usize,
     capacity: usize,
     origin: Instant,
+}
+
+/// The shared memory in the supervisor, which writes rows, until a worker takes its seat.
+pub(crate) struct Publisher {
+    memory: SharedMemory,
+    board: Board,
 }
 
 /// That of this process and of those forked from it.
@@ -94,50 +99,109 @@ const TRIES: usize = 64;
 /// A supervisor that was stopped or starved in the middle of a write is not waited for any longer.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
-impl Board {
+impl Publisher {
     /// Before the first fork, in the process that is to be the supervisor. The memory is that of a file, for the next
     /// binary, where there can be such a file.
-    pub(crate) fn new(workers: usize) -> io::Result<(Board, Option<File>)> {
+    pub(crate) fn new(workers: usize) -> io::Result<(Publisher, Option<File>)> {
         let capacity = capacity(workers);
         let layout = Layout::of(capacity)?;
-        let file = sys::memory_file("prefork-scoreboard", layout.bytes).ok();
-        let map = |start, words| match &file {
-            Some(file) => SharedWords::map_file(file.as_fd(), start, words),
-            None => SharedWords::map(words),
+        let file = sys::memory_file("prefork-scoreboard", layout.bytes()).ok();
+        let memory = match &file {
+            Some(file) => SharedMemory::of_file(file, layout.words),
+            None => SharedMemory::anonymous(layout.words),
         };
-        let board = Board::of(&layout, map, capacity, Instant::now())?;
-        store(&board.header()[SUPERVISOR], sys::getpid().as_raw() as u64);
-        store(&board.header()[WORKERS], workers as u64);
-        board.keep();
-        Ok((board, file))
+        let publisher = Publisher::of(memory?, &layout, capacity, Instant::now());
+        publisher.put(SUPERVISOR, sys::getpid().as_raw() as u64);
+        publisher.put(WORKERS, workers as u64);
+        Ok((publisher, file))
     }
 
     /// That of a pool whose supervisor this process has been as another binary; of so many slots, made at that time.
-    pub(crate) fn adopt(file: BorrowedFd<'_>, capacity: usize, origin: Instant) -> io::Result<Board> {
-        let map = |start, words| SharedWords::map_file(file, start, words);
-        let board = Board::of(&Layout::of(capacity)?, map, capacity, origin)?;
+    pub(crate) fn adopt(file: &File, capacity: usize, origin: Instant) -> io::Result<Publisher> {
+        let layout = Layout::of(capacity)?;
+        let publisher = Publisher::of(SharedMemory::of_file(file, layout.words)?, &layout, capacity, origin);
         // The binary before may have been replaced in the middle of nothing, but whoever reads must not wait for it.
-        let generation = &board.header()[GENERATION];
-        store(generation, load(generation).next_multiple_of(2));
-        board.keep();
-        Ok(board)
+        publisher.put(GENERATION, publisher.memory.load(GENERATION).next_multiple_of(2));
+        Ok(publisher)
     }
 
-    fn of(
-        layout: &Layout,
-        map: impl Fn(usize, usize) -> io::Result<SharedWords>,
-        capacity: usize,
-        origin: Instant,
-    ) -> io::Result<Board> {
-        let (rows, seats) = (map(0, layout.rows)?, map(layout.seats_start, layout.seats)?);
-        seats.make_read_only()?;
-        Ok(Board { rows, seats, seat_words: layout.seat_words, capacity, origin })
+    fn of(memory: SharedMemory, layout: &Layout, capacity: usize, origin: Instant) -> Publisher {
+        let (seats_start, seat_words) = (layout.seats_start, layout.seat_words);
+        let board = Board { words: memory.readable(), seats_start, seat_words, capacity, origin };
+        *lock_board() = Some(board);
+        Publisher { memory, board }
     }
 
-    fn keep(&self) {
-        *lock_board() = Some(*self);
+    /// `PREFORK=off`: this process is the pool.
+    pub(crate) fn alone() -> io::Result<()> {
+        let (publisher, _) = Publisher::new(1)?;
+        let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
+        publisher.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
+        publisher.sit(0, process)
     }
 
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// Puts a slot's row.
+    pub(crate) fn publish(&self, task_id: usize, row: Row) {
+        let start = row_start(task_id);
+        self.write(|| {
+            self.put(start + STATE, row.state as u64);
+            self.put(start + RESTARTS, row.restarts as u64);
+            self.put(start + PID, row.proc.map_or(0, |proc| proc.pid as u64));
+            if let Some(proc) = row.proc {
+                self.put(start + FORKS, proc.fork + 1);
+                self.put(start + SEAT, proc.seat as u64);
+                self.put(start + STARTED, proc.started.as_nanos() as u64);
+            }
+            self.put(PUBLISHED, self.memory.load(PUBLISHED).max(task_id as u64 + 1));
+        });
+    }
+
+    /// Puts how many workers are wanted and how many restarts are used.
+    pub(crate) fn set_totals(&self, workers: usize, budget_used: usize) {
+        self.write(|| {
+            self.put(WORKERS, workers as u64);
+            self.put(BUDGET_USED, budget_used as u64);
+        });
+    }
+
+    /// The rows' only writer is the supervisor's only thread.
+    fn write(&self, stores: impl FnOnce()) {
+        let before = self.memory.load(GENERATION);
+        self.put(GENERATION, before.wrapping_add(1));
+        fence(Ordering::Release);
+        stores();
+        self.memory.store(GENERATION, before.wrapping_add(2), Ordering::Release);
+    }
+
+    pub(super) fn put(&self, word: usize, value: u64) {
+        self.memory.store(word, value, Ordering::Relaxed);
+    }
+
+    /// A seat to write to, for tests.
+    #[cfg(test)]
+    pub(super) fn seat(&self, task_id: usize, seat: usize) -> Seat {
+        Seat::of(&self.memory.writable()[self.board.seat_range(task_id, seat)])
+    }
+
+    /// Gives this process its seat, and takes from it the right to write to anything else. In a worker, right after the
+    /// fork.
+    #[inline]
+    pub(crate) fn sit(self, task_id: usize, process: Occupant) -> io::Result<()> {
+        let own = self.memory.keep(self.board.seat_range(task_id, process.seat))?;
+        seat::sit(Seat::of(own.words()), task_id, process);
+        Ok(())
+    }
+}
+
+fn row_start(task_id: usize) -> usize {
+    (task_id + 1) * ROW_WORDS
+}
+
+impl Board {
     /// How many slots there can be.
     pub(crate) fn capacity(&self) -> usize {
         self.capacity
@@ -148,86 +212,30 @@ impl Board {
         self.origin
     }
 
-    /// `PREFORK=off`: this process is the pool.
-    pub(crate) fn alone() -> io::Result<()> {
-        let (board, _) = Board::new(1)?;
-        let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
-        board.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
-        board.sit(0, process)
-    }
-
     /// How long ago it was made.
     pub(crate) fn age(&self) -> Duration {
         self.origin.elapsed()
     }
 
-    /// Puts a slot's row. In the supervisor.
-    pub(crate) fn publish(&self, task_id: usize, row: Row) {
-        let words = self.row(task_id);
-        self.write(|| {
-            store(&words[STATE], row.state as u64);
-            store(&words[RESTARTS], row.restarts as u64);
-            store(&words[PID], row.proc.map_or(0, |proc| proc.pid as u64));
-            if let Some(proc) = row.proc {
-                store(&words[FORKS], proc.fork + 1);
-                store(&words[SEAT], proc.seat as u64);
-                store(&words[STARTED], proc.started.as_nanos() as u64);
-            }
-            let published = &self.header()[PUBLISHED];
-            store(published, load(published).max(task_id as u64 + 1));
-        });
-    }
-
-    /// Puts how many workers are wanted and how many restarts are used. In the supervisor.
-    pub(crate) fn set_totals(&self, workers: usize, budget_used: usize) {
-        self.write(|| {
-            store(&self.header()[WORKERS], workers as u64);
-            store(&self.header()[BUDGET_USED], budget_used as u64);
-        });
-    }
-
-    /// What the worker that was forked as this one has said in that seat. In the supervisor.
-    pub(crate) fn hear(&self, task_id: usize, seat: usize, fork: u64) -> Said {
-        let Some((flags, seat)) = self.flags(task_id, seat, fork) else { return Said::default() };
+    /// What this worker has said.
+    pub(crate) fn hear(&self, task_id: usize, worker: &Occupant) -> Said {
+        let Some((flags, seat)) = self.flags(task_id, worker) else { return Said::default() };
         let said = |flag| flags & flag != 0;
+        let lifetime = self.age().saturating_sub(worker.started);
         Said {
             ready: said(READY),
             recycle: said(RECYCLE),
-            terminated: said(TERMINATED).then(|| age(load(seat.terminated) as u32)),
-            beat: said(BEATING).then(|| age(beat_time(load(seat.beat)))),
+            terminated: said(TERMINATED).then(|| age(load(seat.terminated) as u32).min(lifetime)),
+            beat: said(BEATING).then(|| age(beat_time(load(seat.beat))).min(lifetime)),
         }
     }
 
-    /// Gives this process its seat. In a worker, right after the fork.
-    #[inline]
-    pub(crate) fn sit(&self, task_id: usize, process: Occupant) -> io::Result<()> {
-        self.rows.make_read_only()?;
-        seat::sit(*self, task_id, process);
-        Ok(())
-    }
-
-    /// Lets this process write to its seat.
-    pub(super) fn open_seat(&self, task_id: usize, seat: usize) -> io::Result<Seat> {
-        self.seats.make_writable(self.seat_range(task_id, seat))?;
-        Ok(self.seat(task_id, seat))
-    }
-
-    pub(super) fn header(&self) -> &'static [AtomicU64] {
-        &self.rows.words()[..ROW_WORDS]
+    fn header(&self) -> &'static [AtomicU64] {
+        &self.words.words()[..ROW_WORDS]
     }
 
     fn row(&self, task_id: usize) -> &'static [AtomicU64] {
-        &self.rows.words()[(task_id + 1) * ROW_WORDS..][..ROW_WORDS]
-    }
-
-    /// The rows' only writer is the supervisor's only thread.
-    fn write(&self, stores: impl FnOnce()) {
-        let generation = &self.header()[GENERATION];
-        let before = load(generation);
-        store(generation, before.wrapping_add(1));
-        fence(Ordering::Release);
-        stores();
-        generation.store(before.wrapping_add(2), Ordering::Release);
+        &self.words.words()[row_start(task_id)..][..ROW_WORDS]
     }
 
     /// What `read` returns when nothing was written meanwhile.
@@ -283,7 +291,8 @@ impl Board {
         let process = Occupant {
             pid: word(PID) as i32,
             fork: forks.wrapping_sub(1),
-            seat: word(SEAT) as usize,
+            // Half a row has one of these, too.
+            seat: (word(SEAT) as usize).min(SEATS - 1),
             started: Duration::from_nanos(word(STARTED)),
         };
         let state = State::from_word(word(STATE));
@@ -293,28 +302,24 @@ impl Board {
         )
     }
 
-    /// When the worker that was forked as this one has last beaten, to about 10 ms, and how often; `None` where it has not.
-    pub(crate) fn beats(&self, task_id: usize, seat: usize, fork: u64) -> Option<(Duration, u32)> {
-        let (flags, seat) = self.flags(task_id, seat, fork)?;
+    /// How long ago this worker has last beaten, to about 10 ms, and how often; `None` where it has not.
+    pub(crate) fn beats(&self, task_id: usize, worker: &Occupant) -> Option<(Duration, u32)> {
+        let (flags, seat) = self.flags(task_id, worker)?;
         let beat = (flags & BEATING != 0).then(|| load(seat.beat))?;
-        Some((age(beat_time(beat)), beat_count(beat)))
+        let lifetime = self.age().saturating_sub(worker.started);
+        Some((age(beat_time(beat)).min(lifetime), beat_count(beat)))
     }
 
-    /// The flags of the worker that was forked as this one, if it has said anything in that seat.
-    fn flags(&self, task_id: usize, seat: usize, fork: u64) -> Option<(u64, Seat)> {
-        let seat = self.seat(task_id, seat);
+    /// The flags of this worker, if it has said anything.
+    fn flags(&self, task_id: usize, worker: &Occupant) -> Option<(u64, Seat)> {
+        let seat = Seat::of(&self.words.words()[self.seat_range(task_id, worker.seat)]);
         // What was stored before a flag is seen with it.
         let said = seat.said.load(Ordering::Acquire);
-        (said & !FLAGS == tag(fork)).then_some((said & FLAGS, seat))
-    }
-
-    pub(super) fn seat(&self, task_id: usize, seat: usize) -> Seat {
-        let words = &self.seats.words()[self.seat_range(task_id, seat)];
-        Seat { said: &words[SAID], beat: &words[BEAT], terminated: &words[TERMINATED_AT] }
+        (said & !FLAGS == tag(worker.fork)).then_some((said & FLAGS, seat))
     }
 
     fn seat_range(&self, task_id: usize, seat: usize) -> Range<usize> {
-        let start = (task_id * SEATS + seat) * self.seat_words;
+        let start = self.seats_start + (task_id * SEATS + seat) * self.seat_words;
         start..start + self.seat_words
     }
 }

@@ -51,13 +51,11 @@ pub(crate) fn capacity(workers: usize) -> usize {
     workers.saturating_mul(2).max(workers.saturating_add(64))
 }
 
-/// In words. Both parts begin with a page.
+/// In words. Rows and seats begin with a page, and a seat is one.
 pub(super) struct Layout {
-    pub(super) rows: usize,
     pub(super) seats_start: usize,
-    pub(super) seats: usize,
     pub(super) seat_words: usize,
-    pub(super) bytes: usize,
+    pub(super) words: usize,
 }
 
 impl Layout {
@@ -66,11 +64,15 @@ impl Layout {
         let sizes = || {
             let rows = capacity.checked_add(1)?.checked_mul(ROW_WORDS)?;
             let seats_start = rows.checked_next_multiple_of(seat_words)?;
-            let seats = capacity.checked_mul(SEATS * seat_words)?;
-            let bytes = seats_start.checked_add(seats)?.checked_mul(size_of::<AtomicU64>())?;
-            Some(Layout { rows, seats_start, seats, seat_words, bytes })
+            let words = seats_start.checked_add(capacity.checked_mul(SEATS * seat_words)?)?;
+            words.checked_mul(size_of::<AtomicU64>())?;
+            Some(Layout { seats_start, seat_words, words })
         };
         sizes().ok_or_else(|| io::Error::new(io::ErrorKind::OutOfMemory, format!("{capacity} slots are too many")))
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.words * size_of::<AtomicU64>()
     }
 }
 

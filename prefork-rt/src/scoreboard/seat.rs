@@ -2,11 +2,10 @@
 //!
 //! It must not know why a worker says anything.
 
-use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::board::{Board, Occupant};
+use super::board::Occupant;
 use super::layout::*;
 use crate::report;
 use crate::sys;
@@ -19,10 +18,16 @@ pub(super) struct Seat {
     pub(super) terminated: &'static AtomicU64,
 }
 
+impl Seat {
+    pub(super) fn of(words: &'static [AtomicU64]) -> Seat {
+        Seat { said: &words[SAID], beat: &words[BEAT], terminated: &words[TERMINATED_AT] }
+    }
+}
+
 /// Where this worker sits.
 #[derive(Clone, Copy)]
 struct Place {
-    board: Board,
+    seat: Seat,
     task_id: usize,
     process: Occupant,
 }
@@ -37,8 +42,8 @@ fn lock_place() -> MutexGuard<'static, Option<Place>> {
 
 /// Which seat this worker has.
 #[inline]
-pub(super) fn sit(board: Board, task_id: usize, process: Occupant) {
-    *lock_place() = Some(Place { board, task_id, process });
+pub(super) fn sit(seat: Seat, task_id: usize, process: Occupant) {
+    *lock_place() = Some(Place { seat, task_id, process });
 }
 
 /// The task id and the process of this worker, if it is one, for [`status`](crate::status::status).
@@ -46,7 +51,7 @@ pub(crate) fn own() -> Option<(usize, Occupant)> {
     (*lock_place()).map(|place| (place.task_id, place.process))
 }
 
-/// The seat of this worker, once it may write to it; `None` inside when it cannot.
+/// The seat of this worker, once it has said something; `None` inside when it cannot.
 pub(super) static OWN_SEAT: OnceLock<Option<OwnSeat>> = OnceLock::new();
 
 /// Says that this worker is ready.
@@ -96,9 +101,8 @@ fn own_seat() -> Option<&'static OwnSeat> {
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
     let place = (*lock_place()).filter(|place| place.process.pid == sys::getpid().as_raw())?;
-    let taken = || sys::notice_forks().and_then(|()| OwnSeat::take(&place.board, place.task_id, place.process));
-    let take = || match taken() {
-        Ok(seat) => Some(seat),
+    let take = || match sys::notice_forks() {
+        Ok(()) => Some(OwnSeat::take(place.seat, place.task_id, place.process)),
         Err(error) => {
             report::warn(&format!(
                 "worker {} (pid {}) cannot write to the scoreboard: {error}; its calls of ready(), heartbeat() and \
@@ -118,13 +122,12 @@ pub(super) struct OwnSeat {
 }
 
 impl OwnSeat {
-    pub(super) fn take(board: &Board, task_id: usize, process: Occupant) -> io::Result<OwnSeat> {
-        let seat = board.open_seat(task_id, process.seat)?;
+    pub(super) fn take(seat: Seat, task_id: usize, process: Occupant) -> OwnSeat {
         // Whoever sees the new tag sees nothing of a predecessor.
         store(seat.beat, 0);
         store(seat.terminated, 0);
         seat.said.store(tag(process.fork), Ordering::Release);
-        Ok(OwnSeat { seat, task_id: u32::try_from(task_id).unwrap_or(u32::MAX), pid: process.pid })
+        OwnSeat { seat, task_id: u32::try_from(task_id).unwrap_or(u32::MAX), pid: process.pid }
     }
 
     pub(super) fn say(&self, flag: u64) {

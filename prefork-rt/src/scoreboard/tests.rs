@@ -1,4 +1,3 @@
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,8 +7,13 @@ use super::layout::*;
 use super::seat::{OWN_SEAT, OwnSeat, heartbeat, prepare, ready, recycle, terminated};
 use crate::sys;
 
-fn board(workers: usize) -> Board {
-    Board::new(workers).unwrap().0
+fn publisher(workers: usize) -> Publisher {
+    Publisher::new(workers).unwrap().0
+}
+
+/// Takes the seat of a worker.
+fn take(publisher: &Publisher, task_id: usize, process: Occupant) -> OwnSeat {
+    OwnSeat::take(publisher.seat(task_id, process.seat), task_id, process)
 }
 
 fn process(fork: u64, seat: usize) -> Occupant {
@@ -24,8 +28,8 @@ fn running(fork: u64, seat: usize) -> Row {
 fn there_is_room_for_more_workers() {
     assert_eq!([0, 1, 4, 64, 65, 4096].map(capacity), [64, 65, 68, 128, 130, 8192]);
     assert_eq!(capacity(usize::MAX), usize::MAX);
-    assert_eq!(board(4).capacity(), 68);
-    assert!(Board::new(usize::MAX).is_err());
+    assert_eq!(publisher(4).board().capacity(), 68);
+    assert!(Publisher::new(usize::MAX).is_err());
 }
 
 #[test]
@@ -67,63 +71,91 @@ fn an_age_survives_the_wrap_of_the_clock() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_next_binary_has_the_same_board() {
-    let (board, file) = Board::new(2).unwrap();
+    let (pool, file) = Publisher::new(2).unwrap();
     let file = file.expect("Linux has memory that is a file");
-    board.publish(1, running(5, 0));
-    OwnSeat::take(&board, 1, process(5, 0)).unwrap().say(READY);
-    let next = Board::adopt(file.as_fd(), board.capacity(), board.origin()).unwrap();
-    assert_eq!((next.row_now(1), next.row_now(0).0.proc), ((running(5, 0), 6), None));
-    assert!(next.hear(1, 0, 5).ready);
+    pool.publish(1, running(5, 0));
+    take(&pool, 1, process(5, 0)).say(READY);
+    let next = Publisher::adopt(&file, pool.board().capacity(), pool.board().origin()).unwrap();
+    assert_eq!((next.board().row_now(1), next.board().row_now(0).0.proc), ((running(5, 0), 6), None));
+    assert!(next.board().hear(1, &process(5, 0)).ready);
     next.publish(0, running(6, 1));
-    assert_eq!(board.row_now(0), (running(6, 1), 7), "whoever has the old one sees what is new");
-    assert!(Board::adopt(file.as_fd(), board.capacity() * 2, board.origin()).is_err(), "it is not as large as that");
+    assert_eq!(pool.board().row_now(0), (running(6, 1), 7), "whoever has the old one sees what is new");
+    assert!(
+        Publisher::adopt(&file, pool.board().capacity() * 2, pool.board().origin()).is_err(),
+        "it is not as large as that"
+    );
 }
 
 #[test]
 fn every_state_survives_a_row() {
-    let board = board(1);
+    let pool = publisher(1);
     for state in State::ALL {
         let row = Row { state, ..running(9, 1) };
-        board.publish(0, row);
-        assert_eq!(board.row_now(0), (row, 10));
+        pool.publish(0, row);
+        assert_eq!(pool.board().row_now(0), (row, 10));
     }
     let waiting = Row { state: State::Waiting, proc: None, restarts: 4 };
-    board.publish(0, waiting);
-    assert_eq!(board.row_now(0), (waiting, 10));
+    pool.publish(0, waiting);
+    assert_eq!(pool.board().row_now(0), (waiting, 10));
     assert_eq!(format!("{:<9}|{}", State::Ready, State::Waiting), "ready    |waiting");
 }
 
 #[test]
 fn a_worker_is_heard_in_its_seat_alone() {
-    let board = board(2);
-    assert_eq!(board.hear(1, 0, 5), Said::default());
-    let seat = OwnSeat::take(&board, 1, process(5, 0)).unwrap();
-    assert_eq!(board.hear(1, 0, 5), Said::default());
+    let pool = publisher(2);
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Said::default());
+    let seat = take(&pool, 1, process(5, 0));
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Said::default());
     seat.say(READY);
-    assert_eq!(board.hear(1, 0, 5), Said { ready: true, ..Said::default() });
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Said { ready: true, ..Said::default() });
     seat.say(RECYCLE);
     seat.beat();
     seat.terminated();
-    let said = board.hear(1, 0, 5);
+    let said = pool.board().hear(1, &process(5, 0));
     assert!(said.ready && said.recycle && said.beat.is_some());
     assert_eq!(said.terminated, None, "pid 4711 is another process");
     for (task_id, seat, fork) in [(1, 0, 4), (1, 0, 6), (1, 1, 5), (0, 0, 5)] {
-        assert_eq!(board.hear(task_id, seat, fork), Said::default(), "task {task_id}, seat {seat}, fork {fork}");
+        assert_eq!(
+            pool.board().hear(task_id, &process(fork, seat)),
+            Said::default(),
+            "task {task_id}, seat {seat}, fork {fork}"
+        );
     }
 }
 
 #[test]
 fn a_predecessors_words_are_gone_when_the_seat_is_taken() {
-    let board = board(1);
+    let pool = publisher(1);
     let pid = sys::getpid().as_raw();
-    let before = OwnSeat::take(&board, 0, Occupant { pid, ..process(0, 0) }).unwrap();
+    let before = take(&pool, 0, Occupant { pid, ..process(0, 0) });
     before.beat();
     before.terminated();
     before.say(RECYCLE);
-    assert!(board.hear(0, 0, 0).terminated.is_some_and(|age| age < Duration::from_secs(60)));
-    let after = OwnSeat::take(&board, 0, process(2, 0)).unwrap();
-    assert_eq!([0, 2].map(|fork| board.hear(0, 0, fork)), [Said::default(); 2]);
+    assert!(pool.board().hear(0, &process(0, 0)).terminated.is_some_and(|age| age < Duration::from_secs(60)));
+    let after = take(&pool, 0, process(2, 0));
+    assert_eq!([0, 2].map(|fork| pool.board().hear(0, &process(fork, 0))), [Said::default(); 2]);
     assert_eq!([load(after.seat.beat), load(after.seat.terminated)], [0, 0]);
+}
+
+/// A time before the process was there, or one to come, is a lie.
+#[test]
+fn what_a_worker_says_of_times_is_within_its_life() {
+    let pool = publisher(1);
+    let process = |started| Occupant { started, ..process(1, 0) };
+    let seat = pool.seat(0, 0);
+    store(seat.beat, u64::MAX);
+    store(seat.terminated, u64::MAX);
+    seat.said.store(tag(1) | FLAGS, Ordering::Release);
+    for time in [0, 1, u32::MAX / 2, u32::MAX - 60_000, u32::MAX] {
+        let time = sys::milliseconds().wrapping_sub(time);
+        store(seat.beat, u64::from(time) << BEAT_TIME);
+        store(seat.terminated, u64::from(time) | 1 << 63);
+        for (started, most) in [(Duration::ZERO, Duration::from_secs(60)), (Duration::MAX, Duration::ZERO)] {
+            let said = pool.board().hear(0, &process(started));
+            assert!(said.beat.unwrap() <= most && said.terminated.unwrap() <= most, "{said:?}");
+            assert!(pool.board().beats(0, &process(started)).unwrap().0 <= most);
+        }
+    }
 }
 
 #[test]
@@ -138,32 +170,32 @@ fn without_a_place_nothing_happens() {
 
 #[test]
 fn beats_are_counted_and_dated() {
-    let board = board(1);
-    let seat = OwnSeat::take(&board, 0, process(1, 0)).unwrap();
-    assert_eq!(board.beats(0, 0, 1), None);
+    let pool = publisher(1);
+    let seat = take(&pool, 0, process(1, 0));
+    assert_eq!(pool.board().beats(0, &process(1, 0)), None);
     for _ in 0..1000 {
         seat.beat();
     }
-    let (age, count) = board.beats(0, 0, 1).unwrap();
+    let (age, count) = pool.board().beats(0, &process(1, 0)).unwrap();
     assert!(count == 1000 && age < Duration::from_secs(60));
-    assert!(board.hear(0, 0, 1).beat.unwrap() < Duration::from_secs(60));
-    assert_eq!(board.beats(0, 0, 2), None, "they were a predecessor's");
+    assert!(pool.board().hear(0, &process(1, 0)).beat.unwrap() < Duration::from_secs(60));
+    assert_eq!(pool.board().beats(0, &process(2, 0)), None, "they were a predecessor's");
 }
 
 #[test]
 fn no_reading_is_torn() {
-    let board = board(8);
+    let pool = publisher(8);
     let row = |n: usize| {
         let process = Occupant { pid: n as i32, fork: n as u64, seat: n % 2, started: Duration::from_nanos(n as u64) };
         Row { state: State::Ready, proc: Some(process), restarts: n }
     };
-    (0..8).for_each(|task_id| board.publish(task_id, row(1)));
+    (0..8).for_each(|task_id| pool.publish(task_id, row(1)));
     let readings = AtomicUsize::new(0);
     thread::scope(|scope| {
         let writer = scope.spawn(|| {
             let deadline = Instant::now() + Duration::from_secs(60);
             for n in 2.. {
-                (0..8).for_each(|task_id| board.publish(task_id, row(n)));
+                (0..8).for_each(|task_id| pool.publish(task_id, row(n)));
                 let has_read = readings.load(Ordering::Relaxed) > 0;
                 if n >= 20_000 && has_read || Instant::now() > deadline {
                     break;
@@ -172,7 +204,7 @@ fn no_reading_is_torn() {
         });
         while !writer.is_finished() {
             let start = Instant::now();
-            let slots = board.snapshot().slots;
+            let slots = pool.board().snapshot().slots;
             if start.elapsed() >= PATIENCE {
                 // The writer was not waited for any longer, perhaps.
                 continue;
@@ -191,8 +223,8 @@ fn no_reading_is_torn() {
 
 #[test]
 fn a_supervisor_stopped_while_it_writes_is_not_waited_for() {
-    let board = board(1);
-    board.publish(0, running(1, 0));
-    store(&board.header()[GENERATION], 1);
-    assert_eq!(board.snapshot().slots[0].row, running(1, 0));
+    let pool = publisher(1);
+    pool.publish(0, running(1, 0));
+    pool.put(GENERATION, 1);
+    assert_eq!(pool.board().snapshot().slots[0].row, running(1, 0));
 }

@@ -10,7 +10,7 @@ use crate::listen::{self, ToHandOver};
 use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
-use crate::scoreboard::Board;
+use crate::scoreboard::Publisher;
 use crate::sys::{self, Bell, End, Signal};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Before, Received, Rehearsal};
@@ -19,16 +19,16 @@ impl Pool {
     /// That of the binary before.
     pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
         let State { clock, board, bell, back, .. } = &received.state;
-        let board_file = received.copy(board.file)?;
+        let board_file = received.copy(board.file)?.into();
         let bell = Bell::adopt(received.copy(bell.0)?, received.copy(bell.1)?)?;
         let clock = Clock { origin: instant(clock.started), stopped: clock.suspended };
-        let board = Board::adopt(board_file.as_fd(), board.capacity, instant(board.started))?;
+        let publisher = Publisher::adopt(&board_file, board.capacity, instant(board.started))?;
         let succession = match back {
             Some(why) => Succession::Back { why: why.clone() },
             None => Succession::Forwards,
         };
         let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession);
-        Ok(Pool { policy, clock, board, board_file: Some(board_file.into()), bell })
+        Ok(Pool { policy, clock, publisher, board_file: Some(board_file), bell })
     }
 }
 
@@ -208,8 +208,8 @@ impl Supervisor {
             manager: self.service.manager.as_ref().map(Manager::to_hand_over),
             board: state::Board {
                 file: board,
-                capacity: self.board.capacity(),
-                started: monotonic(self.board.origin()),
+                capacity: self.publisher.board().capacity(),
+                started: monotonic(self.publisher.board().origin()),
             },
             bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
             sockets,

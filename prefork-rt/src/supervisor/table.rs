@@ -69,7 +69,7 @@ impl Table {
         seats.iter().position(is_free).unwrap_or(0)
     }
 
-    pub(super) fn seat(&self, proc: ProcId) -> Option<usize> {
+    fn seat(&self, proc: ProcId) -> Option<usize> {
         self.seats.get(proc.task_id())?.iter().position(|entry| entry.is_some_and(|entry| entry.proc == proc))
     }
 

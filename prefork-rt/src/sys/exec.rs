@@ -82,7 +82,8 @@ pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(unistd::fchdir(directory)?)
 }
 
-/// A file that is memory only, of this size, which nobody can change: memfd_create(2), ftruncate(2).
+/// A file that is memory only, of this size, which nobody can change, and that nobody else can open: memfd_create(2),
+/// fchmod(2), ftruncate(2).
 ///
 /// # Errors
 ///
@@ -93,6 +94,8 @@ pub(crate) fn memory_file(name: &str, size: usize) -> io::Result<File> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
+    // It is made with all rights for all users.
+    nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
     super::without_file_size_signal(|| file.set_len(size as u64))?;
     // A file that shrank would be a trap for whoever has it mapped: SIGBUS.
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;

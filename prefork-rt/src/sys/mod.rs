@@ -51,7 +51,7 @@ pub(crate) use process::{
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
-pub(crate) use shared::{SharedWords, words_per_page};
+pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
 pub(crate) use signals::{
     Mask, Owned, Received, Sent, Signal, SignalQueue, add_handler, had_terminal, hold_stops, is_by_terminal,
