@@ -183,7 +183,12 @@ impl Prefork {
     /// The first replacement is immediate. When that one too ends abnormally within 10 s of its start, the next waits
     /// the first delay, and each further one twice as long as the one before, up to the longest; up to a quarter is
     /// added at random, never beyond the longest, so that workers that failed together do not return together. A
-    /// worker that lived 10 s is forgiven. Environment: `PREFORK_BACKOFF`.
+    /// worker that lived 10 s is forgiven.
+    ///
+    /// With [`ready_timeout`](Self::ready_timeout), a worker that was ready for 1 s has proved that the service works, so it is
+    /// replaced at once, and for 10 s after its end a worker that was ready for less waits for the first delay only:
+    /// a client whose requests crash workers takes no more from the other clients than it must. Environment:
+    /// `PREFORK_BACKOFF`.
     pub fn backoff(mut self, backoff: impl IntoBackoff) -> Self {
         self.code.backoff = self.accept("backoff", backoff.into_backoff());
         self

@@ -50,7 +50,7 @@ pub(crate) use slot::{Failure, Neutral};
 pub(crate) use turn::Recycle;
 pub(crate) use upgrade::Succession;
 
-/// A worker that lived this long is forgiven its own end and its predecessors'.
+/// A worker that lived this long is forgiven its own end and its predecessors', whether it announces readiness or not.
 const STABLE: Duration = Duration::from_secs(10);
 /// A process that SIGKILL has not ended by then is left behind.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
@@ -71,6 +71,8 @@ pub(crate) struct Policy {
     draining: usize,
     /// A worker has lived for a moment, or that none did was said.
     booted: bool,
+    /// When the last worker ended that had proved itself by being ready for a while.
+    proved_at: Option<Time>,
     forks: u64,
     budget: Budget,
     /// The spell in which the system refuses forks, if there is one.
@@ -150,6 +152,7 @@ impl Policy {
             was_ready: false,
             draining: 0,
             booted: false,
+            proved_at: None,
             forks: 0,
             budget: Budget::new(rules.max_restarts, rules.restart_window),
             refusals: None,

@@ -5,10 +5,12 @@ use std::time::Duration;
 use super::budget::Spent;
 use super::notice::{GiveUp, Notice, TurnFailure};
 use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
-use super::{Exit, Policy, ProcId, Status};
+use super::{Exit, Policy, ProcId, STABLE, Status};
 
 /// Where readiness is not announced, a worker that lived this long has booted.
 pub(super) const BOOT: Duration = Duration::from_secs(1);
+/// Where readiness is announced, a worker that was ready for this long has proved itself.
+const PROOF: Duration = Duration::from_secs(1);
 /// So many failures to boot in a row are no accident.
 const BOOT_FAILURES: u32 = 2;
 
@@ -25,7 +27,8 @@ impl Policy {
         self.booted |= up >= BOOT;
         let class = classify(&proc, status, self.now, &self.rules);
         let failure = if let Class::Failed(failure) = class { failure } else { Failure::Ended(status) };
-        if self.decides_upgrade(id) && !proc.was_ready && !matches!(class, Class::Expected | Class::Replaced) {
+        if self.decides_upgrade(id) && proc.ready_since.is_none() && !matches!(class, Class::Expected | Class::Replaced)
+        {
             self.take_over(id.task_id);
             self.go_back(id.task_id, TurnFailure::Failed { worker: id, failure, up });
         } else if self.is_given_up(id) {
@@ -84,7 +87,7 @@ impl Policy {
 
     fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
         let task_id = proc.id.task_id;
-        self.note_end(task_id, up);
+        self.note_end_of(proc, up);
         if why == Neutral::Always && self.cannot_boot(proc, up) {
             return self.give_up(proc.id, Failure::Ended(Status::Exited(0)), up, GiveUp::Boot);
         }
@@ -95,7 +98,7 @@ impl Policy {
 
     fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
         let (worker, task_id) = (proc.id, proc.id.task_id);
-        self.note_end(task_id, up);
+        self.note_end_of(proc, up);
         let cannot_boot = self.cannot_boot(proc, up);
         let spent = self.budget.spend(self.now, task_id, failure);
         if cannot_boot {
@@ -112,6 +115,24 @@ impl Policy {
         self.start_after(task_id, delay);
     }
 
+    /// Readiness that is announced is evidence that the service works. What ends a worker that was ready for a second
+    /// (`PROOF`) came from outside, as a request does, and a delay would punish the clients of the others: its successor is
+    /// started at once. An attack ends some workers sooner, and with them the row of quick ends would grow: so for ten
+    /// seconds (`STABLE`) after any worker that has proved itself, those that were ready at all wait for the first delay only.
+    /// Those that were not ready, because a database is down for example, wait longer and longer.
+    fn note_end_of(&mut self, proc: &Proc, up: Duration) {
+        let (task_id, now) = (proc.id.task_id, self.now);
+        let has_proved_itself = self.rules.readiness.is_announced() && proc.was_ready_for(PROOF, now);
+        self.note_end(task_id, up >= STABLE || has_proved_itself);
+        let is_trusted = self.proved_at.is_some_and(|proved_at| now.since(proved_at) < STABLE);
+        if has_proved_itself {
+            self.proved_at = Some(now);
+        } else if is_trusted && proc.ready_since.is_some() {
+            let slot = &mut self.slots[task_id];
+            slot.quick_ends = slot.quick_ends.min(1);
+        }
+    }
+
     /// The replacement that stood beside a worker that is gone.
     fn successor(&self, task_id: usize) -> Option<ProcId> {
         self.slots[task_id].current.as_ref().map(|proc| proc.id)
@@ -121,7 +142,7 @@ impl Policy {
     /// its readiness can prove it.
     fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
         let announced = self.rules.readiness.is_announced();
-        let booted = if announced { proc.was_ready } else { up >= BOOT };
+        let booted = if announced { proc.ready_since.is_some() } else { up >= BOOT };
         let slot = &mut self.slots[proc.id.task_id];
         slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
         announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES

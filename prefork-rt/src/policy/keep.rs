@@ -21,6 +21,7 @@ pub(crate) struct Kept {
     forks: u64,
     was_ready: bool,
     booted: bool,
+    proved_at: Option<Time>,
     slots: Vec<Slot>,
     counted: Vec<Counted>,
     ever: usize,
@@ -38,6 +39,7 @@ words_of_fields!(Kept {
     forks,
     was_ready,
     booted,
+    proved_at,
     slots,
     counted,
     ever,
@@ -85,6 +87,7 @@ impl Policy {
             forks: self.forks,
             was_ready: self.was_ready,
             booted: self.booted,
+            proved_at: self.proved_at,
             slots: self.slots.clone(),
             counted,
             ever,
@@ -96,11 +99,12 @@ impl Policy {
 
     /// Takes the place of what was there.
     pub(super) fn restore(&mut self, kept: Kept) {
-        let Kept { planned, size, forks, was_ready, booted, slots, counted, ever, refusals, next_upgrade, .. } = kept;
+        let Kept { planned, size, forks, was_ready, booted, proved_at, slots, counted, ever, .. } = kept;
+        let (refusals, next_upgrade) = (kept.refusals, kept.next_upgrade);
         self.budget.restore(counted, ever);
         (self.refusals, self.next_upgrade) = (refusals, next_upgrade);
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
-        (self.was_ready, self.booted, self.slots) = (was_ready, booted, slots);
+        (self.was_ready, self.booted, self.proved_at, self.slots) = (was_ready, booted, proved_at, slots);
         self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
         self.dirty = (0..self.slots.len()).collect();
         for task_id in 0..self.slots.len() {
@@ -206,7 +210,7 @@ words_of_fields!(Proc {
     state,
     grace,
     says_ready,
-    was_ready,
+    ready_since,
     last_beat,
     was_silent,
     terminated,

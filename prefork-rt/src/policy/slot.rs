@@ -54,7 +54,8 @@ pub(crate) struct Proc {
     pub(crate) grace: Duration,
     /// It says when it is ready.
     pub(crate) says_ready: bool,
-    pub(crate) was_ready: bool,
+    /// Since when it has been ready, or was before it was told to end.
+    pub(crate) ready_since: Option<Time>,
     pub(crate) last_beat: Option<Time>,
     /// It did not beat in time: it is looked at once more before that is held against it.
     pub(crate) was_silent: bool,
@@ -217,7 +218,7 @@ impl Proc {
             state: ProcState::Forking,
             grace: Duration::ZERO,
             says_ready: false,
-            was_ready: false,
+            ready_since: None,
             last_beat: None,
             was_silent: false,
             terminated: None,
@@ -236,6 +237,11 @@ impl Proc {
 
     pub(crate) fn is_armed(&self, alarm: Alarm) -> bool {
         self.alarms.iter().any(|&(armed, _)| armed == alarm)
+    }
+
+    /// Whether it was ready for this long.
+    pub(crate) fn was_ready_for(&self, time: Duration, now: Time) -> bool {
+        self.ready_since.is_some_and(|since| now.since(since) >= time)
     }
 
     /// SIGKILL has not ended it in time.

@@ -317,9 +317,9 @@ impl Policy {
     }
 
     /// What a slot's next start has to do with its last end.
-    pub(super) fn note_end(&mut self, task_id: usize, up: Duration) {
+    pub(super) fn note_end(&mut self, task_id: usize, is_proved: bool) {
         let slot = &mut self.slots[task_id];
-        if up >= STABLE {
+        if is_proved {
             slot.quick_ends = 0;
         } else if slot.is_replaced {
             slot.quick_ends = slot.quick_ends.saturating_add(1);
@@ -418,7 +418,7 @@ impl Policy {
     /// A reload is a new beginning. Recycling is one only of a worker that lived for long.
     fn note_turn(&mut self, task_id: usize, is_recycled: bool, up: Duration) {
         if is_recycled {
-            return self.note_end(task_id, up);
+            return self.note_end(task_id, up >= STABLE);
         }
         let slot = &mut self.slots[task_id];
         (slot.quick_ends, slot.is_replaced) = (0, false);

@@ -42,9 +42,10 @@ impl Policy {
     }
 
     pub(super) fn became_ready(&mut self, id: ProcId) {
+        let now = self.now;
         let Some(proc) = self.proc(id).filter(|proc| proc.state == ProcState::Starting) else { return };
         proc.state = ProcState::Ready;
-        proc.was_ready = true;
+        proc.ready_since = Some(now);
         self.disarm(id, Alarm::Ready);
         self.disarm(id, Alarm::Trial);
         if self.rules.readiness.is_announced() {
