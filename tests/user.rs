@@ -1,10 +1,9 @@
 //! The options `user` and `group`: workers are who they were told to be, for good, and all else holds as before.
 
 mod support;
+use support::before_exec::{before_exec, without_call};
 use support::session::Session;
-use support::{
-    Program, Signal, before_exec::before_exec, moments, own_path, send, stat_of, status_of, until, wait_until_gone,
-};
+use support::{Program, Signal, moments, own_path, send, stat_of, status_of, until, wait_until_gone};
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -15,7 +14,7 @@ use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::geteuid;
+use nix::unistd::{Gid, geteuid, setgroups};
 
 const NOBODY: u32 = 65534;
 
@@ -302,7 +301,7 @@ fn who_is_not_root_may_ask_for_what_it_is_and_nothing_else() {
     let accounts = Accounts::new("not-root");
     let as_nobody = |user: &str, group: &str, mode: &str| {
         let mut command = support::clean_command("setpriv");
-        command.args(["--reuid", "65534", "--regid", "65534", "--groups", "4713"]);
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.arg(fixture!("runs-as").get_program()).args([user, group]).env("PREFORK", mode);
         accounts.try_start(&mut command).ok()
     };
@@ -311,16 +310,184 @@ fn who_is_not_root_may_ask_for_what_it_is_and_nothing_else() {
         let lacks = "may not become user root (uid 0), group root (gid 0)";
         is_refused(&mut program, &["user: ", lacks, "lacks CAP_KILL, CAP_SETGID, CAP_SETUID"]);
         let mut program = skip_unless!(as_nobody("none", "other", mode), "mount(2) is refused");
-        is_refused(&mut program, &["group: ", "may not become group other (gid 4715)", "lacks CAP_SETGID"]);
+        is_refused(
+            &mut program,
+            &["group: ", "may not become user nobody (uid 65534), group other (gid 4715)", "lacks CAP_SETGID"],
+        );
         let mut program = skip_unless!(as_nobody("nobody", "extra", mode), "mount(2) is refused");
         is_refused(&mut program, &["may not become user nobody", "lacks CAP_SETGID"]);
     }
     for (user, group) in [("nobody", "none"), ("65534", "nogroup"), ("none", "nogroup")] {
-        let mut program = skip_unless!(as_nobody(user, group, ""), "mount(2) is refused");
+        let mut command = as_nobody_in("--clear-groups");
+        let mut program =
+            skip_unless!(accounts.try_start(command.args([user, group])).ok(), "mount(2) is refused, or no setpriv(1)");
         let line = program.stdout.wait_for("body task 1 ");
-        assert!(line.ends_with(&became(NOBODY, NOBODY, "4713")), "{line}");
+        assert!(line.ends_with(&became(NOBODY, NOBODY, "")), "{line}");
         stop(&mut program);
     }
+}
+
+/// The fixture, as nobody with these groups, which an option of setpriv(1) says.
+fn as_nobody_in(groups: &str) -> Command {
+    let mut command = support::clean_command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", groups]).arg(fixture!("runs-as").get_program());
+    command
+}
+
+#[test]
+fn groups_that_workers_would_keep_or_lack_are_refused() {
+    only_root!();
+    let accounts = Accounts::new("groups");
+    for (groups, user, says) in [
+        ("--groups=0,4713", "nobody", "would keep the supplementary groups root (gid 0) and extra (gid 4713): "),
+        ("--groups=0,4713", "65534", "would keep the supplementary groups root (gid 0) and extra (gid 4713): "),
+        ("--groups=4714", "none", "group nogroup (gid 65534) would keep the supplementary group more (gid 4714): "),
+    ] {
+        for mode in ["", "check", "off"] {
+            let mut command = as_nobody_in(groups);
+            command.args([user, "nogroup"]).env("PREFORK", mode);
+            let mut program =
+                skip_unless!(accounts.try_start(&mut command).ok(), "mount(2) is refused, or no setpriv(1)");
+            is_refused(&mut program, &[says, "lacks CAP_SETGID", "setpriv --init-groups", "PREFORK_USER=none"]);
+        }
+    }
+    let mut command = support::clean_command("setpriv");
+    command.args(["--reuid", "4711", "--regid", "4712", "--groups", "4713,4715"]);
+    command.arg(fixture!("runs-as").get_program()).args(["app", "none"]);
+    let mut program = skip_unless!(accounts.try_start(&mut command).ok(), "mount(2) is refused");
+    let differences = "would keep the supplementary group other (gid 4715) and would lack the supplementary group more";
+    is_refused(&mut program, &["user: ", differences]);
+    // With the groups of the user, in whatever order, nothing is wrong, and with no option either.
+    for (groups, user) in [("--groups=4714,4713", "app"), ("--groups=4713", "none")] {
+        let mut command = support::clean_command("setpriv");
+        command.args(["--reuid", "4711", "--regid", "4712", groups]).arg(fixture!("runs-as").get_program());
+        let mut program = skip_unless!(accounts.try_start(command.args([user, "none"])).ok(), "mount(2) is refused");
+        program.stdout.wait_for("body task 1 ");
+        stop(&mut program);
+    }
+}
+
+#[test]
+fn groups_that_a_user_namespace_fixes_are_refused() {
+    only_root!();
+    for (groups, is_fine) in [("--clear-groups", true), ("--groups=4,27", false)] {
+        let mut command = support::clean_command("setpriv");
+        command.args([groups, "unshare", "--user", "--map-root-user"]).arg(fixture!("runs-as").get_program());
+        let mut program =
+            skip_unless!(Session::try_start(command.args(["0", "0"]), Stdio::piped()).ok(), "no setpriv(1)");
+        if is_fine {
+            until("it starts or says why not", || {
+                (program.stdout.count("body task 1 ") + program.stderr.count("unshare: ") > 0).then_some(())
+            });
+            if program.stderr.count("unshare: ") > 0 {
+                skip!("user namespaces are refused");
+            }
+            stop(&mut program);
+        } else {
+            is_refused(&mut program, &["would keep the supplementary group", "/proc/self/setgroups says deny"]);
+        }
+    }
+}
+
+#[test]
+fn the_line_says_who_workers_are_with_all_their_groups() {
+    only_root!();
+    let accounts = Accounts::new("line");
+    for (user, group, line) in [
+        (
+            "app",
+            "",
+            "user app (uid 4711), group app (gid 4712), supplementary groups extra (gid 4713) and more (gid 4714)",
+        ),
+        ("nobody", "", "user nobody (uid 65534), group nogroup (gid 65534)"),
+        ("nobody", "other", "user nobody (uid 65534), group other (gid 4715)"),
+        ("none", "other", "user root (uid 0), group other (gid 4715)"),
+        ("12345", "12346", "uid 12345, gid 12346"),
+    ] {
+        let mut command = fixture!("runs-as-nobody");
+        command.env("PREFORK_USER", user).env("PREFORK_GROUP", group).env("PREFORK", "check");
+        let mut program = skip_unless!(accounts.start(&mut command), "mount(2) is refused");
+        assert_eq!(program.exit_code(), 0);
+        assert_eq!(program.stderr.wait_for("workers run as "), format!("prefork: workers run as {line}"));
+    }
+}
+
+#[test]
+fn workers_that_stay_root_against_the_code_give_one_warning() {
+    only_root!();
+    for (user, group, warning) in [
+        ("", "", None),
+        ("none", "", Some("workers stay root: PREFORK_USER=none in the environment overrules user = \"nobody\"")),
+        ("root", "", Some("workers stay root: PREFORK_USER=root in the environment overrules user = \"nobody\"")),
+        ("none", "65534", Some("workers stay root: PREFORK_USER=none in the environment")),
+        ("65534", "none", None),
+        ("12345", "0", Some("workers stay in the group of root: PREFORK_GROUP=0 in the environment overrules group")),
+        (
+            "none",
+            "none",
+            Some("PREFORK_USER=none and PREFORK_GROUP=none in the environment overrules user = \"nobody\" and group"),
+        ),
+    ] {
+        for mode in ["", "check", "off"] {
+            let mut command = fixture!("runs-as");
+            command.args(["nobody", if group.is_empty() { "none" } else { "65534" }]);
+            command.env("PREFORK_USER", user).env("PREFORK_GROUP", group).env("PREFORK", mode);
+            let mut program = Session::start(&mut command);
+            if mode != "check" {
+                program.stdout.wait_for("body task 0 ");
+                program.signal(Signal::SIGTERM);
+            }
+            assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+            assert_eq!(
+                program.stderr.count("overrules"),
+                usize::from(warning.is_some()),
+                "{user:?} {group:?} {mode:?}"
+            );
+            warning.map(|warning| program.stderr.wait_for(warning));
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_worker_that_was_only_told_that_it_became_another_ends() {
+    only_root!();
+    for (call, says) in [
+        (libc::SYS_setgroups, "setgroups(2) failed: afterwards the process has the supplementary group"),
+        (libc::SYS_setresgid, "setresgid(2) failed: afterwards the process has gid 0"),
+        (libc::SYS_setresuid, "setresuid(2) failed: afterwards the process has uid 0"),
+    ] {
+        let mut command = fixture!("runs-as-nobody");
+        let groups = [4, 27].map(Gid::from_raw);
+        before_exec(command.env("PREFORK_MAX_RESTARTS", "0"), move || Ok(setgroups(&groups)?));
+        let mut program = Session::start(without_call(&mut command, call, 0));
+        assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
+        program.stderr.wait_for(says);
+        assert_eq!(program.stdout.all(), [""; 0], "nothing of the program's own ran");
+    }
+}
+
+#[test]
+fn capabilities_are_gone_where_the_user_stays_the_same() {
+    only_root!();
+    let accounts = Accounts::new("same-user");
+    let start = |arguments: [&str; 2]| {
+        let mut command = support::clean_command("setpriv");
+        command.args(["--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps", "+net_admin"]);
+        command.args(["--ambient-caps", "+net_admin"]).arg(fixture!("runs-as").get_program());
+        accounts.try_start(command.args(arguments)).ok()
+    };
+    for arguments in [["12345", "none"], ["12345", "12345"]] {
+        let mut program = skip_unless!(start(arguments), "mount(2) is refused, or no setpriv(1)");
+        let line = program.stdout.wait_for("body task 1 ");
+        assert!(line.ends_with(&became(12345, 12345, "")), "{line}");
+        stop(&mut program);
+    }
+    // A group alone changes the group alone, and the line says so.
+    let mut program = skip_unless!(start(["none", "12345"]), "mount(2) is refused");
+    program.stderr.wait_for("workers run as uid 12345, gid 12345, with the capabilities of this process");
+    assert!(program.stdout.wait_for("body task 1 ").contains("cap 0000000000001000"));
+    stop(&mut program);
 }
 
 #[test]

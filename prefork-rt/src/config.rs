@@ -88,6 +88,15 @@ pub(crate) struct Settings {
     pub(crate) reload: Reload,
     pub(crate) user: Option<Account>,
     pub(crate) group: Option<Account>,
+    /// What the code says of the last two, and the environment says otherwise.
+    pub(crate) overruled: Vec<Overruled>,
+}
+
+/// A user or group other than root that the code names, and what the environment says in its place.
+pub(crate) struct Overruled {
+    option: &'static str,
+    code: String,
+    environment: Option<String>,
 }
 
 /// A user or group that was asked for, by name or number, and where.
@@ -359,9 +368,13 @@ impl Prefork {
     /// `preload` and the listeners were before. Environment, working directory and umask stay as they are.
     ///
     /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
-    /// workers), unless the program runs as that user already: then nothing changes. A user that does not exist, or
-    /// that this process may not become, is refused before the first fork with exit status 2. A user called `none` is
+    /// workers), unless the program runs as that user and with that user's groups already: then workers only give up
+    /// what capabilities it has. A user that does not exist, that this process may not become, or whose groups it does not
+    /// have and may not take, is refused before the first fork with exit status 2. A user called `none` is
     /// to be given by number; a number without an entry in the system's list needs [`group`](Self::group) too.
+    ///
+    /// A line says who workers are, with all their groups, and each worker looks whether it is that before code of yours
+    /// runs in it. A warning says when the environment has workers stay root although this names another user.
     ///
     /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
     /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot
@@ -381,8 +394,8 @@ impl Prefork {
     /// With `user` it takes the place of that user's primary group; the user's supplementary groups stay. Without
     /// `user` it becomes the only group, and workers have no supplementary groups: those of root would give back what
     /// the option takes (gunicorn leaves them; nginx has no such case). It takes root or CAP_SETGID, unless the program
-    /// has that group as its own already; a program without these rights then keeps its supplementary groups. What is
-    /// said of `user` holds here too. Environment: `PREFORK_GROUP`.
+    /// has that group already and no other; the user stays, with the capabilities that it has. What is said of
+    /// `user` holds here too. Environment: `PREFORK_GROUP`.
     pub fn group(mut self, group: impl IntoAccount) -> Self {
         self.code.group = self.accept("group", group.into_account());
         self
@@ -431,6 +444,10 @@ impl Settings {
         };
         let max_restarts = environment.max_restarts.or(code.max_restarts);
         let graceful_timeout = environment.graceful_timeout.or(code.graceful_timeout);
+        let overruled = [
+            Overruled::new("user", &environment.user, &code.user),
+            Overruled::new("group", &environment.group, &code.group),
+        ];
         Settings {
             workers,
             workers_because,
@@ -448,6 +465,7 @@ impl Settings {
             reload: environment.reload.or(code.reload).unwrap_or_default(),
             user: Account::new("user", environment.user, code.user),
             group: Account::new("group", environment.group, code.group),
+            overruled: overruled.into_iter().flatten().collect(),
         }
     }
 }
@@ -470,6 +488,34 @@ impl Account {
             true => Error::Environment { variable: format!("PREFORK_{}", self.option.to_uppercase()), reason },
             false => Error::Option { name: self.option, reason },
         }
+    }
+}
+
+impl Overruled {
+    fn new(
+        option: &'static str,
+        environment: &Option<Option<String>>,
+        code: &Option<Option<String>>,
+    ) -> Option<Overruled> {
+        let (environment, code) = (environment.clone()?, code.clone()??);
+        let is_root = code == "root" || grammar::account_number(&code) == Some(0);
+        (environment.as_ref() != Some(&code) && !is_root).then_some(Overruled { option, code, environment })
+    }
+
+    /// The option's name.
+    pub(crate) fn name(&self) -> &'static str {
+        self.option
+    }
+
+    /// `PREFORK_USER=none`.
+    pub(crate) fn in_environment(&self) -> String {
+        let value = self.environment.as_deref().unwrap_or("none");
+        format!("PREFORK_{}={value}", self.option.to_uppercase())
+    }
+
+    /// `user = "nobody"`.
+    pub(crate) fn in_code(&self) -> String {
+        format!("{} = {:?}", self.option, self.code)
     }
 }
 

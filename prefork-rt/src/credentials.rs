@@ -2,34 +2,44 @@
 //!
 //! It must not know how a worker is made.
 
-use crate::config::Account;
+use std::collections::BTreeSet;
+
+use crate::config::{Account, Overruled};
 use crate::error::Error;
 use crate::sys::{self, Gid, Uid};
 
-/// What a worker changes of its user and groups, and the words for who it is then.
+/// The most supplementary groups that a line names.
+const MOST_NAMED: usize = 8;
+
+/// Who the workers are: what was asked for, completed by what this process is.
 pub(crate) struct Credentials {
+    /// User and group, in words.
     pub(crate) who: String,
+    /// `None`: workers stay what this process is.
     user: Option<Uid>,
-    group: Option<Gid>,
-    groups: Option<Vec<Gid>>,
+    group: Gid,
+    /// The supplementary groups that they have.
+    groups: Vec<Gid>,
+    /// This process may change them. Where it may not, it has these already.
+    sets_groups: bool,
 }
 
 impl Credentials {
-    /// Finds out who is meant, and whether this process may become that. `None` where nobody was asked for.
+    /// Finds out who is meant, and whether workers can be exactly that. `None` where neither option is given.
     pub(crate) fn resolve(user: Option<&Account>, group: Option<&Account>) -> Result<Option<Credentials>, Error> {
         let Some(asked) = user.or(group) else { return Ok(None) };
         let user = user.map(Person::find).transpose()?;
         let named = group.map(find_group).transpose()?;
-        let group = named.or(user.as_ref().and_then(|user| user.group));
-        let groups = match (&user, group) {
+        let primary = named.or(user.as_ref().and_then(|user| user.group));
+        let groups = match (&user, primary) {
             (Some(Person { name: Some(name), .. }), Some(group)) => {
-                Some(sys::getgrouplist(name, group).map_err(system("getgrouplist(3)"))?)
+                sys::getgrouplist(name, group).map_err(system("getgrouplist(3)"))?
             }
-            (_, Some(group)) => Some(vec![group]),
-            (_, None) => None,
+            (_, Some(group)) => vec![group],
+            // Of a user without an entry nothing is known but what this process has.
+            (_, None) => sys::getgroups().map_err(system("getgroups(2)"))?.unwrap_or_default(),
         };
-        let uid = user.as_ref().map(|user| user.uid);
-        if let (Some(Person { uid, name: None, .. }), None) = (&user, group) {
+        if let (Some(Person { uid, name: None, .. }), None) = (&user, primary) {
             if !sys::uids().contains(uid) {
                 return Err(asked.refuse(format!(
                     "user {uid} has no entry in the system's list of users (`getent passwd {uid}`), so its group is not \
@@ -37,17 +47,21 @@ impl Credentials {
                 )));
             }
         }
-        let who: Vec<String> = user.iter().map(Person::describe).chain(group.map(describe_group)).collect();
-        Credentials { who: who.join(", "), user: uid, group, groups }.only_what_changes(asked).map(Some)
+        let group = primary.unwrap_or_else(sys::getegid);
+        let person = user.as_ref().map_or_else(|| describe_user(sys::geteuid()), Person::describe);
+        let who = format!("{person}, {}", describe_group(group));
+        let user = user.map(|user| user.uid);
+        Credentials { who, user, group, groups, sets_groups: false }.check(asked).map(Some)
     }
 
-    /// Who is this already needs no rights, and changes nothing.
-    fn only_what_changes(mut self, asked: &Account) -> Result<Credentials, Error> {
-        let (uids, gids) = (sys::uids(), sys::gids());
-        let needs_user = self.user.is_some_and(|uid| !uids.contains(&uid));
-        let needs_group = self.group.is_some_and(|gid| !gids.contains(&gid));
-        let missing = sys::missing_rights(needs_user, needs_user || needs_group);
-        if !missing.is_empty() {
+    /// Whether this process may do what it takes: for what it is already, it takes no rights.
+    fn check(mut self, asked: &Account) -> Result<Credentials, Error> {
+        let needs_user = self.user.is_some_and(|uid| !sys::uids().contains(&uid));
+        let needs_group = !sys::gids().contains(&self.group);
+        let own = sys::getgroups().map_err(system("getgroups(2)"))?;
+        let needs_groups = own.as_ref().is_some_and(|own| !are_same(own, &self.groups, self.group));
+        let missing = sys::missing_rights(needs_user, needs_group || needs_groups);
+        if (needs_user || needs_group) && !missing.is_empty() {
             return Err(asked.refuse(format!(
                 "this process may not become {}: it is not root and lacks {}; start it as root or with these \
                  capabilities, or leave the option out",
@@ -55,49 +69,148 @@ impl Credentials {
                 missing.join(", ")
             )));
         }
-        if needs_user || needs_group {
-            self.check_namespace(asked)?;
+        if self.user.is_some_and(|uid| !sys::has_uid(uid)) || !sys::has_gid(self.group) {
+            return Err(asked.refuse(format!(
+                "this process cannot become {}: this user namespace (of a rootless container, say) has no such id: map \
+                 it (/etc/subuid, /etc/subgid), or take one that /proc/self/uid_map and gid_map have",
+                self.who
+            )));
         }
         let may_set_groups = sys::missing_rights(false, true).is_empty() && !sys::groups_are_fixed();
-        self.groups = self.groups.filter(|groups| may_set_groups && !sys::has_groups(groups));
-        self.user = self.user.filter(|uid| uids.iter().any(|own| own != uid));
-        self.group = self.group.filter(|gid| gids.iter().any(|own| own != gid));
+        if needs_groups && !may_set_groups {
+            return Err(asked.refuse(self.other_groups(own.unwrap_or_default())));
+        }
+        // Where they look the same, too: a user namespace shows every group that it does not map as one and the same.
+        self.sets_groups = may_set_groups;
         Ok(self)
     }
 
-    fn check_namespace(&self, asked: &Account) -> Result<(), Error> {
-        let why = if self.user.is_some_and(|uid| !sys::has_uid(uid)) || self.group.is_some_and(|gid| !sys::has_gid(gid))
-        {
-            "this user namespace (of a rootless container, say) has no such id: map it (/etc/subuid, /etc/subgid), or \
-             take one that /proc/self/uid_map and gid_map have"
-        } else if sys::groups_are_fixed() {
-            "this user namespace does not let anybody change groups (/proc/self/setgroups says deny)"
-        } else {
-            return Ok(());
+    /// Why workers would have other groups than the option says, and what to do.
+    fn other_groups(&self, own: Vec<Gid>) -> String {
+        let besides = |some: &[Gid], others: &[Gid]| {
+            let is_other = |gid: &Gid| *gid != self.group && !others.contains(gid);
+            names_of(&some.iter().copied().filter(is_other).collect::<Vec<_>>())
         };
-        Err(asked.refuse(format!("this process cannot become {}: {why}", self.who)))
+        let kept = besides(&own, &self.groups).map(|kept| format!("would keep the supplementary {kept}"));
+        let missed = besides(&self.groups, &own).map(|missed| format!("would lack the supplementary {missed}"));
+        let differences: Vec<String> = kept.into_iter().chain(missed).collect();
+        let why = if sys::groups_are_fixed() {
+            "this user namespace lets nobody change groups (/proc/self/setgroups says deny)"
+        } else {
+            "this process is not root and lacks CAP_SETGID"
+        };
+        format!(
+            "workers that run as {} {}: {why}; start it with the groups of this user (User= in a unit, or `setpriv \
+             --init-groups`), or as root, or set PREFORK_USER=none and PREFORK_GROUP=none to have workers be what this \
+             process is",
+            self.who,
+            differences.join(" and ")
+        )
+    }
+
+    /// Who the workers are, with all that they have.
+    pub(crate) fn line(&self) -> String {
+        let others: Vec<Gid> = self.groups.iter().copied().filter(|gid| *gid != self.group).collect();
+        let others = names_of(&others).map_or_else(String::new, |names| format!(", supplementary {names}"));
+        let keeps_rights = self.user.is_none() && !sys::geteuid().is_root() && sys::has_capabilities().unwrap_or(false);
+        let rights =
+            if keeps_rights { ", with the capabilities of this process, which the option user takes" } else { "" };
+        format!("workers run as {}{others}{rights}", self.who)
     }
 
     /// Becomes who was asked for, for good. After an error this process must end: it may have more rights than that.
+    ///
+    /// Each call is made although ids may look the same already: setresuid(2) also sets the user for files (fsuid).
     pub(crate) fn assume(&self) -> Result<(), Error> {
-        if let Some(groups) = &self.groups {
-            sys::setgroups(groups).map_err(system("setgroups(2)"))?;
+        if self.sets_groups {
+            sys::setgroups(&self.groups).map_err(system("setgroups(2)"))?;
         }
-        if let Some(group) = self.group {
-            sys::become_group(group).map_err(system("setgid(2)"))?;
+        sys::become_group(self.group).map_err(system("setresgid(2)"))?;
+        if let Some(user) = self.user {
+            sys::become_user(user).map_err(system("setresuid(2)"))?;
+            if !user.is_root() {
+                sys::drop_capabilities().map_err(system("capset(2)"))?;
+            }
+        }
+        self.verify()
+    }
+
+    /// What the calls said is not believed: a seccomp filter may answer 0 and do nothing, as tools for containers have it.
+    fn verify(&self) -> Result<(), Error> {
+        let differs = |call, what: String| {
+            let reason = std::io::Error::other(format!("afterwards the process {what}"));
+            Err(system(call)(reason))
+        };
+        let own = sys::getgroups().map_err(system("getgroups(2)"))?;
+        if let Some(own) = own.filter(|own| !are_same(own, &self.groups, self.group)) {
+            let names = names_of(&own).unwrap_or_else(|| "no groups".to_owned());
+            return differs("setgroups(2)", format!("has the supplementary {names}"));
+        }
+        if let Some(gid) = sys::gids().into_iter().find(|gid| *gid != self.group) {
+            return differs("setresgid(2)", format!("has gid {gid}"));
         }
         let Some(user) = self.user else { return Ok(()) };
-        sys::become_user(user).map_err(system("setuid(2)"))?;
+        if let Some(uid) = sys::uids().into_iter().find(|uid| *uid != user) {
+            return differs("setresuid(2)", format!("has uid {uid}"));
+        }
         if user.is_root() {
             return Ok(());
         }
-        sys::drop_capabilities().map_err(system("capset(2)"))?;
+        if sys::has_capabilities().map_err(system("capget(2)"))? {
+            return differs("capset(2)", "has capabilities".to_owned());
+        }
         if sys::can_become_root() {
-            let reason = std::io::Error::other("it did not last: the process could become root again");
-            return Err(system("setuid(2)")(reason));
+            return differs("setresuid(2)", "could become root again".to_owned());
         }
         Ok(())
     }
+}
+
+/// The warning where a variable has workers stay what this process is, and the code says that they become another.
+pub(crate) fn stays_root(overruled: &[Overruled], credentials: Option<&Credentials>) -> Option<String> {
+    let stays = |option: &Overruled| match option.name() {
+        "user" => match credentials.and_then(|credentials| credentials.user) {
+            Some(uid) => uid.is_root(),
+            None => sys::uids().iter().any(|uid| uid.is_root()) || sys::has_capabilities().unwrap_or(false),
+        },
+        _ => match credentials {
+            Some(credentials) => credentials.group == Gid::from_raw(0),
+            None => sys::gids().contains(&Gid::from_raw(0)),
+        },
+    };
+    let stay: Vec<&Overruled> = overruled.iter().filter(|option| stays(option)).collect();
+    let keep = match stay.first()?.name() {
+        "user" if sys::geteuid().is_root() => "workers stay root",
+        "user" => "workers keep the capabilities of this process",
+        _ => "workers stay in the group of root",
+    };
+    let join =
+        |text: fn(&Overruled) -> String| stay.iter().map(|option| text(option)).collect::<Vec<_>>().join(" and ");
+    Some(format!(
+        "{keep}: {} in the environment overrules {} in the code; unset it, unless that is wanted",
+        join(Overruled::in_environment),
+        join(Overruled::in_code)
+    ))
+}
+
+/// Whether a process with this group has the same rights with either of these as its supplementary groups: whether its
+/// group is one of them makes no difference, and what getgroups(2) says of it depends on who started the process.
+fn are_same(one: &[Gid], other: &[Gid], group: Gid) -> bool {
+    let all = |groups: &[Gid]| groups.iter().chain([&group]).map(|gid| gid.as_raw()).collect::<BTreeSet<_>>();
+    all(one) == all(other)
+}
+
+/// "group adm (gid 4)", "groups adm (gid 4) and sudo (gid 27)"; `None` for no groups.
+fn names_of(groups: &[Gid]) -> Option<String> {
+    let mut names: Vec<String> = groups.iter().take(MOST_NAMED).map(|gid| group_name(*gid)).collect();
+    if groups.len() > MOST_NAMED {
+        names.push(format!("{} more", groups.len() - MOST_NAMED));
+    }
+    let last = names.pop()?;
+    Some(match names.is_empty() {
+        true => format!("group {last}"),
+        false => format!("groups {} and {last}", names.join(", ")),
+    })
 }
 
 fn system(call: &'static str) -> impl Fn(std::io::Error) -> Error {
@@ -151,9 +264,56 @@ fn find_group(asked: &Account) -> Result<Gid, Error> {
     }
 }
 
+fn describe_user(uid: Uid) -> String {
+    match sys::getpwuid(uid) {
+        Ok(Some(user)) => format!("user {} (uid {uid})", user.name),
+        Ok(None) | Err(_) => format!("uid {uid}"),
+    }
+}
+
 fn describe_group(gid: Gid) -> String {
     match sys::getgrgid(gid) {
         Ok(Some(group)) => format!("group {} (gid {gid})", group.name),
         Ok(None) | Err(_) => format!("gid {gid}"),
+    }
+}
+
+/// In a list of groups.
+fn group_name(gid: Gid) -> String {
+    match sys::getgrgid(gid) {
+        Ok(Some(group)) => format!("{} (gid {gid})", group.name),
+        Ok(None) | Err(_) => gid.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gids(numbers: &[u32]) -> Vec<Gid> {
+        numbers.iter().map(|&number| Gid::from_raw(number)).collect()
+    }
+
+    #[test]
+    fn groups_are_the_same_in_any_order_and_with_the_primary_one_or_without() {
+        for (one, other, same) in [
+            (&[7][..], &[][..], true),
+            (&[], &[7], true),
+            (&[4, 27, 4], &[7, 27, 4], true),
+            (&[4], &[4, 27], false),
+            (&[4, 27], &[4], false),
+            (&[0], &[7], false),
+        ] {
+            assert_eq!(are_same(&gids(one), &gids(other), Gid::from_raw(7)), same, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn many_groups_are_counted_and_the_first_are_named() {
+        let unknown = |count: u32| names_of(&gids(&(0..count).map(|nth| 4_000_000_000 + nth).collect::<Vec<_>>()));
+        assert_eq!(unknown(0), None);
+        assert_eq!(unknown(1).as_deref(), Some("group 4000000000"));
+        assert_eq!(unknown(2).as_deref(), Some("groups 4000000000 and 4000000001"));
+        assert!(unknown(100).is_some_and(|names| names.ends_with("4000000007 and 92 more")));
     }
 }

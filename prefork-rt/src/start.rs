@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::after_fork;
 use crate::config::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, stays_root};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Handed, Listeners, Purpose};
@@ -208,7 +208,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     check_memory_can_be_measured(settings.max_memory)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {
-        report::info(&format!("workers run as {}", credentials.who));
+        report::info(&credentials.line());
+    }
+    if let Some(warning) = stays_root(&settings.overruled, credentials.as_ref()) {
+        report::warn(&warning);
     }
     check_addresses_can_be_shared(settings.reuse_port)?;
     let mut handed = handed_sockets()?;

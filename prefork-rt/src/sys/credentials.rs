@@ -7,7 +7,7 @@ use std::io;
 use nix::errno::Errno;
 use nix::unistd::{self, Group, User};
 
-pub(crate) use nix::unistd::{Gid, Uid};
+pub(crate) use nix::unistd::{Gid, Uid, getegid, geteuid};
 
 /// getpwnam(3).
 pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
@@ -43,7 +43,7 @@ pub(crate) fn uids() -> Vec<Uid> {
     if let Ok(ids) = unistd::getresuid() {
         return vec![ids.real, ids.effective, ids.saved];
     }
-    vec![unistd::getuid(), unistd::geteuid()]
+    vec![unistd::getuid(), geteuid()]
 }
 
 /// Real, effective and, where the system tells, saved group: getresgid(2).
@@ -52,7 +52,7 @@ pub(crate) fn gids() -> Vec<Gid> {
     if let Ok(ids) = unistd::getresgid() {
         return vec![ids.real, ids.effective, ids.saved];
     }
-    vec![unistd::getgid(), unistd::getegid()]
+    vec![unistd::getgid(), getegid()]
 }
 
 /// All groups of a user, of which `group` is the first: getgrouplist(3).
@@ -61,16 +61,10 @@ pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
     Ok(unistd::getgrouplist(&CString::new(user)?, group)?)
 }
 
-/// Whether these are the supplementary groups of this process: getgroups(2).
+/// The supplementary groups of this process, where the system tells: getgroups(2).
 #[cfg(not(target_vendor = "apple"))]
-pub(crate) fn has_groups(groups: &[Gid]) -> bool {
-    let sorted = |groups: &[Gid]| {
-        let mut groups: Vec<u32> = groups.iter().map(|group| group.as_raw()).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        groups
-    };
-    unistd::getgroups().is_ok_and(|own| sorted(&own) == sorted(groups))
+pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
+    Ok(Some(unistd::getgroups()?))
 }
 
 /// setgroups(2).
@@ -88,8 +82,8 @@ pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
 }
 
 #[cfg(target_vendor = "apple")]
-pub(crate) fn has_groups(_: &[Gid]) -> bool {
-    false
+pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
+    Ok(None)
 }
 
 #[cfg(target_vendor = "apple")]
@@ -145,6 +139,25 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     Ok(())
 }
 
+/// Whether this process has any capability, effective, permitted or inheritable: capget(2). Ambient ones are permitted, too.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn has_capabilities() -> io::Result<bool> {
+    // As in `drop_capabilities`.
+    let mut header: [u32; 2] = [0x2008_0522, 0];
+    let mut sets = [0_u32; 6];
+    // SAFETY: capget(2) of this version reads a header of two integers of 32 bits, may write to it, and writes six of them;
+    // both pointers are to live locals of these sizes.
+    match unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut sets) } {
+        0 => Ok(sets.iter().any(|&set| set != 0)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn has_capabilities() -> io::Result<bool> {
+    Ok(false)
+}
+
 /// Which of these this process may not do: change its user (and signal a process that has), change its groups. Says
 /// what each takes.
 pub(crate) fn missing_rights(user: bool, groups: bool) -> Vec<&'static str> {
@@ -161,7 +174,7 @@ fn effective_capabilities() -> u64 {
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
         u64::from_str_radix(line.trim(), 16).ok()
     });
-    told.unwrap_or(if unistd::geteuid().is_root() { u64::MAX } else { 0 })
+    told.unwrap_or(if geteuid().is_root() { u64::MAX } else { 0 })
 }
 
 /// Whether this user namespace lets nobody change supplementary groups: /proc/self/setgroups.
@@ -214,7 +227,8 @@ mod tests {
 
     #[test]
     fn a_process_has_its_own_groups() {
-        assert!(!has_groups(&[Gid::from_raw(4_000_000_000)]));
-        assert!(uids().contains(&unistd::getuid()) && gids().contains(&unistd::getegid()));
+        let groups = getgroups().expect("they are told");
+        assert!(groups.is_none_or(|groups| !groups.contains(&Gid::from_raw(4_000_000_000))));
+        assert!(uids().contains(&unistd::getuid()) && gids().contains(&getegid()));
     }
 }

@@ -33,8 +33,9 @@ pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{
-    Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getgrgid, getgrnam, getgrouplist,
-    getpwnam, getpwuid, gids, groups_are_fixed, has_gid, has_groups, has_uid, missing_rights, setgroups, uids,
+    Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getegid, geteuid, getgrgid, getgrnam,
+    getgrouplist, getgroups, getpwnam, getpwuid, gids, groups_are_fixed, has_capabilities, has_gid, has_uid,
+    missing_rights, setgroups, uids,
 };
 pub(crate) use exec::{
     Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
