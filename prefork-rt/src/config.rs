@@ -374,7 +374,8 @@ impl Prefork {
     /// to be given by number; a number without an entry in the system's list needs [`group`](Self::group) too.
     ///
     /// A line says who workers are, with all their groups, and each worker looks whether it is that before code of yours
-    /// runs in it. A warning says when the environment has workers stay root although this names another user.
+    /// runs in it. A warning says when the environment has workers stay root although this names another user. An
+    /// [upgrade](crate#upgrade-to-a-new-binary) is refused where workers could have changed what it would run.
     ///
     /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
     /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use crate::config::{Account, Overruled};
 use crate::error::Error;
 use crate::sys::{self, Gid, Uid};
+use crate::upgrade::Workers;
 
 /// The most supplementary groups that a line names.
 const MOST_NAMED: usize = 8;
@@ -116,6 +117,15 @@ impl Credentials {
         let rights =
             if keeps_rights { ", with the capabilities of this process, which the option user takes" } else { "" };
         format!("workers run as {}{others}{rights}", self.who)
+    }
+
+    /// Workers that have less rights than this process: another user's, or no capabilities.
+    pub(crate) fn unprivileged(&self) -> Option<Workers> {
+        let user = self.user.filter(|uid| !uid.is_root())?;
+        let supervisor = sys::geteuid();
+        let has_more = supervisor != user || sys::has_capabilities().unwrap_or(true);
+        let groups = self.groups.iter().copied().chain([self.group]).collect();
+        has_more.then_some(Workers { user, groups, supervisor })
     }
 
     /// Becomes who was asked for, for good. After an error this process must end: it may have more rights than that.

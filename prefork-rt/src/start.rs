@@ -20,7 +20,7 @@ use crate::scoreboard::{self, Publisher};
 use crate::supervisor::{Outcome, Service, supervise};
 use crate::sys::{self, Threads};
 use crate::trust;
-use crate::upgrade;
+use crate::upgrade::{self, Launch};
 use crate::worker::{Worker, become_worker, check_needs, needs_nonblocking, worker};
 
 /// Which process this is after [`Prefork::start`].
@@ -213,6 +213,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(warning) = stays_root(&settings.overruled, credentials.as_ref()) {
         report::warn(&warning);
     }
+    if mode != Mode::Off && upgrade::received().is_none() {
+        warn_of_a_replaceable_binary(&launch, credentials.as_ref());
+    }
     check_addresses_can_be_shared(settings.reuse_port)?;
     let mut handed = handed_sockets()?;
     handed.extend(plan.restored);
@@ -289,6 +292,14 @@ fn warn_of_few_restarts(settings: &Settings) {
         "max_restarts = {max_restarts} is less than workers = {workers}: the pool gives up before each worker has failed \
          once{within}; set max_restarts to {enough} or more{or}"
     ));
+}
+
+/// What an upgrade will be refused for. That a binary is not found has its time then, too.
+fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<&Credentials>) {
+    let workers = credentials.and_then(Credentials::unprivileged);
+    if let Some(Err(why)) = workers.map(|workers| upgrade::check_place(launch, &workers)) {
+        report::warn(&format!("an upgrade (SIGUSR2) will be refused: {why}"));
+    }
 }
 
 /// What a process without workers does not use, as the end of a sentence.

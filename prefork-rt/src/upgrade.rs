@@ -6,6 +6,7 @@
 mod launch;
 mod received;
 mod rehearsal;
+mod replaceable;
 pub(crate) mod state;
 pub(crate) mod words;
 
@@ -22,6 +23,7 @@ use state::State;
 pub(crate) use launch::Launch;
 pub(crate) use received::{Received, go_back_or, or_back, receive, received, say_rehearsed};
 pub(crate) use rehearsal::Rehearsal;
+pub(crate) use replaceable::{Workers, check as check_place};
 
 /// Under which descriptor a binary finds what it was handed.
 pub(crate) const VARIABLE: &str = "PREFORK_UPGRADE";
@@ -128,7 +130,9 @@ fn variables(launch: &Launch, state: &File) -> Vec<(OsString, OsString)> {
     launch.variables.iter().cloned().chain([(VARIABLE.into(), number.into())]).collect()
 }
 
-/// The file that is the program's next binary.
-pub(crate) fn next_binary(launch: &Launch) -> Result<PathBuf, String> {
+/// The file that is the program's next binary. With workers that have less rights than the supervisor, an error where they
+/// may put another file in its place.
+pub(crate) fn next_binary(launch: &Launch, workers: Option<&Workers>) -> Result<PathBuf, String> {
+    workers.map_or(Ok(()), |workers| check_place(launch, workers))?;
     launch.binary()
 }

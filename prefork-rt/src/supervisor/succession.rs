@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use super::{Clock, Pool, Supervisor};
+use crate::credentials::Credentials;
 use crate::error::advice_on_descriptors;
 use crate::listen::{self, ToHandOver};
 use crate::notify::Manager;
@@ -93,7 +94,8 @@ impl Supervisor {
             );
         }
         Before::this().map_err(cannot_keep)?;
-        let binary = upgrade::next_binary(&self.service.launch)?;
+        let workers = self.service.credentials.as_ref().and_then(Credentials::unprivileged);
+        let binary = upgrade::next_binary(&self.service.launch, workers.as_ref())?;
         report::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
         super::flush_buffers();
@@ -127,6 +129,10 @@ impl Supervisor {
             return why;
         }
         let binary = next.binary;
+        let workers = self.service.credentials.as_ref().and_then(Credentials::unprivileged);
+        if let Err(why) = upgrade::next_binary(&self.service.launch, workers.as_ref()) {
+            return why;
+        }
         if let Err(why) = self.service.fork_check.again() {
             return why;
         }

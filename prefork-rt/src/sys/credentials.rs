@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::unistd::{self, Group, User};
@@ -175,6 +177,19 @@ fn effective_capabilities() -> u64 {
         u64::from_str_radix(line.trim(), 16).ok()
     });
     told.unwrap_or(if geteuid().is_root() { u64::MAX } else { 0 })
+}
+
+/// Whether a file or directory has a list of users and groups with rights of their own: acl(5).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn has_acl(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: lgetxattr(2) reads two texts that end with a zero, and with a size of 0 it writes nothing.
+    unsafe { libc::lgetxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn has_acl(_: &Path) -> bool {
+    false
 }
 
 /// Whether this user namespace lets nobody change supplementary groups: /proc/self/setgroups.

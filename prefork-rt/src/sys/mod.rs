@@ -34,7 +34,7 @@ pub(crate) use connections::{Connection, Peer, SocketId, connection, connections
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{
     Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getegid, geteuid, getgrgid, getgrnam,
-    getgrouplist, getgroups, getpwnam, getpwuid, gids, groups_are_fixed, has_capabilities, has_gid, has_uid,
+    getgrouplist, getgroups, getpwnam, getpwuid, gids, groups_are_fixed, has_acl, has_capabilities, has_gid, has_uid,
     missing_rights, setgroups, uids,
 };
 pub(crate) use exec::{

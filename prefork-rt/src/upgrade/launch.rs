@@ -32,22 +32,40 @@ impl Launch {
     /// points to the newest release does.
     pub(super) fn binary(&self) -> Result<PathBuf, String> {
         let name = self.arguments.first().ok_or("the program was started without a name for itself (argv[0])")?;
-        if name.as_encoded_bytes().contains(&b'/') {
-            return Ok(self.at(name.as_ref()));
-        }
-        let path = self.variables.iter().find(|(variable, _)| variable == "PATH").map(|(_, path)| path.as_os_str());
-        let found = env::split_paths(path.unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin")))
-            .map(|directory| self.at(&directory.join(name)))
-            .find(|file| is_executable(file));
-        found.ok_or_else(|| {
+        let found = self.candidates().pop();
+        found.filter(|file| has_slash(name) || is_executable(file)).ok_or_else(|| {
             format!("{} is found nowhere in the PATH that this program was started with", Path::new(name).display())
         })
     }
 
-    fn at(&self, path: &Path) -> PathBuf {
+    /// Where the binary is looked for: it is the last of these, if it is there, and none before it can be executed.
+    pub(super) fn candidates(&self) -> Vec<PathBuf> {
+        let Some(name) = self.arguments.first() else { return Vec::new() };
+        if has_slash(name) {
+            return vec![self.at(name.as_ref())];
+        }
+        let path = self.variable("PATH").unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"));
+        let mut candidates: Vec<PathBuf> =
+            env::split_paths(path).map(|directory| self.at(&directory.join(name))).collect();
+        let found = candidates.iter().position(|file| is_executable(file));
+        candidates.truncate(found.map_or(candidates.len(), |found| found + 1));
+        candidates
+    }
+
+    /// What a variable was at the start.
+    pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
+        self.variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// A path that is relative to where the program was started.
+    pub(super) fn at(&self, path: &Path) -> PathBuf {
         // Without the dots that mean nothing.
         self.directory.join(path).components().collect()
     }
+}
+
+fn has_slash(name: &OsStr) -> bool {
+    name.as_encoded_bytes().contains(&b'/')
 }
 
 fn is_executable(file: &Path) -> bool {
