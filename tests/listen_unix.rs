@@ -37,10 +37,18 @@ impl Directory {
         format!("unix:{}", self.socket().display())
     }
 
+    /// Where a start makes its socket.
+    fn unfinished(&self) -> PathBuf {
+        self.0.join(".app.sock.prefork")
+    }
+
     /// The lock that a start takes.
     fn lock(&self) -> Flock<File> {
-        let opened = File::open(&self.0).expect("the directory");
-        Flock::lock(opened, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("the lock")
+        if !self.unfinished().exists() {
+            fs::create_dir(self.unfinished()).expect("a directory");
+            fs::set_permissions(self.unfinished(), Permissions::from_mode(0o700)).expect("its mode");
+        }
+        lock(&self.unfinished())
     }
 
     fn files(&self) -> Vec<String> {
@@ -53,6 +61,11 @@ impl Drop for Directory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+fn lock(directory: &Path) -> Flock<File> {
+    let opened = File::open(directory).expect("the directory");
+    Flock::lock(opened, FlockArg::LockExclusive).map_err(|(_, error)| error).expect("the lock")
 }
 
 fn command(how: &str, listen: &str) -> Command {
@@ -152,7 +165,10 @@ fn a_file_left_by_a_killed_supervisor_is_replaced() {
     assert_eq!(inode(&directory.socket()), before, "nobody was left to remove it");
     assert_eq!(UnixStream::connect(directory.socket()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     // And one that it had not finished.
-    drop(UnixListener::bind(directory.0.join("app.sock.new")).expect("a socket"));
+    let unfinished = directory.unfinished();
+    fs::create_dir(&unfinished).expect("a directory");
+    fs::set_permissions(&unfinished, Permissions::from_mode(0o700)).expect("its mode");
+    drop(UnixListener::bind(unfinished.join("socket")).expect("a socket"));
     let program = starts("unix", &directory.address());
     both_answer(&directory.socket());
     assert_eq!(directory.files(), ["app.sock"]);
@@ -168,6 +184,7 @@ fn a_second_start_is_refused_and_the_first_does_not_notice() {
     let before = inode(&directory.socket());
     let last = refusal(&mut command("unix", &directory.address()), 1);
     assert!(last.contains(&directory.address()) && last.contains("ss -lxp"), "{last}");
+    assert!(last.contains(&format!("pid {} (", program.pid())), "{last}");
     assert_eq!(inode(&directory.socket()), before);
     assert_eq!(directory.files(), ["app.sock"]);
     assert_eq!(program.stdout.count("has a client"), 0, "nobody has connected");
@@ -202,14 +219,14 @@ fn of_several_that_start_at_once_one_has_the_socket() {
 
 /// Starts five at once, waits until four have lost, and returns the one that has not, if there is one.
 fn race(directory: &Directory) -> Option<Program> {
-    let before = directory.files();
     let lock = directory.lock();
+    let before = directory.files();
     let programs: Vec<Program> = (0..5).map(|_| Program::start(&mut command("unix", &directory.address()))).collect();
     for program in &programs {
         let descriptors = format!("/proc/{}/fd", program.pid());
         until("it waits for the lock, or has not", || {
             let open = fs::read_dir(&descriptors).ok()?.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-            let waits = open.into_iter().any(|target| target == directory.0);
+            let waits = open.into_iter().any(|target| target == directory.unfinished());
             (waits || program.stderr.count("listen") > 0).then_some(())
         });
         assert_eq!(program.stderr.count("listening on"), 0, "it has no lock");
@@ -235,13 +252,12 @@ fn the_mode_is_right_from_the_first_moment() {
     for (umask, mode, expected) in [("077", "?mode=666", 0o666), ("000", "?mode=600", 0o600), ("027", "", 0o750)] {
         let directory = Directory::new(&format!("mode-{umask}"));
         let (stop, path) = (AtomicBool::new(false), directory.socket());
-        let connections = [AtomicUsize::new(0), AtomicUsize::new(0)];
+        let connections = AtomicUsize::new(0);
         thread::scope(|threads| {
-            let paths = [PathBuf::from(&path), directory.0.join("app.sock.new")];
-            let watchers = [0, 1].map(|which| {
-                let (stop, path, connections) = (&stop, paths[which].clone(), &connections[which]);
-                threads.spawn(move || modes(&path, stop, connections))
-            });
+            let watchers = (
+                threads.spawn(|| modes(&path, &stop, &connections)),
+                threads.spawn(|| modes_of_a_directory(&directory.unfinished(), &stop)),
+            );
             let watched = SetAtEnd(&stop);
             for _ in 0..5 {
                 let mut sh = support::clean_command("sh");
@@ -250,15 +266,16 @@ fn the_mode_is_right_from_the_first_moment() {
                 program.stderr.wait_for("listening on unix:");
                 assert_eq!(fs::symlink_metadata(&path).expect("the file").mode() & 0o7777, expected);
                 program.stdout.wait_for_nth("serves Unix", 2);
-                let before = connections[0].load(Ordering::Relaxed);
-                until("somebody connects", || (connections[0].load(Ordering::Relaxed) > before).then_some(()));
+                let before = connections.load(Ordering::Relaxed);
+                until("somebody connects", || (connections.load(Ordering::Relaxed) > before).then_some(()));
                 stops(program);
             }
             drop(watched);
-            let [finished, unfinished] = watchers.map(|watcher| watcher.join().expect("a watcher"));
+            let finished = watchers.0.join().expect("a watcher");
             assert!(finished.seen.iter().all(|&seen| seen == expected), "{umask}: {:?}", finished.seen);
             assert_eq!(finished.refused, [""; 0], "who finds the file can connect");
-            assert!(unfinished.connected.iter().all(|&seen| seen == expected), "{umask}: {:?}", unfinished.connected);
+            let unfinished = watchers.1.join().expect("a watcher");
+            assert!(unfinished.iter().all(|&seen| seen == 0o700), "no other user reaches it: {umask}: {unfinished:?}");
         });
     }
 }
@@ -266,8 +283,6 @@ fn the_mode_is_right_from_the_first_moment() {
 #[derive(Default)]
 struct Modes {
     seen: Vec<u32>,
-    /// Those of a moment when one could connect.
-    connected: Vec<u32>,
     /// Somebody could not, and could later.
     refused: Vec<String>,
 }
@@ -287,7 +302,6 @@ fn modes(path: &Path, stop: &AtomicBool, connections: &AtomicUsize) -> Modes {
         modes.seen.extend(seen.filter(|seen| !modes.seen.contains(seen)));
         match UnixStream::connect(path) {
             Ok(_) => {
-                modes.connected.extend(mode().filter(|seen| !modes.connected.contains(seen)));
                 // At its end it is still there for a moment, but nobody can connect after that.
                 if refused.is_some() && refused == file() {
                     modes.refused.push(format!("{refused:?}"));
@@ -299,6 +313,15 @@ fn modes(path: &Path, stop: &AtomicBool, connections: &AtomicUsize) -> Modes {
         }
     }
     modes
+}
+
+fn modes_of_a_directory(path: &Path, stop: &AtomicBool) -> Vec<u32> {
+    let mut seen = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let mode = fs::symlink_metadata(path).ok().map(|directory| directory.mode() & 0o7777);
+        seen.extend(mode.filter(|mode| !seen.contains(mode)));
+    }
+    seen
 }
 
 #[test]
@@ -401,12 +424,34 @@ fn prefork_off_removes_the_file_when_main_returns() {
     assert_eq!(directory.files(), [""; 0]);
 }
 
+/// Who may read a directory can lock it.
 #[test]
-fn whoever_holds_the_directory_s_lock_for_moments_is_waited_for() {
-    let directory = Directory::new("lock");
+fn a_lock_on_the_directory_keeps_no_start_and_no_stop() {
+    let directory = Directory::new("held");
+    let _held = lock(&directory.0);
+    for is_stale in [false, true] {
+        if is_stale {
+            stale(&directory);
+        }
+        let mut program = starts("unix", &directory.address());
+        both_answer(&directory.socket());
+        program.stop();
+        assert_eq!(
+            program.stderr.count("lock") + program.stderr.count("left behind"),
+            0,
+            "{:#?}",
+            program.stderr.all()
+        );
+        assert_eq!(directory.files(), [""; 0]);
+    }
+}
+
+#[test]
+fn another_start_of_this_user_is_waited_for_but_not_for_ever() {
+    let directory = Directory::new("own-lock");
     let held = directory.lock();
     let last = refusal(&mut command("unix", &directory.address()), 1);
-    assert!(last.contains("cannot be locked: another process may hold a lock"), "{last}");
+    assert!(last.contains("another start or stop of this user is at work there"), "{last}");
     drop(held);
     // On a machine that is too slow for its 2 s, it may have given up: then once more.
     until("it listens", || {
@@ -420,6 +465,57 @@ fn whoever_holds_the_directory_s_lock_for_moments_is_waited_for() {
         });
         listens.then(|| stops(program))
     });
+    assert_eq!(directory.files(), [""; 0]);
+}
+
+#[test]
+fn a_stop_waits_for_nothing_that_was_put_in_the_place_of_the_directory() {
+    let directory = Directory::new("fifo");
+    let moved = own_path("unix-fifo-moved");
+    let make: [(&str, &dyn Fn()); 3] = [
+        ("a FIFO", &|| nix::unistd::mkfifo(&directory.0, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO")),
+        ("a file", &|| fs::write(&directory.0, "").expect("a file")),
+        ("a loop", &|| symlink(&directory.0, &directory.0).expect("a link")),
+    ];
+    for (what, make) in make {
+        let mut program = starts("unix", &directory.address());
+        program.stdout.wait_for_nth("serves Unix", 2);
+        fs::rename(&directory.0, &moved).expect("moved");
+        make();
+        program.stop();
+        let left = format!("{} is left behind: ", directory.address());
+        let lines: Vec<String> = program.stderr.all().into_iter().filter(|line| line.contains(&left)).collect();
+        let reason = if what == "a loop" { "Too many levels of symbolic links" } else { "Not a directory" };
+        assert!(lines.len() == 1 && lines[0].contains(reason), "{what}: {lines:?}");
+        fs::remove_file(&directory.0).expect("removed");
+        fs::rename(&moved, &directory.0).expect("moved back");
+        // The next start replaces what was left.
+    }
+}
+
+#[test]
+fn a_link_to_the_directory_is_followed_if_it_is_root_s_or_this_user_s() {
+    let directory = Directory::new("links");
+    let (real, link) = (directory.0.join("real"), directory.0.join("link"));
+    fs::create_dir(&real).expect("a directory");
+    symlink("real", &link).expect("a link");
+    let address = format!("unix:{}/app.sock", link.display());
+    let program = starts("unix", &address);
+    both_answer(&real.join("app.sock"));
+    let last = refusal(&mut command("unix", &format!("unix:{}/app.sock", real.display())), 1);
+    assert!(last.contains(&format!("pid {} (", program.pid())), "{last}");
+    stops(program);
+    assert!(!real.join("app.sock").exists());
+    if !geteuid().is_root() {
+        skip!("only root can give a link away");
+    }
+    std::os::unix::fs::lchown(&link, Some(NOBODY), None).expect("it can be given");
+    let last = refusal(&mut command("unix", &address), 1);
+    assert!(
+        last.contains("belongs to user 65534") && last.contains("write the path of the directory itself"),
+        "{last}"
+    );
+    assert_eq!(fs::read_dir(&real).expect("the directory").count(), 0);
 }
 
 #[test]

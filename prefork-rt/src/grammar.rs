@@ -17,12 +17,8 @@ const LONGEST_HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(500 * 60 * 60);
 /// No process has less.
 const LEAST_MEMORY: u64 = 1 << 20;
 
-/// What is appended to a Unix socket's path while it is made.
-pub(crate) const UNFINISHED: &str = ".new";
-
-/// That with a null byte at the end is all that an address has room for.
-const LONGEST_PATH: usize =
-    if cfg!(any(target_os = "linux", target_os = "android")) { 108 } else { 104 } - 1 - UNFINISHED.len();
+/// With a null byte at the end, this is all that an address has room for, and clients connect by the path.
+const LONGEST_PATH: usize = if cfg!(any(target_os = "linux", target_os = "android")) { 108 } else { 104 } - 1;
 
 /// The bounds of the delay before a restart: the first wait and the longest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

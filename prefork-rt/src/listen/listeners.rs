@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
 use socket2::SockRef;
 
@@ -122,10 +121,7 @@ impl Listener {
     /// The file of a Unix socket is as it is to be.
     fn set_rights(&mut self) {
         let Some(unix) = self.rights.take() else { return };
-        let path = Path::new(&unix.path);
-        if unix::is_own(path) || self.stored.as_deref().is_some_and(|stored| store::is_of(stored, path)) {
-            unix::set_rights(&unix);
-        }
+        unix::set_rights(&unix, self.stored.as_deref().and_then(store::file_id));
     }
 
     pub(super) fn inherited(self, name: String, number: usize) -> Listener {

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::grammar::Kind;
 use crate::report;
+use crate::sys::FileId;
 
 /// What the names of ours begin with, and no socket unit's: `prefork admin=127.0.0.1%3A9000`.
 const MARK: &str = "prefork ";
@@ -38,20 +39,24 @@ impl Storable {
         Storable { name: name(key, None), path: None }
     }
 
-    /// None where the file has gone already.
+    /// None where this process has made no file there, as in a rehearsal.
     pub(super) fn unix(key: &str, path: &str) -> Option<Storable> {
-        let path = PathBuf::from(path);
-        Some(Storable { name: name(key, Some(unix::socket_at(&path)?)), path: Some(path) })
+        Some(Storable::of_file(key, path, unix::own_file(Path::new(path))?))
     }
 
     /// One that is stored under this name. None where the file is another by now.
     pub(super) fn unix_again(key: &str, path: &str, stored: &str) -> Option<Storable> {
-        is_of(stored, Path::new(path)).then(|| Storable::unix(key, path))?
+        let file = file_id(stored)?;
+        (unix::socket_at(Path::new(path)) == Some(file)).then(|| Storable::of_file(key, path, file))
+    }
+
+    fn of_file(key: &str, path: &str, file: FileId) -> Storable {
+        Storable { name: name(key, Some(file)), path: Some(path.into()) }
     }
 }
 
 /// What the socket of an entry is called in the store.
-fn name(key: &str, file: Option<(u64, u64)>) -> String {
+fn name(key: &str, file: Option<FileId>) -> String {
     let mut name = MARK.to_owned();
     for byte in key.bytes() {
         // Writing to a string cannot fail.
@@ -65,20 +70,21 @@ fn name(key: &str, file: Option<(u64, u64)>) -> String {
     name
 }
 
-/// Whether the socket that is stored under this name has this file.
-pub(super) fn is_of(stored: &str, path: &Path) -> bool {
-    unix::socket_at(path).is_some_and(|file| stored.ends_with(&suffix(file)))
+/// Which file the socket has that is stored under this name.
+pub(super) fn file_id(stored: &str) -> Option<FileId> {
+    let (device, inode) = stored.rsplit_once(' ')?.1.split_once('-')?;
+    let number = |digits| u64::from_str_radix(digits, 16).ok();
+    Some((number(device)?, number(inode)?))
 }
 
 /// Which file the socket has that is stored under this name, for this entry of `listen`.
 fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, u64, u64)> {
     let path = without_name(entry).strip_prefix("unix:")?;
-    let (device, inode) = stored.rsplit_once(' ')?.1.split_once('-')?;
-    let number = |digits| u64::from_str_radix(digits, 16).ok();
-    Some((path.into(), number(device)?, number(inode)?))
+    let (device, inode) = file_id(stored)?;
+    Some((path.into(), device, inode))
 }
 
-fn suffix((device, inode): (u64, u64)) -> String {
+fn suffix((device, inode): FileId) -> String {
     format!(" {device:x}-{inode:x}")
 }
 
@@ -171,7 +177,9 @@ pub(super) fn why_obsolete(stored: &Inherited, places: &[Resolved], per_slot: bo
         None => "listen has no such entry any more",
         Some(At::Addresses(_)) if per_slot => "with reuse_port each slot has a socket of its own",
         Some(At::Addresses(_)) => "the entry stands for other addresses now, or for another family",
-        Some(At::Path(unix)) if !is_of(&stored.name, Path::new(&unix.path)) => {
+        Some(At::Path(unix))
+            if unix::socket_at(Path::new(&unix.path)).is_none_or(|file| file_id(&stored.name) != Some(file)) =>
+        {
             "its file is gone or belongs to another socket, so no client could reach it; the unit keeps the file with \
              RuntimeDirectoryPreserve=restart"
         }

@@ -3,6 +3,7 @@
 //! Each function costs time that grows with the sockets or the processes of the whole system, so the caller asks only
 //! when it knows that a socket is held. Where there is no /proc, nothing is found. It must not know what a socket is for.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -19,7 +20,7 @@ use crate::grammar::Kind;
 pub(crate) enum Bound<'a> {
     Tcp(SocketAddr),
     Udp(SocketAddr),
-    /// To any of these paths.
+    /// To any of these paths, or to a name in any directory of which a process had a descriptor: `/proc/self/fd/NAME`.
     Unix(&'a [PathBuf]),
 }
 
@@ -218,8 +219,14 @@ fn rank_of_path(listed: &Listed<'_>, wanted: &Path) -> Option<u8> {
         let directory = |path: &Path| path.parent().and_then(|directory| fs::canonicalize(directory).ok());
         path.is_absolute() && path.file_name() == wanted.file_name() && directory(path) == directory(wanted)
     };
+    // A pool binds its sockets by a descriptor of their directory.
+    let by_descriptor = |path: &Path| {
+        let mut parts = path.strip_prefix("/proc/self/fd").ok()?.iter();
+        (parts.clone().count() == 2).then(|| parts.next_back()).flatten().map(OsStr::to_owned)
+    };
+    let is_pool = || by_descriptor(path).is_some_and(|name| Path::new("/proc/self/fd").join(name) == wanted);
     // Whoever was accepted there has this path too.
-    (path == wanted || is_there()).then_some(u8::from(listed.state != UNCONNECTED))
+    (path == wanted || is_pool() || is_there()).then_some(u8::from(listed.state != UNCONNECTED))
 }
 
 #[cfg(test)]

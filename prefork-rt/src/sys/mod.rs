@@ -12,6 +12,7 @@ mod clock;
 mod connections;
 mod cpus;
 mod credentials;
+mod directory;
 mod exec;
 mod holders;
 mod inherited;
@@ -37,6 +38,9 @@ pub(crate) use credentials::{
     getgrouplist, getgroups, getpwnam, getpwuid, gids, groups_are_fixed, has_acl, has_capabilities, has_gid, has_uid,
     missing_rights, setgroups, uids,
 };
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) use directory::attack;
+pub(crate) use directory::{Directory, Entry, FileId, ForeignLink};
 pub(crate) use exec::{
     Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
     scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,

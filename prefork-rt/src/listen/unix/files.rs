@@ -1,0 +1,87 @@
+//! The sockets' files that this process has made, and how they go at its end.
+
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::place::Place;
+use super::private::Private;
+use super::{WRITABLE, advise, handed};
+use crate::listen::Refusal;
+use crate::report;
+use crate::sys::FileId;
+
+/// A socket's file that this supervisor has made.
+struct OwnFile {
+    path: PathBuf,
+    file: FileId,
+    /// A worker has a copy of the list, and removes nothing.
+    process: u32,
+}
+
+static FILES: Mutex<Vec<OwnFile>> = Mutex::new(Vec::new());
+
+fn own() -> MutexGuard<'static, Vec<OwnFile>> {
+    FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn add(path: &Path, file: FileId) {
+    own().push(OwnFile { path: path.to_owned(), file, process: process::id() });
+}
+
+/// The files that this process has made, with device and inode.
+pub(crate) fn files() -> Vec<(PathBuf, u64, u64)> {
+    own().iter().map(|file| (file.path.clone(), file.file.0, file.file.1)).collect()
+}
+
+/// Makes files its own that this process has made as another binary.
+pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
+    files.for_each(|(path, device, inode)| add(&path, (device, inode)));
+}
+
+/// Which file this process has made at this path.
+pub(in crate::listen) fn own_file(path: &Path) -> Option<FileId> {
+    own().iter().rev().find(|file| file.path == path).map(|file| file.file)
+}
+
+/// Which file this process has made at this path, and forgets it.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn take(path: &Path) -> Option<FileId> {
+    let file = own_file(path);
+    leave_file(path);
+    file
+}
+
+/// Leaves the file in its place: another process has the socket too.
+pub(in crate::listen) fn leave_file(path: &Path) {
+    own().retain(|file| file.path != path);
+}
+
+/// Removes the files that this process has made, where they are still its own. Another socket there may have the same
+/// inode number by now, but then a process listens on it.
+pub(crate) fn remove_files() {
+    let mut files = own();
+    if files.first().is_none_or(|file| file.process != process::id()) {
+        return;
+    }
+    handed::close();
+    for own in files.drain(..) {
+        if let Err(Refusal { source, advice }) = remove(&own.path, own.file) {
+            report::warn(&format!("unix:{} is left behind: {source}; {advice}", own.path.display()));
+        }
+    }
+}
+
+/// Removes a file of this process if it is still there and no process listens on it.
+pub(super) fn remove(path: &Path, file: FileId) -> Result<(), Refusal> {
+    let place = Place::open(path)?;
+    if !place.has_stale(file)? {
+        return Ok(());
+    }
+    // For the lock. On a full disk, the file goes without.
+    let _private = Private::enter(&place).ok();
+    if !place.has_stale(file)? {
+        return Ok(());
+    }
+    place.directory.remove(&place.name).map_err(advise(WRITABLE))
+}

@@ -1,0 +1,120 @@
+//! The place of a socket's file: its directory, opened once, the name in it, and what is there.
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{advise, in_use, no_socket};
+use crate::listen::Refusal;
+use crate::sys::{Directory, Entry, FileId, ForeignLink};
+
+/// A name in `/proc/self/fd/1234567` of this length fits into the address of a socket.
+const LONGEST_NAME: usize = 80;
+
+pub(super) struct Place {
+    pub(super) directory: Directory,
+    pub(super) name: OsString,
+}
+
+/// What is at a socket's path.
+enum Found {
+    Nothing,
+    /// A socket on which no process listens.
+    Stale(Entry),
+    /// One that is alive.
+    Socket,
+    Other,
+}
+
+impl Place {
+    pub(super) fn open(path: &Path) -> Result<Place, Refusal> {
+        let directory = Directory::open(path.parent().unwrap_or(Path::new("/"))).map_err(|error| {
+            let is_foreign = error.get_ref().is_some_and(|error| error.is::<ForeignLink>());
+            advise(if is_foreign {
+                "write the path of the directory itself, or let root make the link"
+            } else {
+                "its directory must be there, and this user must be able to look into it"
+            })(error)
+        })?;
+        Ok(Place { directory, name: path.file_name().unwrap_or_default().to_owned() })
+    }
+
+    /// What has the name now.
+    pub(super) fn entry(&self) -> Result<Option<Entry>, Refusal> {
+        self.directory.look(&self.name).map_err(advise("this user must be able to look into the directory"))
+    }
+
+    fn look(&self) -> Result<Found, Refusal> {
+        match self.entry()? {
+            None => Ok(Found::Nothing),
+            Some(entry) if !entry.is_socket() => Ok(Found::Other),
+            Some(entry) => Ok(if self.is_alive(&entry)? { Found::Socket } else { Found::Stale(entry) }),
+        }
+    }
+
+    /// What a dead server has left, if there is anything. An error for anything else that is there.
+    pub(super) fn refuse_what_is_there(&self) -> Result<Option<Entry>, Refusal> {
+        match self.look()? {
+            Found::Nothing => Ok(None),
+            Found::Stale(entry) => Ok(Some(entry)),
+            Found::Socket => Err(in_use()),
+            Found::Other => Err(no_socket()),
+        }
+    }
+
+    /// Which file is there, if it is this one and no process listens on it.
+    pub(super) fn has_stale(&self, file: FileId) -> Result<bool, Refusal> {
+        Ok(matches!(self.look()?, Found::Stale(entry) if entry.id() == file))
+    }
+
+    /// Whether a process has this socket: connect(2) with a socket of another type, which is refused where none has it,
+    /// and which a process that has it does not notice.
+    fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
+        let path = entry.address().unwrap_or_else(|| self.directory.path().join(&self.name));
+        // Whether there is such a probe says nothing of the socket.
+        let probe = || {
+            let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+            probe.set_nonblocking(true)?;
+            Ok((probe, SockAddr::unix(path)?))
+        };
+        let unknown = "whether another process listens there cannot be found out";
+        let (probe, address) = probe().map_err(advise(unknown))?;
+        match probe.connect(&address) {
+            // It is of this type, or of another.
+            Ok(()) => Ok(true),
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTOTYPE | libc::EAGAIN)) => Ok(true),
+            Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(false),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                Err(advise("it belongs to another user: whether a process listens there cannot be found out")(error))
+            }
+            Err(error) => Err(advise(unknown)(error)),
+        }
+    }
+
+    /// What the socket is called in the private directory. `ss` shows it, and `local_addr()`, so it says the whole path, as
+    /// systemd writes paths in names: `run-app-app.sock`. A long one is cut at its beginning.
+    pub(super) fn name_of_socket(&self) -> OsString {
+        let path = self.directory.path().join(&self.name);
+        let mut name: Vec<u8> = path.as_os_str().as_bytes().iter().skip(1).copied().collect();
+        name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'-');
+        let start = name.len().saturating_sub(LONGEST_NAME);
+        OsString::from_vec(name.split_off(start))
+    }
+}
+
+/// The names by which the system may list a socket that is in this place: what its own server has bound, and what a pool
+/// has bound.
+pub(super) fn names_of_sockets(path: &Path) -> Vec<PathBuf> {
+    let mut names = vec![path.to_owned()];
+    names.extend(Place::open(path).map(|place| Path::new("/proc/self/fd").join(place.name_of_socket())));
+    names
+}
+
+/// Which file is there, if it is a socket's. As long as the socket lives, no other file is called so.
+pub(in crate::listen) fn socket_at(path: &Path) -> Option<FileId> {
+    let found = Place::open(path).ok()?.entry().ok()??;
+    found.is_socket().then(|| found.id())
+}
