@@ -71,10 +71,18 @@ flock EINTR s1
 flock ENOLCK s2
 flock ENOLCK s3
 flock ENOLCK s4
-rename EACCES s1
+flock ENOLCK u1
+mkdirat EACCES s1
+mkdirat EACCES u1
+renameat2 EACCES s1
+renameat2 EINVAL s1
+fstat EIO s1
+unlinkat EACCES s1
+unlinkat EACCES s2
+unlinkat EIO u1
+unlinkat EACCES u3
 statx EACCES s3
 newfstatat ENOMEM s2
-unlink EACCES u1
 connect EIO u1
 execve ENOMEM s1
 execve ETXTBSY s1
@@ -127,7 +135,8 @@ errors() { # CALL
         setsockopt | getsockopt | getsockname | getpeername) echo ENOBUFS ENOMEM ;;
         connect | sendto | sendmsg | recvfrom | recvmsg) echo EAGAIN EIO ;;
         flock) echo ENOLCK EINTR ;;
-        rename | unlink | unlinkat | fchmodat | chmod) echo EACCES EIO ;;
+        rename | unlink | unlinkat | mkdirat | fchownat | fchmodat | chmod) echo EACCES EIO ;;
+        renameat2) echo EACCES EINVAL ;;
         statx | newfstatat | fstat | readlink | getdents64 | lseek) echo ENOMEM EIO ;;
         execve) echo ENOMEM EACCES ETXTBSY ;;
         chdir | fchdir) echo EACCES EIO ;;
@@ -226,7 +235,7 @@ judge() { # DIRECTORY STATUS
     if grep -q "error while loading shared libraries" "$1/err"; then return; fi
     if grep -q panicked "$1/err" "$1/out"; then
         problem="a panic"
-    elif { [ -e "$1/app.sock" ] || [ -e "$1/app.sock.new" ]; } && ! grep -q "is left behind: $text" "$1/err"; then
+    elif { [ -e "$1/app.sock" ] || [ -e "$1/.app.sock.prefork" ]; } && ! grep -q "is left behind: $text" "$1/err"; then
         problem="a file is left"
     elif [ "$2" = 0 ]; then
         [ "$step" = SIGTERM ] && grep -q "^prefork: stopped by SIGTERM" "$1/err" || problem="status 0 after: $step"

@@ -154,13 +154,69 @@ supervisor_killed_in_prctl() { # SIDE
         kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace
 }
 
+socket_is_made() { # DIRECTORY
+    [ -S "$(echo "$1"/.app.sock.prefork/*)" ]
+}
+
 # Between the question whether somebody has the socket and the file that shows it.
 second_start_while_a_unix_socket_is_made() { # CALL
     export PREFORK_LISTEN=unix:$work/app.sock
-    start sleeps "$1:delay_enter=800000" && until_true "the socket is made" test -S "$work/app.sock.new" &&
+    start sleeps "$1:delay_enter=800000" && until_true "the socket is made" socket_is_made "$work" &&
         second_start_is_refused && until_true "three workers" children_are 3 && kill -TERM "$supervisor" && ended 0 &&
         [ ! -e "$work/app.sock" ]
 }
+
+# A directory that belongs to nobody, beside a file of root's. The call below is delayed, and nobody exchanges names.
+nobodys_directory() {
+    rm -rf "$work/run"
+    mkdir "$work/run" && chown nobody "$work/run"
+    echo precious > "$work/precious" && chmod 600 "$work/precious"
+    export PREFORK_LISTEN="unix:$work/run/app.sock?mode=666&owner=nobody"
+}
+
+as_nobody() { setpriv --reuid=nobody --clear-groups "$@"; }
+
+precious_is_untouched() {
+    local found
+    found=$(stat -c '%a %U' "$work/precious")
+    [ "$found" = "600 root" ] || { problem="a file of root's is $found"; return 1; }
+}
+
+names_exchanged_while_a_unix_socket_is_made() { # CALL
+    nobodys_directory && start sleeps "$1:delay_enter=800000" &&
+        until_true "the socket is made" socket_is_made "$work/run" && exchange_the_unfinished &&
+        until_true "three workers" children_are 3 && kill -TERM "$supervisor" && ended 0 && precious_is_untouched &&
+        [ ! -e "$work/run/app.sock" ]
+}
+
+names_exchanged_in_a_check() { # CALL
+    nobodys_directory && PREFORK=check start sleeps "$1:delay_enter=800000" &&
+        until_true "the socket is made" socket_is_made "$work/run" && exchange_the_unfinished && ended 0 &&
+        precious_is_untouched && [ ! -e "$work/run/app.sock" ]
+}
+
+exchange_the_unfinished() {
+    local private=$work/run/.app.sock.prefork own=$work/run/own sockets
+    sockets=("$private"/*)
+    # shellcheck disable=SC2016 # the shell that nobody starts expands them
+    as_nobody sh -ec 'mkdir "$1"; ln -s "$2" "$1/$3"; mv -T "$4" "$4.away"; mv -T "$1" "$4"' sh \
+        "$own" "$work/precious" "${sockets[0]##*/}" "$private"
+}
+
+names_exchanged_in_an_upgrade() { # CALL NTH
+    nobodys_directory && PREFORK_LISTEN=127.0.0.1:0,$PREFORK_LISTEN start upgrades "$1:delay_enter=800000:when=$2" &&
+        until_true "the pool is ready" has_line "are ready" && kill -USR2 "$supervisor" &&
+        until_true "the new binary" has_line "upgraded: " && until_true "the call" supervisor_stands &&
+        as_nobody mv "$work/run/app.sock" "$work/run/away" && as_nobody ln -s "$work/precious" "$work/run/app.sock" &&
+        until_true "the call is over" supervisor_goes_on && kill -TERM "$supervisor" && ended 0 && precious_is_untouched
+}
+
+# strace keeps it in a delayed call.
+supervisor_stands() {
+    local _
+    for _ in {1..20}; do grep -q '^State:.t' "/proc/$supervisor/status" || return 1; sleep 0.005; done
+}
+supervisor_goes_on() { ! grep -q '^State:.t' "/proc/$supervisor/status"; }
 
 second_start_is_refused() {
     local status=0
@@ -231,7 +287,7 @@ for side in enter exit; do
     check "the supervisor is killed while workers ask for the parent-death signal ($side)" \
         supervisor_killed_in_prctl $side
 done
-for call in listen rename; do
+for call in listen renameat2; do
     check "a second start before $call of a Unix socket" second_start_while_a_unix_socket_is_made $call
 done
 unset PREFORK_LISTEN
@@ -242,6 +298,14 @@ if [ "$(id -u)" = 0 ]; then
         check "$call fails in the workers" no_drop "$call"
     done
     chmod 711 "$work"
+    for call in fchownat fchmodat listen renameat2; do
+        check "nobody exchanges names before $call of a Unix socket" names_exchanged_while_a_unix_socket_is_made $call
+    done
+    check "nobody exchanges names in a check" names_exchanged_in_a_check fchmodat
+    # The first fchownat is that of the start.
+    check "nobody exchanges names before fchownat in an upgrade" names_exchanged_in_an_upgrade fchownat 2
+    check "nobody exchanges names before chmod in an upgrade" names_exchanged_in_an_upgrade chmod 1
+    unset PREFORK_LISTEN
     check "a pipe of another user fills up" pipe_of_another_user_fills_up
     kill "$READER_PID"
 else
