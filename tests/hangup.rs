@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use support::pid_1::as_pid_1;
 use support::pool::Files;
 use support::terminal::{CTRL_Z, Terminal};
@@ -109,6 +109,20 @@ fn the_terminal_of_a_foreground_job_of_sh_goes_away() {
     job.terminal.hang_up();
     job.stops_gracefully("SIGHUP from the terminal, which is gone: ");
     job.has_stopped();
+}
+
+#[test]
+fn the_terminal_goes_away_from_workers_that_have_sessions_of_their_own() {
+    if !geteuid().is_root() {
+        skip!("only root can become somebody else");
+    }
+    let mut job = Job::in_sh("PREFORK_USER=nobody PROGRAM");
+    job.write("stop", "wait");
+    let everybody = children_of(job.supervisor);
+    job.terminal.hang_up();
+    job.stops_gracefully("SIGHUP from the terminal, which is gone: ");
+    job.has_stopped();
+    wait_until_gone(&everybody);
 }
 
 #[test]

@@ -1,8 +1,16 @@
 //! In a real terminal: what the keys do, and who may read.
 
 mod support;
+use std::fs;
+
+use nix::unistd::geteuid;
 use support::terminal::{CTRL_C, CTRL_Z, Terminal};
 use support::{Signal, children_of, moments, send, state_of, until};
+
+/// Values of PREFORK_USER: what a terminal does to a pool is the same whether its workers have sessions of their own.
+fn users() -> &'static [&'static str] {
+    if geteuid().is_root() { &["none", "nobody"] } else { &["none"] }
+}
 
 fn path(command: &std::process::Command) -> String {
     command.get_program().to_str().expect("text").to_owned()
@@ -22,79 +30,92 @@ fn wait_until_continued(pids: &[i32]) {
 
 #[test]
 fn ctrl_c_reaches_only_the_supervisor_and_stops_in_order() {
-    let mut terminal = Terminal::shell();
-    terminal.type_in(&format!("{}; echo status $?\n", path(&fixture!("sleeps"))));
-    terminal.screen.wait_for("task 2 pid");
-    wait_for_workers(terminal.job(), 3);
-    terminal.type_in(CTRL_C);
-    terminal.screen.wait_for("SIGINT from the terminal: stopping 3 workers");
-    terminal.screen.wait_for("stopped by SIGINT from the terminal: exiting with status 0");
-    terminal.screen.wait_for("status 0");
-    assert_eq!(terminal.screen.count("killed by SIGTERM"), 3);
-    assert_eq!(terminal.screen.count("killed by SIGINT"), 0);
+    for user in users() {
+        let mut terminal = Terminal::shell();
+        terminal.type_in(&format!("PREFORK_USER={user} {}; echo status $?\n", path(&fixture!("sleeps"))));
+        terminal.screen.wait_for("task 2 pid");
+        wait_for_workers(terminal.job(), 3);
+        terminal.type_in(CTRL_C);
+        terminal.screen.wait_for("SIGINT from the terminal: stopping 3 workers");
+        terminal.screen.wait_for("stopped by SIGINT from the terminal: exiting with status 0");
+        terminal.screen.wait_for("status 0");
+        assert_eq!(terminal.screen.count("killed by SIGTERM"), 3, "{user}");
+        assert_eq!(terminal.screen.count("killed by SIGINT"), 0, "{user}");
+    }
 }
 
 #[test]
 fn ctrl_c_a_second_time_kills_at_once() {
-    let mut terminal = Terminal::run(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
-    terminal.screen.wait_for_nth("blocks all signals", 2);
-    terminal.type_in(CTRL_C);
-    terminal.screen.wait_for("SIGINT from the terminal: stopping 2 workers");
-    terminal.type_in(CTRL_C);
-    assert_eq!(terminal.exit_code(), 0);
-    terminal.screen.wait_for("SIGINT from the terminal: killing 2 workers");
+    for user in users() {
+        let mut command = fixture!("ignores-term");
+        let mut terminal = Terminal::run(command.env("PREFORK_GRACEFUL_TIMEOUT", "1h").env("PREFORK_USER", user));
+        terminal.screen.wait_for_nth("blocks all signals", 2);
+        terminal.type_in(CTRL_C);
+        terminal.screen.wait_for("SIGINT from the terminal: stopping 2 workers");
+        terminal.type_in(CTRL_C);
+        assert_eq!(terminal.exit_code(), 0, "{user}");
+        terminal.screen.wait_for("SIGINT from the terminal: killing 2 workers");
+    }
 }
 
 #[test]
 fn ctrl_z_and_fg_act_on_the_pool_as_a_whole() {
-    let mut terminal = Terminal::shell();
-    terminal.type_in(&format!("{}\n", path(&fixture!("sleeps"))));
-    let supervisor = terminal.job();
-    let workers = wait_for_workers(supervisor, 3);
-    let everybody = [workers, vec![supervisor]].concat();
-    for _ in 0..3 {
-        terminal.type_in(CTRL_Z);
-        wait_until_stopped(&everybody);
-        terminal.type_in("fg\n");
-        wait_until_continued(&everybody);
+    for user in users() {
+        let mut terminal = Terminal::shell();
+        terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
+        let supervisor = terminal.job();
+        terminal.screen.wait_for("task 2 pid");
+        let workers = wait_for_workers(supervisor, 3);
+        let everybody = [workers, vec![supervisor]].concat();
+        for _ in 0..3 {
+            terminal.type_in(CTRL_Z);
+            wait_until_stopped(&everybody);
+            terminal.type_in("fg\n");
+            wait_until_continued(&everybody);
+        }
+        terminal.type_in(CTRL_C);
+        terminal.screen.wait_for("exiting with status 0");
+        assert_eq!(terminal.screen.count("restart"), 0, "{user}");
     }
-    terminal.type_in(CTRL_C);
-    terminal.screen.wait_for("exiting with status 0");
-    assert_eq!(terminal.screen.count("restart"), 0);
 }
 
 #[test]
 fn a_suspended_pool_is_continued_by_sigcont_and_stopped_by_what_came_before() {
-    let mut terminal = Terminal::shell();
-    terminal.type_in(&format!("{}\n", path(&fixture!("sleeps"))));
-    let supervisor = terminal.job();
-    let workers = wait_for_workers(supervisor, 3);
-    let everybody = [workers, vec![supervisor]].concat();
-    send(supervisor, Signal::SIGTSTP);
-    wait_until_stopped(&everybody);
-    send(supervisor, Signal::SIGTERM);
-    send(supervisor, Signal::SIGCONT);
-    terminal.screen.wait_for("stopped by SIGTERM from pid");
+    for user in users() {
+        let mut terminal = Terminal::shell();
+        terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
+        let supervisor = terminal.job();
+        terminal.screen.wait_for("task 2 pid");
+        let workers = wait_for_workers(supervisor, 3);
+        let everybody = [workers, vec![supervisor]].concat();
+        send(supervisor, Signal::SIGTSTP);
+        wait_until_stopped(&everybody);
+        send(supervisor, Signal::SIGTERM);
+        send(supervisor, Signal::SIGCONT);
+        terminal.screen.wait_for("stopped by SIGTERM from pid");
+    }
 }
 
 #[test]
 fn a_supervisor_that_leads_its_session_does_not_leave_workers_stopped() {
-    let mut terminal = Terminal::run(&mut fixture!("sleeps"));
-    let supervisor = terminal.pid();
-    let workers = wait_for_workers(supervisor, 3);
-    for nth in 1..=3 {
-        terminal.type_in(CTRL_Z);
-        // The kernel does not stop an orphaned process group: there is nobody to continue it.
-        terminal.screen.wait_for_nth("SIGTSTP: suspended", nth);
-        // It is read when that is over.
-        send(supervisor, Signal::SIGUSR1);
-        terminal.screen.wait_for_nth("SIGUSR1", nth);
-        wait_until_continued(&workers);
-        assert_ne!(state_of(supervisor), Some('T'));
+    for user in users() {
+        let mut terminal = Terminal::run(fixture!("sleeps").env("PREFORK_USER", user));
+        let supervisor = terminal.pid();
+        let workers = wait_for_workers(supervisor, 3);
+        for nth in 1..=3 {
+            terminal.type_in(CTRL_Z);
+            // The kernel does not stop an orphaned process group: there is nobody to continue it.
+            terminal.screen.wait_for_nth("SIGTSTP: suspended", nth);
+            // It is read when that is over.
+            send(supervisor, Signal::SIGUSR1);
+            terminal.screen.wait_for_nth("SIGUSR1", nth);
+            wait_until_continued(&workers);
+            assert_ne!(state_of(supervisor), Some('T'), "{user}");
+        }
+        terminal.type_in(CTRL_C);
+        assert_eq!(terminal.exit_code(), 0, "{user}");
+        assert_eq!(terminal.screen.count("had to be killed"), 0, "{user}");
     }
-    terminal.type_in(CTRL_C);
-    assert_eq!(terminal.exit_code(), 0);
-    assert_eq!(terminal.screen.count("had to be killed"), 0);
 }
 
 #[test]
@@ -144,4 +165,61 @@ fn ctrl_c_during_restarts_kills_no_new_worker() {
         assert_eq!(terminal.exit_code(), 0);
         assert_eq!(terminal.screen.count("killed by SIGINT"), 0, "{:#?}", terminal.screen.all());
     }
+}
+
+/// With each kind of terminal that a pool may have, and with another descriptor of it.
+#[test]
+fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
+    if !geteuid().is_root() {
+        skip!("only root can become somebody else");
+    }
+    let attacks = || {
+        let mut command = fixture!("runs-as");
+        command.args(["65534", "65534", "attack"]);
+        command
+    };
+    let mut shell = Terminal::shell();
+    shell.type_in(&format!("{} 65534 65534 attack 3>&1 4</dev/tty\n", path(&attacks())));
+    let (leader, alone) = (Terminal::run(&mut attacks()), Terminal::of_no_session(&mut attacks()));
+    for (kind, mut terminal, open) in [("shell", shell, 1..=4), ("leader", leader, 1..=2), ("alone", alone, 1..=2)] {
+        // It waits in the terminal, where the worker would find it.
+        terminal.type_in("typed\n");
+        terminal.screen.wait_for("attacks are over");
+        let answers = |what: &str, answer: &str| {
+            let line = format!("attack {what}: {answer}\r");
+            assert_eq!(terminal.screen.count(&line), 1, "{kind}: no {line:?} in {:#?}", terminal.screen.all());
+        };
+        answers("open of /dev/tty", "ENXIO");
+        answers("SIGCONT to the supervisor", "EPERM");
+        answers("a place in the supervisor's group", "EPERM");
+        for descriptor in open {
+            // Where the system lets others than root type (dev.tty.legacy_tiocsti), too.
+            let types = fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").map_or(true, |word| word.trim() == "1");
+            for once in ["TIOCSTI", "TIOCSTI once more"] {
+                answers(&format!("{once} on {descriptor}"), if types { "EPERM" } else { "EIO" });
+            }
+            answers(&format!("TIOCSCTTY on {descriptor}"), "EPERM");
+            answers(&format!("TIOCNOTTY on {descriptor}"), "ENOTTY");
+            answers(&format!("TIOCSPGRP on {descriptor}"), "ENOTTY");
+            // The last is /dev/tty by its name.
+            answers(&format!("reopening of {descriptor}"), if descriptor == 4 { "ENXIO" } else { "EACCES" });
+            answers(&format!("read of {descriptor}"), "EBADF");
+        }
+        assert_eq!(terminal.screen.count("attack read of "), 2 * usize::from(kind == "shell") + 2, "{kind}");
+    }
+}
+
+/// As after su(1): it may not open the terminal again, and has nothing to keep from its workers.
+#[test]
+fn a_program_that_is_its_workers_user_need_not_open_the_terminal_again() {
+    if !geteuid().is_root() {
+        skip!("only root has a terminal that others may not open");
+    }
+    let mut command = support::clean_command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/sh", "-c"]);
+    command.arg(format!("exec {}", path(&fixture!("sleeps")))).env("PREFORK_USER", "65534");
+    let mut terminal = Terminal::run(command.env("PREFORK_GROUP", "65534"));
+    terminal.screen.wait_for("task 2 pid");
+    terminal.type_in(CTRL_C);
+    assert_eq!(terminal.exit_code(), 0);
 }

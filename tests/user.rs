@@ -160,6 +160,65 @@ fn workers_become_the_user_and_group_of_the_builder_and_talk_to_the_supervisor()
 }
 
 #[test]
+fn a_worker_of_another_user_has_no_key_of_the_supervisor_s() {
+    only_root!();
+    let mut program = Session::start(fixture!("runs-as").args(["65534", "65534", "attack"]));
+    program.stdout.wait_for("attacks are over");
+    assert_eq!(program.exit_code(), 0);
+    if program.stdout.count("attack keys: there are none") > 0 {
+        skip!("keyctl(2) is refused");
+    }
+    for (what, answer) in [
+        ("search of the session keyring", "ENOKEY"),
+        ("description of the key", "EACCES"),
+        ("reading of the key", "EACCES"),
+        ("request_key", "ENOKEY"),
+    ] {
+        let line = format!("attack {what}: {answer}");
+        assert_eq!(program.stdout.count(&line), 1, "no {line:?} in {:#?}", program.stdout.all());
+    }
+}
+
+#[test]
+fn a_system_without_keys_or_with_a_filter_for_them_keeps_no_worker_from_starting() {
+    only_root!();
+    for error in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
+        let mut program = Session::start(without_call(&mut fixture!("runs-as-nobody"), libc::SYS_keyctl, error));
+        program.stdout.wait_for_nth("body task", 2);
+        stop(&mut program);
+    }
+}
+
+#[test]
+fn a_worker_that_would_keep_the_supervisor_s_keys_does_not_run() {
+    only_root!();
+    let mut command = fixture!("runs-as-nobody");
+    command.env("PREFORK_MAX_RESTARTS", "1");
+    let mut program = Session::start(without_call(&mut command, libc::SYS_keyctl, libc::EDQUOT));
+    assert_eq!(program.exit_code(), 1);
+    let line = program.stderr.wait_for("cannot become user nobody");
+    assert!(line.contains("no room for a session keyring (sysctl kernel.keys.maxkeys)"), "{line}");
+    assert_eq!(program.stdout.all(), [""; 0]);
+}
+
+/// What its session and group are the leader of, the supervisor ends as a whole.
+#[test]
+fn workers_of_another_user_lead_sessions_and_others_groups() {
+    only_root!();
+    for (user, has_session) in [("none", false), ("nobody", true)] {
+        let mut program = Session::start(fixture!("runs-as-nobody").env("PREFORK_USER", user));
+        program.stdout.wait_for_nth("body task", 2);
+        for worker in program.wait_for_children(2) {
+            let stat = stat_of(worker).expect("it is alive");
+            let (group, session) = (&stat[2], &stat[3]);
+            assert_eq!(*group, worker.to_string(), "{user}");
+            assert_eq!(*session == worker.to_string(), has_session, "{user}");
+        }
+        stop(&mut program);
+    }
+}
+
+#[test]
 fn no_worker_of_another_user_outlives_its_supervisor() {
     only_root!();
     let program = Session::start(&mut fixture!("runs-as-nobody"));

@@ -377,6 +377,11 @@ impl Prefork {
     /// runs in it. A warning says when the environment has workers stay root although this names another user. An
     /// [upgrade](crate#upgrade-to-a-new-binary) is refused where workers could have changed what it would run.
     ///
+    /// Each worker leads a session of its own, without a controlling terminal, and has an empty session keyring
+    /// (keyctl(2), where the system lets it). Where standard output, standard error or another descriptor is the terminal,
+    /// the worker has it for writing only; a program that may not open that terminal again is refused, with exit status 2.
+    /// `setsid(2)` fails in a worker, which leads its session already.
+    ///
     /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
     /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot
     /// open `/dev/stderr` by name where that is a pipe of root's, and it leaves no core dump (unless the sysctl

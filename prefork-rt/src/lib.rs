@@ -15,6 +15,8 @@ mod cpu;
 #[cfg(unix)]
 mod credentials;
 #[cfg(unix)]
+mod detachment;
+#[cfg(unix)]
 mod error;
 #[cfg(unix)]
 mod expansion;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::after_fork;
 use crate::config::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::credentials::{Credentials, stays_root};
+use crate::detachment::{self, Detachment};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Handed, Listeners, Purpose};
@@ -216,6 +217,11 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Off && upgrade::received().is_none() {
         warn_of_a_replaceable_binary(&launch, credentials.as_ref());
     }
+    let option = if settings.user.is_some() { "user" } else { "group" };
+    let detachment = match &credentials {
+        Some(_) if mode != Mode::Off => Detachment::prepare(option)?,
+        Some(_) | None => None,
+    };
     check_addresses_can_be_shared(settings.reuse_port)?;
     let mut handed = handed_sockets()?;
     handed.extend(plan.restored);
@@ -272,7 +278,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
-    let mut service = Service { credentials, listeners, fork_check, manager, variables, launch };
+    let mut service = Service { credentials, detachment, listeners, fork_check, manager, variables, launch };
     if upgrade::received().is_none() {
         service.believe();
     }
@@ -357,7 +363,11 @@ fn become_the_only_worker(
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
-    credentials.map_or(Ok(()), Credentials::assume)?;
+    if let Some(credentials) = credentials {
+        let keys = detachment::leave_keys().map_err(Error::of_call("keyctl(2)"))?;
+        credentials.assume()?;
+        keys.leave_after_all()?;
+    }
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     report::close();
     let alone = match sys::other_threads() {

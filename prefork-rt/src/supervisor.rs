@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::credentials::Credentials;
+use crate::detachment::{Detachment, Keys};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Listeners};
@@ -50,6 +51,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Service {
     /// Who the workers become.
     pub(crate) credentials: Option<Credentials>,
+    /// What workers of another user leave behind besides.
+    pub(crate) detachment: Option<Detachment>,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// Who else is told what happens.
@@ -507,19 +510,26 @@ impl Supervisor {
         let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
             self;
         // Before it can make a process of its own: whoever signals the group reaches them all.
-        sys::lead_group();
+        let detached = match &service.detachment {
+            Some(detachment) => detachment.detach(),
+            None => {
+                sys::lead_group();
+                Ok(Keys::Kept)
+            }
+        };
         report::close();
         let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
         let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
-        if let Err(error) = prepared {
+        let keys = prepared.and(detached).unwrap_or_else(|error| {
             report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
-        }
+        });
         if let Some(credentials) = &service.credentials {
             // The change of credentials has cut the tie.
-            if let Err(error) = credentials.assume().and_then(|()| tie::rearm()) {
+            let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
+            if let Err(error) = assumed {
                 report::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
                 sys::end_now(1);
             }
@@ -541,6 +551,8 @@ impl Supervisor {
             manager.leave();
         }
         mem::forget(service.credentials);
+        // It closes what it has open, and frees nothing where that is nothing.
+        drop(service.detachment);
         mem::forget(service.launch);
     }
 

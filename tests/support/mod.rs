@@ -265,10 +265,15 @@ pub fn children_of(parent: i32) -> Vec<i32> {
     alive_with(1, parent)
 }
 
+fn all_processes() -> impl Iterator<Item = i32> {
+    fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
 /// Who is alive and has this number in this field of [`stat_of`].
 fn alive_with(field: usize, number: i32) -> Vec<i32> {
-    let pids = fs::read_dir("/proc").expect("/proc").filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| is_alive(pid) && stat_of(pid).is_some_and(|stat| stat[field] == number.to_string())).collect()
+    all_processes()
+        .filter(|&pid| is_alive(pid) && stat_of(pid).is_some_and(|stat| stat[field] == number.to_string()))
+        .collect()
 }
 
 /// Ends a test that cannot be made here, and says why.

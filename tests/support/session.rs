@@ -1,5 +1,6 @@
 //! A program in a session of its own, so that whatever it leaves behind can be found.
 
+use std::fs;
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::process::CommandExt;
@@ -11,10 +12,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid, setsid};
 
 use super::before_exec::before_exec;
-use super::{Program, alive_with, status_of, until};
+use super::{Program, alive_with, all_processes, is_alive, status_of, until};
 
-/// A program and all its descendants, but for those that made a session of their own. They end with it.
-pub struct Session(Program);
+/// A program and all its descendants, but for those that made a session of their own as the user that runs the tests. They
+/// end with it.
+pub struct Session {
+    program: Program,
+    mark: String,
+}
+
+/// The environment variable by which descendants are known.
+const MARK: &str = "TESTED_SESSION";
 
 impl Session {
     pub fn start(command: &mut Command) -> Session {
@@ -27,8 +35,10 @@ impl Session {
 
     /// The same, where the system may refuse.
     pub fn try_start(command: &mut Command, stderr: Stdio) -> io::Result<Session> {
-        before_exec(command, || setsid().map(drop).map_err(Into::into));
-        Program::try_start(command, stderr).map(Session)
+        static SESSIONS: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
+        before_exec(command.env(MARK, &mark), || setsid().map(drop).map_err(Into::into));
+        Ok(Session { program: Program::try_start(command, stderr)?, mark })
     }
 
     /// Starts the program as a user that no other process has, where this is root: root is above most limits and
@@ -66,9 +76,23 @@ impl Session {
         self.limit_processes(&if soft == RLIM_INFINITY { "unlimited".to_owned() } else { soft.to_string() });
     }
 
-    /// Who is alive in it.
+    /// Who is alive in it. Workers that are another user have a session each.
     pub fn members(&self) -> Vec<i32> {
-        alive_with(3, self.pid())
+        let mark = format!("{MARK}={}", self.mark);
+        let is_marked = |pid: i32| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|&byte| byte == 0).any(|variable| variable == mark.as_bytes())
+        };
+        let is_another = |pid: i32| {
+            let owner = format!("{}\t", geteuid());
+            fs::read_to_string(format!("/proc/{pid}/status")).is_ok_and(|status| {
+                status.lines().any(|line| line.starts_with("Uid:\t") && !line[5..].starts_with(&owner))
+            })
+        };
+        let mut members = alive_with(3, self.pid());
+        let others = all_processes().filter(|&pid| is_another(pid) && is_marked(pid) && is_alive(pid));
+        members.extend(others.filter(|pid| !members.contains(pid)).collect::<Vec<_>>());
+        members
     }
 
     /// Waits until nobody is alive in it.
@@ -81,13 +105,13 @@ impl Deref for Session {
     type Target = Program;
 
     fn deref(&self) -> &Program {
-        &self.0
+        &self.program
     }
 }
 
 impl DerefMut for Session {
     fn deref_mut(&mut self) -> &mut Program {
-        &mut self.0
+        &mut self.program
     }
 }
 

@@ -1,7 +1,7 @@
 //! A real terminal: what is typed, and what appears.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::{Child, Command, Stdio};
@@ -43,6 +43,22 @@ impl Terminal {
 
     /// Runs a program as the leader of a new terminal's session, as `docker run -t` does.
     pub fn run(command: &mut Command) -> Terminal {
+        Terminal::start(command, || {
+            setsid()?;
+            // SAFETY: ioctl(2) with TIOCSCTTY takes an integer and touches no memory.
+            let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
+            nix::errno::Errno::result(result)?;
+            Ok(())
+        })
+    }
+
+    /// Runs a program that leads a session and has a terminal which is no session's, as systemd's `StandardOutput=tty`
+    /// does.
+    pub fn of_no_session(command: &mut Command) -> Terminal {
+        Terminal::start(command, || setsid().map(drop).map_err(Into::into))
+    }
+
+    fn start(command: &mut Command, arrange: fn() -> io::Result<()>) -> Terminal {
         // No other program that a test starts meanwhile may have it, or it would not go away.
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY;
         let master = posix_openpt(flags | OFlag::O_CLOEXEC).expect("a terminal");
@@ -55,13 +71,7 @@ impl Terminal {
         tcsetattr(&slave, SetArg::TCSANOW, &settings).expect("its settings");
         let stdio = || Stdio::from(slave.try_clone().expect("a descriptor"));
         command.stdin(stdio()).stdout(stdio()).stderr(stdio());
-        before_exec(command, || {
-            setsid()?;
-            // SAFETY: ioctl(2) with TIOCSCTTY takes an integer and touches no memory.
-            let result = unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) };
-            nix::errno::Errno::result(result)?;
-            Ok(())
-        });
+        before_exec(command, arrange);
         let leader = command.spawn().expect("the program starts");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let keyboard = File::from(OwnedFd::from(master));

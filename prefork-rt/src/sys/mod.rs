@@ -16,12 +16,14 @@ mod directory;
 mod exec;
 mod holders;
 mod inherited;
+mod keyring;
 mod lock;
 mod mask;
 mod proc;
 mod process;
 mod process_name;
 mod reuse_port;
+mod session;
 mod shared;
 mod signals;
 mod stderr;
@@ -47,6 +49,7 @@ pub(crate) use exec::{
 };
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
+pub(crate) use keyring::join_new_session_keyring;
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::{
@@ -56,6 +59,7 @@ pub(crate) use process::{
 };
 pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
+pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
 pub(crate) use signals::{
