@@ -142,6 +142,30 @@ fn with_restart_on_failure_a_normal_exit_is_final() {
 }
 
 #[test]
+fn a_worker_that_was_ready_for_a_second_is_replaced_at_once_every_time() {
+    const PROOF: Duration = Duration::from_secs(1);
+    for way in WAYS {
+        let mut command = way.lives([("ready_timeout", "1h"), ("backoff", "1h"), ("workers", "1")], ["ready"]);
+        if way == Way::Environment {
+            command.arg("--ready_timeout=2h");
+        }
+        let program = Session::start(&mut command);
+        for nth in 1..=3 {
+            let worker = nth_worker(&program, 0, nth);
+            program.stdout.wait_for_nth("task 0 says that it is ready", nth);
+            settle(&program);
+            let heard = Instant::now();
+            until("it has been ready for long enough", || (heard.elapsed() > PROOF).then_some(()));
+            send(worker, Signal::SIGKILL);
+            program.stderr.wait_for(&format!("restarting ({nth}/100)"));
+        }
+        nth_worker(&program, 0, 4);
+        assert_eq!(program.stderr.count("restarting in"), 0, "{way:?}");
+        stop(program);
+    }
+}
+
+#[test]
 fn exit_status_125_gives_up_at_once_and_stops_the_others_gracefully() {
     let status = prefork_rt::EXIT_GIVE_UP.to_string();
     assert_eq!(status, "125");
