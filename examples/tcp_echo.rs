@@ -1,23 +1,29 @@
 //! A blocking echo server: one connection at a time in each of four workers.
 //!
 //! `cargo run --example tcp_echo`, then `nc 127.0.0.1 7777`. Ctrl-C, or `kill` the supervisor: nobody is let in any
-//! more, what a client has sent is still answered, and one that has nothing to say keeps no worker from returning.
+//! more, what a client has sent is still answered, and one that has nothing to say keeps no worker from returning, nor
+//! for longer than a minute from the next client.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use prefork_rt::{Shutdown, Worker, prefork};
 
-#[prefork(workers = 4, listen = "127.0.0.1:7777", ready_timeout = "10s")]
+/// How long a client may be silent, or take nothing, while others wait for this worker.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+// As in the example `http`, no client that crashes workers can end the service: the number of restarts has no limit.
+#[prefork(workers = 4, listen = "127.0.0.1:7777", ready_timeout = "10s", max_restarts = "unlimited")]
 fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
     let shutdown = worker.shutdown();
     // One listener is shared by all workers, so none may block on it: another may have taken the connection.
     listener.set_nonblocking(true)?;
     worker.ready();
-    while wait_for_input(&listener, &shutdown)? && !shutdown.is_requested() {
+    while wait_for_input(&listener, &shutdown, PollTimeout::NONE)? && !shutdown.is_requested() {
         let (connection, client) = match listener.accept() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
             accepted => accepted?,
@@ -31,11 +37,13 @@ fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Until the client has said all it has to say; or is silent when it is time to stop.
+/// Until the client has said all it has to say; or is silent for too long, or when it is time to stop.
 fn echo(mut connection: TcpStream, shutdown: &Shutdown) -> io::Result<()> {
     connection.set_nonblocking(false)?;
+    connection.set_write_timeout(Some(PATIENCE))?;
+    let patience = PollTimeout::try_from(PATIENCE).expect("a minute is not too long");
     let mut buffer = [0; 4096];
-    while wait_for_input(&connection, shutdown)? {
+    while wait_for_input(&connection, shutdown, patience)? {
         match connection.read(&mut buffer)? {
             0 => break,
             count => connection.write_all(&buffer[..count])?,
@@ -44,10 +52,10 @@ fn echo(mut connection: TcpStream, shutdown: &Shutdown) -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for input or the time to stop, and says whether there is input.
-fn wait_for_input(socket: &impl AsFd, shutdown: &Shutdown) -> io::Result<bool> {
+/// Waits for input, the time to stop, or as long as it is told to, and says whether there is input.
+fn wait_for_input(socket: &impl AsFd, shutdown: &Shutdown, patience: PollTimeout) -> io::Result<bool> {
     let mut both = [socket.as_fd(), shutdown.as_fd()].map(|descriptor| PollFd::new(descriptor, PollFlags::POLLIN));
-    while let Err(error) = poll(&mut both, PollTimeout::NONE) {
+    while let Err(error) = poll(&mut both, patience) {
         // A signal came: perhaps the one to stop.
         if error != Errno::EINTR {
             return Err(error.into());

@@ -8,6 +8,9 @@
 //! ```
 //!
 //! `cargo run --example tornado`
+//!
+//! A limit of restarts, Tornado's default, is right for jobs. A service that strangers send requests to sets none, or a window
+//! (`PREFORK_RESTART_WINDOW`), because one of them may find a request that crashes workers.
 
 use std::error::Error;
 use std::net::TcpListener;
