@@ -168,7 +168,7 @@ fn a_file_left_by_a_killed_supervisor_is_replaced() {
     let unfinished = directory.unfinished();
     fs::create_dir(&unfinished).expect("a directory");
     fs::set_permissions(&unfinished, Permissions::from_mode(0o700)).expect("its mode");
-    drop(UnixListener::bind(unfinished.join("socket")).expect("a socket"));
+    drop(UnixListener::bind(unfinished.join("old")).expect("a socket"));
     let program = starts("unix", &directory.address());
     both_answer(&directory.socket());
     assert_eq!(directory.files(), ["app.sock"]);

@@ -15,7 +15,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
 use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat, mode_t};
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchownat, geteuid, linkat, unlinkat};
+use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchdir, fchownat, geteuid, linkat, unlinkat};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
@@ -194,10 +194,18 @@ impl Directory {
         }
     }
 
-    /// What bind(2) and connect(2) take for a name in it. It leads there whatever becomes of the directory's own name, where
-    /// there is a /proc; otherwise it is the path by which the directory was found.
-    pub(crate) fn address(&self, name: &OsStr) -> PathBuf {
-        path_of_descriptor(self.opened.as_fd()).unwrap_or_else(|| self.path.clone()).join(name)
+    /// Calls what takes the address of a socket, bind(2) or connect(2), with one that leads to a name in this very directory:
+    /// `/proc/self/fd/3/NAME`. Where there is no /proc, it is the bare name, and this directory is the working directory of
+    /// the process for this moment: fchdir(2).
+    pub(crate) fn with_address<T>(&self, name: &OsStr, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+        if let Some(path) = path_of_descriptor(self.opened.as_fd()) {
+            return call(&path.join(name));
+        }
+        let here = open(".", system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        fchdir(&self.opened)?;
+        let result = call(name.as_ref());
+        fchdir(&here)?;
+        result
     }
 }
 

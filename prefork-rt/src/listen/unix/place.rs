@@ -11,7 +11,7 @@ use super::{advise, in_use, no_socket};
 use crate::listen::Refusal;
 use crate::sys::{Directory, Entry, FileId, ForeignLink};
 
-/// A name in `/proc/self/fd/1234567` of this length fits into the address of a socket.
+/// With `/proc/self/fd/1234567/` before it, a name of this length fits into the address of a socket.
 const LONGEST_NAME: usize = 80;
 
 pub(super) struct Place {
@@ -73,16 +73,20 @@ impl Place {
     /// Whether a process has this socket: connect(2) with a socket of another type, which is refused where none has it,
     /// and which a process that has it does not notice.
     fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
-        let path = entry.address().unwrap_or_else(|| self.directory.path().join(&self.name));
         // Whether there is such a probe says nothing of the socket.
         let probe = || {
             let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
             probe.set_nonblocking(true)?;
-            Ok((probe, SockAddr::unix(path)?))
+            Ok(probe)
         };
         let unknown = "whether another process listens there cannot be found out";
-        let (probe, address) = probe().map_err(advise(unknown))?;
-        match probe.connect(&address) {
+        let probe = probe().map_err(advise(unknown))?;
+        let connect = |path: &Path| probe.connect(&SockAddr::unix(path)?);
+        let connected = match entry.address() {
+            Some(path) => connect(&path),
+            None => self.directory.with_address(&self.name, connect),
+        };
+        match connected {
             // It is of this type, or of another.
             Ok(()) => Ok(true),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTOTYPE | libc::EAGAIN)) => Ok(true),
@@ -105,7 +109,7 @@ impl Place {
     }
 }
 
-/// The names by which the system may list a socket that is in this place: what its own server has bound, and what a pool
+/// The addresses by which the system may list a socket that is in this place: what its own server has bound, and what a pool
 /// has bound.
 pub(super) fn names_of_sockets(path: &Path) -> Vec<PathBuf> {
     let mut names = vec![path.to_owned()];

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,6 @@ const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
 /// Others that have had the lock remove the directory: as many starts at once see each other. And as often may another user
 /// exchange names before this process gives up.
 const MOST_TRIES: u32 = 64;
-/// Where the name of a socket is too long for its address.
-const SHORT_NAME: &str = "socket";
 /// What was in the place before.
 const OLD: &str = "old";
 
@@ -63,11 +62,7 @@ impl<'a> Private<'a> {
     }
 
     fn new(place: &'a Place, name: OsString, directory: Directory, lock: Result<FileLock, String>) -> Private<'a> {
-        let mut socket = place.name_of_socket();
-        if SockAddr::unix(directory.address(&socket)).is_err() {
-            socket = SHORT_NAME.into();
-        }
-        Private { place, name, directory, socket, lock }
+        Private { place, name, directory, socket: place.name_of_socket(), lock }
     }
 
     fn try_to_enter(place: &Place, name: &OsStr, start: Instant) -> Result<Tried, Refusal> {
@@ -126,15 +121,10 @@ impl<'a> Private<'a> {
         let Private { directory, socket: name, .. } = self;
         let socket =
             Socket::new(Domain::UNIX, Type::STREAM, None).map_err(advise("no Unix socket can be made here"))?;
-        let address = SockAddr::unix(directory.address(name)).map_err(advise("choose a shorter path"))?;
-        socket.bind(&address).map_err(advise(WRITABLE))?;
-        let file = directory.look(name).map_err(advise(WRITABLE))?.filter(sys::Entry::is_socket).ok_or_else(|| {
-            // Where there is no /proc, the path was named once more.
-            let source = io::Error::new(ErrorKind::NotFound, "the socket was made in another directory of this path");
-            advise("another process exchanges directories, and this system has no /proc: choose another directory")(
-                source,
-            )
-        })?;
+        let bind = |path: &Path| socket.bind(&SockAddr::unix(path)?);
+        directory.with_address(name, bind).map_err(advise(WRITABLE))?;
+        let file = directory.look(name).and_then(|file| file.ok_or_else(|| ErrorKind::NotFound.into()));
+        let file = file.map_err(advise(WRITABLE))?;
         rights.set(|owner, group| directory.set_owner(name, owner, group), |mode| directory.set_mode(name, mode))?;
         socket.listen(BACKLOG).map_err(advise(WRITABLE))?;
         Ok((socket, file.id()))
@@ -209,7 +199,7 @@ fn lock(directory: &Directory, start: Instant) -> Result<io::Result<FileLock>, R
 
 /// Removes what a process has left that was killed, as this process holds the lock. Says no where there is something else.
 fn clear(directory: &Directory, place: &Place) -> bool {
-    [place.name_of_socket(), SHORT_NAME.into(), OLD.into()].iter().all(|name| match directory.look(name) {
+    [place.name_of_socket(), OLD.into()].iter().all(|name| match directory.look(name) {
         Ok(None) => true,
         Ok(Some(left)) => left.is_socket() && directory.remove(name).is_ok(),
         Err(_) => false,

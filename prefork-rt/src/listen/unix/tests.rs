@@ -231,7 +231,7 @@ fn what_a_killed_start_has_left_goes_with_the_next() {
     fs::create_dir(&left).expect("a directory");
     fs::set_permissions(&left, Permissions::from_mode(0o700)).expect("its mode");
     let place = Place::open(&scene.path()).map_err(|refusal| refusal.source).expect("a place");
-    for name in [place.name_of_socket(), "socket".into(), "old".into()] {
+    for name in [place.name_of_socket(), "old".into()] {
         drop(UnixListener::bind(left.join(name)).expect("a socket"));
     }
     let (socket, file) = bound(&scene.path(), &Rights::default()).expect("it is bound");
@@ -290,4 +290,37 @@ fn an_end_does_not_wait_for_what_is_not_a_directory() {
     fs::rename(&moved, &scene.directory).expect("moved back");
     files::remove(&path, file).map_err(|refusal| refusal.source).expect("it is removed");
     assert_eq!(scene.files(), [""; 0]);
+}
+
+/// Where another file has come into the place of the socket's, an upgrade changes neither.
+#[test]
+fn the_rights_of_the_socket_s_own_file_are_set_and_of_no_other() {
+    let Some(scene) = Scene::new("rights") else { return };
+    let (path, moved) = (scene.path(), scene.directory.join("moved"));
+    let control = Precious(scene.base.join("control.sock"));
+    let _control = UnixListener::bind(&control.0).expect("a socket");
+    fs::set_permissions(&control.0, Permissions::from_mode(0o600)).expect("its mode");
+    let (_socket, file) = bound(&path, &Rights { mode: Some(0o600), ..Rights::default() }).expect("it is bound");
+    let text = path.to_str().expect("text").to_owned();
+    let unix = UnixPath { path: text, mode: Some(0o666), owner: Some("nobody".to_owned()), group: None };
+    let found =
+        |path: &Path| fs::symlink_metadata(path).map(|found| (found.mode() & 0o777, found.uid())).expect("a file");
+    fs::rename(&path, &moved).expect("moved");
+    let baits: [(&str, &dyn Fn()); 3] = [
+        ("a link", &|| symlink(&control.0, &path).expect("a link")),
+        ("a second name", &|| fs::hard_link(&control.0, &path).expect("a name")),
+        ("a link to its own file", &|| symlink(&moved, &path).expect("a link")),
+    ];
+    for (what, make) in baits {
+        make();
+        set_rights(&unix, Some(file));
+        assert!(control.is_untouched(), "{what}");
+        assert_eq!(found(&moved), (0o600, 0), "{what}");
+        fs::remove_file(&path).expect("removed");
+    }
+    fs::rename(&moved, &path).expect("moved back");
+    set_rights(&unix, None);
+    assert_eq!(found(&path), (0o600, 0), "this process has forgotten that it is its own");
+    set_rights(&unix, Some(file));
+    assert_eq!(found(&path), (0o666, NOBODY));
 }
