@@ -106,6 +106,7 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("restart", &["Restart", "str", "String", "&String"]),
         ("reload", &["Reload", "str", "String", "&String"]),
         ("reuse_port", &["true", "false"]),
+        ("no_new_privs", &["true", "false"]),
         ("user", &["None", "none"]),
         ("group", &["None", "none"]),
     ] {
@@ -125,6 +126,7 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
         ("PREFORK_MAX_MEMORY", &["512MiB", "2GiB", "1048576", "none"]),
         ("PREFORK_RELOAD", &["overlap", "exclusive"]),
         ("PREFORK_REUSE_PORT", &["true", "false"]),
+        ("PREFORK_NO_NEW_PRIVS", &["true", "false"]),
         ("PREFORK_USER", &["none"]),
         ("PREFORK_GROUP", &["none"]),
     ] {
@@ -255,6 +257,8 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_RELOAD", "soft", "\"overlap\""),
         ("PREFORK_REUSE_PORT", "yes", "write true for one socket"),
         ("PREFORK_REUSE_PORT", "True", "or false for sockets that all workers share"),
+        ("PREFORK_NO_NEW_PRIVS", "1", "write true for workers that gain no rights"),
+        ("PREFORK_NO_NEW_PRIVS", "True", "or false"),
         ("PREFORK_USER", "nobody nogroup", "\"none\""),
         ("PREFORK_GROUP", "a:b", "two options"),
         ("PREFORK", "bogus", "\"off\""),

@@ -2,6 +2,8 @@
 
 mod support;
 use support::before_exec::{before_exec, without_call};
+use support::lives::lives;
+use support::more_rights::{MoreRights, Rights};
 use support::session::Session;
 use support::{Program, Signal, moments, own_path, send, stat_of, status_of, until, wait_until_gone};
 
@@ -199,6 +201,42 @@ fn a_worker_that_would_keep_the_supervisor_s_keys_does_not_run() {
     let line = program.stderr.wait_for("cannot become user nobody");
     assert!(line.contains("no room for a session keyring (sysctl kernel.keys.maxkeys)"), "{line}");
     assert_eq!(program.stdout.all(), [""; 0]);
+}
+
+#[test]
+fn a_set_user_id_program_gives_a_worker_rights_unless_no_new_privs_is_set() {
+    let program = match MoreRights::of(&fixture!("shows-its-environment"), Rights::SetUserId) {
+        Ok(program) => program,
+        Err(why) => skip!("{why}"),
+    };
+    let spawn = format!("spawn={}", program.path());
+    for (no_new_privs, says) in [("false", "AT_SECURE 1"), ("true", "AT_SECURE 0")] {
+        let mut command = lives(["--workers=1", &spawn, "wait"]);
+        command.env("PREFORK_USER", "nobody").env("PREFORK_NO_NEW_PRIVS", no_new_privs);
+        let program = Session::start(&mut command);
+        let line = program.stdout.wait_for("AT_SECURE");
+        assert_eq!(line, says, "{no_new_privs}");
+    }
+}
+
+#[test]
+fn workers_gain_no_rights_and_the_supervisor_stays_as_it_is() {
+    for (no_new_privs, says) in [("false", "0"), ("true", "1")] {
+        let start = |mode| {
+            let mut command = lives(["--workers=1", "wait"]);
+            Session::start(command.env("PREFORK_NO_NEW_PRIVS", no_new_privs).env("PREFORK", mode))
+        };
+        let mut program = start("");
+        program.stdout.wait_for("task 0");
+        assert_eq!(status_of(program.children()[0], "NoNewPrivs"), says);
+        assert_eq!(status_of(program.pid(), "NoNewPrivs"), "0");
+        program.stop();
+
+        let program = start("off");
+        program.stdout.wait_for("task 0");
+        assert_eq!(status_of(program.pid(), "NoNewPrivs"), says);
+        assert_eq!(program.stderr.count("not used"), 0, "{:#?}", program.stderr.all());
+    }
 }
 
 /// What its session and group are the leader of, the supervisor ends as a whole.

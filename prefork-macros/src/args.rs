@@ -44,6 +44,7 @@ const OPTIONS: &[(&str, &str, Takes)] = &[
     ("reload", "\"exclusive\"", Takes::Value(|text| grammar::reload(text).map(drop))),
     ("user", "\"nobody\"", Takes::Value(|text| grammar::account(text).map(drop))),
     ("group", "\"nogroup\"", Takes::Value(|text| grammar::account(text).map(drop))),
+    ("no_new_privs", "true", Takes::Bool(|text| grammar::no_new_privs(text).map(drop))),
     ("preload", "path::to::function", Takes::Function),
     ("crate", "path::to::prefork_rt", Takes::Crate),
 ];
@@ -338,6 +339,8 @@ mod tests {
         accepted(quote!(reuse_port = true));
         accepted(quote!(reuse_port = (false)));
         accepted(quote!(reuse_port = cfg!(target_os = "linux")));
+        accepted(quote!(no_new_privs = true));
+        accepted(quote!(no_new_privs = !cfg!(debug_assertions)));
         accepted(quote!(crate = "::a::b"));
     }
 
@@ -375,6 +378,8 @@ mod tests {
             (quote!(user = 65534, group = true), 2),
             (quote!(reuse_port = "true"), 1),
             (quote!(reuse_port = 1), 1),
+            (quote!(no_new_privs = "true"), 1),
+            (quote!(no_new_privs = 1), 1),
             (quote!(reuse_port = yes(), reuse_port = false), 1),
             (quote!(user = "nobody:nogroup", group = "4294967295"), 2),
             (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),

@@ -67,6 +67,7 @@ pub(crate) struct Values {
     pub(crate) reload: Option<Reload>,
     pub(crate) user: Option<Option<String>>,
     pub(crate) group: Option<Option<String>>,
+    pub(crate) no_new_privs: Option<bool>,
 }
 
 /// The values to run with.
@@ -88,6 +89,7 @@ pub(crate) struct Settings {
     pub(crate) reload: Reload,
     pub(crate) user: Option<Account>,
     pub(crate) group: Option<Account>,
+    pub(crate) no_new_privs: bool,
     /// What the code says of the last two, and the environment says otherwise.
     pub(crate) overruled: Vec<Overruled>,
 }
@@ -364,7 +366,8 @@ impl Prefork {
     /// signal no more than that user: nginx's `user`, gunicorn's `--user`. Each worker becomes the user for good (real,
     /// effective and saved, without capabilities), its primary group unless [`group`](Self::group) says otherwise, and
     /// has the supplementary groups that the system lists for that user, none of root's. All of it is
-    /// looked up once, before the first fork. [`after_fork`](crate::after_fork) hooks and the body run as that user;
+    /// looked up once, before the first fork. A set-user-ID program that a worker executes has the rights of that file
+    /// nevertheless, unless [`no_new_privs`](Self::no_new_privs) is set. [`after_fork`](crate::after_fork) hooks and the body run as that user;
     /// `preload` and the listeners were before. Environment, working directory and umask stay as they are.
     ///
     /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
@@ -404,6 +407,33 @@ impl Prefork {
     /// `user` holds here too. Environment: `PREFORK_GROUP`.
     pub fn group(mut self, group: impl IntoAccount) -> Self {
         self.code.group = self.accept("group", group.into_account());
+        self
+    }
+
+    /// Whether workers, and what they execute, gain no rights: a `bool`. Default: `false`.
+    ///
+    /// With `true` each worker calls prctl(2) with `PR_SET_NO_NEW_PRIVS` once it is who [`user`](Self::user) and
+    /// [`group`](Self::group) make it, before the first hook and the body. From then on the set-user-ID and set-group-ID bits
+    /// and the file capabilities of what it executes count for nothing, for ever, and in its children too. So a worker that
+    /// was taken over cannot become root by way of `su` or `sudo`; and one that runs `sendmail` or `ping` where these need
+    /// such bits fails to. It works without `user`, as any process may do it: systemd's `NoNewPrivileges=`, for the workers
+    /// alone. Under `PREFORK=off` the one process does it, for the calling thread and what that starts. Refused on systems other
+    /// than Linux. Environment: `PREFORK_NO_NEW_PRIVS`, `true` or `false`.
+    ///
+    /// ```no_run
+    /// use std::net::TcpListener;
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().listen("*:80").user("nobody").no_new_privs(true).run(|worker| -> Result<(), prefork_rt::Error> {
+    ///         let listener: TcpListener = worker.get()?;
+    ///         // …
+    ///         Ok(())
+    ///     })
+    /// }
+    /// ```
+    pub fn no_new_privs(mut self, no_new_privs: bool) -> Self {
+        self.code.no_new_privs = Some(no_new_privs);
         self
     }
 
@@ -471,6 +501,7 @@ impl Settings {
             reload: environment.reload.or(code.reload).unwrap_or_default(),
             user: Account::new("user", environment.user, code.user),
             group: Account::new("group", environment.group, code.group),
+            no_new_privs: environment.no_new_privs.or(code.no_new_privs).unwrap_or_default(),
             overruled: overruled.into_iter().flatten().collect(),
         }
     }

@@ -236,6 +236,17 @@ pub(crate) fn reuse_port(text: &str) -> Result<bool, String> {
     }
 }
 
+/// `"true"` or `"false"`.
+pub(crate) fn no_new_privs(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!(
+            "{text:?} is not accepted: write true for workers that gain no rights by what they execute, or false"
+        )),
+    }
+}
+
 /// A whole number and its unit: `"250ms"`, `"30s"`, `"5m"`, `"1h"`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     duration_otherwise(text, "")

@@ -134,8 +134,8 @@ pub const EXIT_GIVE_UP: u8 = 125;
 /// # Options
 ///
 /// `workers`, `max_restarts`, `restart_window`, `restart`, `backoff`, `graceful_timeout`, `listen`, `reuse_port`,
-/// `ready_timeout`, `heartbeat_timeout`, `max_lifetime`, `max_memory`, `reload`, `user` and `group` are the builder's
-/// methods of these names: see [there](Prefork) for types, units and defaults. A literal is checked when the program is
+/// `ready_timeout`, `heartbeat_timeout`, `max_lifetime`, `max_memory`, `reload`, `user`, `group` and `no_new_privs` are
+/// the builder's methods of these names: see [there](Prefork) for types, units and defaults. A literal is checked when the program is
 /// compiled; any other expression is evaluated at the start, in written order, and checked then (exit status 2). Two are
 /// the attribute's alone:
 ///

@@ -207,6 +207,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
+    check_rights_can_be_refused(settings.no_new_privs)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {
         report::info(&credentials.line());
@@ -240,7 +241,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     if mode == Mode::Off {
         listen::let_go();
-        become_the_only_worker(credentials.as_ref(), listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), settings.no_new_privs, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -278,7 +279,16 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
     let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
     variables.extend(managers.map(str::to_owned));
-    let mut service = Service { credentials, detachment, listeners, fork_check, manager, variables, launch };
+    let mut service = Service {
+        credentials,
+        detachment,
+        no_new_privs: settings.no_new_privs,
+        listeners,
+        fork_check,
+        manager,
+        variables,
+        launch,
+    };
     if upgrade::received().is_none() {
         service.believe();
     }
@@ -360,6 +370,7 @@ const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
+    no_new_privs: bool,
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
@@ -367,6 +378,9 @@ fn become_the_only_worker(
         let keys = detachment::leave_keys().map_err(Error::of_call("keyctl(2)"))?;
         credentials.assume()?;
         keys.leave_after_all()?;
+    }
+    if no_new_privs {
+        sys::set_no_new_privs().map_err(Error::of_call("prctl(2)"))?;
     }
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     report::close();
@@ -389,6 +403,16 @@ fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Error> {
             "this system does not spread connections over sockets that share an address: it needs Linux or FreeBSD; \
                  leave the option out"
                 .to_owned(),
+    })
+}
+
+fn check_rights_can_be_refused(no_new_privs: bool) -> Result<(), Error> {
+    if !no_new_privs || cfg!(any(target_os = "linux", target_os = "android")) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        name: "no_new_privs",
+        reason: "this system has no such thing: it needs Linux; leave the option out".to_owned(),
     })
 }
 

@@ -53,6 +53,8 @@ pub(crate) struct Service {
     pub(crate) credentials: Option<Credentials>,
     /// What workers of another user leave behind besides.
     pub(crate) detachment: Option<Detachment>,
+    /// Workers gain no rights by what they execute.
+    pub(crate) no_new_privs: bool,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// Who else is told what happens.
@@ -531,6 +533,12 @@ impl Supervisor {
             let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
             if let Err(error) = assumed {
                 report::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                sys::end_now(1);
+            }
+        }
+        if service.no_new_privs {
+            if let Err(error) = sys::set_no_new_privs() {
+                report::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
                 sys::end_now(1);
             }
         }

@@ -65,10 +65,11 @@ const OPTIONS: &[(&str, Read)] = &[
     ("RELOAD", |values, text| grammar::reload(text).map(|value| values.reload = Some(value))),
     ("USER", |values, text| grammar::account(text).map(|value| values.user = Some(value))),
     ("GROUP", |values, text| grammar::account(text).map(|value| values.group = Some(value))),
+    ("NO_NEW_PRIVS", |values, text| grammar::no_new_privs(text).map(|value| values.no_new_privs = Some(value))),
 ];
 
 /// What `PREFORK=off` needs of them.
-const WITHOUT_WORKERS: &[&str] = &["LISTEN", "REUSE_PORT", "USER", "GROUP"];
+const WITHOUT_WORKERS: &[&str] = &["LISTEN", "REUSE_PORT", "USER", "GROUP", "NO_NEW_PRIVS"];
 
 type Read = fn(&mut Values, &str) -> Result<(), String>;
 

@@ -98,6 +98,18 @@ pub(crate) fn die_with_parent() -> io::Result<()> {
     Ok(())
 }
 
+/// Has nothing that this process executes give it rights that it does not have, for ever: prctl(2) with
+/// PR_SET_NO_NEW_PRIVS.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) fn set_no_new_privs() -> io::Result<()> {
+    nix::sys::prctl::set_no_new_privs().map_err(of_call("prctl(2)"))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) fn set_no_new_privs() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 /// getppid(2).
 pub(crate) fn getppid() -> Pid {
     unistd::getppid()
