@@ -57,6 +57,19 @@ fn a_new_binary_that_fails_gives_the_sockets_of_slots_back() {
     pool.stop();
 }
 
+/// The worker that did it is alive when its binary is replaced.
+#[test]
+fn a_new_binary_repairs_a_listener_that_a_worker_has_spoilt() {
+    let pool = Upgrading::start(FIXTURE, "spoils");
+    pool.program.stdout.wait_for("has spoilt it");
+    pool.upgrade_to(FIXTURE, "serves-2");
+    let line = pool.program.stderr.wait_for(" was repaired as this program took it over: ");
+    assert!(line.contains(&pool.address.to_string()) && line.ends_with(": it was shut down"), "{line}");
+    pool.wait_for_upgrade(1);
+    assert_eq!(pool.ask(), "serves-2");
+    pool.stop();
+}
+
 #[test]
 fn a_new_binary_that_wants_more_workers_gets_sockets_for_them() {
     let pool = Upgrading::start(FIXTURE, "per-slot-1");

@@ -3,12 +3,14 @@
 //!
 //! It must not know the types that they come as in a worker.
 
+mod as_bound;
 mod before;
 mod handed;
 mod held;
 mod inet;
 mod inherited;
 mod listeners;
+mod repair;
 mod slots;
 mod store;
 mod unix;
@@ -33,6 +35,7 @@ pub(crate) use handed::{Wanted, check, hand_over, take};
 pub(crate) use inherited::{Inherited, VARIABLES, copies, distrusted, let_go, receive, receive_again};
 use listeners::Sockets;
 pub(crate) use listeners::{Listener, Listeners, ToHandOver};
+pub(crate) use repair::Moment;
 use store::Storable;
 pub(crate) use store::{Change, settle};
 pub(crate) use unix::{adopt_files, files, remove_files};
@@ -282,7 +285,7 @@ pub(crate) fn bind(
                         (listener(label, &path.path, Sockets::One(socket)), Storable::unix(key, &path.path))
                     }
                 };
-                listeners.push(own.storable(storable));
+                listeners.push(own.storable(storable).unix(path.clone()));
             }
             At::Inherited(sockets) => {
                 if slots.is_some() && label.kind != Kind::Unix {

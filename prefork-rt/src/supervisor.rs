@@ -19,10 +19,12 @@ use crate::credentials::Credentials;
 use crate::detachment::{Detachment, Keys};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Listeners};
+use crate::listen::{self, Listeners, Moment};
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
-use crate::policy::{self, Action, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time};
+use crate::policy::{
+    self, Action, Ask, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
+};
 use crate::report;
 use crate::scoreboard::{Occupant, Publisher, Row};
 use crate::sys::{
@@ -68,13 +70,17 @@ pub(crate) struct Service {
 impl Service {
     /// This binary stays: the service manager stores what it listens on, and nothing else.
     pub(crate) fn believe(&mut self) {
+        self.settle();
+        self.listeners.forget_before();
+    }
+
+    fn settle(&mut self) {
         if let (Some(manager), Some(room)) = (&mut self.manager, notify::most_stored()) {
             listen::settle(&mut self.listeners, room, |change| match change {
                 listen::Change::Remove(name) => manager.remove_stored(name),
                 listen::Change::Store(name, kind, socket) => manager.store(name, kind, socket),
             });
         }
-        self.listeners.forget_before();
     }
 }
 
@@ -113,6 +119,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         flushed: !report::logger_is_installed(),
         oom_kills: OomKills::read(),
         weighs: true,
+        ended: Vec::new(),
         to_pass_on: None,
         rehearsal: None,
         next: None,
@@ -123,6 +130,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
     if let Some(received) = received {
         supervisor.take_over(received);
     }
+    supervisor.inspect_listeners(Moment::Start);
     sys::supervisor_name(&supervisor.name).set();
     supervisor.run()
 }
@@ -148,6 +156,8 @@ struct Supervisor {
     oom_kills: OomKills,
     /// That memory cannot be measured was not said yet.
     weighs: bool,
+    /// Workers that have ended, with their process ids, and may have spoiled a listener.
+    ended: Vec<(usize, i32)>,
     /// To every worker.
     to_pass_on: Option<Received>,
     rehearsal: Option<Rehearsal>,
@@ -290,6 +300,29 @@ impl Supervisor {
             }
         }
         tell_leftovers(&left);
+        let ended = mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            self.inspect_listeners(Moment::Ends(&ended));
+        }
+    }
+
+    /// Repairs listeners: what one process does to a socket holds for all that have it.
+    fn inspect_listeners(&mut self, moment: Moment<'_>) {
+        let (mut anew, mut outdated) = (false, false);
+        for repair in self.service.listeners.inspect(moment) {
+            report::warn(&repair.line);
+            if let (Some(name), Some(manager)) = (&repair.stored, &mut self.service.manager) {
+                manager.remove_stored(name);
+                outdated = true;
+            }
+            anew |= repair.leaves_workers_behind;
+        }
+        if outdated && self.before.is_none() {
+            self.service.settle();
+        }
+        if anew {
+            self.policy.handle(self.clock.now(), Event::Ask(Ask::Reload, "a listener was bound anew".to_owned()));
+        }
     }
 
     /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
@@ -350,6 +383,7 @@ impl Supervisor {
         };
         self.hear(proc);
         self.table.remove(pid);
+        self.ended.push((proc.task_id(), pid.as_raw()));
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 

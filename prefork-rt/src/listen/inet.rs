@@ -1,7 +1,7 @@
 //! TCP and UDP sockets: how an address is bound.
 
 use std::io::{self, ErrorKind};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -139,11 +139,15 @@ fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool, slots: Option<usiz
     Ok(sockets)
 }
 
-/// One more socket at the address that a socket of a slot has, after all others.
-pub(super) fn bind_beside(kind: Kind, sibling: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let sibling = SockRef::from(&sibling);
-    let address = sibling.local_addr()?.as_socket().ok_or(ErrorKind::InvalidInput)?;
-    let only_ipv6 = is_every_ipv6(address) && sibling.only_v6()?;
+/// Where a socket is bound, and whether it leaves its port to IPv4.
+pub(super) fn address_of(socket: BorrowedFd<'_>) -> io::Result<(SocketAddr, bool)> {
+    let socket = SockRef::from(&socket);
+    let address = socket.local_addr()?.as_socket().ok_or(ErrorKind::InvalidInput)?;
+    Ok((address, is_every_ipv6(address) && socket.only_v6()?))
+}
+
+/// One more socket at the address that the sockets of slots have, after all others.
+pub(super) fn bind_beside(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<OwnedFd> {
     let socket = bind_one(kind, address, only_ipv6, true)?;
     if kind == Kind::Tcp {
         socket.listen(BACKLOG)?;
@@ -151,7 +155,26 @@ pub(super) fn bind_beside(kind: Kind, sibling: BorrowedFd<'_>) -> io::Result<Own
     Ok(socket.into())
 }
 
-fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> io::Result<Socket> {
+/// A socket in the place of one that has this address, and that is of no use any more, whoever has it.
+pub(super) fn bind_anew(kind: Kind, address: SocketAddr, only_ipv6: bool, old: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let old = SockRef::from(&old);
+    // A TCP socket that does not listen lets another have its address, and so does one that may be shared.
+    let _ = old.shutdown(Shutdown::Both);
+    if kind == Kind::Udp {
+        old.set_reuse_address(true)?;
+    }
+    let socket = new(kind, address, only_ipv6)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    if kind == Kind::Tcp {
+        socket.listen(BACKLOG)?;
+    } else {
+        socket.set_reuse_address(false)?;
+    }
+    Ok(socket.into())
+}
+
+fn new(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<Socket> {
     let (kind_of_socket, protocol) = match kind {
         Kind::Udp => (Type::DGRAM, Protocol::UDP),
         Kind::Tcp | Kind::Unix => (Type::STREAM, Protocol::TCP),
@@ -160,6 +183,11 @@ fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> i
     if is_every_ipv6(address) {
         socket.set_only_v6(only_ipv6)?;
     }
+    Ok(socket)
+}
+
+fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> io::Result<Socket> {
+    let socket = new(kind, address, only_ipv6)?;
     // Of a UDP address, two processes could share it, and neither would know.
     if kind == Kind::Tcp {
         socket.set_reuse_address(true)?;

@@ -6,14 +6,16 @@ use std::env;
 use std::ffi::OsString;
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use socket2::{Domain, SockRef, Type};
 
+use super::as_bound::revive;
 use super::{Label, Shown, unnamed};
 use crate::error::Error;
 use crate::grammar::{Entry, Kind};
+use crate::report;
 use crate::sys;
 use crate::trust;
 
@@ -80,6 +82,12 @@ pub(crate) fn receive() -> Result<Option<String>, Error> {
     let names = names(sockets.len())?;
     let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
         let place = place(&socket);
+        if revive(socket.as_fd()) {
+            report::warn(&format!(
+                "{place}, which this program was started with, did not listen, as after shutdown(2) by a worker of its \
+                 last start: it listens again"
+            ));
+        }
         Inherited { name, socket, place, number, is_in_use: false }
     });
     received().extend(new);

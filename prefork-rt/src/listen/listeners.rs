@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use socket2::SockRef;
 
+use super::as_bound::AsBound;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
+use super::repair::Moment;
 use super::slots::Slots;
 use super::store::{self, Storable};
 use super::unix;
@@ -18,7 +21,7 @@ use crate::error::Error;
 use crate::grammar::{Kind, UnixPath};
 use crate::policy::Intake;
 use crate::report;
-use crate::sys;
+use crate::sys::{self, FileId};
 
 /// Everything that is listened on, in the order of `listen`.
 pub(crate) struct Listeners {
@@ -56,6 +59,14 @@ pub(crate) struct Listener {
     pub(super) stored: Option<String>,
     /// Under which name and number this process was started with it, if it was.
     inherited: Option<(String, usize)>,
+    /// The binary before, or the last start, has bound it.
+    is_handed: bool,
+    /// Of a Unix socket that is bound here.
+    pub(super) unix: Option<UnixPath>,
+    /// What it is to be again when a worker has spoiled it, once it was looked at.
+    pub(super) as_bound: Option<AsBound>,
+    /// It was said that it serves nobody any more.
+    pub(super) is_lost: bool,
 }
 
 /// What the next binary is to be handed.
@@ -93,21 +104,54 @@ impl Listener {
             storable: None,
             stored: None,
             inherited: None,
+            is_handed: false,
+            unix: None,
+            as_bound: None,
+            is_lost: false,
         }
     }
 
     /// Whether workers of the binary before have it, too, in the mode that it has now.
     pub(super) fn in_use(self, is_in_use: bool) -> Listener {
-        let socket = match &self.sockets {
-            Sockets::One(socket) => Some(socket.as_fd()),
-            Sockets::PerSlot(slots) => slots.any(),
-            Sockets::Taken => None,
-        };
+        let socket = self.any_socket();
         Listener { was_nonblocking: socket.filter(|_| is_in_use).map(is_nonblocking), ..self }
     }
 
+    pub(super) fn any_socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.sockets {
+            Sockets::One(socket) => Some(socket.as_fd()),
+            Sockets::PerSlot(slots) => slots.any(),
+            Sockets::Taken => None,
+        }
+    }
+
+    /// Whether this process was started with it.
+    pub(super) fn is_inherited(&self) -> bool {
+        self.inherited.is_some()
+    }
+
+    /// Whether this supervisor has bound it as another binary, or at another start.
+    pub(super) fn is_handed(&self) -> bool {
+        self.is_handed
+    }
+
+    pub(super) fn is_nonblocking(&self) -> bool {
+        self.nonblocking || self.any_socket().is_some_and(is_nonblocking)
+    }
+
+    /// It has another socket from here on. Returns what the one before is called in a service manager's store.
+    pub(super) fn forget_stored(&mut self) -> Option<String> {
+        self.storable = self.storable.take().and_then(Storable::again);
+        self.stored.take()
+    }
+
+    /// Which file a Unix socket has that is bound here.
+    pub(super) fn own_file(&self, unix: &UnixPath) -> Option<FileId> {
+        unix::own_file(Path::new(&unix.path)).or_else(|| store::file_id(self.stored.as_deref()?))
+    }
+
     pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
-        Listener { was: Some(entry), stored, ..self }
+        Listener { was: Some(entry), stored, is_handed: true, ..self }
     }
 
     pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
@@ -116,6 +160,10 @@ impl Listener {
 
     pub(super) fn rights(self, unix: UnixPath) -> Listener {
         Listener { rights: Some(unix), ..self }
+    }
+
+    pub(super) fn unix(self, unix: UnixPath) -> Listener {
+        Listener { unix: Some(unix), ..self }
     }
 
     /// The file of a Unix socket is as it is to be.
@@ -298,6 +346,30 @@ impl Listeners {
         }
     }
 
+    /// What the kernel goes by is out of date where a worker of a slot has changed it.
+    pub(super) fn steer_again(&mut self, moment: Moment<'_>) {
+        let is_theirs = matches!(moment, Moment::Ends(_));
+        self.is_late |= is_theirs && self.listeners.iter_mut().any(|listener| listener.slots().is_some());
+    }
+
+    /// Gives a slot another socket at an address.
+    pub(super) fn bind_slot_anew(&mut self, index: usize, task_id: usize, as_bound: &AsBound) -> io::Result<()> {
+        let intakes = mem::take(&mut self.intakes);
+        let listener = &mut self.listeners[index];
+        let (kind, nonblocking) = (listener.label.kind, listener.nonblocking);
+        let bound = listener.slots().zip(as_bound.inet()).map(|(slots, (address, only_ipv6))| {
+            // Steering what comes meanwhile is tried again with the socket that takes its place.
+            let _ = slots.close(task_id, intake_of(&intakes));
+            let socket = inet::bind_beside(kind, address, only_ipv6)?;
+            SockRef::from(&socket).set_nonblocking(nonblocking)?;
+            slots.add(task_id, socket);
+            Ok(())
+        });
+        self.intakes = intakes;
+        self.is_late = true;
+        bound.unwrap_or(Ok(()))
+    }
+
     /// Makes the sockets of a slot, or none. Nothing comes to them before the slot's intake is open.
     pub(crate) fn open(&mut self, task_id: usize) -> io::Result<()> {
         self.set_intake(task_id, Intake::Away);
@@ -320,7 +392,8 @@ impl Listeners {
             // One that came with the binary may have sockets for every slot that there will be.
             let Some(slots) = listener.slots().filter(|slots| slots.of(task_id).is_none()) else { return Ok(()) };
             let Some(sibling) = slots.any() else { return Ok(()) };
-            let bound = inet::bind_beside(kind, sibling).and_then(|socket| {
+            let bound = inet::address_of(sibling).and_then(|(address, only_ipv6)| {
+                let socket = inet::bind_beside(kind, address, only_ipv6)?;
                 SockRef::from(&socket).set_nonblocking(nonblocking)?;
                 Ok(socket)
             });

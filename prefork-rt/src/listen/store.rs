@@ -44,6 +44,14 @@ impl Storable {
         Some(Storable::of_file(key, path, unix::own_file(Path::new(path))?))
     }
 
+    /// The same entry, with another socket. None where this process has made no file for it.
+    pub(super) fn again(self) -> Option<Storable> {
+        let Storable { name, path } = self;
+        let Some(path) = path else { return Some(Storable { name, path: None }) };
+        let (entry, _) = name.rsplit_once(' ')?;
+        Some(Storable { name: format!("{entry}{}", suffix(unix::own_file(&path)?)), path: Some(path) })
+    }
+
     /// One that is stored under this name. None where the file is another by now.
     pub(super) fn unix_again(key: &str, path: &str, stored: &str) -> Option<Storable> {
         let file = file_id(stored)?;

@@ -52,7 +52,8 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
     let path = Path::new(&unix.path);
     // The end of the supervisor removes the file.
     sys::hold_stops();
-    let bound = try_again(&Shown(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace()));
+    let bound =
+        try_again(&Shown(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
     let socket = match bound {
         Ok((socket, warnings)) => {
             let warn = |warning| report::warn(&format!("unix:{}: {warning}", unix.path));
@@ -65,6 +66,23 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
         announce(label, &unix.path);
     }
     Ok(socket.map(OwnedFd::from))
+}
+
+/// Binds a path anew whose file is that of a socket of ours, which is of no use any more.
+pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
+    let (path, own) = (Path::new(&unix.path), own_file(Path::new(&unix.path)));
+    let rights = Rights::of(unix).map_err(io::Error::other)?;
+    leave_file(path);
+    match bind_now(path, &rights, false, Some(file)) {
+        Ok((socket, warnings)) => {
+            warnings.iter().for_each(|warning| report::warn(&format!("unix:{}: {warning}", unix.path)));
+            Ok(socket.into())
+        }
+        Err(Refusal { source, advice }) => {
+            own.into_iter().for_each(|own| files::add(path, own));
+            Err(io::Error::new(source.kind(), format!("{source}; {advice}")))
+        }
+    }
 }
 
 /// Whether there is such an owner and group, of a file that is there already.
@@ -91,14 +109,19 @@ pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
     }
 }
 
-/// The socket, and what is to be said of its place.
-fn bind_now(path: &Path, rights: &Rights, leaves_no_trace: bool) -> Result<(Socket, Vec<String>), Refusal> {
+/// The socket, and what is to be said of its place. It takes the place of a dead server's, or of this file's.
+fn bind_now(
+    path: &Path,
+    rights: &Rights,
+    leaves_no_trace: bool,
+    replaced: Option<FileId>,
+) -> Result<(Socket, Vec<String>), Refusal> {
     let place = Place::open(path)?;
     // What is in use leaves nothing to do, and this takes no right to write.
-    place.refuse_what_is_there()?;
+    place.refuse_what_is_there_but(replaced)?;
     let private = Private::enter(&place)?;
     // Another server may have come before the lock.
-    let stale = place.refuse_what_is_there()?;
+    let stale = place.refuse_what_is_there_but(replaced)?;
     let (socket, file) = private.listen(rights)?;
     let unlocked =
         private.why_unlocked().map(|why| format!("{why}; servers that start there at once may be in each other's way"));

@@ -17,6 +17,7 @@ mod exec;
 mod holders;
 mod inherited;
 mod keyring;
+mod listener_state;
 mod lock;
 mod mask;
 mod proc;
@@ -50,6 +51,7 @@ pub(crate) use exec::{
 pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
+pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
 pub(crate) use lock::FileLock;
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::{

@@ -55,8 +55,14 @@ impl Place {
         }
     }
 
-    /// What a dead server has left, if there is anything. An error for anything else that is there.
-    pub(super) fn refuse_what_is_there(&self) -> Result<Option<Entry>, Refusal> {
+    /// What a dead server has left, or the socket that is to be replaced, if there is anything. An error for anything else
+    /// that is there.
+    pub(super) fn refuse_what_is_there_but(&self, replaced: Option<FileId>) -> Result<Option<Entry>, Refusal> {
+        if let Some(replaced) = replaced {
+            if let Some(entry) = self.entry()?.filter(|entry| entry.is_socket() && entry.id() == replaced) {
+                return Ok(Some(entry));
+            }
+        }
         match self.look()? {
             Found::Nothing => Ok(None),
             Found::Stale(entry) => Ok(Some(entry)),

@@ -64,7 +64,7 @@ impl Precious {
 
 fn bound(path: &Path, rights: &Rights) -> Result<(Socket, FileId), String> {
     let said = |Refusal { source, advice }| format!("{source}; {advice}");
-    let (socket, _) = bind_now(path, rights, false).map_err(said)?;
+    let (socket, _) = bind_now(path, rights, false, None).map_err(said)?;
     let own = files::take(path).expect("it is in the list");
     Ok((socket, own))
 }
@@ -252,8 +252,9 @@ fn of_starts_at_once_one_has_the_place_with_a_lock_or_without() {
             _ => {}
         }
         let winners: Vec<_> = thread::scope(|threads| {
-            let starts: Vec<_> =
-                (0..5).map(|_| threads.spawn(|| bind_now(&scene.path(), &Rights::default(), false).ok())).collect();
+            let starts: Vec<_> = (0..5)
+                .map(|_| threads.spawn(|| bind_now(&scene.path(), &Rights::default(), false, None).ok()))
+                .collect();
             starts.into_iter().filter_map(|start| start.join().expect("a start")).collect()
         });
         assert_eq!(winners.len(), 1, "in round {round}");

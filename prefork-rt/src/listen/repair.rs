@@ -1,0 +1,190 @@
+//! Listeners that a process that has them, too, has spoiled: they are made what they were, or bound anew.
+//!
+//! It must not know how it is found out, nor who is told.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use socket2::SockRef;
+
+use super::as_bound::{AsBound, Health};
+use super::listeners::{Listener, Sockets};
+use super::{Listeners, inet, unix};
+
+/// When a listener was looked at.
+#[derive(Clone, Copy)]
+pub(crate) enum Moment<'a> {
+    /// This supervisor begins.
+    Start,
+    /// These workers have ended: task id and process id of each.
+    Ends(&'a [(usize, i32)]),
+}
+
+/// What was found and done.
+pub(crate) struct Repair {
+    /// To be told.
+    pub(crate) line: String,
+    /// Workers that are alive have a socket that is of no use any more.
+    pub(crate) leaves_workers_behind: bool,
+    /// What the socket that is of no use is called in a service manager's store.
+    pub(crate) stored: Option<String>,
+}
+
+impl Listeners {
+    /// Looks at every socket that these workers had, or at all, and makes those that were spoiled what they were.
+    pub(crate) fn inspect(&mut self, moment: Moment<'_>) -> Vec<Repair> {
+        // A worker can have changed it by the one socket that it had.
+        self.steer_again(moment);
+        let mut repairs = Vec::new();
+        for index in 0..self.listeners.len() {
+            let listener = &mut self.listeners[index];
+            let as_bound = listener.as_bound.take();
+            // What was bound at this start has been no other process's yet.
+            let is_fresh = as_bound.is_none() && !listener.is_inherited() && !listener.is_handed();
+            let Some(mut as_bound) = as_bound.or_else(|| listener.look_as_bound()) else { continue };
+            if is_fresh {
+                listener.as_bound = Some(as_bound);
+                continue;
+            }
+            match &listener.sockets {
+                Sockets::One(socket) => {
+                    let health = as_bound.check(socket.as_fd());
+                    repairs.extend(listener.repair(&mut as_bound, health, moment));
+                }
+                Sockets::PerSlot(slots) => {
+                    let is_theirs = |task_id| moment.is_of(task_id);
+                    let own = slots.members().filter(|&(task_id, _)| is_theirs(task_id));
+                    let found: Vec<_> = own.map(|(task_id, socket)| (task_id, as_bound.check(socket))).collect();
+                    for (task_id, health) in found {
+                        repairs.extend(self.repair_slot(index, &as_bound, task_id, health, moment));
+                    }
+                }
+                Sockets::Taken => {}
+            }
+            self.listeners[index].as_bound = Some(as_bound);
+        }
+        repairs
+    }
+
+    /// Of a slot whose worker has ended, nobody has the socket that it had.
+    fn repair_slot(
+        &mut self,
+        index: usize,
+        as_bound: &AsBound,
+        task_id: usize,
+        health: Health,
+        moment: Moment<'_>,
+    ) -> Option<Repair> {
+        let place = format!("the socket of slot {task_id} at {}", as_bound.place(&self.listeners[index].label));
+        let line = match health {
+            Health::Sound => return None,
+            Health::Repaired(found) => repaired(&place, moment, &found),
+            Health::Lost(found) => match self.bind_slot_anew(index, task_id, as_bound) {
+                Ok(()) => format!("{place} was bound anew {moment}: {found}"),
+                Err(error) => lost(&place, moment, &found, &error),
+            },
+        };
+        Some(Repair { line, leaves_workers_behind: false, stored: None })
+    }
+}
+
+impl Listener {
+    /// How the sockets are now, before anything can have spoiled them, or as the binary before has left them.
+    fn look_as_bound(&self) -> Option<AsBound> {
+        let (kind, socket) = (self.label.kind, self.any_socket()?);
+        match (self.is_inherited(), self.is_handed()) {
+            (true, _) => AsBound::inherited(kind, socket),
+            (false, true) => AsBound::taken_over(kind, socket),
+            (false, false) => AsBound::fresh(kind, socket),
+        }
+    }
+
+    fn repair(&mut self, as_bound: &mut AsBound, health: Health, moment: Moment<'_>) -> Option<Repair> {
+        // The address of a Unix socket is where it was before it was moved to its place.
+        let place = if self.unix.is_some() { self.key.clone() } else { as_bound.place(&self.label) };
+        let repair = |line| Repair { line, leaves_workers_behind: false, stored: None };
+        let found = match health {
+            Health::Sound => return None,
+            Health::Repaired(found) => return Some(repair(repaired(&place, moment, &found))),
+            Health::Lost(found) => found,
+        };
+        if self.is_inherited() {
+            // What it is now is said once.
+            if std::mem::replace(&mut self.is_lost, true) {
+                return None;
+            }
+            return Some(repair(format!(
+                "{place} cannot be repaired {moment}: {found}; no client is served there: restart what this program was \
+                 started by with it (systemctl restart of the .socket unit)"
+            )));
+        }
+        match self.bind_anew(as_bound) {
+            Ok(socket) => {
+                if let Some(renewed) = AsBound::fresh(self.label.kind, socket.as_fd()) {
+                    *as_bound = renewed;
+                }
+                self.sockets = Sockets::One(socket);
+                let line = format!(
+                    "{place} was bound anew {moment}: {found}; the workers that have the old socket are replaced"
+                );
+                Some(Repair { line, leaves_workers_behind: true, stored: self.forget_stored() })
+            }
+            Err(error) => Some(repair(lost(&place, moment, &found, &error))),
+        }
+    }
+
+    /// One at the same place, which the old one gives up.
+    fn bind_anew(&self, as_bound: &AsBound) -> io::Result<OwnedFd> {
+        let (Sockets::One(old), kind) = (&self.sockets, self.label.kind) else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let socket = match (as_bound.inet(), &self.unix) {
+            (Some((address, only_ipv6)), _) => inet::bind_anew(kind, address, only_ipv6, old.as_fd())?,
+            (None, Some(unix)) => {
+                let file = self.own_file(unix).ok_or_else(|| io::Error::other("its file is another process's"))?;
+                unix::bind_anew(unix, file)?
+            }
+            (None, None) => return Err(io::ErrorKind::Unsupported.into()),
+        };
+        SockRef::from(&socket).set_nonblocking(self.is_nonblocking())?;
+        Ok(socket)
+    }
+}
+
+impl Moment<'_> {
+    fn is_of(self, task_id: usize) -> bool {
+        match self {
+            Moment::Start => true,
+            Moment::Ends(ended) => ended.iter().any(|&(other, _)| other == task_id),
+        }
+    }
+}
+
+/// "after the end of worker 1 (pid 4711)"
+impl std::fmt::Display for Moment<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const MOST_NAMED: usize = 3;
+        match self {
+            Moment::Start => f.write_str("as this program took it over"),
+            Moment::Ends(ended) => {
+                let named = ended.iter().take(MOST_NAMED).map(|(task_id, pid)| format!("worker {task_id} (pid {pid})"));
+                let named: Vec<String> = named.collect();
+                match ended.len().checked_sub(MOST_NAMED) {
+                    Some(more @ 1..) => write!(f, "after the end of {} and {more} more", named.join(", ")),
+                    _ => write!(f, "after the end of {}", named.join(", ")),
+                }
+            }
+        }
+    }
+}
+
+fn repaired(place: &str, moment: Moment<'_>, found: &str) -> String {
+    format!("{place} was repaired {moment}: {found}")
+}
+
+fn lost(place: &str, moment: Moment<'_>, found: &str, error: &io::Error) -> String {
+    format!(
+        "{place} cannot be repaired {moment}: {found}, and binding it anew failed: {error}; no client is served there: \
+         restart the service"
+    )
+}
