@@ -136,7 +136,8 @@ impl Worker {
     /// Not needed for the options `user` and `group`. Call it right after the change, on the main thread or one that
     /// lives as long as the worker. When the supervisor has ended in between, it does not return: the process ends. A
     /// no-op under `PREFORK=off`. A worker that gains rights, by setuid(2) or by running a set-user-ID program, is
-    /// beyond a supervisor that has fewer.
+    /// beyond a supervisor that has fewer. The supervisor's session, terminal and session keyring stay with
+    /// a worker that changes its user by itself: the options [`user`](crate::Prefork::user) and `group` take them away.
     ///
     /// ```no_run
     /// use nix::unistd::{Uid, setuid};
