@@ -280,6 +280,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_socket_of_a_pool_is_found_by_the_name_that_the_pool_gave_it() {
+        let rank = |bound: &str, wanted: &str| {
+            let listed = Listed { at: At::Path(bound.as_ref()), state: UNCONNECTED, socket: 1 };
+            rank_of_path(&listed, wanted.as_ref())
+        };
+        assert_eq!(rank("/proc/self/fd/12/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), Some(0));
+        assert_eq!(rank("/proc/self/fd/12/run-app.sock", "/proc/self/fd/run-app-app.sock"), None);
+        assert_eq!(rank("/proc/self/fd/12/a/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), None);
+        assert_eq!(rank("/run/app/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), None);
+    }
+
     #[cfg(target_os = "linux")]
     mod linux {
         use super::*;

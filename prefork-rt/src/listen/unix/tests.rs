@@ -111,7 +111,7 @@ fn beside_an_attacker(scene: &Scene, rounds: u32) -> u32 {
         stop.store(true, Ordering::Relaxed);
         let exchanged = attacker.join().expect("an attacker");
         eprintln!("{count} of {rounds} bound beside {exchanged} exchanges");
-        assert!(exchanged > rounds / 10, "there was an attack: {exchanged} exchanges");
+        assert!(exchanged > rounds / 50, "there was an attack: {exchanged} exchanges");
         count
     })
 }
@@ -193,7 +193,7 @@ fn what_another_user_locks_is_not_waited_for() {
     let (socket, file) = bound(&scene.path(), &Rights::default()).expect("it is bound");
     drop(socket);
     files::remove(&scene.path(), file).map_err(|refusal| refusal.source).expect("it is removed");
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     assert_eq!(scene.files(), [""; 0]);
     drop(lock);
 }
