@@ -181,7 +181,9 @@ fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
     let mut shell = Terminal::shell();
     shell.type_in(&format!("{} 65534 65534 attack 3>&1 4</dev/tty\n", path(&attacks())));
     let (leader, alone) = (Terminal::run(&mut attacks()), Terminal::of_no_session(&mut attacks()));
-    for (kind, mut terminal, open) in [("shell", shell, 1..=4), ("leader", leader, 1..=2), ("alone", alone, 1..=2)] {
+    // What is open of the terminal, and from where on by the name /dev/tty, the last one by the program itself.
+    let kinds = [("shell", shell, 1..=5, 4), ("leader", leader, 1..=3, 3), ("alone", alone, 1..=2, 3)];
+    for (kind, mut terminal, open, by_name) in kinds {
         // It waits in the terminal, where the worker would find it.
         terminal.type_in("typed\n");
         terminal.screen.wait_for("attacks are over");
@@ -192,7 +194,8 @@ fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
         answers("open of /dev/tty", "ENXIO");
         answers("SIGCONT to the supervisor", "EPERM");
         answers("a place in the supervisor's group", "EPERM");
-        for descriptor in open {
+        assert_eq!(terminal.screen.count("attack read of "), open.clone().count(), "{kind}");
+        for descriptor in open.clone() {
             // Where the system lets others than root type (dev.tty.legacy_tiocsti), too.
             let types = fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").map_or(true, |word| word.trim() == "1");
             for once in ["TIOCSTI", "TIOCSTI once more"] {
@@ -201,11 +204,12 @@ fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
             answers(&format!("TIOCSCTTY on {descriptor}"), "EPERM");
             answers(&format!("TIOCNOTTY on {descriptor}"), "ENOTTY");
             answers(&format!("TIOCSPGRP on {descriptor}"), "ENOTTY");
-            // The last is /dev/tty by its name.
-            answers(&format!("reopening of {descriptor}"), if descriptor == 4 { "ENXIO" } else { "EACCES" });
+            let is_by_name = descriptor >= by_name;
+            answers(&format!("reopening of {descriptor}"), if is_by_name { "ENXIO" } else { "EACCES" });
+            let is_private = is_by_name && descriptor == *open.end();
+            answers(&format!("close-on-exec of {descriptor}"), if is_private { "true" } else { "false" });
             answers(&format!("read of {descriptor}"), "EBADF");
         }
-        assert_eq!(terminal.screen.count("attack read of "), 2 * usize::from(kind == "shell") + 2, "{kind}");
     }
 }
 

@@ -218,11 +218,6 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Off && upgrade::received().is_none() {
         warn_of_a_replaceable_binary(&launch, credentials.as_ref());
     }
-    let option = if settings.user.is_some() { "user" } else { "group" };
-    let detachment = match &credentials {
-        Some(_) if mode != Mode::Off => Detachment::prepare(option)?,
-        Some(_) | None => None,
-    };
     check_addresses_can_be_shared(settings.reuse_port)?;
     let mut handed = handed_sockets()?;
     handed.extend(plan.restored);
@@ -245,6 +240,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
+    let option = if settings.user.is_some() { "user" } else { "group" };
+    let detachment = if credentials.is_some() { Detachment::prepare(option)? } else { None };
     let most_workers = most_workers(settings.workers)?;
     if mode == Mode::Check {
         upgrade::say_rehearsed()?;

@@ -5,10 +5,11 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::{dev_t, fstat};
 use nix::unistd::{self, isatty};
 
+use super::threads::is_close_on_exec;
 use super::{descriptors, getsid, of_call};
 
 /// Makes this process, which leads no process group, the leader of a session and a group of its own, without a
@@ -20,22 +21,27 @@ pub(crate) fn lead_session() -> io::Result<()> {
 /// A terminal that this process can read from, and an opening of it for writing only.
 pub(crate) struct ReadableTerminal {
     descriptor: RawFd,
+    is_close_on_exec: bool,
     write_only: OwnedFd,
 }
 
-/// Finds the terminals that this process can read from among its standard input, output and error, and whatever else is
-/// open of these terminals and of the one that controls its session. Other terminals, such as serial lines, are the
-/// program's affair. An error comes with the descriptor.
+/// Finds the terminals that this process can read from: standard output and error, and whatever else is open of these
+/// terminals, of standard input's and of the one that controls its session. Not standard input itself, in the place of
+/// which a worker has /dev/null. Other terminals, such as serial lines, are the program's affair. An error comes with the
+/// descriptor.
 pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::Error)> {
     let standard: Vec<dev_t> = (0..=2).filter_map(terminal).map(|(_, device)| device).collect();
     let others = descriptors().into_iter().map(|(descriptor, _)| descriptor).filter(|&descriptor| descriptor > 2);
     let is_meant = |&descriptor: &RawFd| {
         terminal(descriptor).is_some_and(|(open, device)| standard.contains(&device) || controls_us(open))
     };
-    let terminals = (0..=2).chain(others).filter(is_meant);
+    let terminals = (1..=2).chain(others).filter(is_meant);
     let readable = terminals.filter(|&descriptor| access(descriptor).is_ok_and(|access| access != OFlag::O_WRONLY));
     let opened = readable.filter_map(|descriptor| match open_for_writing(descriptor) {
-        Ok(write_only) => Some(Ok(ReadableTerminal { descriptor, write_only })),
+        Ok(write_only) => {
+            let is_close_on_exec = is_close_on_exec(descriptor);
+            Some(Ok(ReadableTerminal { descriptor, is_close_on_exec, write_only }))
+        }
         // It has gone since: nothing can be read from it any more.
         Err(_) if terminal(descriptor).is_none() => None,
         Err(error) => Some(Err((descriptor, error))),
@@ -46,20 +52,25 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
 impl ReadableTerminal {
     /// Puts the opening for writing only in the place of the terminal: dup2(2).
     pub(crate) fn forbid_reading(&self) -> io::Result<()> {
-        // SAFETY: dup2(2) takes any two numbers. What it closes is a terminal that the supervisor has open as well, by a
-        // number that nothing in this process owns but the standard library's handles of standard input, output and
-        // error, which never close it.
-        match unsafe { libc::dup2(self.write_only.as_raw_fd(), self.descriptor) } {
-            -1 => Err(of_call("dup2(2)")(io::Error::last_os_error())),
-            _ => Ok(()),
+        // SAFETY: dup2(2) takes any two numbers and touches no memory. Whatever in this process has the second number, the
+        // standard library's handles or a file that the program opened, goes on having an open descriptor of the same
+        // terminal.
+        if unsafe { libc::dup2(self.write_only.as_raw_fd(), self.descriptor) } == -1 {
+            return Err(of_call("dup2(2)")(io::Error::last_os_error()));
         }
+        if self.is_close_on_exec {
+            // SAFETY: dup2(2) has just opened it.
+            let replaced = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
+            fcntl(replaced, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(of_call("fcntl(2)"))?;
+        }
+        Ok(())
     }
 }
 
 /// The descriptor and its device, if it is open and a terminal that is still connected.
 fn terminal(descriptor: RawFd) -> Option<(BorrowedFd<'static>, dev_t)> {
-    // SAFETY: a descriptor that is not open is an error of each call that is made with it, and this process has one thread
-    // that opens and closes any, so that it stays what it is as long as it is looked at.
+    // SAFETY: the number is looked at after the fork check, in a process with one thread, and this thread closes none
+    // meanwhile. One that is not open, as 0 to 2 may be, is EBADF of both calls.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let is_terminal = isatty(descriptor) == Ok(true);
     is_terminal.then(|| fstat(descriptor).ok()).flatten().map(|found| (descriptor, found.st_rdev))
