@@ -140,6 +140,33 @@ fn no_connection_is_lost_when_a_killed_service_is_started_again() {
     no_connection_is_lost(&Manager::with_a_path(), None);
 }
 
+/// The stored socket is of no use any more either.
+#[test]
+fn a_socket_that_is_bound_anew_takes_the_place_of_the_stored_one() {
+    let (manager, files, own) = (Manager::with_a_path(), Files::with(&[]), Files::with(&[]));
+    let path = path_in(&own);
+    let mut listens = fixture!("listens-to-each-kind");
+    listens.args(["spoils", &format!("127.0.0.1:0, udp:127.0.0.1:0, unix:{}", path.display())]);
+    listens.env("FDSTORE", "16").env("PREFORK_BACKOFF", "0s");
+    manager.watches(files.name_in(&mut listens));
+    let mut program = Session::start(&mut listens);
+    let mut store = Store::fill(&manager, 3, &program);
+    let index = store.0.iter().position(|(name, _)| name.contains("unix%3A")).expect("it is stored");
+    let (old, _) = store.0.remove(index);
+    files.write("spoil", "unix shutdown aborts");
+    manager.wait_for(&format!("FDSTOREREMOVE=1\nFDNAME={old}"));
+    let (name, socket) = Store::fill(&manager, 1, &program).0.remove(0);
+    assert!(name != old && name.contains("unix%3A"), "{name}");
+    store.0.insert(index, (name, socket));
+    program.stderr.wait_for("reload done after");
+    answer(UnixStream::connect(&path).expect("somebody listens"));
+    kill(&mut program);
+    let waits = UnixStream::connect(&path).expect("it is stored");
+    let mut program = store.start_again(&listens);
+    answer(waits);
+    program.stop();
+}
+
 /// However it is written, as an entry is stored by one name.
 #[test]
 fn nor_of_every_address() {

@@ -11,7 +11,7 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 use support::before_exec::{without_call, without_fork};
 use support::session::Session;
-use support::{Lines, Signal, clean_command, is_alive, moments, send, status_of, until};
+use support::{Lines, Signal, clean_command, is_alive, moments, send, stat_of, status_of, until};
 
 fn start(arguments: &[&str], workers: usize) -> Session {
     Session::start(fixture!("shows-the-pool").args(arguments).env("PREFORK_WORKERS", workers.to_string()))
@@ -218,6 +218,24 @@ fn without_a_file_for_the_memory_the_kernel_seals_it() {
         skip!("this kernel has no mseal(2)");
     }
     attack(without_call(&mut fixture!("shows-the-pool"), libc::SYS_memfd_create, libc::ENOSYS));
+}
+
+/// In clock ticks.
+fn cpu_time(pid: i32) -> u64 {
+    let stat = stat_of(pid).expect("it is alive");
+    [11, 12].iter().map(|&field| stat[field].parse::<u64>().expect("a time")).sum()
+}
+
+#[test]
+fn a_worker_that_floods_the_wake_pipe_costs_the_supervisor_little() {
+    let program = start(&["floods"], 3);
+    program.stdout.wait_for("floods 1 pipes");
+    let per_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).expect("a number").expect("a number");
+    let (start, before) = (Instant::now(), cpu_time(program.pid()));
+    // 100 beats take a second at least.
+    program.stdout.wait_for_nth("worker 2 pid", 3);
+    let spent = (cpu_time(program.pid()) - before) as f64 / per_second as f64;
+    assert!(spent < start.elapsed().as_secs_f64() / 3.0, "{spent} s of {:?}", start.elapsed());
 }
 
 #[test]

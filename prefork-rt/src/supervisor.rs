@@ -256,15 +256,20 @@ impl Supervisor {
     /// What is waited for besides signals.
     fn others(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let output = self.rehearsal.as_ref().and_then(Rehearsal::output);
-        [self.bell.as_fd()].into_iter().chain(output)
+        let bell = self.bell.rest().is_none().then(|| self.bell.as_fd());
+        bell.into_iter().chain(output)
     }
 
     /// Listens to who has rung, or to everybody.
     fn answer_bell(&mut self) {
+        if self.bell.rest().is_some() {
+            return;
+        }
         let heard = self.bell.heard();
         // Who is not known has garbled the rings of others, perhaps.
         let garbled = heard.task_ids.iter().any(|&task_id| !self.table.knows(task_id as usize));
-        let procs: Vec<ProcId> = if heard.overflow || garbled {
+        let are_many = || heard.task_ids.len() > self.table.alive().count();
+        let procs: Vec<ProcId> = if heard.overflow || garbled || are_many() {
             self.table.alive().map(|(_, proc)| proc).collect()
         } else {
             heard.task_ids.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
@@ -535,7 +540,7 @@ impl Supervisor {
         let unreaped = self.unreaped.then_some(REAP_AGAIN);
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
-        let instants = next_turn.into_iter().chain(self.next_look());
+        let instants = next_turn.into_iter().chain(self.next_look()).chain(self.bell.rest());
         let patience = instants.map(|instant| instant.saturating_duration_since(Instant::now()));
         self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::unistd::pipe;
@@ -16,8 +17,11 @@ use super::of_call;
 
 /// No pipe takes less: POSIX. So one that has less in it was never full since it was last emptied.
 const SMALLEST_PIPE: usize = libc::PIPE_BUF;
-/// A worker that rings on and on must not keep the supervisor from its work.
-const MOST_READS: usize = 64;
+/// A worker that rings on and on must not keep the supervisor from its work: what more is in the pipe waits.
+const MOST_READS: usize = 16;
+/// Nor must it cost much of a processor: the pipe is read no more often than so within an interval.
+const MOST_ANSWERS: u32 = 8;
+const INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a ring is: the task id of the worker.
 type Ring = u32;
@@ -32,12 +36,16 @@ pub(crate) struct Bell {
     reader: File,
     rope: OwnedFd,
     pipe: Identity,
+    /// When the interval has begun, and how often the pipe was read since.
+    interval: Instant,
+    answers: u32,
 }
 
 /// What was heard.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Whose tasks to look at. Any number can be in it: whoever has the pipe can write to it.
+    /// Whose tasks to look at, at most [`SMALLEST_PIPE`] bytes of them. Any number can be in it: whoever has the pipe can
+    /// write to it.
     pub(crate) task_ids: Vec<Ring>,
     /// Rings may be missing: look at everybody.
     pub(crate) overflow: bool,
@@ -57,7 +65,7 @@ impl Bell {
     /// One that another binary has hung, and that workers have kept.
     pub(crate) fn adopt(reader: OwnedFd, rope: OwnedFd) -> io::Result<Bell> {
         let pipe = Identity::of(rope.as_raw_fd()).ok_or_else(|| of_call("fstat(2)")(io::Error::last_os_error()))?;
-        Ok(Bell { reader: reader.into(), rope, pipe })
+        Ok(Bell { reader: reader.into(), rope, pipe, interval: Instant::now(), answers: 0 })
     }
 
     /// The end that is listened at, and the other one.
@@ -69,16 +77,23 @@ impl Bell {
     ///
     /// To be called when poll(2) says that it is readable: where there is nothing to read, errno is set, and after a
     /// fork that may copy a page.
-    pub(crate) fn heard(&self) -> Heard {
+    pub(crate) fn heard(&mut self) -> Heard {
+        if self.interval.elapsed() >= INTERVAL {
+            (self.interval, self.answers) = (Instant::now(), 0);
+        }
+        self.answers += 1;
         let mut heard = Heard::default();
         let mut buffer = [0; SMALLEST_PIPE];
         for _ in 0..MOST_READS {
             // An error says that there is nothing more: the pipe is ours, and does not wait.
             let length = (&self.reader).read(&mut buffer).unwrap_or(0);
+            // Who has rung is of interest as long as no ring is missing.
+            if !heard.overflow {
+                let rings = buffer[..length].chunks_exact(size_of::<Ring>()).filter_map(|ring| ring.try_into().ok());
+                heard.task_ids.extend(rings.map(Ring::from_ne_bytes));
+            }
             // A ring is written in one piece. Half of one is not ours, and hides where the others begin.
             heard.overflow |= length % size_of::<Ring>() != 0;
-            let rings = buffer[..length].chunks_exact(size_of::<Ring>()).filter_map(|ring| ring.try_into().ok());
-            heard.task_ids.extend(rings.map(Ring::from_ne_bytes));
             if length < buffer.len() {
                 break;
             }
@@ -87,10 +102,16 @@ impl Bell {
         heard
     }
 
+    /// Until when it is not to be listened to, if it has rung too often.
+    pub(crate) fn rest(&self) -> Option<Instant> {
+        let until = self.interval + INTERVAL;
+        (self.answers >= MOST_ANSWERS && Instant::now() < until).then_some(until)
+    }
+
     /// Keeps the bell for [`ring`]. In a worker.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn keep(self) {
-        let Bell { reader, rope, pipe } = self;
+        let Bell { reader, rope, pipe, .. } = self;
         drop(reader);
         *lock_rope() = Some(Rope { descriptor: rope.into_raw_fd(), pipe });
     }
@@ -181,7 +202,7 @@ mod tests {
 
     #[test]
     fn rings_are_heard_once_and_in_order() {
-        let (bell, rope) = hung();
+        let (mut bell, rope) = hung();
         assert!(!is_readable(&bell));
         assert_eq!(bell.heard(), Heard::default(), "and it does not wait");
         for task_id in [3, 0, 4095, 3] {
@@ -194,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_full_pipe_drops_rings_and_says_so() {
-        let (bell, rope) = hung();
+        let (mut bell, rope) = hung();
         for task_id in 0..100_000 {
             rope.pull(task_id);
         }
@@ -209,7 +230,7 @@ mod tests {
     #[test]
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn the_smallest_pipe_says_so_too() {
-        let (bell, rope) = hung();
+        let (mut bell, rope) = hung();
         let bytes = fcntl(&bell.rope, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
         let rings = u32::try_from(bytes).unwrap() / 4;
         (0..=rings).for_each(|task_id| rope.pull(task_id));
@@ -217,8 +238,29 @@ mod tests {
     }
 
     #[test]
+    fn one_that_rings_too_often_is_not_listened_to_for_a_while() {
+        let (mut bell, rope) = hung();
+        let start = Instant::now();
+        let mut answered = 0;
+        let rest = loop {
+            rope.pull(1);
+            assert_eq!(bell.heard().task_ids, [1]);
+            answered += 1;
+            if let Some(rest) = bell.rest() {
+                break rest;
+            }
+            assert!(start.elapsed() < Duration::from_secs(60), "a loaded machine may need several intervals");
+        };
+        assert!(answered >= MOST_ANSWERS && rest <= Instant::now() + INTERVAL);
+        while Instant::now() < rest {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(bell.rest(), None);
+    }
+
+    #[test]
     fn what_is_no_ring_hides_none() {
-        let (bell, rope) = hung();
+        let (mut bell, rope) = hung();
         File::from(bell.rope.try_clone().unwrap()).write_all(&[9]).unwrap();
         rope.pull(3);
         assert!(bell.heard().overflow);
