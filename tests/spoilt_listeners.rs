@@ -98,11 +98,12 @@ impl Connection for UnixStream {
     }
 }
 
-fn answer(mut connection: impl Connection) -> Option<()> {
+/// The task id of the worker.
+fn answer(mut connection: impl Connection) -> Option<usize> {
     connection.wait_for(Duration::from_secs(1));
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;
-    answer.trim().parse::<usize>().ok().map(drop)
+    answer.trim().parse().ok()
 }
 
 #[test]
@@ -139,6 +140,25 @@ fn a_filter_of_a_worker_goes_with_it() {
     pool.spoil("tcp locked-filter aborts", " was bound anew ");
     pool.program.stderr.wait_for("reload done after");
     pool.is_served();
+}
+
+/// Nobody can ask what the program is, so it is set again after each end.
+#[test]
+fn a_worker_that_has_all_connections_come_to_its_slot_does_so_no_longer_than_it_lives() {
+    let pool = Spoilt::start("127.0.0.1:0, udp:127.0.0.1:0", |command| {
+        command.env("PREFORK_REUSE_PORT", "true").env_remove("PREFORK_USER");
+    });
+    if !may_filter() {
+        skip!("this user may not attach a filter to a socket");
+    }
+    pool.files.write("spoil", "tcp redirect aborts");
+    pool.program.stderr.wait_for("worker 1 (pid");
+    pool.program.stderr.wait_for("restart 1 of it");
+    let mut answered = std::collections::BTreeSet::new();
+    until("all slots answer", || {
+        answered.extend(answer(TcpStream::connect(pool.tcp).ok()?));
+        (answered.len() == 3).then_some(())
+    });
 }
 
 fn may_filter() -> bool {

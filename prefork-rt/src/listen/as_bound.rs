@@ -36,7 +36,7 @@ pub(super) enum Health {
 }
 
 impl AsBound {
-    /// Of a socket that nobody else has had.
+    /// Of a socket that no other process has had.
     pub(super) fn fresh(kind: Kind, socket: BorrowedFd<'_>) -> Option<AsBound> {
         AsBound::of(kind, socket, sys::queue_room(socket))
     }
@@ -46,7 +46,7 @@ impl AsBound {
         AsBound::of(kind, socket, None)
     }
 
-    /// Of a socket that this process was started with: whoever made it has chosen how many may wait.
+    /// Of a socket that this process was started with: its maker has chosen how many may wait.
     pub(super) fn inherited(kind: Kind, socket: BorrowedFd<'_>) -> Option<AsBound> {
         AsBound::of(kind, socket, sys::queue_room(socket).filter(|&room| room > 0))
     }
@@ -110,7 +110,7 @@ impl AsBound {
             self.room = sys::queue_room(socket);
             return Ok(());
         }
-        // More than before harms nobody.
+        // More than before do no harm.
         if room.is_none() || self.room.zip(room).is_none_or(|(before, room)| room < before) {
             own.listen(self.room.and_then(|room| room.try_into().ok()).unwrap_or(BACKLOG))?;
             let (before, after) = (room, sys::queue_room(socket));
@@ -174,8 +174,7 @@ fn still_open(socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()>
     Err(io::ErrorKind::NotConnected.into())
 }
 
-/// Lets a TCP socket that is bound and was shut down listen again, which whoever handed it over had it do. Says whether that
-/// was necessary.
+/// Lets a TCP socket listen again that was handed over bound and shut down. Says whether that was necessary.
 pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     let own = SockRef::from(&socket);
     if own.r#type().ok() != Some(Type::STREAM) || sys::is_listening(&own) || own.peer_addr().is_ok() {
@@ -185,7 +184,7 @@ pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     if address.as_socket().is_none_or(|address| address.port() == 0) {
         return false;
     }
-    // A port that the system has chosen is not its any more. If it is, this is refused.
+    // A port that the system had chosen is free by now. A port that was asked for is not, and then this is refused.
     let _ = own.bind(&address);
     own.listen(BACKLOG).is_ok()
 }

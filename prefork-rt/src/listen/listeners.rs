@@ -12,7 +12,6 @@ use super::as_bound::AsBound;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
-use super::repair::Moment;
 use super::slots::Slots;
 use super::store::{self, Storable};
 use super::unix;
@@ -347,9 +346,8 @@ impl Listeners {
     }
 
     /// What the kernel goes by is out of date where a worker of a slot has changed it.
-    pub(super) fn steer_again(&mut self, moment: Moment<'_>) {
-        let is_theirs = matches!(moment, Moment::Ends(_));
-        self.is_late |= is_theirs && self.listeners.iter_mut().any(|listener| listener.slots().is_some());
+    pub(super) fn steer_again(&mut self) {
+        self.is_late |= self.listeners.iter_mut().any(|listener| listener.slots().is_some());
     }
 
     /// Gives a slot another socket at an address.

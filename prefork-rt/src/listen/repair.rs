@@ -1,4 +1,4 @@
-//! Listeners that a process that has them, too, has spoiled: they are made what they were, or bound anew.
+//! Listeners that one worker has spoiled for all: they are made what they were, or bound anew.
 //!
 //! It must not know how it is found out, nor who is told.
 
@@ -33,8 +33,10 @@ pub(crate) struct Repair {
 impl Listeners {
     /// Looks at every socket that these workers had, or at all, and makes those that were spoiled what they were.
     pub(crate) fn inspect(&mut self, moment: Moment<'_>) -> Vec<Repair> {
-        // A worker can have changed it by the one socket that it had.
-        self.steer_again(moment);
+        if matches!(moment, Moment::Ends(_)) {
+            // Which program the kernel goes by cannot be asked.
+            self.steer_again();
+        }
         let mut repairs = Vec::new();
         for index in 0..self.listeners.len() {
             let listener = &mut self.listeners[index];
@@ -66,7 +68,7 @@ impl Listeners {
         repairs
     }
 
-    /// Of a slot whose worker has ended, nobody has the socket that it had.
+    /// No other process has the socket of a slot whose worker has ended.
     fn repair_slot(
         &mut self,
         index: usize,

@@ -56,7 +56,7 @@ impl SharedMemory {
         Ok(SharedMemory { writable: unsafe { words_at(start, words) }, read_only: None, page: words_per_page()? })
     }
 
-    /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size nobody can change: once to write, and once
+    /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size no process can change: once to write, and once
     /// through an opening that allows reading alone, where /proc gives one.
     pub(crate) fn of_file(file: &File, words: usize) -> io::Result<SharedMemory> {
         check_size(file.as_fd(), words)?;
@@ -216,7 +216,7 @@ fn bytes(words: usize) -> io::Result<NonZeroUsize> {
     Ok(words.checked_mul(WORD).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::InvalidInput)?)
 }
 
-/// Whether the file has these words and nobody can take them away.
+/// Whether the file has these words and no process can take them away.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn check_size(file: BorrowedFd<'_>, words: usize) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
