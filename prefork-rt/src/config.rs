@@ -501,7 +501,7 @@ impl Settings {
             reload: environment.reload.or(code.reload).unwrap_or_default(),
             user: Account::new("user", environment.user, code.user),
             group: Account::new("group", environment.group, code.group),
-            no_new_privs: environment.no_new_privs.or(code.no_new_privs).unwrap_or_default(),
+            no_new_privs: no_new_privs(environment.no_new_privs, code.no_new_privs, warnings),
             overruled: overruled.into_iter().flatten().collect(),
         }
     }
@@ -558,6 +558,18 @@ impl Overruled {
 
 fn default_max_restarts(workers: usize) -> usize {
     workers.saturating_mul(RESTARTS_PER_WORKER).max(LEAST_MAX_RESTARTS)
+}
+
+/// The environment wins here too, but what it takes away is said.
+fn no_new_privs(environment: Option<bool>, code: Option<bool>, warnings: &mut Vec<String>) -> bool {
+    if (environment, code) == (Some(false), Some(true)) {
+        warnings.push(
+            "workers may gain rights by set-user-ID programs: PREFORK_NO_NEW_PRIVS=false in the environment overrules \
+             no_new_privs = true in the code; unset it, unless that is wanted"
+                .to_owned(),
+        );
+    }
+    environment.or(code).unwrap_or_default()
 }
 
 /// The environment changes a timeout but introduces none: a program that never announces readiness would never be
@@ -728,6 +740,18 @@ mod tests {
         assert!(theirs.group.is_none());
         assert!(settings(&[], prefork().user(None).group("none")).0.user.is_none());
         assert_eq!(prefork().group("a b").error.expect("an error").to_string().find("group: "), Some(0));
+    }
+
+    #[test]
+    fn a_protection_that_the_environment_takes_away_is_named() {
+        let (settings_of, warnings) = settings(&[("NO_NEW_PRIVS", "false")], prefork().no_new_privs(true));
+        assert!(!settings_of.no_new_privs);
+        assert!(matches!(&warnings[..], [one] if one.contains("PREFORK_NO_NEW_PRIVS=false")), "{warnings:?}");
+        for (variables, code) in
+            [(&[("NO_NEW_PRIVS", "true")][..], false), (&[("NO_NEW_PRIVS", "false")], false), (&[], true)]
+        {
+            assert_eq!(settings(variables, prefork().no_new_privs(code)).1, [""; 0], "{variables:?} over {code}");
+        }
     }
 
     #[test]
