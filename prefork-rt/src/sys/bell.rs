@@ -2,6 +2,11 @@
 //!
 //! A ring says who may have something to say, and no more: the supervisor looks at the scoreboard before it acts, so a
 //! ring too many does no harm, and neither does one that is missing because the pipe was full.
+//!
+//! All workers have the writing end, so one of them can write anything, fill the pipe, and change its size and its blocking
+//! mode for all. Garbage and a full pipe make the supervisor look at every worker, a few times in 10 ms at most. In blocking
+//! mode a ring waits until the supervisor has read. A worker that has the supervisor's user can open the reading end through
+//! /proc and take rings away; the supervisor looks at each worker once more before it counts as late.
 
 use std::fs::File;
 use std::io::{self, Read};

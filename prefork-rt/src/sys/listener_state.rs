@@ -73,7 +73,7 @@ mod linux {
 
     /// The options that keep clients out, and what is so when they differ.
     const OPTIONS: [(c_int, c_int, &str); 4] = [
-        (libc::SOL_SOCKET, SO_LOCK_FILTER, "no filter could be taken from it"),
+        (libc::SOL_SOCKET, SO_LOCK_FILTER, "its filter was locked"),
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, "it was bound to another interface"),
         (libc::IPPROTO_IP, libc::IP_MINTTL, "it dropped packets by their TTL"),
         (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, "it dropped packets by their hop limit"),
