@@ -7,8 +7,8 @@
 //! A worker that is not root can write to its own seat and to nothing else. The supervisor has the memory mapped twice, to
 //! write and to read. A worker unmaps the writable mapping but for its own page, and the kernel never makes the other one
 //! writable, because its file was opened to be read. Without /proc, or without a file for the memory (`ulimit -f`), there
-//! is one mapping; a worker makes it read-only but for its own page, and seals that where the kernel can (Linux 6.10).
-//! Where it cannot, a worker can make it writable again.
+//! is one mapping; a worker makes it read-only but for its own page, and seals that. Its own page is sealed, too, or it would
+//! be a way to all others. Where the kernel cannot seal (before Linux 6.10), a worker that wants to can write to all of it.
 //!
 //! It must not know why anybody says anything. Nothing that a worker wrote is used as an index, a length or a process
 //! id. The number of slots is fixed before the first fork: memory made later would not be shared.

@@ -90,8 +90,11 @@ impl SharedMemory {
     ///
     /// With a mapping for reading alone the rest is unmapped: munmap(2), twice. mprotect(2) does not make the other
     /// mapping writable, because its file was opened to be read: "EACCES: if you mmap(2) a file to which you have
-    /// read-only access, then ask mprotect() to mark it PROT_WRITE". Else the rest is made read-only and, where the
-    /// kernel can (Linux 6.10), sealed: mprotect(2), mseal(2). Where it cannot, code that wants to can undo it.
+    /// read-only access, then ask mprotect() to mark it PROT_WRITE". Else the rest is made read-only and sealed: mprotect(2), mseal(2).
+    ///
+    /// What it keeps is sealed in either case: mremap(2) grows a mapping over the rest of its file, and remap_file_pages(2)
+    /// exchanges its page for any other one. Where the kernel has no mseal(2) (before Linux 6.10), code that wants to can
+    /// write to all of it; and madvise(2) with MADV_REMOVE empties what is sealed.
     ///
     /// # Errors
     ///
@@ -113,6 +116,7 @@ impl SharedMemory {
                 None => make_read_only(given_up)?,
             }
         }
+        seal(kept);
         Ok(SharedWords { words: kept })
     }
 }
@@ -179,7 +183,7 @@ fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the access to these pages final, where the kernel can: mseal(2), which has this number on each architecture here.
+/// Makes final what is mapped there and how, where the kernel can: mseal(2), which has this number on each architecture here.
 #[cfg(all(
     target_os = "linux",
     target_pointer_width = "64",
@@ -290,6 +294,30 @@ mod tests {
         // SAFETY: more access than before harms nothing, and it is refused.
         let refused = unsafe { libc::mprotect(start, page * WORD, libc::PROT_READ | libc::PROT_WRITE) };
         assert_eq!((refused, Errno::last()), (-1, Errno::EACCES));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_kept_becomes_no_way_to_the_rest() {
+        // SAFETY: sealing nothing changes nothing.
+        if unsafe { libc::syscall(libc::SYS_mseal, 0, 0, 0) } != 0 {
+            return eprintln!("skipped: this kernel has no mseal(2)");
+        }
+        let page = words_per_page().unwrap();
+        let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
+        for memory in [SharedMemory::of_file(&file, 3 * page), SharedMemory::anonymous(3 * page)] {
+            let kept = memory.unwrap().keep(page..2 * page).unwrap().words();
+            let (start, bytes) = (kept.as_ptr().cast_mut().cast::<c_void>(), page * WORD);
+            // An old length of 0 asks for a second mapping.
+            for old in [bytes, 0] {
+                // SAFETY: a mapping that moves would leave `kept` behind; it is not used any more.
+                let grown = unsafe { libc::mremap(start, old, 2 * bytes, libc::MREMAP_MAYMOVE) };
+                assert_eq!((grown, Errno::last()), (libc::MAP_FAILED, Errno::EPERM), "from {old}");
+            }
+            // SAFETY: other words would be there, any of which are as good.
+            let exchanged = unsafe { libc::syscall(libc::SYS_remap_file_pages, start, bytes, 0, 0_usize, 0) };
+            assert_eq!((exchanged, Errno::last()), (-1, Errno::EPERM));
+        }
     }
 
     #[cfg(target_os = "linux")]
