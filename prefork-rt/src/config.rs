@@ -238,8 +238,8 @@ impl Prefork {
     /// Sockets that the program is started with (`LISTEN_FDS`, sd_listen_fds(3): systemd's socket units) take
     /// the place of all entries: those that are called as an entry (`LISTEN_FDNAMES`), else one for each entry in order;
     /// with no entry at all, each is a listener with the name it came with. Those that do not fit in kind or number are
-    /// refused with exit status 2. See the [crate's documentation](crate#sockets-that-the-program-is-started-with), also
-    /// for the [descriptor store](crate#a-restart-that-loses-no-connection). Environment: `PREFORK_LISTEN`.
+    /// refused with exit status 2. The chapter [systemd](crate::guide::systemd) says how, also for the
+    /// descriptor store. Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
@@ -253,7 +253,7 @@ impl Prefork {
     /// queue of a worker that was killed wait for its replacement: nginx's `reuseport` and what workers do that bind
     /// themselves lose them. While a slot has nobody to accept (its backoff, a reload in the style `"exclusive"`, a
     /// worker that is not ready again yet) new connections are steered to the others, and SIGTTOU lets the worker accept
-    /// what waits before it is told to stop. The [crate's documentation](crate#a-socket-for-each-worker) says when to choose
+    /// what waits before it is told to stop. The [guide](crate::guide::a_socket_per_worker) says when to choose
     /// which.
     ///
     /// UDP datagrams of one sender go to one slot, and to another one when the slots that accept change. Unix sockets
@@ -261,7 +261,7 @@ impl Prefork {
     /// there are workers, for each address: mind RLIMIT_NOFILE. An address that another process listens on is in use,
     /// whether that process shares it or not. An upgrade keeps the sockets, but cannot change this option at an address
     /// that it keeps. They are not put into a service manager's
-    /// [descriptor store](crate#a-restart-that-loses-no-connection), so a restart of the unit loses who waits in them.
+    /// [descriptor store](crate::guide::systemd), so a restart of the unit loses who waits in them.
     ///
     /// Linux, and FreeBSD without the steering (SO_REUSEPORT_LB); elsewhere it is refused with exit status 2.
     /// Environment: `PREFORK_REUSE_PORT`, `true` or `false`.
@@ -353,7 +353,7 @@ impl Prefork {
     /// A replacement that fails or is not ready in time ends the reload: with `"overlap"` the old worker stays, with
     /// `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too. A reload
     /// starts workers of the same binary, with the same options and the same value of `preload`: to have these anew is
-    /// the work of an [upgrade](crate#upgrade-to-a-new-binary). Environment: `PREFORK_RELOAD`.
+    /// the work of an [upgrade](crate::guide::upgrade). Environment: `PREFORK_RELOAD`.
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
         self
@@ -378,7 +378,7 @@ impl Prefork {
     ///
     /// A line says who workers are, with all their groups, and each worker looks whether it is that before code of yours
     /// runs in it. A warning says when the environment has workers stay root although this names another user. An
-    /// [upgrade](crate#upgrade-to-a-new-binary) is refused where workers could have changed what it would run.
+    /// [upgrade](crate::guide::upgrade) is refused where workers could have changed what it would run.
     ///
     /// Each worker leads a session of its own, without a controlling terminal, and has an empty session keyring
     /// (keyctl(2), where the system lets it). Where standard output, standard error or another descriptor is the terminal,

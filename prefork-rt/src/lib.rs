@@ -24,6 +24,8 @@ mod expansion;
 mod fork_check;
 #[cfg(unix)]
 mod grammar;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(unix)]
 mod listen;
 #[cfg(unix)]
@@ -147,7 +149,7 @@ pub const EXIT_GIVE_UP: u8 = 125;
 ///   An `Err` ends the program with exit status 1, its text, and its causes where it is an [`Error`](std::error::Error)
 ///   or a pointer to one (`Box<dyn Error>`, the errors of anyhow). The value is never dropped, in any process. `T` is
 ///   `Sync`, because a worker may share it with its threads. A reload does not call it again; an
-///   [upgrade](crate#upgrade-to-a-new-binary) does, in its rehearsal and in the new binary.
+///   [upgrade](crate::guide::upgrade) does, in its rehearsal and in the new binary.
 /// * `crate = path`: where this crate is found when it is renamed or re-exported.
 ///
 /// # Arguments
@@ -179,7 +181,7 @@ pub const EXIT_GIVE_UP: u8 = 125;
 ///
 /// A mistake in the attribute or the signature is a compile error at its place; all of them are reported at once. At
 /// run time the program ends with one line that says why, and exit status 1 or 2 (see the
-/// [crate's documentation](crate#exit-status-of-the-supervisor)). A panic in the body ends that worker with status 101,
+/// [guide](crate::guide::signals_and_exit_status)). A panic in the body ends that worker with status 101,
 /// and it is replaced.
 ///
 /// For a function that is not `main`, a test, or more control, use [`Prefork::run`] or [`Prefork::start`].

@@ -37,8 +37,8 @@ impl Prefork {
     /// Starts the workers, runs `body` in each, and supervises them until none is left: what `#[prefork]` does.
     ///
     /// In a worker it returns what `body` returned, as an exit status; in the first process the status that says how
-    /// it ended (see the [crate's documentation](crate)). Return it from `main` in both. In the first process `body`
-    /// is neither run nor dropped.
+    /// it ended (see [Signals and exit status](crate::guide::signals_and_exit_status)). Return it from `main` in both.
+    /// In the first process `body` is neither run nor dropped.
     ///
     /// # Panics
     ///
