@@ -126,7 +126,7 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
         ("PREFORK_MAX_MEMORY", &["512MiB", "2GiB", "1048576", "none"]),
         ("PREFORK_RELOAD", &["overlap", "exclusive"]),
         ("PREFORK_REUSE_PORT", &["true", "false"]),
-        ("PREFORK_NO_NEW_PRIVS", &["true", "false"]),
+        ("PREFORK_NO_NEW_PRIVS", &["true"]),
         ("PREFORK_USER", &["none"]),
         ("PREFORK_GROUP", &["none"]),
     ] {
@@ -136,6 +136,16 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
             }
         }
     }
+    is_accepted(fixture!("takes-any-value").args(["nothing", "finish"]).env("PREFORK_NO_NEW_PRIVS", "false"));
+}
+
+#[test]
+fn a_protection_that_the_environment_takes_back_is_a_warning() {
+    let mut command = fixture!("takes-any-value");
+    command.args(["everything", "finish"]).env("PREFORK_NO_NEW_PRIVS", "false").env("PREFORK", "check");
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    program.stderr.wait_for("PREFORK_NO_NEW_PRIVS=false in the environment overrules no_new_privs = true in the code");
 }
 
 #[test]
