@@ -97,7 +97,10 @@ fn open_for_writing(descriptor: RawFd) -> io::Result<OwnedFd> {
     let again = |path: &std::path::Path| OpenOptions::new().write(true).custom_flags(waits_for_nothing).open(path);
     let by_number = again(format!("/proc/self/fd/{descriptor}").as_ref());
     let opened = match by_number {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => again(&unistd::ttyname(open)?)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let nameless = |_| io::Error::other("there is no /proc, and it has no name in /dev");
+            again(&unistd::ttyname(open).map_err(nameless)?)?
+        }
         opened => opened?,
     };
     fcntl(&opened, FcntlArg::F_SETFL(flags & (OFlag::O_NONBLOCK | OFlag::O_APPEND)))?;
