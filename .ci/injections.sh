@@ -76,6 +76,7 @@ mkdirat EACCES s1
 mkdirat EACCES u1
 renameat2 EACCES s1
 renameat2 EINVAL s1
+renameat2 EPERM s1
 fstat EIO s1
 unlinkat EACCES s1
 unlinkat EACCES s2
@@ -136,7 +137,7 @@ errors() { # CALL
         connect | sendto | sendmsg | recvfrom | recvmsg) echo EAGAIN EIO ;;
         flock) echo ENOLCK EINTR ;;
         rename | unlink | unlinkat | mkdirat | fchownat | fchmodat | chmod) echo EACCES EIO ;;
-        renameat2) echo EACCES EINVAL ;;
+        renameat2) echo EACCES EINVAL EPERM ;;
         statx | newfstatat | fstat | readlink | getdents64 | lseek) echo ENOMEM EIO ;;
         execve) echo ENOMEM EACCES ETXTBSY ;;
         chdir | fchdir) echo EACCES EIO ;;

@@ -186,7 +186,8 @@ impl Directory {
     /// such call, link(2) and unlink(2). [`io::ErrorKind::AlreadyExists`] where the name is not free.
     pub(crate) fn rename_to_free(&self, name: &OsStr, to: &Directory, new: &OsStr) -> io::Result<()> {
         match system::rename_to_free(self.opened.as_fd(), name, to.opened.as_fd(), new) {
-            Err(Errno::EINVAL | Errno::ENOSYS) => {
+            // A filter of system calls that does not know this one answers EPERM.
+            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
                 linkat(&self.opened, name, &to.opened, new, LinkatFlags::empty())?;
                 self.remove(name)
             }
