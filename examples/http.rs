@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where a client cannot be accepted, for want of descriptors for example, the next try is this much later.
 const RETRY: Duration = Duration::from_millis(100);
 
-// Anybody can send requests. If one of them crashes a worker, a limit would let its sender end the service:
+// Strangers can send requests. If one of them crashes a worker, a limit would let its sender end the service:
 // `max_restarts = "unlimited"`, or a `restart_window`, leaves it to you when to end it.
 #[prefork(listen = "127.0.0.1:8080", graceful_timeout = "10s", ready_timeout = "10s", max_restarts = "unlimited")]
 #[tokio::main(flavor = "current_thread")]

@@ -10,7 +10,7 @@ use support::http::{self, address_in};
 use support::session::Session;
 use support::{clean_command, until};
 
-/// So many descriptors the worker may have open, and so many clients send half a request.
+/// How many descriptors the worker may have open, and how many clients send half a request.
 const DESCRIPTORS: usize = 64;
 const CLIENTS: usize = 100;
 

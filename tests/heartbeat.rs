@@ -127,7 +127,7 @@ fn send_sigcont_on_and_on<T>(program: &Session, until: impl FnOnce() -> T) -> T 
 }
 
 #[test]
-fn a_worker_that_hangs_is_found_whoever_sends_sigcont_on_and_on() {
+fn a_worker_that_hangs_is_found_under_a_stream_of_sigcont() {
     let program = start("hangs", &["heartbeat_timeout=2s", "interval=50"]);
     program.stdout.wait_for("worker 0 begins");
     let line = send_sigcont_on_and_on(&program, || program.stderr.wait_for("has not beaten"));
@@ -137,7 +137,7 @@ fn a_worker_that_hangs_is_found_whoever_sends_sigcont_on_and_on() {
 }
 
 #[test]
-fn a_worker_that_never_is_ready_is_found_whoever_sends_sigcont_on_and_on() {
+fn a_worker_that_never_is_ready_is_found_under_a_stream_of_sigcont() {
     let mut command = lives(["--workers=1", "--ready_timeout=2s", "before-restart=1", "wait", "ready", "wait"]);
     let program = Session::start(&mut command);
     send_sigcont_on_and_on(&program, || program.stderr.wait_for("is not ready after 2s"));
@@ -186,10 +186,10 @@ fn a_healthy_worker_is_never_killed() {
     let cases = [
         a_worker_that_goes_on_beating_is_never_killed,
         one_beat_in_most_of_the_timeout_is_enough,
-        a_supervisor_that_was_stopped_kills_nobody,
-        a_pool_that_was_stopped_and_continued_kills_nobody,
-        a_pool_that_was_stopped_for_most_of_the_timeout_kills_nobody,
-        a_pool_that_was_suspended_kills_nobody,
+        a_supervisor_that_was_stopped_kills_no_worker,
+        a_pool_that_was_stopped_and_continued_kills_no_worker,
+        a_pool_that_was_stopped_for_most_of_the_timeout_kills_no_worker,
+        a_pool_that_was_suspended_kills_no_worker,
         a_worker_that_a_debugger_holds_does_not_hang,
     ];
     thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(case))));
@@ -272,7 +272,7 @@ fn wait_for_more_beats(program: &Session, more: usize) {
 
 const LONGER_THAN_THE_TIMEOUT: Duration = Duration::from_secs(8);
 
-fn a_supervisor_that_was_stopped_kills_nobody() {
+fn a_supervisor_that_was_stopped_kills_no_worker() {
     let program = start("beats", &["heartbeat_timeout=6s", "interval=100"]);
     wait_for_more_beats(&program, 5);
     program.signal(Signal::SIGSTOP);
@@ -283,18 +283,18 @@ fn a_supervisor_that_was_stopped_kills_nobody() {
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 }
 
-fn a_pool_that_was_stopped_and_continued_kills_nobody() {
+fn a_pool_that_was_stopped_and_continued_kills_no_worker() {
     // The supervisor is the first to go on, or the last.
     let programs = [true, false].map(|first| (first, start("beats", &["heartbeat_timeout=6s", "interval=100"])));
-    let everybody = programs.each_ref().map(|(first, program)| {
+    let all = programs.each_ref().map(|(first, program)| {
         let workers = [first_pid(program, 0), first_pid(program, 1)];
         wait_for_more_beats(program, 5);
         let supervisor = [program.pid()];
         if *first { [&supervisor[..], &workers].concat() } else { [&workers[..], &supervisor].concat() }
     });
-    everybody.iter().flatten().for_each(|&pid| send(pid, Signal::SIGSTOP));
+    all.iter().flatten().for_each(|&pid| send(pid, Signal::SIGSTOP));
     sleep(LONGER_THAN_THE_TIMEOUT);
-    everybody.iter().flatten().for_each(|&pid| send(pid, Signal::SIGCONT));
+    all.iter().flatten().for_each(|&pid| send(pid, Signal::SIGCONT));
     for (_, program) in &programs {
         wait_for_more_beats(program, 70);
         assert_eq!(accusations(program), 0, "{:#?}", program.stderr.all());
@@ -302,14 +302,14 @@ fn a_pool_that_was_stopped_and_continued_kills_nobody() {
 }
 
 /// It is for the supervisor to notice: SIGCONT alone would not tell it. The worker goes on in the middle of its work.
-fn a_pool_that_was_stopped_for_most_of_the_timeout_kills_nobody() {
+fn a_pool_that_was_stopped_for_most_of_the_timeout_kills_no_worker() {
     let program = start("beats-after-many-naps", &["heartbeat_timeout=10s", "interval=4000"]);
-    let everybody = [program.pid(), first_pid(&program, 0), first_pid(&program, 1)];
+    let all = [program.pid(), first_pid(&program, 0), first_pid(&program, 1)];
     for nth in 1..=2 {
         program.stdout.wait_for_nth("worker 0 has beaten", 2 * nth);
-        everybody.iter().for_each(|&pid| send(pid, Signal::SIGSTOP));
+        all.iter().for_each(|&pid| send(pid, Signal::SIGSTOP));
         sleep(Duration::from_secs(9));
-        everybody.iter().for_each(|&pid| send(pid, Signal::SIGCONT));
+        all.iter().for_each(|&pid| send(pid, Signal::SIGCONT));
     }
     program.stdout.wait_for_nth("worker 0 has beaten", 6);
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
@@ -317,7 +317,7 @@ fn a_pool_that_was_stopped_for_most_of_the_timeout_kills_nobody() {
 
 /// The time that a worker was stopped is not held against it, although it goes on in the middle of its work and has
 /// half of the timeout's worth of that still to do.
-fn a_pool_that_was_suspended_kills_nobody() {
+fn a_pool_that_was_suspended_kills_no_worker() {
     let mut terminal = Terminal::shell();
     let program = fixture!("wears-out-by-builder");
     let program = program.get_program().to_str().expect("text").to_owned();

@@ -37,7 +37,7 @@ nogroup:x:65534:
 macro_rules! only_root {
     () => {
         if !geteuid().is_root() {
-            skip!("only root can become somebody else");
+            skip!("only root can become another user");
         }
     };
 }
@@ -77,7 +77,7 @@ impl Drop for Accounts {
     }
 }
 
-/// What a worker says of itself when it has become somebody and there is no way back.
+/// What a worker says of itself when it has become another user and there is no way back.
 fn became(uid: u32, gid: u32, groups: &str) -> String {
     format!(
         "uid {uid} {uid} {uid} {uid} gid {gid} {gid} {gid} {gid} groups [{groups}] cap 0000000000000000 \

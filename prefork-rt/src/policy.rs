@@ -127,7 +127,7 @@ enum Deadline {
     LeaveBehind,
     /// The rehearsal of a new binary was long enough.
     Rehearsal,
-    /// The supervisor is to be awake, because an interval is watched.
+    /// The supervisor wakes up, because an interval is watched.
     Awake,
 }
 

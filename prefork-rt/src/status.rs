@@ -10,7 +10,7 @@ use crate::worker::{Worker, worker};
 /// The whole pool as it is now: for a `/status` handler in any worker, which can answer for all.
 ///
 /// `None` where nothing was started, in this process or the one that forked it; `Some` in the supervisor and in every
-/// worker, and under `PREFORK=off`, where the pool is this process. The supervisor never waits for whoever asks.
+/// worker, and under `PREFORK=off`, where the pool is this process. The supervisor never waits for a process that asks.
 ///
 /// What the supervisor knows (everything but the beats) is a consistent snapshot: a reading that the supervisor wrote
 /// into is thrown away and taken again. Only if the supervisor was stopped in the middle of writing (by a debugger,

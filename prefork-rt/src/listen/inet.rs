@@ -155,7 +155,7 @@ pub(super) fn bind_beside(kind: Kind, address: SocketAddr, only_ipv6: bool) -> i
     Ok(socket.into())
 }
 
-/// A socket in the place of one that has this address, and that is of no use any more, whoever has it.
+/// A socket in the place of one that has this address, and that is of no use any more to any process.
 pub(super) fn bind_anew(kind: Kind, address: SocketAddr, only_ipv6: bool, old: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let old = SockRef::from(&old);
     // A TCP socket that does not listen lets another have its address, and so does one that may be shared.

@@ -62,7 +62,7 @@ pub(crate) struct Listener {
     is_handed: bool,
     /// Of a Unix socket that is bound here.
     pub(super) unix: Option<UnixPath>,
-    /// What it is to be again when a worker has spoiled it, once it was looked at.
+    /// What a repair makes of it when a worker has spoiled it; known once it was looked at.
     pub(super) as_bound: Option<AsBound>,
     /// It was said that it serves nobody any more.
     pub(super) is_lost: bool,

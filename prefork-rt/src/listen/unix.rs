@@ -4,7 +4,7 @@
 //! link to a file of root's too. So nothing of root's is done to a name that this user can exchange:
 //!
 //! 1. The directory is opened once, and all names are relative to its descriptor ([`place`]).
-//! 2. The supervisor makes a directory of its own in it, which nobody else can enter ([`private`]). In there the socket is
+//! 2. The supervisor makes a directory of its own in it, which no other user can enter ([`private`]). In there the socket is
 //!    bound, gets its owner and mode, and listens. No other user can exchange a name in there, or connect before all is as it
 //!    should be, and the umask of the process stays as it is.
 //! 3. The socket is moved to its place, if the place is free (renameat2(2) with RENAME_NOREPLACE). What a dead server has
@@ -109,7 +109,7 @@ pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
     }
 }
 
-/// The socket, and what is to be said of its place. It takes the place of a dead server's, or of this file's.
+/// The socket, and warnings about its place. It takes the place of a dead server's, or of this file's.
 fn bind_now(
     path: &Path,
     rights: &Rights,

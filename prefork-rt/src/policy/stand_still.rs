@@ -62,7 +62,7 @@ impl Policy {
         self.watched = Watched::default();
     }
 
-    /// The supervisor was to be awake by now.
+    /// The supervisor wakes up for the intervals that are watched.
     pub(super) fn moment_is_due(&mut self) {
         let next = self.next_moment();
         self.wake_up_at(next);

@@ -39,7 +39,7 @@ pub(crate) struct Occupant {
 pub(crate) struct Said {
     pub(crate) ready: bool,
     pub(crate) recycle: bool,
-    /// It was last told to end, by anybody.
+    /// It was last told to end, by any process.
     pub(crate) terminated: Option<Duration>,
     /// It last beat.
     pub(crate) beat: Option<Duration>,
@@ -100,7 +100,7 @@ const TRIES: usize = 64;
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Publisher {
-    /// Before the first fork, in the process that is to be the supervisor. The memory is that of a file, for the next
+    /// Before the first fork, in the process that becomes the supervisor. The memory is that of a file, for the next
     /// binary, where there can be such a file.
     pub(crate) fn new(workers: usize) -> io::Result<(Publisher, Option<File>)> {
         let capacity = capacity(workers);
@@ -116,11 +116,11 @@ impl Publisher {
         Ok((publisher, file))
     }
 
-    /// That of a pool whose supervisor this process has been as another binary; of so many slots, made at that time.
+    /// That of a pool whose supervisor this process has been as another binary; of `capacity` slots, made at `origin`.
     pub(crate) fn adopt(file: &File, capacity: usize, origin: Instant) -> io::Result<Publisher> {
         let layout = Layout::of(capacity)?;
         let publisher = Publisher::of(SharedMemory::of_file(file, layout.words)?, &layout, capacity, origin);
-        // The binary before may have been replaced in the middle of nothing, but whoever reads must not wait for it.
+        // The binary before may have been replaced in the middle of a write, and readers must not wait for it.
         publisher.put(GENERATION, publisher.memory.load(GENERATION).next_multiple_of(2));
         Ok(publisher)
     }

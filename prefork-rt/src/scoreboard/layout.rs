@@ -46,7 +46,7 @@ impl fmt::Display for State {
     }
 }
 
-/// How many slots a pool of so many workers has: room to add some while it runs.
+/// How many slots a pool of `workers` workers has: room to add some while it runs.
 pub(crate) fn capacity(workers: usize) -> usize {
     workers.saturating_mul(2).max(workers.saturating_add(64))
 }

@@ -123,7 +123,7 @@ pub(super) struct OwnSeat {
 
 impl OwnSeat {
     pub(super) fn take(seat: Seat, task_id: usize, process: Occupant) -> OwnSeat {
-        // Whoever sees the new tag sees nothing of a predecessor.
+        // A reader that sees the new tag sees nothing of a predecessor.
         store(seat.beat, 0);
         store(seat.terminated, 0);
         seat.said.store(tag(process.fork), Ordering::Release);

@@ -79,7 +79,7 @@ fn the_next_binary_has_the_same_board() {
     assert_eq!((next.board().row_now(1), next.board().row_now(0).0.proc), ((running(5, 0), 6), None));
     assert!(next.board().hear(1, &process(5, 0)).ready);
     next.publish(0, running(6, 1));
-    assert_eq!(pool.board().row_now(0), (running(6, 1), 7), "whoever has the old one sees what is new");
+    assert_eq!(pool.board().row_now(0), (running(6, 1), 7), "the old board shows what is new");
     assert!(
         Publisher::adopt(&file, pool.board().capacity() * 2, pool.board().origin()).is_err(),
         "it is not as large as that"

@@ -36,7 +36,7 @@ pub(crate) fn wake_pipe_shape() -> String {
     format!("wake pipe{{{}*{}}}", std::any::type_name::<Ring>(), size_of::<Ring>())
 }
 
-/// Made before the first fork. As [`AsFd`] it is readable when somebody has rung.
+/// Made before the first fork. As [`AsFd`] it is readable when a worker has rung.
 pub(crate) struct Bell {
     reader: File,
     rope: OwnedFd,
@@ -49,7 +49,7 @@ pub(crate) struct Bell {
 /// What was heard.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Heard {
-    /// Whose tasks to look at, at most [`SMALLEST_PIPE`] bytes of them. Any number can be in it: whoever has the pipe can
+    /// Whose tasks to look at, at most [`SMALLEST_PIPE`] bytes of them. Any number can be in it: a process that has the pipe can
     /// write to it.
     pub(crate) task_ids: Vec<Ring>,
     /// Rings may be missing: look at everybody.

@@ -158,13 +158,13 @@ impl Directory {
         Ok(is_private.then(|| Directory { opened, path: self.path_of(name) }))
     }
 
-    /// Gives the file of this name to a user or a group: chown(2). For a directory in which nobody else can exchange names.
+    /// Gives the file of this name to a user or a group: chown(2). For a directory in which no other user can exchange names.
     pub(crate) fn set_owner(&self, name: &OsStr, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
         Ok(fchownat(&self.opened, name, owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
-    /// chmod(2). It follows a link: for a directory in which nobody else can exchange names.
+    /// chmod(2). It follows a link: for a directory in which no other user can exchange names.
     pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         Ok(fchmodat(&self.opened, name, permissions(mode), FchmodatFlags::FollowSymlink)?)
     }

@@ -82,7 +82,7 @@ pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(unistd::fchdir(directory)?)
 }
 
-/// A file that is memory only, of this size, which nobody can change, and that nobody else can open: memfd_create(2),
+/// A file that is memory only, of this size, which no process can change, and which no other user can open: memfd_create(2),
 /// fchmod(2), ftruncate(2).
 ///
 /// # Errors
@@ -97,7 +97,7 @@ pub(crate) fn memory_file(name: &str, size: usize) -> io::Result<File> {
     // It is made with all rights for all users.
     nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
     super::without_file_size_signal(|| file.set_len(size as u64))?;
-    // A file that shrank would be a trap for whoever has it mapped: SIGBUS.
+    // A file that shrank would be a trap for a process that has it mapped: SIGBUS.
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)

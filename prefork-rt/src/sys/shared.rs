@@ -133,7 +133,7 @@ fn map(file: &File, words: usize, access: ProtFlags) -> io::Result<&'static [Ato
 
 /// # Safety
 ///
-/// So many words are mapped there, and are unmapped by [`SharedMemory::keep`] alone.
+/// How many words are mapped there; they are unmapped by [`SharedMemory::keep`] alone.
 unsafe fn words_at(start: NonNull<c_void>, words: usize) -> &'static [AtomicU64] {
     // SAFETY: the caller says that they are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
     // process that has them uses them through the types here, whose words are atomic.

@@ -14,9 +14,9 @@ use std::path::{Component, Path, PathBuf};
 use super::Launch;
 use crate::sys::{self, Gid, Uid};
 
-/// So many links the kernel follows in one path.
+/// How many links the kernel follows in one path.
 const MOST_LINKS: usize = 40;
-/// So many scripts may be each other's interpreters, and so many bytes of each the kernel reads.
+/// How many scripts may be each other's interpreters, and how many bytes of each the kernel reads.
 const MOST_SCRIPTS: usize = 5;
 const BYTES_OF_A_SCRIPT: u64 = 256;
 
@@ -35,7 +35,7 @@ struct Rights {
     gid: u32,
     mode: u32,
     is_directory: bool,
-    /// Its bits for the group are then the most that the list gives to anybody.
+    /// Its bits for the group are then the most that the list gives to any user.
     has_acl: bool,
 }
 
@@ -45,7 +45,7 @@ enum Writer {
     /// The workers' user owns it, and can give itself what its mode does not.
     Owner,
     Group,
-    SomebodyOnItsList,
+    UserOnItsList,
     Everybody,
 }
 
@@ -56,7 +56,7 @@ fn writer(of: Rights, entry: Option<u32>, workers: &Workers) -> Option<Writer> {
         return Some(Writer::Owner);
     }
     // In a directory for all users, only its owner, the entry's owner and root rename or remove an entry: unlink(2). A name
-    // that is not there yet can be made by anybody.
+    // that is not there yet can be made by any user.
     let is_sticky = of.is_directory && of.mode & 0o1000 != 0;
     let is_trusted = |owner: u32| owner == 0 || owner == workers.supervisor.as_raw() && !workers.is(owner);
     if is_sticky && entry.is_some_and(is_trusted) {
@@ -66,7 +66,7 @@ fn writer(of: Rights, entry: Option<u32>, workers: &Workers) -> Option<Writer> {
     match () {
         () if of.mode & 0o002 != 0 => Some(Writer::Everybody),
         () if group_writes && workers.groups.contains(&Gid::from_raw(of.gid)) => Some(Writer::Group),
-        () if group_writes && of.has_acl => Some(Writer::SomebodyOnItsList),
+        () if group_writes && of.has_acl => Some(Writer::UserOnItsList),
         () => None,
     }
 }
@@ -77,7 +77,7 @@ impl Workers {
     }
 }
 
-/// What somebody may write to that should not.
+/// What a user may write to who should not.
 #[derive(Debug, PartialEq, Eq)]
 struct Weakness {
     path: PathBuf,
@@ -103,7 +103,7 @@ impl fmt::Display for Weakness {
                 let gid = self.rights.gid;
                 write!(to, "{path} (mode {mode:o}) may be written by gid {gid}, which workers have: `chmod g-w {path}`")
             }
-            (Writer::SomebodyOnItsList, None) => write!(
+            (Writer::UserOnItsList, None) => write!(
                 to,
                 "{path} has an access control list (`getfacl {path}`) that lets others write: `chmod g-w {path}`"
             ),
@@ -116,7 +116,7 @@ impl fmt::Display for Weakness {
 
 /// Why the next binary of this program, or code that it loads from where this one did, may be of the workers' making.
 ///
-/// What was checked stays as it is: whoever could change it may write to a directory or file that was looked at, and so is
+/// What was checked stays as it is: a user who could change it may write to a directory or file that was looked at, and so is
 /// root, the supervisor's user, or an owner that is neither the workers' user nor a passer-by in a sticky directory. So it can
 /// be executed by its path a moment later.
 pub(crate) fn check(launch: &Launch, workers: &Workers) -> Result<(), String> {
@@ -213,7 +213,7 @@ fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakne
                 let at = here.join(&part);
                 let entry = fs::symlink_metadata(&at).ok();
                 let found = weakness_at(&here, Some((&at, entry.as_ref())), workers);
-                // Where nothing is there, nothing is run; that is said by whoever tries.
+                // Where nothing is there, nothing is run; the call that tries says so.
                 let (None, Some(entry)) = (&found, entry) else { return found };
                 if entry.is_symlink() {
                     links += 1;
@@ -286,7 +286,7 @@ mod tests {
             (file(0, 0, 0o757), Some(Writer::Everybody)),
             (file(0, 0, 0o1777), Some(Writer::Everybody)),
             (Rights { has_acl: true, ..file(0, 0, 0o755) }, None),
-            (Rights { has_acl: true, ..file(0, 0, 0o775) }, Some(Writer::SomebodyOnItsList)),
+            (Rights { has_acl: true, ..file(0, 0, 0o775) }, Some(Writer::UserOnItsList)),
         ] {
             assert_eq!(writer(rights, None, &workers(0)), expected, "{rights:?}");
             assert_eq!(
@@ -378,7 +378,7 @@ mod tests {
         assert_eq!((tree.weak("bin", true), tree.weak("open/closed", true)), (None, open));
         tree.set("open", 0o1777);
         assert_eq!(tree.weak("open/link", false), None, "it is ours");
-        assert_eq!(tree.weak("open/app", false), Some("open".into()), "it could be anybody's");
+        assert_eq!(tree.weak("open/app", false), Some("open".into()), "any user could make it");
         assert_eq!(tree.weak("open", true), Some("open".into()));
         tree.set("bin/app", 0o757);
         assert_eq!(tree.weak("through", false), Some("bin/app".into()));

@@ -55,7 +55,7 @@ impl Place {
         }
     }
 
-    /// What a dead server has left, or the socket that is to be replaced, if there is anything. An error for anything else
+    /// What a dead server has left, or the socket to replace, if there is anything. An error for anything else
     /// that is there.
     pub(super) fn refuse_what_is_there_but(&self, replaced: Option<FileId>) -> Result<Option<Entry>, Refusal> {
         if let Some(replaced) = replaced {
