@@ -184,36 +184,27 @@ fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
 }
 
 /// Makes final what is mapped there and how, where the kernel can: mseal(2), which has this number on each architecture here.
-#[cfg(all(
-    target_os = "linux",
-    target_pointer_width = "64",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "powerpc64",
-        target_arch = "s390x",
-        target_arch = "loongarch64"
-    )
-))]
+#[cfg(target_os = "linux")]
 fn seal(words: &'static [AtomicU64]) {
     const SYS_MSEAL: libc::c_long = 462;
-    // SAFETY: mseal(2) keeps these pages as they are for ever, which they are meant to be; an older kernel says ENOSYS.
-    unsafe { libc::syscall(SYS_MSEAL, words.as_ptr(), size_of_val(words), 0_usize) };
+    const HAS_THIS_NUMBER: bool = cfg!(all(
+        target_pointer_width = "64",
+        any(
+            target_arch = "x86_64",
+            target_arch = "aarch64",
+            target_arch = "riscv64",
+            target_arch = "powerpc64",
+            target_arch = "s390x",
+            target_arch = "loongarch64"
+        )
+    ));
+    if HAS_THIS_NUMBER {
+        // SAFETY: mseal(2) keeps these pages as they are for ever, which they are meant to be; an older kernel says ENOSYS.
+        unsafe { libc::syscall(SYS_MSEAL, words.as_ptr(), size_of_val(words), 0_usize) };
+    }
 }
 
-#[cfg(not(all(
-    target_os = "linux",
-    target_pointer_width = "64",
-    any(
-        target_arch = "x86_64",
-        target_arch = "aarch64",
-        target_arch = "riscv64",
-        target_arch = "powerpc64",
-        target_arch = "s390x",
-        target_arch = "loongarch64"
-    )
-)))]
+#[cfg(not(target_os = "linux"))]
 fn seal(_: &'static [AtomicU64]) {}
 
 fn bytes(words: usize) -> io::Result<NonZeroUsize> {
