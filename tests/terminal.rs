@@ -28,6 +28,16 @@ fn wait_until_continued(pids: &[i32]) {
     until(&format!("{pids:?} run"), || pids.iter().all(|&pid| state_of(pid) != Some('T')).then_some(()));
 }
 
+/// A pool that a shell has started, its supervisor, and all of its processes.
+fn job_of_a_shell(user: &str) -> (Terminal, i32, Vec<i32>) {
+    let mut terminal = Terminal::shell();
+    terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
+    let supervisor = terminal.job();
+    terminal.screen.wait_for("task 2 pid");
+    let workers = wait_for_workers(supervisor, 3);
+    (terminal, supervisor, [workers, vec![supervisor]].concat())
+}
+
 #[test]
 fn ctrl_c_reaches_only_the_supervisor_and_stops_in_order() {
     for user in users() {
@@ -61,17 +71,12 @@ fn ctrl_c_a_second_time_kills_at_once() {
 #[test]
 fn ctrl_z_and_fg_act_on_the_pool_as_a_whole() {
     for user in users() {
-        let mut terminal = Terminal::shell();
-        terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
-        let supervisor = terminal.job();
-        terminal.screen.wait_for("task 2 pid");
-        let workers = wait_for_workers(supervisor, 3);
-        let everybody = [workers, vec![supervisor]].concat();
+        let (mut terminal, _, processes) = job_of_a_shell(user);
         for _ in 0..3 {
             terminal.type_in(CTRL_Z);
-            wait_until_stopped(&everybody);
+            wait_until_stopped(&processes);
             terminal.type_in("fg\n");
-            wait_until_continued(&everybody);
+            wait_until_continued(&processes);
         }
         terminal.type_in(CTRL_C);
         terminal.screen.wait_for("exiting with status 0");
@@ -82,14 +87,9 @@ fn ctrl_z_and_fg_act_on_the_pool_as_a_whole() {
 #[test]
 fn a_suspended_pool_is_continued_by_sigcont_and_stopped_by_what_came_before() {
     for user in users() {
-        let mut terminal = Terminal::shell();
-        terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
-        let supervisor = terminal.job();
-        terminal.screen.wait_for("task 2 pid");
-        let workers = wait_for_workers(supervisor, 3);
-        let everybody = [workers, vec![supervisor]].concat();
+        let (terminal, supervisor, processes) = job_of_a_shell(user);
         send(supervisor, Signal::SIGTSTP);
-        wait_until_stopped(&everybody);
+        wait_until_stopped(&processes);
         send(supervisor, Signal::SIGTERM);
         send(supervisor, Signal::SIGCONT);
         terminal.screen.wait_for("stopped by SIGTERM from pid");
