@@ -96,7 +96,7 @@ impl Credentials {
         let missed = besides(&self.groups, &own).map(|missed| format!("would lack the supplementary {missed}"));
         let differences: Vec<String> = kept.into_iter().chain(missed).collect();
         let why = if sys::groups_are_fixed() {
-            "this user namespace lets nobody change groups (/proc/self/setgroups says deny)"
+            "this user namespace lets no process change groups (/proc/self/setgroups says deny)"
         } else {
             "this process is not root and lacks CAP_SETGID"
         };

@@ -64,7 +64,7 @@ pub(crate) struct Listener {
     pub(super) unix: Option<UnixPath>,
     /// What a repair makes of it when a worker has spoiled it; known once it was looked at.
     pub(super) as_bound: Option<AsBound>,
-    /// It was said that it serves nobody any more.
+    /// A line has said that no client is served there any more.
     pub(super) is_lost: bool,
 }
 

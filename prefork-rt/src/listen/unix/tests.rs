@@ -16,7 +16,7 @@ use crate::sys::{FileLock, attack};
 
 const NOBODY: u32 = 65534;
 
-/// A directory of nobody's beside files of root's. Removed at the end.
+/// A directory of the user `nobody` beside files of root's. Removed at the end.
 struct Scene {
     base: PathBuf,
     directory: PathBuf,
@@ -116,7 +116,7 @@ fn beside_an_attacker(scene: &Scene, rounds: u32) -> u32 {
     })
 }
 
-/// What nobody may do in its own directory.
+/// What the user `nobody` may do in its own directory.
 struct Attacker<'a> {
     directory: PathBuf,
     /// A file and a socket of root's.
