@@ -78,7 +78,7 @@ pub use grammar::{Reload, Restart};
 #[cfg(unix)]
 pub use listener::FromListener;
 #[cfg(unix)]
-pub use scoreboard::State;
+pub use policy::State;
 #[cfg(unix)]
 pub use shutdown::Shutdown;
 #[cfg(unix)]

@@ -2,11 +2,12 @@
 //!
 //! It must not know which worker died of it: the kernel counts such kills, and names nobody.
 
-use std::fmt;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use crate::policy::{Growth, Scope};
 
 /// How often the kernel has killed for want of memory, as last read: in this process's cgroup, and anywhere.
 pub(crate) struct OomKills {
@@ -18,30 +19,6 @@ pub(crate) struct OomKills {
 
 /// The deaths of one growth are reaped within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
-
-/// Whose kills a counter counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Scope {
-    Cgroup,
-    Kernel,
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Scope::Cgroup => "the cgroup's",
-            Scope::Kernel => "the kernel's",
-        })
-    }
-}
-
-/// That the kernel has killed for want of memory since the last reading.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Growth {
-    pub(crate) counter: Scope,
-    pub(crate) from: u64,
-    pub(crate) to: u64,
-}
 
 impl OomKills {
     /// Finds the counters and reads them for the first time. A system may have none.

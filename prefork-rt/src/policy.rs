@@ -20,6 +20,7 @@ mod refusal;
 mod scale;
 mod slot;
 mod stand_still;
+mod state;
 mod stop;
 mod turn;
 mod upgrade;
@@ -29,7 +30,6 @@ use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::time::Duration;
 
-use crate::scoreboard::State;
 use backoff::Jitter;
 use budget::Budget;
 use ends::BOOT;
@@ -42,11 +42,13 @@ use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
 pub(crate) use contract::{
-    Action, Ask, Event, Exit, Intake, Killer, ProcId, Readiness, Rules, Signal, Status, Time, View,
+    Action, Ask, Event, Exit, Growth, Hold, Intake, Killer, ProcId, Readiness, Reported, Rules, Scope, Signal, Status,
+    Time, View,
 };
 pub(crate) use keep::Kept;
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
+pub use state::State;
 pub(crate) use turn::Recycle;
 pub(crate) use upgrade::Succession;
 
@@ -182,7 +184,7 @@ impl Policy {
             Event::Forked(proc) => self.forked(proc),
             Event::ForkFailed(proc, error) => self.fork_failed(proc, error),
             Event::ForkUnsafe(proc, why) => self.fork_unsafe(proc, why),
-            Event::Said(proc, said) => self.said(proc, said),
+            Event::Reported(proc, reported) => self.reported(proc, reported),
             Event::Inspected(proc, hold) => self.inspected(proc, hold),
             Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),

@@ -13,7 +13,7 @@ use log::{Level, LevelFilter};
 
 use crate::error::Error;
 use crate::policy::{
-    Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Share, Spent, Status, TurnFailure,
+    Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Scope, Share, Spent, Status, TurnFailure,
 };
 use crate::sys::{self, Member, Pid, Rest, Severity, Stderr};
 
@@ -355,10 +355,20 @@ fn by_whom(failure: Failure) -> String {
         Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => format!(
             "; probably an out-of-memory kill: {} oom_kill counter went from {} to {}; give it more memory or run fewer \
              workers",
-            growth.counter, growth.from, growth.to
+            whose(growth.counter),
+            growth.from,
+            growth.to
         ),
         Failure::Ended(Status::KilledByOthers(Killer::Unknown)) => "; the SIGKILL came from outside".to_owned(),
         _ => String::new(),
+    }
+}
+
+/// Whose counter it is.
+fn whose(counter: Scope) -> &'static str {
+    match counter {
+        Scope::Cgroup => "the cgroup's",
+        Scope::Kernel => "the kernel's",
     }
 }
 

@@ -19,7 +19,6 @@ mod seat;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use board::{Board, Occupant, Publisher, Row, Said, Slot, Snapshot, current, forget};
-pub use layout::State;
+pub(crate) use board::{Board, Occupant, Publisher, Row, Slot, Snapshot, current, forget};
 pub(crate) use layout::{SEATS, capacity, shape};
 pub(crate) use seat::{heartbeat, own, prepare, ready, recycle, terminated};

@@ -4,7 +4,8 @@
 
 use std::time::Instant;
 
-use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot, State};
+use crate::policy::State;
+use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot};
 use crate::worker::{Worker, worker};
 
 /// The whole pool as it is now: for a `/status` handler in any worker, which can answer for all.

@@ -23,12 +23,12 @@ use crate::listen::{self, Listeners, Moment};
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{
-    self, Action, Ask, Event, Exit, GiveUp, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
+    self, Action, Ask, Event, Exit, GiveUp, Hold, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
 };
 use crate::report;
 use crate::scoreboard::{Occupant, Publisher, Row};
 use crate::sys::{
-    self, Alone, Bell, End, Fork, Hold, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
+    self, Alone, Bell, End, Fork, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
 };
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
@@ -282,8 +282,8 @@ impl Supervisor {
     /// Takes in what a worker has said of itself so far.
     fn hear(&mut self, proc: ProcId) {
         let Some(occupant) = self.table.occupant(proc) else { return };
-        let said = self.publisher.board().hear(proc.task_id(), &occupant);
-        self.policy.handle(self.clock.now(), Event::Said(proc, said));
+        let reported = self.publisher.board().hear(proc.task_id(), &occupant);
+        self.policy.handle(self.clock.now(), Event::Reported(proc, reported));
     }
 
     /// Hears of every child that has ended or stopped.
@@ -488,7 +488,11 @@ impl Supervisor {
     fn inspect(&mut self, proc: ProcId) {
         let pid = self.table.living_pid(proc);
         // Where the system does not tell, nothing is known to hold it.
-        let hold = pid.and_then(|pid| sys::hold(pid).ok()).unwrap_or(Hold::Nothing);
+        let hold = match pid.and_then(|pid| sys::hold(pid).ok()) {
+            Some(sys::Hold::Debugger(by)) => Hold::Debugger(by),
+            Some(sys::Hold::CoreDump) => Hold::CoreDump,
+            Some(sys::Hold::Nothing) | None => Hold::Nothing,
+        };
         self.policy.handle(self.clock.now(), Event::Inspected(proc, hold));
     }
 

@@ -4,10 +4,8 @@ use std::io;
 use std::time::Duration;
 
 use super::notice::{GiveUp, Notice, TurnFailure};
+use super::state::State;
 use crate::grammar::{Backoff, Reload, Restart};
-use crate::oom::Growth;
-use crate::scoreboard::{Said, State};
-use crate::sys::Hold;
 
 /// Time since the supervisor started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +91,7 @@ pub(crate) enum Event {
     /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
     ForkUnsafe(ProcId, String),
     /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::Look`].
-    Said(ProcId, Said),
+    Reported(ProcId, Reported),
     /// The answer to [`Action::Inspect`].
     Inspected(ProcId, Hold),
     /// The answer to [`Action::Weigh`]: so many bytes are its own.
@@ -118,6 +116,26 @@ pub(crate) enum Event {
     NotReplaced(String),
     /// Time has passed.
     Tick,
+}
+
+/// What a worker has reported of itself, and how long ago.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reported {
+    pub(crate) ready: bool,
+    pub(crate) recycle: bool,
+    /// It was last told to end, by any process.
+    pub(crate) terminated: Option<Duration>,
+    /// Its last heartbeat.
+    pub(crate) beat: Option<Duration>,
+}
+
+/// What keeps a process from running on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Nothing,
+    /// A process that traces it: "pid 4711 (gdb)".
+    Debugger(String),
+    CoreDump,
 }
 
 /// What the supervisor is asked for from outside.
@@ -158,6 +176,21 @@ pub(crate) enum Killer {
     /// The kernel, as it seems, for want of memory: this counter grew.
     OutOfMemory(Growth),
     Unknown,
+}
+
+/// The kernel's count of processes that it has killed for want of memory has grown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Growth {
+    pub(crate) counter: Scope,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+}
+
+/// Whose kills a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    Cgroup,
+    Kernel,
 }
 
 /// What the supervisor is to do.

@@ -10,8 +10,7 @@ use std::time::Duration;
 use super::notice::Notice;
 use super::slot::{Alarm, Proc, ProcState, Why};
 use super::watch::ABORT_TIMEOUT;
-use super::{Action, Policy, ProcId, Readiness};
-use crate::sys::Hold;
+use super::{Action, Hold, Policy, ProcId, Readiness};
 
 /// The longest that SIGKILL waits for a core dump: at 100 MB/s, long enough for 30 GB. Without the supervisor's SIGKILL
 /// there is no bound: it is for a dump whose disk or reader hangs.

@@ -6,8 +6,7 @@ use super::refusal::Refusals;
 use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
-use super::{Action, Deadline, Intake, Killer, Policy, ProcId, Recycle, Status, Time};
-use crate::oom::{Growth, Scope};
+use super::{Action, Deadline, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
 use crate::upgrade::words::{words_of_fields, words_of_variants};
 
 /// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a

@@ -2,8 +2,6 @@
 
 use super::*;
 use crate::grammar::{Backoff, Reload, Restart};
-use crate::scoreboard::Said;
-use crate::sys::Hold;
 use world::*;
 
 mod adoption;

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use super::notice::Notice;
 use super::slot::{Alarm, Proc, ProcState, Why};
-use super::{Action, Policy, ProcId, Readiness, Recycle, Signal, Time};
-use crate::scoreboard::Said;
+use super::{Action, Policy, ProcId, Readiness, Recycle, Reported, Signal, Time};
 
 /// From SIGABRT to SIGKILL.
 pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -13,23 +12,23 @@ pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
 
 impl Policy {
-    pub(super) fn said(&mut self, id: ProcId, said: Said) {
+    pub(super) fn reported(&mut self, id: ProcId, reported: Reported) {
         let now = self.now;
         let Some(proc) = self.made(id) else { return };
-        if let Some(age) = said.terminated {
+        if let Some(age) = reported.terminated {
             proc.terminated = Some(now.before(age));
         }
-        if let Some(age) = said.beat {
+        if let Some(age) = reported.beat {
             proc.last_beat = proc.last_beat.max(Some(now.before(age)));
         }
         let looked_at = proc.looked_at.take();
         let trial = proc.trial();
         let is_on_trial = trial.is_some_and(|until| now < until);
         let has_stood_it = trial.is_some() && !proc.says_ready;
-        if (said.ready || has_stood_it) && !is_on_trial {
+        if (reported.ready || has_stood_it) && !is_on_trial {
             self.became_ready(id);
         }
-        if said.recycle {
+        if reported.recycle {
             self.ask_recycle(id, Recycle::Asked);
         }
         match looked_at {

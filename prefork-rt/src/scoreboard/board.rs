@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::layout::*;
 use super::seat::{self, Seat};
+use crate::policy::{Reported, State};
 use crate::sys::{self, SharedMemory, SharedWords};
 
 /// A slot as the supervisor publishes it.
@@ -32,17 +33,6 @@ pub(crate) struct Occupant {
     pub(crate) seat: usize,
     /// Since the scoreboard was made.
     pub(crate) started: Duration,
-}
-
-/// What a worker has said, and how long ago.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Said {
-    pub(crate) ready: bool,
-    pub(crate) recycle: bool,
-    /// It was last told to end, by any process.
-    pub(crate) terminated: Option<Duration>,
-    /// It last beat.
-    pub(crate) beat: Option<Duration>,
 }
 
 /// The rows of one reading: those of slots that are wanted or alive.
@@ -218,11 +208,11 @@ impl Board {
     }
 
     /// What this worker has said.
-    pub(crate) fn hear(&self, task_id: usize, worker: &Occupant) -> Said {
-        let Some((flags, seat)) = self.flags(task_id, worker) else { return Said::default() };
+    pub(crate) fn hear(&self, task_id: usize, worker: &Occupant) -> Reported {
+        let Some((flags, seat)) = self.flags(task_id, worker) else { return Reported::default() };
         let said = |flag| flags & flag != 0;
         let lifetime = self.age().saturating_sub(worker.started);
-        Said {
+        Reported {
             ready: said(READY),
             recycle: said(RECYCLE),
             terminated: said(TERMINATED).then(|| age(load(seat.terminated) as u32).min(lifetime)),
@@ -295,7 +285,7 @@ impl Board {
             seat: (word(SEAT) as usize).min(SEATS - 1),
             started: Duration::from_nanos(word(STARTED)),
         };
-        let state = State::from_word(word(STATE));
+        let state = state_of(word(STATE));
         (
             Row { state, proc: Some(process).filter(|process| process.pid != 0), restarts: word(RESTARTS) as usize },
             forks,

@@ -2,48 +2,16 @@
 //!
 //! It must not know who writes them, nor how a page becomes writable.
 
-use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::policy::State;
 use crate::sys;
 
-/// What a worker is doing. Displayed as the name in lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum State {
-    /// It was started, or is about to be, and is not ready.
-    Starting,
-    /// It does its work.
-    Ready,
-    /// It was told to end.
-    Stopping,
-    /// It ended, and is started again when its backoff is over.
-    Waiting,
-    /// It has ended and is not started again.
-    Finished,
-}
-
-impl State {
-    pub(super) const ALL: [State; 5] =
-        [State::Starting, State::Ready, State::Stopping, State::Waiting, State::Finished];
-
-    pub(super) fn from_word(word: u64) -> State {
-        State::ALL.into_iter().find(|&state| state as u64 == word).unwrap_or(State::Starting)
-    }
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            State::Starting => "starting",
-            State::Ready => "ready",
-            State::Stopping => "stopping",
-            State::Waiting => "waiting",
-            State::Finished => "finished",
-        })
-    }
+/// The state that this word of a row stands for. Half a row may hold a word that stands for none.
+pub(super) fn state_of(word: u64) -> State {
+    State::ALL.into_iter().find(|&state| state as u64 == word).unwrap_or(State::Starting)
 }
 
 /// How many slots a pool of `workers` workers has: room to add some while it runs.

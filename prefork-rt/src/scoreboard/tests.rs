@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::board::*;
 use super::layout::*;
 use super::seat::{OWN_SEAT, OwnSeat, heartbeat, prepare, ready, recycle, terminated};
+use crate::policy::{Reported, State};
 use crate::sys;
 
 fn publisher(workers: usize) -> Publisher {
@@ -103,11 +104,11 @@ fn every_state_survives_a_row() {
 #[test]
 fn a_worker_is_heard_in_its_seat_alone() {
     let pool = publisher(2);
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Said::default());
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported::default());
     let seat = take(&pool, 1, process(5, 0));
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Said::default());
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported::default());
     seat.say(READY);
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Said { ready: true, ..Said::default() });
+    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported { ready: true, ..Reported::default() });
     seat.say(RECYCLE);
     seat.beat();
     seat.terminated();
@@ -117,7 +118,7 @@ fn a_worker_is_heard_in_its_seat_alone() {
     for (task_id, seat, fork) in [(1, 0, 4), (1, 0, 6), (1, 1, 5), (0, 0, 5)] {
         assert_eq!(
             pool.board().hear(task_id, &process(fork, seat)),
-            Said::default(),
+            Reported::default(),
             "task {task_id}, seat {seat}, fork {fork}"
         );
     }
@@ -133,7 +134,7 @@ fn a_predecessors_words_are_gone_when_the_seat_is_taken() {
     before.say(RECYCLE);
     assert!(pool.board().hear(0, &process(0, 0)).terminated.is_some_and(|age| age < Duration::from_secs(60)));
     let after = take(&pool, 0, process(2, 0));
-    assert_eq!([0, 2].map(|fork| pool.board().hear(0, &process(fork, 0))), [Said::default(); 2]);
+    assert_eq!([0, 2].map(|fork| pool.board().hear(0, &process(fork, 0))), [Reported::default(); 2]);
     assert_eq!([load(after.seat.beat), load(after.seat.terminated)], [0, 0]);
 }
 

@@ -126,10 +126,10 @@ fn a_beat_between_two_looks_is_forgiven_for_good() {
     let mut world = World::new(watched(1), |_, _| serves());
     world.run_for(0);
     let proc = world.alive_of(0)[0];
-    let first = Said { beat: Some(ms(0)), ..Said::default() };
-    world.policy.handle(Time(ms(0)), Event::Said(proc, first));
+    let first = Reported { beat: Some(ms(0)), ..Reported::default() };
+    world.policy.handle(Time(ms(0)), Event::Reported(proc, first));
     let mut look = |at: u64, beat: u64, next: u64| {
-        let said = Said { beat: Some(ms(at - beat)), ..Said::default() };
+        let said = Reported { beat: Some(ms(at - beat)), ..Reported::default() };
         while let Some(awake) = world.policy.poll_timeout().filter(|&awake| awake < Time(ms(at))) {
             world.policy.handle(awake, Event::Tick);
             assert!(world.policy.poll().is_none(), "before {at}");
@@ -138,7 +138,7 @@ fn a_beat_between_two_looks_is_forgiven_for_good() {
         let mut actions = Vec::new();
         while let Some(action) = world.policy.poll() {
             if matches!(action, Action::Look(_)) {
-                world.policy.handle(Time(ms(at)), Event::Said(proc, said));
+                world.policy.handle(Time(ms(at)), Event::Reported(proc, said));
             }
             actions.push(action);
         }

@@ -89,7 +89,7 @@ fn a_worker_whose_ring_was_lost_is_looked_at_before_it_is_killed() {
     world.policy.handle(Time(ms(1000)), Event::Tick);
     let look = std::iter::from_fn(|| world.policy.poll()).find(|action| matches!(action, Action::Look(_)));
     assert!(matches!(look, Some(Action::Look(looked_at)) if looked_at == proc));
-    world.policy.handle(Time(ms(1000)), Event::Said(proc, Said { ready: true, ..Said::default() }));
+    world.policy.handle(Time(ms(1000)), Event::Reported(proc, Reported { ready: true, ..Reported::default() }));
     let killed = std::iter::from_fn(|| world.policy.poll()).any(|action| matches!(action, Action::Signal(..)));
     assert!(!killed);
 }

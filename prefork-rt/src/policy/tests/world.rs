@@ -5,8 +5,6 @@ use super::super::intake::SETTLE;
 use super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::*;
 use crate::grammar::{Backoff, Reload, Restart};
-use crate::scoreboard::Said;
-use crate::sys::Hold;
 use std::collections::BTreeMap;
 
 /// Longer than any test runs.
@@ -826,10 +824,10 @@ impl World {
             alive.asked |= said.recycle;
             alive.waits |= said.recycle && !alive.stays;
         }
-        self.handle(Event::Said(proc, said));
+        self.handle(Event::Reported(proc, said));
     }
 
-    fn said(&self, proc: ProcId) -> Option<Said> {
+    fn said(&self, proc: ProcId) -> Option<Reported> {
         let alive = self.alive.get(&proc)?;
         let life = alive.life;
         let stops = || self.stops.iter().filter(|&&(when, _)| when >= alive.born);
@@ -843,7 +841,7 @@ impl World {
             let when = stops().fold(alive.born + last, |at, &(when, stop)| if when < at { at + stop } else { at });
             self.now - when
         });
-        Some(Said {
+        Some(Reported {
             ready: since(life.ready).is_some(),
             recycle: since(life.recycle).is_some(),
             terminated: terminated.map(|&(_, when)| self.now - when).or(since(life.operator)),
