@@ -8,7 +8,9 @@ use std::os::fd::BorrowedFd;
 
 use socket2::{SockAddr, SockRef, Type};
 
-use super::{BACKLOG, Label, Shown, is_every_ipv6};
+use super::attempt::BACKLOG;
+use super::inet::is_every_ipv6;
+use super::label::{Label, Shown};
 use crate::grammar::Kind;
 use crate::sys::{self, Admission};
 

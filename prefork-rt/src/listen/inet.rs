@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use super::listeners::Sockets;
-use super::slots::Slots;
-use super::{BACKLOG, Label, Purpose, Refusal, Shown, announce, bound_or_noted, is_every_ipv6, try_again};
+use super::attempt::{BACKLOG, Purpose, Refusal, announce, bound_or_noted, try_again};
+use super::label::{Label, Shown};
+use super::slots::{Slots, Sockets};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
 use crate::report;
@@ -49,6 +49,10 @@ fn is_here(mut address: SocketAddr) -> bool {
         error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
     };
     !UdpSocket::bind(address).is_err_and(not_here)
+}
+
+pub(super) fn is_every_ipv6(address: SocketAddr) -> bool {
+    address.is_ipv6() && address.ip().is_unspecified()
 }
 
 /// Binds all addresses of an entry, at one port. Of each, one socket, or one for each of the slots; of a check, `None`

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use socket2::{Domain, SockRef, Type};
 
 use super::as_bound::revive;
-use super::{Label, Shown, unnamed};
+use super::label::{Label, Shown, unnamed};
 use crate::error::Error;
 use crate::grammar::{Entry, Kind};
 use crate::report;

@@ -1,6 +1,7 @@
 //! What the supervisor holds: the sockets of every address, shared by all workers or one for each slot.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,13 +10,14 @@ use std::path::Path;
 use socket2::SockRef;
 
 use super::as_bound::AsBound;
+use super::handoff::Handed;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
-use super::slots::Slots;
-use super::store::{self, Storable};
+use super::label::{Label, Shown};
+use super::slots::{Slots, Sockets};
+use super::store_name::{self, Storable};
 use super::unix;
-use super::{Handed, Label, Shown};
 use crate::error::Error;
 use crate::grammar::{Kind, UnixPath};
 use crate::policy::Intake;
@@ -82,14 +84,6 @@ pub(crate) struct ToHandOver<'a> {
     pub(crate) socket: BorrowedFd<'a>,
 }
 
-pub(crate) enum Sockets {
-    /// Shared by all workers, or in a worker its own.
-    One(OwnedFd),
-    PerSlot(Slots),
-    /// A worker that has handed it to its body has it no more.
-    Taken,
-}
-
 impl Listener {
     pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
         Listener {
@@ -108,6 +102,11 @@ impl Listener {
             as_bound: None,
             is_lost: false,
         }
+    }
+
+    /// With the place as what is written in `listen`.
+    pub(super) fn at(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
+        Listener::new(label.clone(), Shown(label, place).to_string(), sockets)
     }
 
     /// Whether workers of the binary before have it, too, in the mode that it has now.
@@ -146,7 +145,7 @@ impl Listener {
 
     /// Which file a Unix socket has that is bound here.
     pub(super) fn own_file(&self, unix: &UnixPath) -> Option<FileId> {
-        unix::own_file(Path::new(&unix.path)).or_else(|| store::file_id(self.stored.as_deref()?))
+        unix::own_file(Path::new(&unix.path)).or_else(|| store_name::file_id(self.stored.as_deref()?))
     }
 
     pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
@@ -168,7 +167,7 @@ impl Listener {
     /// The file of a Unix socket is as it is to be.
     fn set_rights(&mut self) {
         let Some(unix) = self.rights.take() else { return };
-        unix::set_rights(&unix, self.stored.as_deref().and_then(store::file_id));
+        unix::set_rights(&unix, self.stored.as_deref().and_then(store_name::file_id));
     }
 
     pub(super) fn inherited(self, name: String, number: usize) -> Listener {

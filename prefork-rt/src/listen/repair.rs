@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::SockRef;
 
 use super::as_bound::{AsBound, Health};
-use super::listeners::{Listener, Sockets};
-use super::{Listeners, inet, unix};
+use super::listeners::{Listener, Listeners};
+use super::slots::Sockets;
+use super::{inet, unix};
 
 /// When a listener was looked at.
 #[derive(Clone, Copy)]

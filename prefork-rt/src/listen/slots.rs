@@ -13,12 +13,21 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
+use crate::error::Error;
 use crate::grammar::Kind;
 use crate::policy::Intake;
 use crate::sys::{self, Choice};
 
 /// More are left out: a program has its limits in the kernel, too.
 const MOST_RANGES: usize = 256;
+
+pub(crate) enum Sockets {
+    /// Shared by all workers, or in a worker its own.
+    One(OwnedFd),
+    PerSlot(Slots),
+    /// A worker that has handed it to its body has it no more.
+    Taken,
+}
 
 pub(crate) struct Slots {
     kind: Kind,
@@ -29,6 +38,16 @@ pub(crate) struct Slots {
 struct Member {
     task_id: usize,
     socket: OwnedFd,
+}
+
+impl Sockets {
+    /// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
+    pub(super) fn taken_over(socket: OwnedFd, others_have_it: bool) -> Result<Sockets, Error> {
+        if !others_have_it {
+            SockRef::from(&socket).set_nonblocking(false).map_err(Error::fcntl)?;
+        }
+        Ok(Sockets::One(socket))
+    }
 }
 
 impl Slots {

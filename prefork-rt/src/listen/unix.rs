@@ -19,6 +19,7 @@
 //! When an upgrade changes owner and mode of a file that is in its place, this happens through a descriptor of that very
 //! file, after a look whether it is the file of the socket that this process holds.
 
+mod advice;
 mod files;
 mod place;
 mod private;
@@ -26,20 +27,21 @@ mod rights;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use socket2::Socket;
 
-use super::{Label, Purpose, Refusal, Shown, announce, bound_or_noted, handed, try_again};
+use super::attempt::{Purpose, Refusal, announce, bound_or_noted, try_again};
+use super::label::{Label, Shown};
 use crate::error::Error;
 use crate::grammar::UnixPath;
 use crate::report;
 use crate::sys::{self, Bound, FileId};
 
-pub(crate) use files::{adopt_files, files, remove_files};
-pub(super) use files::{leave_file, own_file};
+pub(crate) use files::{adopt_files, files};
+pub(super) use files::{has_made_files, leave_file, own_file, remove_files};
 use place::Place;
 pub(super) use place::socket_at;
 use private::Private;
@@ -139,21 +141,4 @@ fn bind_now(
         warnings.push(format!("another process has replaced the file at once, so {advice}"));
     }
     Ok((socket, warnings))
-}
-
-const WRITABLE: &str = "this user must be able to write to the directory";
-
-fn advise(advice: &'static str) -> impl FnOnce(io::Error) -> Refusal {
-    move |source| Refusal { source, advice }
-}
-
-fn in_use() -> Refusal {
-    Refusal { source: io::Error::from_raw_os_error(libc::EADDRINUSE), advice: "another process listens there" }
-}
-
-fn no_socket() -> Refusal {
-    Refusal {
-        source: io::Error::new(ErrorKind::AlreadyExists, "there is a file of this name that is no socket"),
-        advice: "remove it, or choose another path",
-    }
 }

@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::advice::{WRITABLE, advise};
 use super::place::Place;
 use super::private::Private;
-use super::{WRITABLE, advise, handed};
-use crate::listen::Refusal;
+use crate::listen::attempt::Refusal;
 use crate::report;
 use crate::sys::FileId;
 
@@ -57,15 +57,15 @@ pub(in crate::listen) fn leave_file(path: &Path) {
     own().retain(|file| file.path != path);
 }
 
+/// Whether this process has made files. A worker has only a copy of the list.
+pub(in crate::listen) fn has_made_files() -> bool {
+    own().first().is_some_and(|file| file.process == process::id())
+}
+
 /// Removes the files that this process has made, where they are still its own. Another socket there may have the same
 /// inode number by now, but then a process listens on it.
-pub(crate) fn remove_files() {
-    let mut files = own();
-    if files.first().is_none_or(|file| file.process != process::id()) {
-        return;
-    }
-    handed::close();
-    for own in files.drain(..) {
+pub(in crate::listen) fn remove_files() {
+    for own in own().drain(..) {
         if let Err(Refusal { source, advice }) = remove(&own.path, own.file) {
             report::warn(&format!("unix:{} is left behind: {source}; {advice}", own.path.display()));
         }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{advise, in_use, no_socket};
-use crate::listen::Refusal;
+use super::advice::{advise, in_use, no_socket};
+use crate::listen::attempt::Refusal;
 use crate::sys::{Directory, Entry, FileId, ForeignLink};
 
 /// With `/proc/self/fd/1234567/` before it, a name of this length fits into the address of a socket.

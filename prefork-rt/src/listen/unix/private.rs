@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use super::advice::{WRITABLE, advise, in_use};
 use super::place::Place;
 use super::rights::Rights;
-use super::{WRITABLE, advise, in_use};
-use crate::listen::{BACKLOG, Refusal};
+use crate::listen::attempt::{BACKLOG, Refusal};
 use crate::report;
 use crate::sys::{self, Directory, FileId, FileLock};
 

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use super::advise;
+use super::advice::advise;
 use crate::error::Error;
 use crate::grammar::UnixPath;
-use crate::listen::Refusal;
+use crate::listen::attempt::Refusal;
 use crate::sys;
 
 /// What becomes of the file. What is not set stays as it is.

@@ -3,7 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Label, Listener, Listeners};
+use super::label::Label;
+use super::listeners::{Listener, Listeners};
+use super::unix;
 use crate::error::Error;
 use crate::grammar::Kind;
 
@@ -28,9 +30,13 @@ pub(crate) fn hand_over(listeners: Listeners) {
     *handed() = listeners.listeners;
 }
 
-/// Closes those that nobody has taken.
-pub(super) fn close() {
-    handed().clear();
+/// At the end of this process: removes the files of the Unix sockets that it has made, if any. What its body has not taken
+/// is closed before, so that no process listens there.
+pub(crate) fn remove_files() {
+    if unix::has_made_files() {
+        handed().clear();
+        unix::remove_files();
+    }
 }
 
 /// The one socket of a kind or name, or all of it, for whoever asks first.

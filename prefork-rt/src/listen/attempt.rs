@@ -1,0 +1,108 @@
+//! One place is bound: for what purpose, how often that is tried, and what is said of it.
+//!
+//! It must not know what is bound.
+
+use std::fmt;
+use std::io;
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::held;
+use super::label::{Label, Shown};
+use crate::error::Error;
+use crate::report;
+use crate::sys::Bound;
+
+/// The kernel lowers it to net.core.somaxconn.
+pub(super) const BACKLOG: i32 = 4096;
+/// A server that was just stopped may hold its address for a moment.
+const TRIES: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_millis(500);
+
+/// What sockets are bound for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To be served.
+    Service,
+    /// The rehearsal of an upgrade: no file is left, and nothing changes that other processes have too.
+    Rehearsal,
+    /// A check, of which the same holds, beside a service that may have the addresses: one in use is noted.
+    Check,
+}
+
+impl Purpose {
+    pub(super) fn leaves_no_trace(self) -> bool {
+        match self {
+            Purpose::Service => false,
+            Purpose::Rehearsal | Purpose::Check => true,
+        }
+    }
+
+    /// How often an address in use is tried.
+    fn tries(self) -> u32 {
+        match self {
+            Purpose::Service | Purpose::Rehearsal => TRIES,
+            Purpose::Check => 1,
+        }
+    }
+}
+
+/// What was bound; of a check, `None` and a note where another process has it.
+pub(super) fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: Bound<'_>) -> Result<Option<T>, Error> {
+    match (bound, purpose) {
+        (Ok(bound), _) => Ok(Some(bound)),
+        (Err(error), Purpose::Service | Purpose::Rehearsal) => Err(held::explain(error, at)),
+        (Err(error), Purpose::Check) => {
+            report::info(&format!("PREFORK=check: {}", held::note(error, at)?));
+            Ok(None)
+        }
+    }
+}
+
+/// Binds what may be in use for a moment longer.
+pub(super) fn try_again<T>(
+    what: &impl fmt::Display,
+    purpose: Purpose,
+    bind: impl Fn() -> Result<T, Refusal>,
+) -> Result<T, Error> {
+    for tried in 1.. {
+        match bind() {
+            Ok(bound) => return Ok(bound),
+            Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < purpose.tries() => {
+                if tried == 1 {
+                    report::warn(&format!("{what} is in use, trying again for 2 s"));
+                }
+                sleep(BETWEEN_TRIES);
+            }
+            Err(Refusal { source, advice }) => {
+                let advice = advice_on_resources(&source).unwrap_or(advice);
+                return Err(Error::Listen { address: what.to_string(), source, advice: advice.to_owned() });
+            }
+        }
+    }
+    unreachable!("the last try returns")
+}
+
+/// What to do where a limit of this process or of the system is reached, whatever else may go wrong with an address.
+fn advice_on_resources(error: &io::Error) -> Option<&'static str> {
+    match error.raw_os_error()? {
+        libc::EMFILE | libc::ENFILE => Some(
+            "there are no descriptors left: raise the limit (`ulimit -n`, LimitNOFILE=); reuse_port takes one for each \
+             worker and address",
+        ),
+        libc::ENOMEM | libc::ENOBUFS => {
+            Some("there is no memory for it: free some, or raise the limit (the cgroup's memory.max)")
+        }
+        _ => None,
+    }
+}
+
+/// Why something cannot be listened on, and what to do.
+pub(super) struct Refusal {
+    pub(super) source: io::Error,
+    pub(super) advice: &'static str,
+}
+
+pub(super) fn announce(label: &Label, bound: &impl fmt::Display) {
+    report::info(&format!("listening on {}", Shown(label, bound)));
+}

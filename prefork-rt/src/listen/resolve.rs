@@ -1,0 +1,80 @@
+//! From the entries of `listen` to places: host names are looked up, and no place is listed twice.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use super::inet;
+use super::label::{Label, Shown, unnamed};
+use super::place::{At, Resolved};
+use crate::error::Error;
+use crate::grammar::{Entry, Host, Kind, Place};
+
+/// Looks up the host names.
+pub(super) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
+    let every: Vec<bool> = entries.iter().map(|entry| is_every_address(&entry.place)).collect();
+    let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
+    let wrong = match (included(&places, &every), listed_twice(&places)) {
+        (Some((every, other)), _) => format!("{every} is every address with this port, {other} too: list one of them"),
+        (None, Some(twice)) => format!("{twice} is listed twice: list it once"),
+        (None, None) => return Ok(places),
+    };
+    Err(Error::Option { name: "listen", reason: wrong })
+}
+
+fn is_every_address(place: &Place) -> bool {
+    match place {
+        Place::Tcp(host) | Place::Udp(host) => matches!(host, Host::Every(_)),
+        Place::Unix(_) => false,
+    }
+}
+
+/// An entry that is every address with a port, and another with an address that has this port. Of port 0, each is another.
+fn included<'a>(places: &'a [Resolved], every: &[bool]) -> Option<(&'a str, &'a str)> {
+    let port = |place: &Resolved| match &place.at {
+        At::Addresses(addresses) => addresses.first().map(SocketAddr::port).filter(|&port| port != 0),
+        At::Path(_) | At::Inherited(_) => None,
+    };
+    let is_in = |one: &Resolved, other: &Resolved| {
+        one.label.kind == other.label.kind && port(one).is_some() && port(one) == port(other)
+    };
+    let all = || places.iter().enumerate();
+    let pairs = all().filter(|&(index, _)| every[index]).flat_map(|one| all().map(move |other| (one, other)));
+    let mut included = pairs.filter(|((index, one), (other_index, other))| index != other_index && is_in(one, other));
+    included.next().map(|((_, one), (_, other))| (one.key.as_str(), other.key.as_str()))
+}
+
+fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
+    let key = entry.to_string();
+    let Entry { name, place } = entry;
+    let kind = place.kind();
+    let at = match &place {
+        Place::Tcp(Host::Address(address)) | Place::Udp(Host::Address(address)) => At::Addresses(vec![*address]),
+        Place::Tcp(Host::Every(port)) | Place::Udp(Host::Every(port)) => At::Addresses(vec![inet::every(*port)]),
+        Place::Tcp(Host::Name(host, port)) | Place::Udp(Host::Name(host, port)) => {
+            let found = (host.as_str(), *port).to_socket_addrs().map_err(|source| Error::Listen {
+                address: place.to_string(),
+                source,
+                advice: "check the name, /etc/hosts and the name server, or write an IP address".to_owned(),
+            })?;
+            At::Addresses(inet::here(&place, found))
+        }
+        Place::Unix(path) => At::Path(path.clone()),
+    };
+    Ok(Resolved { label: Label { kind, name }, key, at })
+}
+
+/// With port 0 each is another address.
+fn listed_twice(places: &[Resolved]) -> Option<String> {
+    let mut listed: Vec<String> = places
+        .iter()
+        .flat_map(|place| match &place.at {
+            At::Addresses(addresses) => {
+                let with_port = addresses.iter().filter(|address| address.port() != 0);
+                with_port.map(|address| Shown(&unnamed(place.label.kind), address).to_string()).collect()
+            }
+            At::Path(unix) => vec![Shown(&unnamed(Kind::Unix), &unix.path).to_string()],
+            At::Inherited(_) => Vec::new(),
+        })
+        .collect();
+    listed.sort_unstable();
+    listed.windows(2).find(|two| two[0] == two[1]).map(|twice| twice[0].clone())
+}
