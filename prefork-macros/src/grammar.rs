@@ -1,1 +1,0 @@
-../../prefork-rt/src/grammar.rs

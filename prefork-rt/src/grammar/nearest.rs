@@ -1,0 +1,55 @@
+//! Which known name a misspelt one is nearest to.
+//!
+//! It must not know what the names are of.
+
+/// The known name that `word` was probably meant to be: case, `-` for `_`, or up to a third of its letters off.
+pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let word = word.to_lowercase().replace('-', "_");
+    let allowed = (word.chars().count() / 3).max(1);
+    known
+        .iter()
+        .map(|&name| (edits(&word, &name.to_lowercase()), name))
+        .filter(|&(distance, _)| distance <= allowed)
+        .min_by_key(|&(distance, _)| distance)
+        .map(|(_, name)| name)
+}
+
+/// How many letters must be inserted, removed, replaced or swapped with their neighbour to turn `a` into `b`.
+fn edits(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let mut least =
+                (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]));
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                least = least.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(least);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_finds_slips_and_nothing_else() {
+        let known = ["workers", "max_restarts", "graceful_timeout", "listen"];
+        for (word, meant) in [
+            ("workrs", "workers"),
+            ("worker", "workers"),
+            ("max-restarts", "max_restarts"),
+            ("lisetn", "listen"),
+            ("gracefull_timeout", "graceful_timeout"),
+        ] {
+            assert_eq!(nearest(word, &known), Some(meant));
+        }
+        assert_eq!(nearest("colour", &known), None);
+        assert_eq!(nearest("", &known), None);
+    }
+}

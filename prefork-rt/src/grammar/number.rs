@@ -1,0 +1,68 @@
+//! Whole numbers, alone and before a unit.
+//!
+//! It must not know units.
+
+/// Linux has no greater process id on any machine.
+const MOST_WORKERS: usize = 1 << 22;
+
+/// `"auto"` or a number; `None` is `"auto"`, which 0 means too.
+pub(crate) fn workers(text: &str) -> Result<Option<usize>, String> {
+    match text {
+        "auto" => Ok(None),
+        _ => workers_counted(count(text, "or \"auto\"")?),
+    }
+}
+
+/// The same of a number.
+pub(crate) fn workers_counted(workers: usize) -> Result<Option<usize>, String> {
+    match workers {
+        0 => Ok(None),
+        1..=MOST_WORKERS => Ok(Some(workers)),
+        _ => Err(format!("{workers} is too large: Linux has no more than {MOST_WORKERS} processes")),
+    }
+}
+
+/// `"unlimited"` or a number; `None` is `"unlimited"`.
+pub(crate) fn max_restarts(text: &str) -> Result<Option<usize>, String> {
+    match text {
+        "unlimited" => Ok(None),
+        _ => count(text, "or \"unlimited\"").map(Some),
+    }
+}
+
+fn count(text: &str, otherwise: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| match text.strip_prefix('-').unwrap_or(text) {
+        digits if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) => {
+            format!("{text:?} is not a whole number {otherwise}")
+        }
+        _ if text.starts_with('-') => format!("{text} is negative: write a whole number, 0 or more, {otherwise}"),
+        _ => format!("{text} is too large"),
+    })
+}
+
+pub(super) fn number_and_unit(text: &str) -> (&str, &str) {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    text.split_at(digits)
+}
+
+pub(super) fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_have_a_word_for_their_special_value() {
+        assert_eq!(workers("4"), Ok(Some(4)));
+        assert_eq!(workers("0"), Ok(None));
+        assert_eq!(workers("auto"), Ok(None));
+        assert_eq!(max_restarts("0"), Ok(Some(0)));
+        assert_eq!(max_restarts("unlimited"), Ok(None));
+        assert!(workers("four").unwrap_err().contains("or \"auto\""));
+        assert!(workers("5000000").unwrap_err().contains("too large"));
+        assert!(workers("-1").unwrap_err().contains("negative"));
+        assert!(max_restarts("99999999999999999999").unwrap_err().contains("too large"));
+    }
+}
