@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::{Account, Overruled};
+use crate::account::{Account, Overruled};
 use crate::error::Error;
 use crate::sys::{self, Gid, Uid};
 use crate::upgrade::Workers;

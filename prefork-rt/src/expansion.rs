@@ -7,8 +7,8 @@ use std::future::Future;
 use std::ops::Deref;
 use std::process::{ExitCode, Termination};
 
-use crate::config::Prefork;
 use crate::error::Error;
+use crate::options::Prefork;
 use crate::preload;
 use crate::report;
 use crate::upgrade;

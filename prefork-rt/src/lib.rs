@@ -5,9 +5,9 @@
 compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested, Windows cannot be supported");
 
 #[cfg(unix)]
-mod after_fork;
+mod account;
 #[cfg(unix)]
-mod config;
+mod after_fork;
 #[cfg(unix)]
 mod connections;
 #[cfg(unix)]
@@ -34,6 +34,8 @@ mod listener;
 mod notify;
 #[cfg(unix)]
 mod oom;
+#[cfg(unix)]
+mod options;
 #[cfg(unix)]
 mod policy;
 #[cfg(unix)]
@@ -63,11 +65,6 @@ mod worker;
 #[cfg(unix)]
 pub use after_fork::after_fork;
 #[cfg(unix)]
-pub use config::{
-    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
-    IntoReload, IntoRestart, IntoWorkers, Prefork,
-};
-#[cfg(unix)]
 pub use connections::share_connection;
 #[cfg(unix)]
 pub use cpu::cpu_count;
@@ -77,6 +74,11 @@ pub use error::Error;
 pub use grammar::{Reload, Restart};
 #[cfg(unix)]
 pub use listener::FromListener;
+#[cfg(unix)]
+pub use options::{
+    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoReload, IntoRestart, IntoWorkers, Prefork,
+};
 #[cfg(unix)]
 pub use policy::State;
 #[cfg(unix)]

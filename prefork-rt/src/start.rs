@@ -8,13 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::after_fork;
-use crate::config::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::credentials::{Credentials, stays_root};
 use crate::detachment::{self, Detachment};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
 use crate::listen::{self, Handed, Listeners, Purpose};
 use crate::notify::{self, Address, Manager};
+use crate::options::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::report;
 use crate::scoreboard::{self, Publisher};

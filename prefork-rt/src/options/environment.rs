@@ -2,7 +2,7 @@
 //!
 //! It must not know what wins over what: the settings are made of what it has read.
 
-use super::Values;
+use super::settings::Values;
 use crate::error::Error;
 use crate::grammar;
 use crate::listen;
