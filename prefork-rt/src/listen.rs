@@ -5,10 +5,9 @@
 
 mod as_bound;
 mod attempt;
-mod before;
 mod bind;
+mod bound_before;
 mod given;
-mod handoff;
 mod held;
 mod inet;
 mod inherited;
@@ -21,16 +20,17 @@ mod resolve;
 mod slots;
 mod store;
 mod store_name;
+mod unclaimed;
 mod unix;
 
 pub(crate) use attempt::Purpose;
 pub(crate) use bind::bind;
-pub(crate) use given::{Wanted, check, hand_over, remove_files, take};
-pub(crate) use handoff::Handed;
+pub(crate) use bound_before::BoundBefore;
+pub(crate) use given::{Wanted, check, give, remove_files, take};
 pub(crate) use inherited::{VARIABLES, copies, distrusted, let_go, receive, receive_again};
 pub(crate) use label::Label;
-pub(crate) use listeners::{Listeners, ToHandOver};
+pub(crate) use listeners::{Handoff, Listeners};
 pub(crate) use plan::plan;
 pub(crate) use repair::Moment;
-pub(crate) use store::{Change, settle};
+pub(crate) use store::{Change, update_store};
 pub(crate) use unix::{adopt_files, files};

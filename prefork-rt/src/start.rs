@@ -12,7 +12,7 @@ use crate::credentials::{Credentials, stays_root};
 use crate::detachment::{self, Detachment};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
-use crate::listen::{self, Handed, Listeners, Purpose};
+use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::notify::{self, Address, Manager};
 use crate::options::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::policy::{Readiness, Rules};
@@ -219,15 +219,15 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         warn_of_a_replaceable_binary(&launch, credentials.as_ref());
     }
     check_addresses_can_be_shared(settings.reuse_port)?;
-    let mut handed = handed_sockets()?;
-    handed.extend(plan.restored);
+    let mut before = bound_before()?;
+    before.extend(plan.restored);
     let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
     let purpose = match mode {
         Mode::On | Mode::Off => Purpose::Service,
         Mode::Check if upgrade::received().is_some() => Purpose::Rehearsal,
         Mode::Check => Purpose::Check,
     };
-    let mut listeners = listen::bind(&plan.places, handed, slots, purpose)?;
+    let mut listeners = listen::bind(&plan.places, before, slots, purpose)?;
     listeners.check_mode(|kind| needs_nonblocking(&prefork.needs, kind))?;
     if mode != Mode::Check {
         // It is chosen once, by what the arguments of main are.
@@ -324,9 +324,9 @@ fn unused_without_workers(environment: &Environment) -> String {
 }
 
 /// Copies of what the binary before has bound.
-fn handed_sockets() -> Result<Vec<Handed>, Error> {
+fn bound_before() -> Result<Vec<BoundBefore>, Error> {
     let received = upgrade::received();
-    received.as_ref().map_or(Ok(Vec::new()), |received| received.handed())
+    received.as_ref().map_or(Ok(Vec::new()), |received| received.bound_before())
 }
 
 /// A pool that is taken over has as many slots as it has, until the new binary has proved itself.
@@ -385,7 +385,7 @@ fn become_the_only_worker(
         Threads::None(alone) => Some(alone),
         Threads::Others { .. } | Threads::Unknown(_) => None,
     };
-    listeners.keep(THE_ONLY_WORKER.task_id);
+    listeners.retain(THE_ONLY_WORKER.task_id);
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
     Ok(())
 }

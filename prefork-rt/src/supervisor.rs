@@ -76,7 +76,7 @@ impl Service {
 
     fn settle(&mut self) {
         if let (Some(manager), Some(room)) = (&mut self.manager, notify::most_stored()) {
-            listen::settle(&mut self.listeners, room, |change| match change {
+            listen::update_store(&mut self.listeners, room, |change| match change {
                 listen::Change::Remove(name) => manager.remove_stored(name),
                 listen::Change::Store(name, kind, socket) => manager.store(name, kind, socket),
             });
@@ -589,7 +589,7 @@ impl Supervisor {
         bell.keep();
         drop(board_file);
         let mut listeners = service.listeners;
-        listeners.keep(worker.task_id);
+        listeners.retain(worker.task_id);
         become_worker(worker, listeners, &service.variables, Some(alone));
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(policy);

@@ -276,7 +276,7 @@ pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[S
     if let Some(alone) = alone {
         variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
     }
-    listen::hand_over(listeners);
+    listen::give(listeners);
     TASK_ID.store(worker.task_id, Ordering::Relaxed);
     WORKERS.store(worker.workers, Ordering::Relaxed);
     RESTARTS.store(worker.restarts, Ordering::Relaxed);

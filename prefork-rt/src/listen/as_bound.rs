@@ -10,7 +10,7 @@ use socket2::{SockAddr, SockRef, Type};
 
 use super::attempt::BACKLOG;
 use super::inet::is_every_ipv6;
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use crate::grammar::Kind;
 use crate::sys::{self, Admission};
 
@@ -72,12 +72,12 @@ impl AsBound {
     pub(super) fn place(&self, label: &Label) -> String {
         let address = &self.address;
         if let Some(address) = address.as_socket() {
-            return Shown(label, &address).to_string();
+            return Labelled(label, &address).to_string();
         }
         match (address.as_pathname(), address.as_abstract_namespace()) {
-            (Some(path), _) => Shown(label, &path.display()).to_string(),
+            (Some(path), _) => Labelled(label, &path.display()).to_string(),
             (_, name) => {
-                Shown(label, &format_args!("@{}", String::from_utf8_lossy(name.unwrap_or_default()))).to_string()
+                Labelled(label, &format_args!("@{}", String::from_utf8_lossy(name.unwrap_or_default()))).to_string()
             }
         }
     }

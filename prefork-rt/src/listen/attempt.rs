@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::held;
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use crate::error::Error;
 use crate::report;
 use crate::sys::Bound;
@@ -104,5 +104,5 @@ pub(super) struct Refusal {
 }
 
 pub(super) fn announce(label: &Label, bound: &impl fmt::Display) {
-    report::info(&format!("listening on {}", Shown(label, bound)));
+    report::info(&format!("listening on {}", Labelled(label, bound)));
 }

@@ -6,13 +6,13 @@
 mod tests;
 
 use super::attempt::Purpose;
-use super::before::{Pile, Where};
-use super::handoff::Handed;
-use super::label::Shown;
+use super::bound_before::BoundBefore;
+use super::label::Labelled;
 use super::listeners::{Listener, Listeners};
 use super::place::{At, Resolved, shares_its_port};
 use super::slots::Sockets;
 use super::store_name::Storable;
+use super::unclaimed::{Target, Unclaimed};
 use super::{inet, unix};
 use crate::error::Error;
 use crate::grammar::Kind;
@@ -22,13 +22,13 @@ use crate::report;
 /// each address that is not a path.
 pub(crate) fn bind(
     places: &[Resolved],
-    handed: Vec<Handed>,
+    bound_before: Vec<BoundBefore>,
     slots: Option<usize>,
     purpose: Purpose,
 ) -> Result<Listeners, Error> {
     let mut in_use = 0;
-    let is_steered = handed.iter().any(|handed| handed.slot.is_some());
-    let mut handed = Pile::new(handed, places);
+    let is_steered = bound_before.iter().any(|one| one.slot.is_some());
+    let mut unclaimed = Unclaimed::new(bound_before, places);
     let no_trace = purpose.leaves_no_trace();
     if slots.is_some() && places.iter().all(|place| place.label.kind == Kind::Unix) {
         report::info("reuse_port has no effect: listen has no TCP or UDP address, and Unix sockets are shared");
@@ -39,28 +39,28 @@ pub(crate) fn bind(
             At::Addresses(addresses) => {
                 let only_ipv6 = |address| shares_its_port(label.kind, address, addresses, places);
                 let mut missing = Vec::new();
-                let mut own = Vec::new();
+                let mut found = Vec::new();
                 for address in addresses {
-                    let place = Where::Address(*address, only_ipv6(*address));
-                    match handed.take(label, &place, slots.is_some(), no_trace)? {
-                        Some(listener) => own.push(listener),
+                    let place = Target::Address(*address, only_ipv6(*address));
+                    match unclaimed.claim(label, &place, slots.is_some(), no_trace)? {
+                        Some(listener) => found.push(listener),
                         None => missing.push(*address),
                     }
                 }
                 let bound = inet::bind(label, &missing, only_ipv6, slots, purpose)
-                    .map_err(|error| handed.explain(label, error))?;
+                    .map_err(|error| unclaimed.explain(label, error))?;
                 in_use += bound.iter().filter(|sockets| sockets.is_none()).count();
                 let bound = missing.iter().zip(bound);
-                own.extend(bound.filter_map(|(address, sockets)| Some(Listener::at(label, address, sockets?))));
-                listeners.extend(own.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
+                found.extend(bound.filter_map(|(address, sockets)| Some(Listener::at(label, address, sockets?))));
+                listeners.extend(found.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
             }
             At::Path(path) => {
-                let (own, storable) = match handed.take(label, &Where::Path(&path.path), false, no_trace)? {
-                    Some(own) => {
+                let (listener, storable) = match unclaimed.claim(label, &Target::Path(&path.path), false, no_trace)? {
+                    Some(listener) => {
                         let storable =
-                            own.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
+                            listener.stored.as_deref().and_then(|name| Storable::unix_again(key, &path.path, name));
                         unix::check(path)?;
-                        (own.rights(path.clone()), storable)
+                        (listener.rights(path.clone()), storable)
                     }
                     None => {
                         let Some(socket) = unix::bind(label, path, purpose)? else {
@@ -70,7 +70,7 @@ pub(crate) fn bind(
                         (Listener::at(label, &path.path, Sockets::One(socket)), Storable::unix(key, &path.path))
                     }
                 };
-                listeners.push(own.storable(storable).unix(path.clone()));
+                listeners.push(listener.storable(storable).unix(path.clone()));
             }
             At::Inherited(sockets) => {
                 if slots.is_some() && label.kind != Kind::Unix {
@@ -79,7 +79,7 @@ pub(crate) fn bind(
                 for one in sockets {
                     let socket = one.socket.try_clone().map_err(Error::fcntl)?;
                     let sockets = Sockets::taken_over(socket, one.is_in_use || no_trace)?;
-                    report::info(&format!("listening on {}, inherited", Shown(label, &one.place)));
+                    report::info(&format!("listening on {}, inherited", Labelled(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), sockets);
                     listeners.push(listener.inherited(one.name.clone(), one.number).in_use(one.is_in_use));
                 }
@@ -87,7 +87,7 @@ pub(crate) fn bind(
         }
     }
     // What the binary before has told the kernel holds until there is news; and a rehearsal or check tells it nothing.
-    let mut listeners = Listeners::own(listeners, handed.rest, !is_steered && !no_trace);
+    let mut listeners = Listeners::new(listeners, unclaimed.rest, !is_steered && !no_trace);
     listeners.in_use = in_use;
     Ok(listeners)
 }

@@ -19,31 +19,31 @@ pub struct Wanted {
     pub(crate) nonblocking: bool,
 }
 
-static HANDED: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+static GIVEN: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
 
-fn handed() -> MutexGuard<'static, Vec<Listener>> {
-    HANDED.lock().unwrap_or_else(PoisonError::into_inner)
+fn given() -> MutexGuard<'static, Vec<Listener>> {
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives a worker its listeners.
-pub(crate) fn hand_over(listeners: Listeners) {
-    *handed() = listeners.listeners;
+pub(crate) fn give(listeners: Listeners) {
+    *given() = listeners.listeners;
 }
 
 /// At the end of this process: removes the files of the Unix sockets that it has made, if any. What its body has not taken
 /// is closed before, so that no process listens there.
 pub(crate) fn remove_files() {
     if unix::has_made_files() {
-        handed().clear();
+        given().clear();
         unix::remove_files();
     }
 }
 
 /// The one socket of a kind or name, or all of it, for whoever asks first.
 pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
-    let mut handed = handed();
-    check(handed.iter().map(|listener| &listener.label), wanted, name)?;
-    let asked_for = handed.iter_mut().filter(|listener| matches(&listener.label, wanted, name));
+    let mut given = given();
+    check(given.iter().map(|listener| &listener.label), wanted, name)?;
+    let asked_for = given.iter_mut().filter(|listener| matches(&listener.label, wanted, name));
     let sockets: Vec<OwnedFd> = asked_for.filter_map(Listener::take).collect();
     if sockets.is_empty() { Err(argument(taken(wanted, name))) } else { Ok(sockets) }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use super::attempt::{BACKLOG, Purpose, Refusal, announce, bound_or_noted, try_again};
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use super::slots::{Slots, Sockets};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
@@ -66,13 +66,13 @@ pub(super) fn bind(
 ) -> Result<Vec<Option<Sockets>>, Error> {
     let one = |address: SocketAddr| {
         let now = || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal);
-        let sockets = try_again(&Shown(label, &address), purpose, now);
+        let sockets = try_again(&Labelled(label, &address), purpose, now);
         bound_or_noted(sockets, purpose, bound(label.kind, address))
     };
     let sockets: Vec<Option<Vec<Socket>>> = match addresses {
         [first, _, ..] if first.port() == 0 => {
             let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6, slots);
-            let sockets = try_again(&Shown(label, first), purpose, || chosen().map_err(refusal))?;
+            let sockets = try_again(&Labelled(label, first), purpose, || chosen().map_err(refusal))?;
             sockets.into_iter().map(Some).collect()
         }
         _ => addresses.iter().map(|&address| one(address)).collect::<Result<_, _>>()?,
@@ -82,14 +82,14 @@ pub(super) fn bind(
         let bound = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket()).unwrap_or(*address);
         announce(label, &bound);
     }
-    Ok(sockets.into_iter().map(|sockets| Some(owned(label.kind, sockets?, slots))).collect())
+    Ok(sockets.into_iter().map(|sockets| Some(sockets_of(label.kind, sockets?, slots))).collect())
 }
 
-fn owned(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {
+fn sockets_of(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {
     let mut sockets: Vec<OwnedFd> = sockets.into_iter().map(OwnedFd::from).collect();
     match (slots, sockets.pop()) {
         (None, Some(socket)) => Sockets::One(socket),
-        (_, last) => Sockets::PerSlot(Slots::own(kind, sockets.into_iter().chain(last).collect())),
+        (_, last) => Sockets::PerSlot(Slots::new(kind, sockets.into_iter().chain(last).collect())),
     }
 }
 

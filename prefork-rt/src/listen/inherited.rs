@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use socket2::{Domain, SockRef, Type};
 
 use super::as_bound::revive;
-use super::label::{Label, Shown, unnamed};
+use super::label::{Label, Labelled, unnamed};
 use crate::error::Error;
 use crate::grammar::{Entry, Kind};
 use crate::report;
@@ -212,7 +212,7 @@ impl fmt::Display for Inherited {
             None => write!(f, "descriptor {}, ", self.number)?,
         }
         match self.kind() {
-            Ok(kind) => Shown(&unnamed(kind), &self.place).fmt(f),
+            Ok(kind) => Labelled(&unnamed(kind), &self.place).fmt(f),
             Err(what) => f.write_str(what),
         }
     }

@@ -12,11 +12,11 @@ pub(crate) struct Label {
 }
 
 /// Where a socket is, as `listen` takes it: `admin=127.0.0.1:9000`.
-pub(super) struct Shown<'a, T>(pub(super) &'a Label, pub(super) &'a T);
+pub(super) struct Labelled<'a, T>(pub(super) &'a Label, pub(super) &'a T);
 
-impl<T: fmt::Display> fmt::Display for Shown<'_, T> {
+impl<T: fmt::Display> fmt::Display for Labelled<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shown(Label { kind, name }, place) = self;
+        let Labelled(Label { kind, name }, place) = self;
         let scheme = match kind {
             Kind::Tcp => "",
             Kind::Udp => "udp:",

@@ -10,11 +10,11 @@ use std::path::Path;
 use socket2::SockRef;
 
 use super::as_bound::AsBound;
-use super::handoff::Handed;
+use super::bound_before::BoundBefore;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use super::slots::{Slots, Sockets};
 use super::store_name::{self, Storable};
 use super::unix;
@@ -30,7 +30,7 @@ pub(crate) struct Listeners {
     /// How many places were in use, and are not listened on, as this is a check.
     pub(crate) in_use: usize,
     /// What the binary before has bound, and this one does not listen on.
-    pub(super) left: Vec<Handed>,
+    pub(super) left: Vec<BoundBefore>,
     /// Of the slots that do not take what is new.
     intakes: BTreeMap<usize, Intake>,
     /// The kernel does not know of the last changes.
@@ -61,7 +61,7 @@ pub(crate) struct Listener {
     /// Under which name and number this process was started with it, if it was.
     inherited: Option<(String, usize)>,
     /// The binary before, or the last start, has bound it.
-    is_handed: bool,
+    is_bound_before: bool,
     /// Of a Unix socket that is bound here.
     pub(super) unix: Option<UnixPath>,
     /// What a repair makes of it when a worker has spoiled it; known once it was looked at.
@@ -72,7 +72,7 @@ pub(crate) struct Listener {
 
 /// What the next binary is to be handed.
 #[derive(Clone)]
-pub(crate) struct ToHandOver<'a> {
+pub(crate) struct Handoff<'a> {
     pub(crate) entry: &'a str,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
@@ -97,7 +97,7 @@ impl Listener {
             storable: None,
             stored: None,
             inherited: None,
-            is_handed: false,
+            is_bound_before: false,
             unix: None,
             as_bound: None,
             is_lost: false,
@@ -106,7 +106,7 @@ impl Listener {
 
     /// With the place as what is written in `listen`.
     pub(super) fn at(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
-        Listener::new(label.clone(), Shown(label, place).to_string(), sockets)
+        Listener::new(label.clone(), Labelled(label, place).to_string(), sockets)
     }
 
     /// Whether workers of the binary before have it, too, in the mode that it has now.
@@ -129,8 +129,8 @@ impl Listener {
     }
 
     /// Whether this supervisor has bound it as another binary, or at another start.
-    pub(super) fn is_handed(&self) -> bool {
-        self.is_handed
+    pub(super) fn is_bound_before(&self) -> bool {
+        self.is_bound_before
     }
 
     pub(super) fn is_nonblocking(&self) -> bool {
@@ -148,8 +148,8 @@ impl Listener {
         unix::own_file(Path::new(&unix.path)).or_else(|| store_name::file_id(self.stored.as_deref()?))
     }
 
-    pub(super) fn handed_as(self, entry: String, stored: Option<String>) -> Listener {
-        Listener { was: Some(entry), stored, is_handed: true, ..self }
+    pub(super) fn bound_before_as(self, entry: String, stored: Option<String>) -> Listener {
+        Listener { was: Some(entry), stored, is_bound_before: true, ..self }
     }
 
     pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
@@ -175,12 +175,12 @@ impl Listener {
     }
 
     /// The sockets, those of slots in the order in which the kernel has them.
-    fn to_hand_over(&self, back: bool) -> Vec<ToHandOver<'_>> {
+    fn handoffs(&self, back: bool) -> Vec<Handoff<'_>> {
         let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
         let stored = self.stored.as_deref();
         let mode = |socket| self.was_nonblocking.filter(|_| back).unwrap_or_else(|| is_nonblocking(socket));
         let inherited = self.inherited.as_ref();
-        let one = |slot, socket| ToHandOver { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
+        let one = |slot, socket| Handoff { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
             Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
@@ -191,10 +191,10 @@ impl Listener {
     /// What the next start has to bind: what neither a service manager nor its store keeps open.
     fn bound_here(&self) -> impl Iterator<Item = Closed> {
         let kept_by_others = self.inherited.is_some() || self.stored.is_some();
-        let sockets = self.to_hand_over(false).into_iter().filter(move |_| !kept_by_others);
-        sockets.filter_map(|ToHandOver { socket, .. }| {
+        let sockets = self.handoffs(false).into_iter().filter(move |_| !kept_by_others);
+        sockets.filter_map(|Handoff { socket, .. }| {
             let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
-            let place = address.map_or_else(|| self.key.clone(), |address| Shown(&self.label, &address).to_string());
+            let place = address.map_or_else(|| self.key.clone(), |address| Labelled(&self.label, &address).to_string());
             held::closing(place, self.label.kind, socket)
         })
     }
@@ -233,8 +233,8 @@ impl Listener {
 
 impl Listeners {
     /// Owns what is open already, and lets the kernel know that every slot takes what is new, if that is news.
-    pub(super) fn own(listeners: Vec<Listener>, left: Vec<Handed>, is_news: bool) -> Listeners {
-        let mut own = Listeners {
+    pub(super) fn new(listeners: Vec<Listener>, left: Vec<BoundBefore>, is_news: bool) -> Listeners {
+        let mut new = Listeners {
             listeners,
             in_use: 0,
             left,
@@ -244,21 +244,21 @@ impl Listeners {
             closed: Vec::new(),
         };
         if is_news {
-            if let Err(error) = own.try_to_steer() {
-                own.is_refused = true;
-                own.tell_refusal(&error);
+            if let Err(error) = new.try_to_steer() {
+                new.is_refused = true;
+                new.tell_refusal(&error);
             }
         }
-        own
+        new
     }
 
     /// All that the next binary is to be handed, or the one before, which had it for entries of its own.
-    pub(crate) fn to_hand_over(&self, back: bool) -> impl Iterator<Item = ToHandOver<'_>> {
-        let left = self.left.iter().filter(move |_| back).map(|Handed { entry, slot, stored, socket, .. }| {
+    pub(crate) fn handoffs(&self, back: bool) -> impl Iterator<Item = Handoff<'_>> {
+        let left = self.left.iter().filter(move |_| back).map(|BoundBefore { entry, slot, stored, socket, .. }| {
             let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
-            ToHandOver { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
+            Handoff { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
         });
-        self.listeners.iter().flat_map(move |listener| listener.to_hand_over(back)).chain(left)
+        self.listeners.iter().flat_map(move |listener| listener.handoffs(back)).chain(left)
     }
 
     /// There is no binary before any more.
@@ -294,7 +294,7 @@ impl Listeners {
 
     /// In a worker that has this task id: its own are left, and the sockets of the other slots closed.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn keep(&mut self, task_id: usize) {
+    pub(crate) fn retain(&mut self, task_id: usize) {
         // The memory stays shared with the supervisor as long as nobody frees it.
         mem::forget(mem::take(&mut self.intakes));
         self.left.clear();
@@ -303,7 +303,7 @@ impl Listeners {
                 continue;
             }
             if let Sockets::PerSlot(slots) = mem::replace(&mut listener.sockets, Sockets::Taken) {
-                listener.sockets = slots.keep(task_id).map_or(Sockets::Taken, Sockets::One);
+                listener.sockets = slots.retain(task_id).map_or(Sockets::Taken, Sockets::One);
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! It must not know how anything is bound.
 
-use super::handoff::Handed;
+use super::bound_before::BoundBefore;
 use super::inherited::{self, Inherited};
 use super::label::Label;
 use super::place::{At, Resolved, labels};
@@ -18,7 +18,7 @@ pub(crate) struct Plan {
     /// What this process was started with, where that decides what is listened on.
     came: Option<String>,
     /// What comes back from a service manager's store, and under which names there is more of ours, of no use any more.
-    pub(crate) restored: Vec<Handed>,
+    pub(crate) restored: Vec<BoundBefore>,
     pub(crate) obsolete: Vec<String>,
 }
 

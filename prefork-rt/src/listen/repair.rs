@@ -43,7 +43,7 @@ impl Listeners {
             let listener = &mut self.listeners[index];
             let as_bound = listener.as_bound.take();
             // What was bound at this start has been no other process's yet.
-            let is_fresh = as_bound.is_none() && !listener.is_inherited() && !listener.is_handed();
+            let is_fresh = as_bound.is_none() && !listener.is_inherited() && !listener.is_bound_before();
             let Some(mut as_bound) = as_bound.or_else(|| listener.look_as_bound()) else { continue };
             if is_fresh {
                 listener.as_bound = Some(as_bound);
@@ -95,7 +95,7 @@ impl Listener {
     /// How the sockets are now, before anything can have spoiled them, or as the binary before has left them.
     fn look_as_bound(&self) -> Option<AsBound> {
         let (kind, socket) = (self.label.kind, self.any_socket()?);
-        match (self.is_inherited(), self.is_handed()) {
+        match (self.is_inherited(), self.is_bound_before()) {
             (true, _) => AsBound::inherited(kind, socket),
             (false, true) => AsBound::taken_over(kind, socket),
             (false, false) => AsBound::fresh(kind, socket),

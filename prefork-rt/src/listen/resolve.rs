@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 
 use super::inet;
-use super::label::{Label, Shown, unnamed};
+use super::label::{Label, Labelled, unnamed};
 use super::place::{At, Resolved};
 use crate::error::Error;
 use crate::grammar::{Entry, Host, Kind, Place};
@@ -69,9 +69,9 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
         .flat_map(|place| match &place.at {
             At::Addresses(addresses) => {
                 let with_port = addresses.iter().filter(|address| address.port() != 0);
-                with_port.map(|address| Shown(&unnamed(place.label.kind), address).to_string()).collect()
+                with_port.map(|address| Labelled(&unnamed(place.label.kind), address).to_string()).collect()
             }
-            At::Path(unix) => vec![Shown(&unnamed(Kind::Unix), &unix.path).to_string()],
+            At::Path(unix) => vec![Labelled(&unnamed(Kind::Unix), &unix.path).to_string()],
             At::Inherited(_) => Vec::new(),
         })
         .collect();

@@ -52,7 +52,7 @@ impl Sockets {
 
 impl Slots {
     /// In the order in which the sockets were bound, or began to listen: of the slots 0, 1, 2…
-    pub(super) fn own(kind: Kind, sockets: Vec<OwnedFd>) -> Slots {
+    pub(super) fn new(kind: Kind, sockets: Vec<OwnedFd>) -> Slots {
         let members = sockets.into_iter().enumerate().map(|(task_id, socket)| Member { task_id, socket }).collect();
         Slots { kind, members }
     }
@@ -119,7 +119,7 @@ impl Slots {
 
     /// In a worker: its own, and the others are closed. The memory stays shared with the supervisor as long as nobody
     /// frees it.
-    pub(super) fn keep(mut self, task_id: usize) -> Option<OwnedFd> {
+    pub(super) fn retain(mut self, task_id: usize) -> Option<OwnedFd> {
         let mut own = None;
         for member in self.members.drain(..) {
             if member.task_id == task_id {
@@ -191,7 +191,7 @@ mod tests {
 
     fn slots(kind: Kind, count: usize, host: IpAddr) -> Slots {
         let first = socket(kind, SocketAddr::from((host, 0)));
-        let mut slots = Slots::own(kind, vec![first]);
+        let mut slots = Slots::new(kind, vec![first]);
         (1..count).for_each(|task_id| slots.add(task_id, socket(kind, address(&slots))));
         slots
     }

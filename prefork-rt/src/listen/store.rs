@@ -8,10 +8,10 @@ use std::path::Path;
 
 use socket2::SockRef;
 
-use super::handoff::{Handed, bound_to};
+use super::bound_before::{BoundBefore, bound_to};
 use super::inet::is_every_ipv6;
 use super::inherited::{self, Inherited};
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use super::listeners::{Listener, Listeners};
 use super::place::{At, Resolved, shares_its_port};
 use super::slots::Sockets;
@@ -25,13 +25,13 @@ pub(super) fn restore(
     places: &[Resolved],
     mut stored: Vec<Inherited>,
     per_slot: bool,
-) -> (Vec<Handed>, Vec<Inherited>) {
+) -> (Vec<BoundBefore>, Vec<Inherited>) {
     let mut restored = Vec::new();
     for index in 0..places.len() {
         let Some(found) = find(index, places, &stored, per_slot) else { continue };
         let mut slots: Vec<Option<Inherited>> = stored.into_iter().map(Some).collect();
         let taken = found.into_iter().filter_map(|(position, entry)| Some((entry, slots[position].take()?)));
-        restored.extend(taken.map(|(entry, Inherited { name, socket, .. })| Handed {
+        restored.extend(taken.map(|(entry, Inherited { name, socket, .. })| BoundBefore {
             entry,
             slot: None,
             stored: Some(name),
@@ -56,14 +56,14 @@ fn find(index: usize, places: &[Resolved], stored: &[Inherited], per_slot: bool)
                 let is_it = |socket: &Inherited| socket.name == name && is_at(socket, label, address, only_ipv6);
                 let is_free = |position: &usize| found.iter().all(|(taken, _)| taken != position);
                 let position = (0..stored.len()).find(|position| is_free(position) && is_it(&stored[*position]))?;
-                found.push((position, Shown(label, &address).to_string()));
+                found.push((position, Labelled(label, &address).to_string()));
             }
             Some(found)
         }
         At::Path(unix) => {
             let name = name(key, Some(unix::socket_at(Path::new(&unix.path))?));
             let is_it = |socket: &Inherited| socket.name == name && socket.kind() == Ok(Kind::Unix);
-            Some(vec![(stored.iter().position(is_it)?, Shown(label, &unix.path).to_string())])
+            Some(vec![(stored.iter().position(is_it)?, Labelled(label, &unix.path).to_string())])
         }
         At::Inherited(_) => None,
     }
@@ -81,10 +81,10 @@ fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool
 /// Closes those that are listened on no more. Returns the names that are to be removed from the store.
 pub(super) fn close(
     obsolete: Vec<Inherited>,
-    restored: &[Handed],
+    restored: &[BoundBefore],
     why: impl Fn(&Inherited) -> &'static str,
 ) -> Vec<String> {
-    let is_used = |name: &str| restored.iter().any(|handed| handed.stored.as_deref() == Some(name));
+    let is_used = |name: &str| restored.iter().any(|one| one.stored.as_deref() == Some(name));
     let mut names = Vec::new();
     for stored in obsolete {
         let entry = entry_of(&stored.name).unwrap_or_else(|| stored.place.clone());
@@ -124,7 +124,7 @@ pub(crate) enum Change<'a> {
 /// Has the store hold what is listened on, and nothing else of ours, as far as there is room. The file of a socket that is
 /// stored is left in its place for the next start. Sockets of slots are not stored: whoever comes next may have other
 /// slots.
-pub(crate) fn settle(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
+pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
     let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
     obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));
     obsolete.iter().for_each(|name| change(Change::Remove(name)));

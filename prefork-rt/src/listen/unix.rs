@@ -34,7 +34,7 @@ use std::path::Path;
 use socket2::Socket;
 
 use super::attempt::{Purpose, Refusal, announce, bound_or_noted, try_again};
-use super::label::{Label, Shown};
+use super::label::{Label, Labelled};
 use crate::error::Error;
 use crate::grammar::UnixPath;
 use crate::report;
@@ -55,7 +55,7 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
     // The end of the supervisor removes the file.
     sys::hold_stops();
     let bound =
-        try_again(&Shown(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
+        try_again(&Labelled(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
     let socket = match bound {
         Ok((socket, warnings)) => {
             let warn = |warning| report::warn(&format!("unix:{}: {warning}", unix.path));

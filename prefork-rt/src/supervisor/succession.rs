@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Clock, Pool, Supervisor};
 use crate::credentials::Credentials;
 use crate::error::advice_on_descriptors;
-use crate::listen::{self, ToHandOver};
+use crate::listen::{self, Handoff};
 use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
@@ -198,7 +198,7 @@ impl Supervisor {
         let (blocked, child_ignored) = self.mask.to_hand_over();
         let bell = self.bell.ends();
         let file = |(path, device, inode)| state::File { path, device, inode };
-        let sockets = self.service.listeners.to_hand_over(back.is_some()).map(to_hand_over).collect();
+        let sockets = self.service.listeners.handoffs(back.is_some()).map(state_of).collect();
         Ok(State {
             supervisor: self.pid.as_raw(),
             back,
@@ -229,7 +229,7 @@ impl Supervisor {
     /// What the next binary is handed, or the one before.
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
-        let sockets = self.service.listeners.to_hand_over(back).map(|to_hand_over| to_hand_over.socket);
+        let sockets = self.service.listeners.handoffs(back).map(|handoff| handoff.socket);
         let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
         self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).chain(to_be_stored).collect()
     }
@@ -243,8 +243,8 @@ fn cannot_keep(error: io::Error) -> String {
     format!("this binary cannot be kept for a way back: {error}{advice}")
 }
 
-fn to_hand_over(to_hand_over: ToHandOver<'_>) -> state::Socket {
-    let ToHandOver { entry, slot, stored, inherited, nonblocking, socket } = to_hand_over;
+fn state_of(handoff: Handoff<'_>) -> state::Socket {
+    let Handoff { entry, slot, stored, inherited, nonblocking, socket } = handoff;
     let (entry, stored, inherited) = (entry.to_owned(), stored.map(str::to_owned), inherited.cloned());
     state::Socket { entry, slot, stored, inherited, nonblocking, descriptor: socket.as_raw_fd() }
 }

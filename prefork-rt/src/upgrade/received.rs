@@ -16,7 +16,7 @@ use socket2::SockRef;
 use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
-use crate::listen::{self, Handed};
+use crate::listen::{self, BoundBefore};
 use crate::report;
 use crate::sys::{self, Mask};
 
@@ -179,13 +179,13 @@ impl Received {
     }
 
     /// The sockets that this process has bound, as whichever binary.
-    pub(crate) fn handed(&self) -> Result<Vec<Handed>, Error> {
+    pub(crate) fn bound_before(&self) -> Result<Vec<BoundBefore>, Error> {
         let bound = self.state.sockets.iter().filter(|socket| socket.inherited.is_none());
         let copies = bound.map(|socket| {
             let copy = self.copy(socket.descriptor)?;
             let state::Socket { entry, slot, stored, .. } = socket;
             let (entry, stored) = (entry.clone(), stored.clone());
-            Ok(Handed { entry, slot: *slot, stored, is_in_use: true, socket: copy })
+            Ok(BoundBefore { entry, slot: *slot, stored, is_in_use: true, socket: copy })
         });
         copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }

@@ -5,13 +5,13 @@ use socket2::SockRef;
 
 use super::*;
 use crate::grammar;
-use crate::listen::handoff::bound_to;
+use crate::listen::bound_before::bound_to;
 use crate::listen::resolve::resolve;
 use crate::sys;
 
-fn handed(entry: &str, socket: impl Into<OwnedFd>) -> Handed {
+fn before(entry: &str, socket: impl Into<OwnedFd>) -> BoundBefore {
     let stored = Some(format!("stored as {entry}"));
-    Handed { entry: entry.to_owned(), slot: None, stored, is_in_use: true, socket: socket.into() }
+    BoundBefore { entry: entry.to_owned(), slot: None, stored, is_in_use: true, socket: socket.into() }
 }
 
 fn tcp() -> (TcpListener, u16) {
@@ -21,9 +21,9 @@ fn tcp() -> (TcpListener, u16) {
 }
 
 /// What is left when all this was listened on, and what took what.
-fn bound(listen: &str, handed: Vec<Handed>) -> (Vec<(String, Option<String>)>, Vec<String>) {
+fn bound(listen: &str, before: Vec<BoundBefore>) -> (Vec<(String, Option<String>)>, Vec<String>) {
     let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
-    let listeners = bind(&places, handed, None, Purpose::Rehearsal).expect("free ports");
+    let listeners = bind(&places, before, None, Purpose::Rehearsal).expect("free ports");
     let took = |listener: &Listener| (listener.key.clone(), listener.stored.clone());
     let left = listeners.left.iter().map(|left| left.entry.clone());
     (listeners.listeners.iter().map(took).collect(), left.collect())
@@ -35,7 +35,7 @@ fn took(entry: &str, from: Option<&str>) -> (String, Option<String>) {
 
 #[test]
 fn an_entry_takes_what_was_bound_for_it_before_what_was_bound_for_its_place() {
-    let sockets = || ["127.0.0.1:0", "a=127.0.0.1:0"].map(|entry| handed(entry, tcp().0)).into();
+    let sockets = || ["127.0.0.1:0", "a=127.0.0.1:0"].map(|entry| before(entry, tcp().0)).into();
     let (took_what, left) = bound("b=127.0.0.1:0, a=127.0.0.1:0", sockets());
     assert_eq!(took_what, [took("b=127.0.0.1:0", Some("127.0.0.1:0")), took("a=127.0.0.1:0", Some("a=127.0.0.1:0"))]);
     assert!(left.is_empty());
@@ -62,9 +62,9 @@ fn sockets_of_slots_stay_with_their_port() {
     let ports = [port(&first), port(&second)];
     let others = ports.map(socket);
     let slots = [(0, first), (0, second)].into_iter().chain(others.into_iter().map(|socket| (1, socket)));
-    let handed = slots.map(|(slot, socket)| Handed { slot: Some(slot), ..handed("127.0.0.1:0", socket) });
+    let before = slots.map(|(slot, socket)| BoundBefore { slot: Some(slot), ..before("127.0.0.1:0", socket) });
     let places = resolve(grammar::addresses("127.0.0.1:0, 127.0.0.1:0").expect("entries")).expect("numbers");
-    let mut listeners = bind(&places, handed.collect(), Some(2), Purpose::Rehearsal).expect("all of it was bound");
+    let mut listeners = bind(&places, before.collect(), Some(2), Purpose::Rehearsal).expect("all of it was bound");
     let ports_now = |listener: &Listener| match &listener.sockets {
         Sockets::PerSlot(slots) => {
             let bound = |socket| SockRef::from(&socket).local_addr().expect("bound").as_socket().expect("a port");
@@ -85,8 +85,8 @@ fn what_workers_have_in_blocking_mode_stays_in_it() {
         let (socket, _) = tcp();
         socket.set_nonblocking(nonblocking).expect("a mode");
         let places = resolve(grammar::addresses("127.0.0.1:0").expect("entries")).expect("numbers");
-        let handed = Handed { is_in_use: in_use, ..handed("127.0.0.1:0", socket) };
-        let listeners = bind(&places, vec![handed], None, Purpose::Rehearsal).expect("it was bound");
+        let before = BoundBefore { is_in_use: in_use, ..before("127.0.0.1:0", socket) };
+        let listeners = bind(&places, vec![before], None, Purpose::Rehearsal).expect("it was bound");
         let check = |kind| listeners.check_mode(|other| other == kind).map_err(|error| error.to_string());
         assert_eq!(check(Kind::Udp), Ok(()));
         check(Kind::Tcp)
@@ -107,7 +107,7 @@ fn whether_ipv4_is_served_too_is_no_matter_of_an_upgrade() {
     }
     let refusal = |listen: &str, socket: OwnedFd| {
         let places = resolve(grammar::addresses(listen).expect("entries")).expect("numbers");
-        bind(&places, vec![handed("old=[::]:0", socket)], None, Purpose::Rehearsal).map(drop).unwrap_err().to_string()
+        bind(&places, vec![before("old=[::]:0", socket)], None, Purpose::Rehearsal).map(drop).unwrap_err().to_string()
     };
     let copy = || socket.try_clone().expect("a copy").into();
     let why = refusal(&format!("[::]:{port}, 0.0.0.0:{port}"), copy());
@@ -134,10 +134,10 @@ fn every_address_is_the_same_place_however_it_is_written() {
         let socket = socket.try_clone().expect("a copy");
         let port = bound_to(&socket).expect("an address").port();
         let now = now.replace(":0", &format!(":{port}"));
-        let handed = vec![handed(&listener.key, socket)];
+        let before = vec![before(&listener.key, socket)];
         // Where there is no IPv6, the one that is written so is another.
         let Ok(_) = TcpListener::bind("[::1]:0") else { return eprintln!("skipped: there is no IPv6 here") };
-        let listeners = bind(&places(&now), handed, None, Purpose::Rehearsal).expect("it was bound");
+        let listeners = bind(&places(&now), before, None, Purpose::Rehearsal).expect("it was bound");
         assert!(listeners.left.is_empty() && listeners.listeners[0].stored.is_some(), "{was}, {now}");
     }
 }
@@ -146,14 +146,14 @@ fn every_address_is_the_same_place_however_it_is_written() {
 fn a_port_takes_what_is_bound_to_it_of_its_kind() {
     let (socket, port) = tcp();
     let at = format!("127.0.0.1:{port}");
-    let (took_what, left) = bound(&at, vec![handed("a=127.0.0.1:0", socket)]);
+    let (took_what, left) = bound(&at, vec![before("a=127.0.0.1:0", socket)]);
     assert_eq!((took_what, left.len()), (vec![took(&at, Some("a=127.0.0.1:0"))], 0));
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let at = socket.local_addr().expect("an address");
     let tcp_at = TcpListener::bind(at).map(drop).map(|()| at.to_string());
     // Somebody else may have the port for TCP.
     if let Ok(at) = tcp_at {
-        let (took_what, left) = bound(&at, vec![handed("udp:127.0.0.1:0", socket)]);
+        let (took_what, left) = bound(&at, vec![before("udp:127.0.0.1:0", socket)]);
         assert_eq!((took_what, left.len()), (vec![took(&at, None)], 1));
     }
 }

@@ -21,17 +21,17 @@ struct OwnFile {
 
 static FILES: Mutex<Vec<OwnFile>> = Mutex::new(Vec::new());
 
-fn own() -> MutexGuard<'static, Vec<OwnFile>> {
+fn own_files() -> MutexGuard<'static, Vec<OwnFile>> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub(super) fn add(path: &Path, file: FileId) {
-    own().push(OwnFile { path: path.to_owned(), file, process: process::id() });
+    own_files().push(OwnFile { path: path.to_owned(), file, process: process::id() });
 }
 
 /// The files that this process has made, with device and inode.
 pub(crate) fn files() -> Vec<(PathBuf, u64, u64)> {
-    own().iter().map(|file| (file.path.clone(), file.file.0, file.file.1)).collect()
+    own_files().iter().map(|file| (file.path.clone(), file.file.0, file.file.1)).collect()
 }
 
 /// Makes files its own that this process has made as another binary.
@@ -41,7 +41,7 @@ pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
 
 /// Which file this process has made at this path.
 pub(in crate::listen) fn own_file(path: &Path) -> Option<FileId> {
-    own().iter().rev().find(|file| file.path == path).map(|file| file.file)
+    own_files().iter().rev().find(|file| file.path == path).map(|file| file.file)
 }
 
 /// Which file this process has made at this path, and forgets it.
@@ -54,20 +54,20 @@ pub(super) fn take(path: &Path) -> Option<FileId> {
 
 /// Leaves the file in its place: another process has the socket too.
 pub(in crate::listen) fn leave_file(path: &Path) {
-    own().retain(|file| file.path != path);
+    own_files().retain(|file| file.path != path);
 }
 
 /// Whether this process has made files. A worker has only a copy of the list.
 pub(in crate::listen) fn has_made_files() -> bool {
-    own().first().is_some_and(|file| file.process == process::id())
+    own_files().first().is_some_and(|file| file.process == process::id())
 }
 
 /// Removes the files that this process has made, where they are still its own. Another socket there may have the same
 /// inode number by now, but then a process listens on it.
 pub(in crate::listen) fn remove_files() {
-    for own in own().drain(..) {
-        if let Err(Refusal { source, advice }) = remove(&own.path, own.file) {
-            report::warn(&format!("unix:{} is left behind: {source}; {advice}", own.path.display()));
+    for file in own_files().drain(..) {
+        if let Err(Refusal { source, advice }) = remove(&file.path, file.file) {
+            report::warn(&format!("unix:{} is left behind: {source}; {advice}", file.path.display()));
         }
     }
 }

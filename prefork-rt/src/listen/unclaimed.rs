@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 
 use socket2::SockRef;
 
-use super::handoff::{Handed, bound_to};
+use super::bound_before::{BoundBefore, bound_to};
 use super::inet::is_every_ipv6;
 use super::inherited;
-use super::label::{Label, Shown, unnamed, without_name};
+use super::label::{Label, Labelled, unnamed, without_name};
 use super::listeners::Listener;
 use super::place::{At, Resolved};
 use super::slots::{Slots, Sockets};
@@ -22,38 +22,38 @@ use crate::error::Error;
 use crate::report;
 
 /// What was handed over and not taken yet.
-pub(super) struct Pile {
-    pub(super) rest: Vec<Handed>,
+pub(super) struct Unclaimed {
+    pub(super) rest: Vec<BoundBefore>,
     /// The entries of all that is listened on: what was bound for one of them is for no other.
     entries: BTreeSet<String>,
 }
 
 /// Where something is to be listened on.
-pub(super) enum Where<'a> {
+pub(super) enum Target<'a> {
     /// And whether it leaves its port to IPv4.
     Address(SocketAddr, bool),
     Path(&'a str),
 }
 
-impl Pile {
-    pub(super) fn new(handed: Vec<Handed>, places: &[Resolved]) -> Pile {
+impl Unclaimed {
+    pub(super) fn new(bound_before: Vec<BoundBefore>, places: &[Resolved]) -> Unclaimed {
         let entries = places.iter().flat_map(|Resolved { label, at, .. }| match at {
-            At::Addresses(addresses) => addresses.iter().map(|address| Shown(label, address).to_string()).collect(),
-            At::Path(unix) => vec![Shown(label, &unix.path).to_string()],
+            At::Addresses(addresses) => addresses.iter().map(|address| Labelled(label, address).to_string()).collect(),
+            At::Path(unix) => vec![Labelled(label, &unix.path).to_string()],
             At::Inherited(_) => Vec::new(),
         });
-        Pile { rest: handed, entries: entries.collect() }
+        Unclaimed { rest: bound_before, entries: entries.collect() }
     }
 
     /// What there is for this place. Of several with one entry, the first.
-    pub(super) fn take(
+    pub(super) fn claim(
         &mut self,
         label: &Label,
-        place: &Where<'_>,
+        place: &Target<'_>,
         per_slot: bool,
         leaves_no_trace: bool,
     ) -> Result<Option<Listener>, Error> {
-        if matches!(*place, Where::Path(path) if fs::symlink_metadata(path).is_err()) {
+        if matches!(*place, Target::Path(path) if fs::symlink_metadata(path).is_err()) {
             // Nobody could reach it.
             return Ok(None);
         }
@@ -69,50 +69,51 @@ impl Pile {
                 ),
             });
         }
-        let Handed { stored, is_in_use, socket, .. } = &self.rest[first];
+        let BoundBefore { stored, is_in_use, socket, .. } = &self.rest[first];
         check_families(place, socket)?;
         let (stored, is_in_use, bound) = (stored.clone(), *is_in_use, bound_to(socket));
-        let shown = bound.map_or_else(|| Shown(label, place).to_string(), |bound| Shown(label, &bound).to_string());
+        let shown =
+            bound.map_or_else(|| Labelled(label, place).to_string(), |bound| Labelled(label, &bound).to_string());
         report::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
             // With port 0 there may be others with this entry, at another port.
-            let is_there = |handed: &Handed| handed.entry == entry && bound_to(&handed.socket) == bound;
-            let (own, others) = self.rest.drain(..).partition(|handed| handed.slot.is_some() && is_there(handed));
+            let is_there = |one: &BoundBefore| one.entry == entry && bound_to(&one.socket) == bound;
+            let (members, others) = self.rest.drain(..).partition(|one| one.slot.is_some() && is_there(one));
             self.rest = others;
-            let own: Vec<Handed> = own;
-            let members = own.into_iter().filter_map(|handed| Some((handed.slot?, handed.socket)));
+            let members: Vec<BoundBefore> = members;
+            let members = members.into_iter().filter_map(|one| Some((one.slot?, one.socket)));
             Sockets::PerSlot(Slots::adopt(label.kind, members))
         } else {
             Sockets::taken_over(self.rest.remove(first).socket, is_in_use || leaves_no_trace)?
         };
-        Ok(Some(Listener::at(label, place, sockets).handed_as(entry, stored).in_use(is_in_use)))
+        Ok(Some(Listener::at(label, place, sockets).bound_before_as(entry, stored).in_use(is_in_use)))
     }
 
     /// What was bound for this entry, or else for the same place: under another name, or with port 0.
-    fn find(&self, label: &Label, place: &Where<'_>) -> Option<usize> {
-        let (entry, asked) = (Shown(label, place).to_string(), Shown(&unnamed(label.kind), place).to_string());
-        let is_there = |handed: &Handed| {
-            let bound = bound_to(&handed.socket).zip(inherited::kind(&handed.socket).ok());
-            bound.is_some_and(|(bound, kind)| Shown(&unnamed(kind), &bound).to_string() == asked)
+    fn find(&self, label: &Label, place: &Target<'_>) -> Option<usize> {
+        let (entry, asked) = (Labelled(label, place).to_string(), Labelled(&unnamed(label.kind), place).to_string());
+        let is_there = |one: &BoundBefore| {
+            let bound = bound_to(&one.socket).zip(inherited::kind(&one.socket).ok());
+            bound.is_some_and(|(bound, kind)| Labelled(&unnamed(kind), &bound).to_string() == asked)
         };
-        let same_place = |handed: &Handed| {
-            !self.entries.contains(&handed.entry) && (without_name(&handed.entry) == asked || is_there(handed))
+        let same_place = |one: &BoundBefore| {
+            !self.entries.contains(&one.entry) && (without_name(&one.entry) == asked || is_there(one))
         };
-        let exact = self.rest.iter().position(|handed| handed.entry == entry);
+        let exact = self.rest.iter().position(|one| one.entry == entry);
         exact.or_else(|| self.rest.iter().position(same_place))
     }
 
     /// An address is in use: perhaps by what was handed over for another one, of which it is a part.
     pub(super) fn explain(&self, label: &Label, error: Error) -> Error {
         let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
-        let is_part = |port: u16, handed: &Handed| {
-            bound_to(&handed.socket).is_some_and(|bound| bound.port() == port)
-                && inherited::kind(&handed.socket) == Ok(label.kind)
+        let is_part = |port: u16, one: &BoundBefore| {
+            bound_to(&one.socket).is_some_and(|bound| bound.port() == port)
+                && inherited::kind(&one.socket) == Ok(label.kind)
         };
         match error {
             Error::Listen { address, source, .. }
                 if source.kind() == io::ErrorKind::AddrInUse
-                    && port(&address).is_some_and(|port| self.rest.iter().any(|handed| is_part(port, handed))) =>
+                    && port(&address).is_some_and(|port| self.rest.iter().any(|one| is_part(port, one))) =>
             {
                 let advice = "the running pool holds its port at another address, and keeps it until this binary stays: \
                               restart the service instead";
@@ -124,8 +125,8 @@ impl Pile {
 }
 
 /// Whether IPv4 is served, too, is settled when a socket is bound.
-fn check_families(place: &Where<'_>, socket: &OwnedFd) -> Result<(), Error> {
-    let Where::Address(address, only_ipv6) = *place else { return Ok(()) };
+fn check_families(place: &Target<'_>, socket: &OwnedFd) -> Result<(), Error> {
+    let Target::Address(address, only_ipv6) = *place else { return Ok(()) };
     if !is_every_ipv6(address) || SockRef::from(socket).only_v6().is_ok_and(|only| only == only_ipv6) {
         return Ok(());
     }
@@ -138,11 +139,11 @@ fn check_families(place: &Where<'_>, socket: &OwnedFd) -> Result<(), Error> {
     })
 }
 
-impl fmt::Display for Where<'_> {
+impl fmt::Display for Target<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Where::Address(address, _) => address.fmt(f),
-            Where::Path(path) => f.write_str(path),
+            Target::Address(address, _) => address.fmt(f),
+            Target::Path(path) => f.write_str(path),
         }
     }
 }

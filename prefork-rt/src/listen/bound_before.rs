@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 /// A socket that was bound for an entry of `listen` by the binary before, or before a restart of the service. Those of
 /// slots come in the order in which the kernel has them.
-pub(crate) struct Handed {
+pub(crate) struct BoundBefore {
     pub(crate) entry: String,
     /// Whose it is, where each slot has its own.
     pub(crate) slot: Option<usize>,
