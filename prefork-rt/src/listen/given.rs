@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::label::Label;
-use super::listeners::{Listener, Listeners};
+use super::listener::Listener;
+use super::listeners::Listeners;
 use super::unix;
 use crate::error::Error;
 use crate::grammar::Kind;

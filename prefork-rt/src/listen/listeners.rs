@@ -1,11 +1,9 @@
-//! What the supervisor holds: the sockets of every address, shared by all workers or one for each slot.
+//! All listeners of the supervisor, and which slots the kernel gives new connections and datagrams.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::fd::AsFd;
 
 use socket2::SockRef;
 
@@ -14,226 +12,35 @@ use super::bound_before::BoundBefore;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
-use super::label::{Label, Labelled};
-use super::slots::{Slots, Sockets};
-use super::store_name::{self, Storable};
-use super::unix;
+use super::listener::{Handoff, Listener, is_nonblocking};
+use super::slots::Sockets;
 use crate::error::Error;
-use crate::grammar::{Kind, UnixPath};
+use crate::grammar::Kind;
 use crate::policy::Intake;
 use crate::report;
-use crate::sys::{self, FileId};
+use crate::sys;
 
 /// Everything that is listened on, in the order of `listen`.
 pub(crate) struct Listeners {
     pub(super) listeners: Vec<Listener>,
-    /// How many places were in use, and are not listened on, as this is a check.
+    /// The number of places that a check found in use and did not bind.
     pub(crate) in_use: usize,
-    /// What the binary before has bound, and this one does not listen on.
+    /// Sockets that the previous binary bound, and on which this one does not listen.
     pub(super) left: Vec<BoundBefore>,
-    /// Of the slots that do not take what is new.
+    /// The intake of each slot that takes nothing new.
     intakes: BTreeMap<usize, Intake>,
-    /// The kernel does not know of the last changes.
+    /// The kernel has not been told of the last changes.
     is_late: bool,
     /// The kernel refuses to steer.
     is_refused: bool,
-    /// What this supervisor has bound and closed at its end.
+    /// The sockets that this supervisor has bound, and closed at its end.
     closed: Vec<Closed>,
 }
 
-/// What is listened on at one address.
-pub(crate) struct Listener {
-    pub(crate) label: Label,
-    /// As it is written in `listen`, but for a host name, of which this is one address: `admin=127.0.0.1:0`.
-    pub(crate) key: String,
-    pub(super) sockets: Sockets,
-    nonblocking: bool,
-    /// For which entry the binary before, or the last start, has bound it.
-    was: Option<String>,
-    /// Whether it was in non-blocking mode when the binary before left it, whose workers have it, too.
-    was_nonblocking: Option<bool>,
-    /// What is to become of the file of a Unix socket that the binary before, or the last start, has made.
-    rights: Option<UnixPath>,
-    /// Where it is no socket that this process was started with.
-    pub(super) storable: Option<Storable>,
-    /// What it is called in a service manager's store, if it is there.
-    pub(super) stored: Option<String>,
-    /// Under which name and number this process was started with it, if it was.
-    inherited: Option<(String, usize)>,
-    /// The binary before, or the last start, has bound it.
-    is_bound_before: bool,
-    /// Of a Unix socket that is bound here.
-    pub(super) unix: Option<UnixPath>,
-    /// What a repair makes of it when a worker has spoiled it; known once it was looked at.
-    pub(super) as_bound: Option<AsBound>,
-    /// A line has said that no client is served there any more.
-    pub(super) is_lost: bool,
-}
-
-/// What the next binary is to be handed.
-#[derive(Clone)]
-pub(crate) struct Handoff<'a> {
-    pub(crate) entry: &'a str,
-    /// Whose it is, where each slot has its own.
-    pub(crate) slot: Option<usize>,
-    /// What it is called in a service manager's store, if it is there.
-    pub(crate) stored: Option<&'a str>,
-    pub(crate) inherited: Option<&'a (String, usize)>,
-    /// The mode that it has, or, for the one before, the one that its workers knew.
-    pub(crate) nonblocking: bool,
-    pub(crate) socket: BorrowedFd<'a>,
-}
-
-impl Listener {
-    pub(super) fn new(label: Label, key: String, sockets: Sockets) -> Listener {
-        Listener {
-            label,
-            key,
-            sockets,
-            nonblocking: false,
-            was: None,
-            was_nonblocking: None,
-            rights: None,
-            storable: None,
-            stored: None,
-            inherited: None,
-            is_bound_before: false,
-            unix: None,
-            as_bound: None,
-            is_lost: false,
-        }
-    }
-
-    /// With the place as what is written in `listen`.
-    pub(super) fn at(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
-        Listener::new(label.clone(), Labelled(label, place).to_string(), sockets)
-    }
-
-    /// Whether workers of the binary before have it, too, in the mode that it has now.
-    pub(super) fn in_use(self, is_in_use: bool) -> Listener {
-        let socket = self.any_socket();
-        Listener { was_nonblocking: socket.filter(|_| is_in_use).map(is_nonblocking), ..self }
-    }
-
-    pub(super) fn any_socket(&self) -> Option<BorrowedFd<'_>> {
-        match &self.sockets {
-            Sockets::One(socket) => Some(socket.as_fd()),
-            Sockets::PerSlot(slots) => slots.any(),
-            Sockets::Taken => None,
-        }
-    }
-
-    /// Whether this process was started with it.
-    pub(super) fn is_inherited(&self) -> bool {
-        self.inherited.is_some()
-    }
-
-    /// Whether this supervisor has bound it as another binary, or at another start.
-    pub(super) fn is_bound_before(&self) -> bool {
-        self.is_bound_before
-    }
-
-    pub(super) fn is_nonblocking(&self) -> bool {
-        self.nonblocking || self.any_socket().is_some_and(is_nonblocking)
-    }
-
-    /// It has another socket from here on. Returns what the one before is called in a service manager's store.
-    pub(super) fn forget_stored(&mut self) -> Option<String> {
-        self.storable = self.storable.take().and_then(Storable::again);
-        self.stored.take()
-    }
-
-    /// Which file a Unix socket has that is bound here.
-    pub(super) fn own_file(&self, unix: &UnixPath) -> Option<FileId> {
-        unix::own_file(Path::new(&unix.path)).or_else(|| store_name::file_id(self.stored.as_deref()?))
-    }
-
-    pub(super) fn bound_before_as(self, entry: String, stored: Option<String>) -> Listener {
-        Listener { was: Some(entry), stored, is_bound_before: true, ..self }
-    }
-
-    pub(super) fn storable(self, storable: Option<Storable>) -> Listener {
-        Listener { storable, ..self }
-    }
-
-    pub(super) fn rights(self, unix: UnixPath) -> Listener {
-        Listener { rights: Some(unix), ..self }
-    }
-
-    pub(super) fn unix(self, unix: UnixPath) -> Listener {
-        Listener { unix: Some(unix), ..self }
-    }
-
-    /// The file of a Unix socket is as it is to be.
-    fn set_rights(&mut self) {
-        let Some(unix) = self.rights.take() else { return };
-        unix::set_rights(&unix, self.stored.as_deref().and_then(store_name::file_id));
-    }
-
-    pub(super) fn inherited(self, name: String, number: usize) -> Listener {
-        Listener { inherited: Some((name, number)), ..self }
-    }
-
-    /// The sockets, those of slots in the order in which the kernel has them.
-    fn handoffs(&self, back: bool) -> Vec<Handoff<'_>> {
-        let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
-        let stored = self.stored.as_deref();
-        let mode = |socket| self.was_nonblocking.filter(|_| back).unwrap_or_else(|| is_nonblocking(socket));
-        let inherited = self.inherited.as_ref();
-        let one = |slot, socket| Handoff { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
-        match &self.sockets {
-            Sockets::One(socket) => vec![one(None, socket.as_fd())],
-            Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
-            Sockets::Taken => Vec::new(),
-        }
-    }
-
-    /// What the next start has to bind: what neither a service manager nor its store keeps open.
-    fn bound_here(&self) -> impl Iterator<Item = Closed> {
-        let kept_by_others = self.inherited.is_some() || self.stored.is_some();
-        let sockets = self.handoffs(false).into_iter().filter(move |_| !kept_by_others);
-        sockets.filter_map(|Handoff { socket, .. }| {
-            let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
-            let place = address.map_or_else(|| self.key.clone(), |address| Labelled(&self.label, &address).to_string());
-            held::closing(place, self.label.kind, socket)
-        })
-    }
-
-    /// In a worker.
-    pub(super) fn take(&mut self) -> Option<OwnedFd> {
-        match mem::replace(&mut self.sockets, Sockets::Taken) {
-            Sockets::One(socket) => Some(socket),
-            Sockets::PerSlot(_) | Sockets::Taken => None,
-        }
-    }
-
-    /// What it is called in a service manager's store, where that is not what it is to be called.
-    pub(super) fn outdated_name(&self) -> Option<&str> {
-        let wanted = self.storable.as_ref().map(|storable| storable.name.as_str());
-        self.stored.as_deref().filter(|&stored| wanted.is_some_and(|wanted| wanted != stored))
-    }
-
-    fn slots(&mut self) -> Option<&mut Slots> {
-        match &mut self.sockets {
-            Sockets::PerSlot(slots) => Some(slots),
-            Sockets::One(_) | Sockets::Taken => None,
-        }
-    }
-
-    fn set_nonblocking(&mut self) -> io::Result<()> {
-        self.nonblocking = true;
-        let set = |socket: BorrowedFd<'_>| SockRef::from(&socket).set_nonblocking(true);
-        match &self.sockets {
-            Sockets::One(socket) => set(socket.as_fd()),
-            Sockets::PerSlot(slots) => slots.sockets().try_for_each(set),
-            Sockets::Taken => Ok(()),
-        }
-    }
-}
-
 impl Listeners {
-    /// Owns what is open already, and lets the kernel know that every slot takes what is new, if that is news.
-    pub(super) fn new(listeners: Vec<Listener>, left: Vec<BoundBefore>, is_news: bool) -> Listeners {
+    /// Listeners whose slots all take what is new. `install` installs the steering program that says so; the program of the
+    /// previous binary stays in place otherwise.
+    pub(super) fn new(listeners: Vec<Listener>, left: Vec<BoundBefore>, install: bool) -> Listeners {
         let mut new = Listeners {
             listeners,
             in_use: 0,
@@ -243,7 +50,7 @@ impl Listeners {
             is_refused: false,
             closed: Vec::new(),
         };
-        if is_news {
+        if install {
             if let Err(error) = new.try_to_steer() {
                 new.is_refused = true;
                 new.tell_refusal(&error);
@@ -252,7 +59,7 @@ impl Listeners {
         new
     }
 
-    /// All that the next binary is to be handed, or the one before, which had it for entries of its own.
+    /// All sockets for the next binary. `back`: for the previous binary, under the entries that it had.
     pub(crate) fn handoffs(&self, back: bool) -> impl Iterator<Item = Handoff<'_>> {
         let left = self.left.iter().filter(move |_| back).map(|BoundBefore { entry, slot, stored, socket, .. }| {
             let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
@@ -261,18 +68,16 @@ impl Listeners {
         self.listeners.iter().flat_map(move |listener| listener.handoffs(back)).chain(left)
     }
 
-    /// There is no binary before any more.
+    /// Forgets the previous binary, to which there is no way back any more.
     pub(crate) fn forget_before(&mut self) {
         self.left.clear();
-        for listener in &mut self.listeners {
-            (listener.was, listener.was_nonblocking) = (None, None);
-            listener.set_rights();
-        }
+        self.listeners.iter_mut().for_each(Listener::forget_before);
     }
 
-    /// Whoever waits in accept(2), or reads, in blocking mode would fail in the other.
+    /// Refuses tokio's listeners where workers of the previous binary have the sockets in blocking mode: a change of the mode
+    /// would make their accept(2) and reads fail.
     pub(crate) fn check_mode(&self, is_meant: impl Fn(Kind) -> bool) -> Result<(), Error> {
-        let waits = |listener: &&Listener| listener.was_nonblocking == Some(false) && is_meant(listener.label.kind);
+        let waits = |listener: &&Listener| listener.was_blocking() && is_meant(listener.label.kind);
         match self.listeners.iter().find(waits) {
             Some(Listener { label, key, .. }) => Err(Error::Argument {
                 reason: format!(
@@ -286,16 +91,16 @@ impl Listeners {
         }
     }
 
-    /// The mode of a socket is that of all its copies.
+    /// Sets the mode of these sockets, which all their copies share.
     pub(crate) fn set_nonblocking(&mut self, is_meant: impl Fn(Kind) -> bool) -> io::Result<()> {
         let meant = self.listeners.iter_mut().filter(|listener| is_meant(listener.label.kind));
         meant.into_iter().try_for_each(Listener::set_nonblocking)
     }
 
-    /// In a worker that has this task id: its own are left, and the sockets of the other slots closed.
+    /// In a worker that has this task id: retains its own sockets, and closes those of the other slots.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn retain(&mut self, task_id: usize) {
-        // The memory stays shared with the supervisor as long as nobody frees it.
+        // The memory stays shared with the supervisor as long as the worker does not free it.
         mem::forget(mem::take(&mut self.intakes));
         self.left.clear();
         for listener in &mut self.listeners {
@@ -308,7 +113,7 @@ impl Listeners {
         }
     }
 
-    /// From here on new connections are refused, once no worker has the sockets any more.
+    /// Closes all sockets. New connections are refused once no worker has them any more either.
     pub(crate) fn close(&mut self) {
         let bound = self.listeners.iter().flat_map(Listener::bound_here);
         let left = self.left.iter().filter(|left| left.stored.is_none());
@@ -320,12 +125,12 @@ impl Listeners {
         self.left.clear();
     }
 
-    /// A line that names the processes that still have what was closed, if there are any.
+    /// A line that names the processes that still hold a closed socket, if there are any.
     pub(crate) fn still_held(&self) -> Option<String> {
         held::after_the_end(&self.closed)
     }
 
-    /// Whether what is new comes to a slot. The kernel learns of it with the next [`steer`](Listeners::steer).
+    /// Notes whether a slot takes what is new. The next [`steer`](Listeners::steer) tells the kernel.
     pub(crate) fn set_intake(&mut self, task_id: usize, intake: Intake) {
         match intake {
             Intake::Open => self.intakes.remove(&task_id),
@@ -334,7 +139,7 @@ impl Listeners {
         self.is_late = true;
     }
 
-    /// Lets the kernel know which slots take what is new.
+    /// Tells the kernel which slots take what is new, if that has changed.
     pub(crate) fn steer(&mut self) {
         if !mem::take(&mut self.is_late) || self.is_refused {
             return;
@@ -344,18 +149,18 @@ impl Listeners {
         }
     }
 
-    /// What the kernel goes by is out of date where a worker of a slot has changed it.
+    /// Has the next [`steer`](Listeners::steer) tell the kernel again, as a worker may have replaced the steering program.
     pub(super) fn steer_again(&mut self) {
         self.is_late |= self.listeners.iter_mut().any(|listener| listener.slots().is_some());
     }
 
-    /// Gives a slot another socket at an address.
+    /// Replaces a slot's socket at one address.
     pub(super) fn bind_slot_anew(&mut self, index: usize, task_id: usize, as_bound: &AsBound) -> io::Result<()> {
         let intakes = mem::take(&mut self.intakes);
         let listener = &mut self.listeners[index];
         let (kind, nonblocking) = (listener.label.kind, listener.nonblocking);
         let bound = listener.slots().zip(as_bound.inet()).map(|(slots, (address, only_ipv6))| {
-            // Steering what comes meanwhile is tried again with the socket that takes its place.
+            // Steering is tried again when the new socket is there.
             let _ = slots.close(task_id, intake_of(&intakes));
             let socket = inet::bind_beside(kind, address, only_ipv6)?;
             SockRef::from(&socket).set_nonblocking(nonblocking)?;
@@ -367,7 +172,7 @@ impl Listeners {
         bound.unwrap_or(Ok(()))
     }
 
-    /// Makes the sockets of a slot, or none. Nothing comes to them before the slot's intake is open.
+    /// Binds all sockets of a slot, or none. Nothing new comes to them until the slot's intake is open.
     pub(crate) fn open(&mut self, task_id: usize) -> io::Result<()> {
         self.set_intake(task_id, Intake::Away);
         let opened = self.bind_missing(task_id);
@@ -377,8 +182,8 @@ impl Listeners {
         opened
     }
 
-    /// Makes what slots that have sockets do not have yet: at addresses that came with this binary, or that the one that
-    /// has failed did not listen on when the slot was added.
+    /// Binds the sockets that slots lack: at addresses that are new in this binary, or on which the binary that failed did
+    /// not listen when it added the slot.
     pub(crate) fn complete(&mut self, mut task_ids: impl Iterator<Item = usize>) -> io::Result<()> {
         task_ids.try_for_each(|task_id| self.bind_missing(task_id))
     }
@@ -386,7 +191,7 @@ impl Listeners {
     fn bind_missing(&mut self, task_id: usize) -> io::Result<()> {
         self.listeners.iter_mut().try_for_each(|listener| {
             let (kind, nonblocking, key) = (listener.label.kind, listener.nonblocking, listener.key.clone());
-            // One that came with the binary may have sockets for every slot that there will be.
+            // A listener that is new in this binary may have a socket for each of its slots already.
             let Some(slots) = listener.slots().filter(|slots| slots.of(task_id).is_none()) else { return Ok(()) };
             let Some(sibling) = slots.any() else { return Ok(()) };
             let bound = inet::address_of(sibling).and_then(|(address, only_ipv6)| {
@@ -400,12 +205,12 @@ impl Listeners {
         })
     }
 
-    /// Whether somebody waits in a queue of this slot.
+    /// Whether a connection or a datagram waits in a queue of this slot.
     pub(crate) fn has_waiting(&mut self, task_id: usize) -> bool {
         self.listeners.iter_mut().filter_map(Listener::slots).any(|slots| slots.has_waiting(task_id))
     }
 
-    /// Closes the sockets of a slot, to which nothing new comes any more.
+    /// Closes the sockets of a slot, after the kernel was told that it takes nothing new.
     pub(crate) fn close_slot(&mut self, task_id: usize) {
         self.steer();
         let intakes = mem::take(&mut self.intakes);
@@ -438,16 +243,11 @@ impl Listeners {
     }
 }
 
-/// As it is where that cannot be asked.
-fn is_nonblocking(socket: BorrowedFd<'_>) -> bool {
-    SockRef::from(&socket).nonblocking().unwrap_or(false)
-}
-
 fn intake_of(intakes: &BTreeMap<usize, Intake>) -> impl Fn(usize) -> Intake {
     |task_id| intakes.get(&task_id).copied().unwrap_or(Intake::Open)
 }
 
-/// The same error, with where it came.
+/// The error, with the entry of `listen` at which it occurred.
 fn named(key: &str, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{key}: {error}"))
 }

@@ -8,7 +8,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use socket2::SockRef;
 
 use super::as_bound::{AsBound, Health};
-use super::listeners::{Listener, Listeners};
+use super::listener::Listener;
+use super::listeners::Listeners;
 use super::slots::Sockets;
 use super::{inet, unix};
 

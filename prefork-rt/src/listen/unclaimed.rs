@@ -15,7 +15,7 @@ use super::bound_before::{BoundBefore, bound_to};
 use super::inet::is_every_ipv6;
 use super::inherited;
 use super::label::{Label, Labelled, unnamed, without_name};
-use super::listeners::Listener;
+use super::listener::Listener;
 use super::place::{At, Resolved};
 use super::slots::{Slots, Sockets};
 use crate::error::Error;
