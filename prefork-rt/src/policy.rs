@@ -11,6 +11,7 @@
 mod backoff;
 mod budget;
 mod contract;
+mod deadlines;
 mod ends;
 mod hold;
 mod intake;
@@ -26,15 +27,16 @@ mod turn;
 mod upgrade;
 mod watch;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
 use backoff::Jitter;
 use budget::Budget;
+use deadlines::{Alarm, Deadline, Deadlines};
 use ends::BOOT;
 use refusal::Refusals;
-use slot::{Alarm, Proc, ProcState, Slot, Sockets, Why};
+use slot::{Proc, ProcState, Slot, Sockets, Why};
 use stand_still::Watched;
 use turn::Turns;
 use upgrade::Upgrade;
@@ -93,7 +95,7 @@ pub(crate) struct Policy {
     /// Slots of which there is news for whoever looks at the pool.
     changed: Vec<usize>,
     actions: VecDeque<Action>,
-    deadlines: BTreeSet<(Time, Deadline)>,
+    deadlines: Deadlines,
     watched: Watched,
     jitter: Jitter,
 }
@@ -114,23 +116,6 @@ struct Stopping {
     asked_again: bool,
     /// SIGKILL was sent.
     immediate: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Deadline {
-    /// A slot's backoff is over.
-    Start(usize),
-    Proc(ProcId, Alarm),
-    /// A slot's queue is to be looked at.
-    Queue(usize),
-    /// The graceful stop was long enough.
-    Kill,
-    /// What SIGKILL has not ended will not end.
-    LeaveBehind,
-    /// The rehearsal of a new binary was long enough.
-    Rehearsal,
-    /// The supervisor wakes up, because an interval is watched.
-    Awake,
 }
 
 /// Which place of its slot a process is for.
@@ -167,7 +152,7 @@ impl Policy {
             unsteered: Vec::new(),
             changed: Vec::new(),
             actions: VecDeque::new(),
-            deadlines: BTreeSet::new(),
+            deadlines: Deadlines::default(),
             watched: Watched::default(),
             jitter: Jitter(rules.jitter_seed),
             rules,
@@ -235,7 +220,7 @@ impl Policy {
 
     /// When to call `handle` with [`Event::Tick`] if nothing else happens before.
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        self.deadlines.first().map(|&(time, _)| time)
+        self.deadlines.next()
     }
 
     /// A slot of which there is news, if any, and the news.
@@ -280,7 +265,7 @@ impl Policy {
         let is_wanted = task_id < self.size || slot.drains.is_some();
         let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
         let open = is_running && is_wanted && self.has_sockets(task_id);
-        let early = slot.start_at.is_some_and(|start_at| self.now < start_at);
+        let early = self.deadlines.has(Deadline::Start(task_id));
         // A surplus worker that still drains is waited for.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
         if open && !early && !slot.finished && is_free {
@@ -295,10 +280,7 @@ impl Policy {
         let slot = &mut self.slots[task_id];
         let proc = Some(Proc::forking(id, self.now));
         match place {
-            Place::Current => {
-                slot.current = proc;
-                slot.start_at = None;
-            }
+            Place::Current => slot.current = proc,
             Place::Beside => slot.beside = proc,
         }
         let (restarts, workers) = (slot.starts, self.size);
@@ -392,16 +374,12 @@ impl Policy {
         if delay.is_zero() {
             self.dirty.push_back(task_id);
         } else {
-            let start_at = self.now.after(delay);
-            self.slots[task_id].start_at = Some(start_at);
-            self.deadlines.insert((start_at, Deadline::Start(task_id)));
+            self.deadlines.set(Deadline::Start(task_id), self.now.after(delay));
         }
     }
 
     fn forget_start(&mut self, task_id: usize) {
-        if let Some(start_at) = self.slots[task_id].start_at.take() {
-            self.deadlines.remove(&(start_at, Deadline::Start(task_id)));
-        }
+        self.deadlines.clear(Deadline::Start(task_id));
     }
 
     fn asked(&mut self, ask: Ask, by: String) {
@@ -459,20 +437,18 @@ impl Policy {
 
     /// In `poll`, when the facts are in: a process that has ended by now was not too late.
     fn take_due_deadline(&mut self) -> bool {
-        let Some(&(time, deadline)) = self.deadlines.first() else { return false };
-        if self.now < time {
-            return false;
-        }
-        self.deadlines.pop_first();
+        let Some(time) = self.deadlines.next().filter(|&time| time <= self.now) else { return false };
         self.was_late(self.now.since(time));
-        match deadline {
-            Deadline::Start(task_id) => self.dirty.push_back(task_id),
-            Deadline::Queue(task_id) => self.queue_is_due(task_id),
-            Deadline::Proc(id, alarm) => self.alarm(id, alarm, time),
-            Deadline::Kill => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
-            Deadline::LeaveBehind => self.exit(),
-            Deadline::Rehearsal => self.rehearsal_is_late(),
-            Deadline::Awake => self.moment_is_due(),
+        // Intervals may have begun anew, so that nothing is due any more.
+        match self.deadlines.take_due(self.now) {
+            Some(Deadline::Start(task_id)) => self.dirty.push_back(task_id),
+            Some(Deadline::Queue(task_id)) => self.queue_is_due(task_id),
+            Some(Deadline::Proc { id, alarm }) => self.alarm(id, alarm),
+            Some(Deadline::Kill) => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
+            Some(Deadline::LeaveBehind) => self.exit(),
+            Some(Deadline::Rehearsal) => self.rehearsal_is_late(),
+            Some(Deadline::Awake) => self.moment_is_due(),
+            None => {}
         }
         true
     }
@@ -480,27 +456,26 @@ impl Policy {
     /// An alarm rings once: this takes the place of what was armed before.
     fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
         self.disarm(id, alarm);
-        let time = self.now.after(delay);
-        let Some(proc) = self.proc(id) else { return };
-        proc.alarms.push((alarm, time));
-        self.deadlines.insert((time, Deadline::Proc(id, alarm)));
-        self.watch(alarm);
+        if self.proc(id).is_some() {
+            self.deadlines.set(Deadline::Proc { id, alarm }, self.now.after(delay));
+            self.watch(alarm);
+        }
     }
 
     fn disarm(&mut self, id: ProcId, alarm: Alarm) {
-        let Some(proc) = self.proc(id) else { return };
-        let Some(index) = proc.alarms.iter().position(|&(armed, _)| armed == alarm) else { return };
-        let (_, time) = proc.alarms.swap_remove(index);
-        self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
-        self.unwatch(alarm);
+        if self.deadlines.clear(Deadline::Proc { id, alarm }) {
+            self.unwatch(alarm);
+        }
     }
 
     fn disarm_all(&mut self, id: ProcId) {
-        let Some(proc) = self.proc(id) else { return };
-        for (alarm, time) in std::mem::take(&mut proc.alarms) {
-            self.deadlines.remove(&(time, Deadline::Proc(id, alarm)));
+        while let Some(alarm) = self.deadlines.clear_one_of(id) {
             self.unwatch(alarm);
         }
+    }
+
+    fn is_armed(&self, id: ProcId, alarm: Alarm) -> bool {
+        self.deadlines.has(Deadline::Proc { id, alarm })
     }
 
     fn proc(&mut self, id: ProcId) -> Option<&mut Proc> {

@@ -7,8 +7,9 @@
 
 use std::time::Duration;
 
+use super::deadlines::Alarm;
 use super::notice::Notice;
-use super::slot::{Alarm, Proc, ProcState, Why};
+use super::slot::{Proc, ProcState, Why};
 use super::watch::ABORT_TIMEOUT;
 use super::{Action, Hold, Policy, ProcId, Readiness};
 

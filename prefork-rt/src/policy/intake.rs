@@ -6,9 +6,10 @@
 use std::io;
 use std::time::Duration;
 
+use super::deadlines::Deadline;
 use super::notice::Notice;
 use super::slot::{ProcState, Slot, Sockets, Why};
-use super::{Action, Deadline, Intake, Phase, Policy, ProcId};
+use super::{Action, Intake, Phase, Policy, ProcId};
 
 /// A slot that will have a worker again so soon keeps what is new.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -49,7 +50,7 @@ impl Policy {
             Some(ProcState::Starting) => !self.rules.readiness.is_announced(),
             Some(ProcState::Ready) => true,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => false,
-            None => slot.start_at?.since(self.now) <= MOMENT,
+            None => self.deadlines.time_of(Deadline::Start(task_id))?.since(self.now) <= MOMENT,
             Some(ProcState::Forking) => return None,
         };
         Some(if is_open { Intake::Open } else { Intake::Away })
@@ -111,12 +112,10 @@ impl Policy {
 
     /// It is time to look whether somebody waits.
     pub(super) fn queue_is_due(&mut self, task_id: usize) {
-        let slot = &mut self.slots[task_id];
-        slot.look_at = None;
         if !matches!(self.phase, Phase::Running) {
             return;
         }
-        if slot.drains.is_some() {
+        if self.drains(task_id) {
             self.actions.push_back(Action::LookAtQueue(task_id));
         } else {
             self.close_sockets_if_left(task_id);
@@ -153,7 +152,7 @@ impl Policy {
         let is_wanted = task_id < self.size && !slot.finished || slot.drains.is_some();
         // What is new may come where it is to come later, too, as long as no slot is open.
         let is_closed = slot.intake == Intake::Closed || slot.intake == Intake::Away && !slot.finished;
-        let has_settled = is_closed && slot.look_at.is_none();
+        let has_settled = is_closed && !self.deadlines.has(Deadline::Queue(task_id));
         let is_open = slot.sockets == Sockets::Open && matches!(self.phase, Phase::Running);
         if !is_wanted && has_settled && is_open && slot.procs().next().is_none() {
             slot.sockets = Sockets::None;
@@ -172,15 +171,10 @@ impl Policy {
     }
 
     fn look_at_queue_after(&mut self, task_id: usize, delay: Duration) {
-        self.forget_queue(task_id);
-        let look_at = self.now.after(delay);
-        self.slots[task_id].look_at = Some(look_at);
-        self.deadlines.insert((look_at, Deadline::Queue(task_id)));
+        self.deadlines.set(Deadline::Queue(task_id), self.now.after(delay));
     }
 
     fn forget_queue(&mut self, task_id: usize) {
-        if let Some(look_at) = self.slots[task_id].look_at.take() {
-            self.deadlines.remove(&(look_at, Deadline::Queue(task_id)));
-        }
+        self.deadlines.clear(Deadline::Queue(task_id));
     }
 }

@@ -2,11 +2,12 @@
 
 use super::backoff;
 use super::budget::Counted;
+use super::deadlines::{Alarm, Deadline};
 use super::refusal::Refusals;
-use super::slot::{Alarm, Failure, Proc, ProcState, Slot, Sockets, Why};
+use super::slot::{Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
-use super::{Action, Deadline, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
+use super::{Action, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
 use crate::upgrade::words::{words_of_fields, words_of_variants};
 
 /// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a
@@ -22,6 +23,7 @@ pub(crate) struct Kept {
     booted: bool,
     proved_at: Option<Time>,
     slots: Vec<Slot>,
+    deadlines: Vec<(Time, Deadline)>,
     counted: Vec<Counted>,
     ever: usize,
     refusals: Option<Refusals>,
@@ -40,6 +42,7 @@ words_of_fields!(Kept {
     booted,
     proved_at,
     slots,
+    deadlines,
     counted,
     ever,
     refusals,
@@ -88,6 +91,7 @@ impl Policy {
             booted: self.booted,
             proved_at: self.proved_at,
             slots: self.slots.clone(),
+            deadlines: self.deadlines.to_hand_over(),
             counted,
             ever,
             refusals: self.refusals,
@@ -106,34 +110,32 @@ impl Policy {
         (self.was_ready, self.booted, self.proved_at, self.slots) = (was_ready, booted, proved_at, slots);
         self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
         self.dirty = (0..self.slots.len()).collect();
+        kept.deadlines.into_iter().for_each(|(time, deadline)| self.restore_deadline(time, deadline));
         for task_id in 0..self.slots.len() {
-            self.restore_deadlines(task_id);
+            self.restore_procs(task_id);
             self.restore_sockets(task_id);
             self.touched(task_id);
         }
     }
 
-    fn restore_deadlines(&mut self, task_id: usize) {
+    fn restore_deadline(&mut self, time: Time, deadline: Deadline) {
+        self.deadlines.set(deadline, time);
+        if let Deadline::Proc { alarm, .. } = deadline {
+            self.watch(alarm);
+        }
+    }
+
+    fn restore_procs(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
         slot.counted_ready = false;
-        if let Some(start_at) = slot.start_at {
-            self.deadlines.insert((start_at, Deadline::Start(task_id)));
-        }
-        if let Some(look_at) = slot.look_at {
-            self.deadlines.insert((look_at, Deadline::Queue(task_id)));
-        }
-        let (mut working, mut armed) = (Vec::new(), Vec::new());
+        let mut working = Vec::new();
         for proc in slot.procs() {
             self.alive += 1;
             if proc.is_working() {
                 working.push(proc.id);
             }
-            let deadlines = proc.alarms.iter().map(|&(alarm, time)| (time, Deadline::Proc(proc.id, alarm)));
-            self.deadlines.extend(deadlines);
-            armed.extend(proc.alarms.iter().map(|&(alarm, _)| alarm));
             self.actions.push_back(Action::Look(proc.id));
         }
-        armed.into_iter().for_each(|alarm| self.watch(alarm));
         self.recycle_after_all(task_id);
         working.into_iter().for_each(|id| self.rearm_for_options(id));
     }
@@ -160,9 +162,9 @@ impl Policy {
 
     /// The binary before may have had other options. Beats are watched as soon as the worker was looked at.
     fn rearm_for_options(&mut self, id: ProcId) {
+        let (retires, weighs) = (self.is_armed(id, Alarm::Retire), self.is_armed(id, Alarm::Weigh));
         let Some(proc) = self.proc(id) else { return };
         let born = proc.born;
-        let (retires, weighs) = (proc.is_armed(Alarm::Retire), proc.is_armed(Alarm::Weigh));
         let is_recycled = proc.recycle.is_some();
         let age = self.now.since(born);
         match self.rules.max_lifetime {
@@ -192,14 +194,12 @@ words_of_fields!(Slot {
     quick_ends,
     refusals,
     boot_failures,
-    start_at,
     finished,
     is_added,
     counted_ready,
     sockets,
     intake,
     drains,
-    look_at,
 });
 words_of_variants!(Sockets { None, Asked, Open });
 words_of_variants!(Intake { Open, Away, Closed });
@@ -217,13 +217,14 @@ words_of_fields!(Proc {
     looked_at,
     held,
     dumps_until,
-    alarms,
+    is_overdue,
 });
 words_of_fields!(ProcId { task_id, fork });
 words_of_fields!(Refusals { since, forks, counts });
 words_of_fields!(Counted { when, task_id, failure });
 words_of_variants!(ProcState { Forking, Starting, Ready, Ending(why), Killed(why) });
 words_of_variants!(Why { Stop, Turn, Surplus, Hung, NotReady });
+words_of_variants!(Deadline { Start(task_id), Proc { id, alarm }, Queue(task_id), Kill, LeaveBehind, Rehearsal, Awake });
 words_of_variants!(Alarm { Ready, Trial, Beat, Weigh, Retire, Recycle, Kill, Overdue });
 words_of_fields!(Time { 0 });
 words_of_variants!(Recycle { Asked, Lifetime, Memory { used, max_memory } });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::deadlines::Alarm;
 use super::{Intake, ProcId, Recycle, Status, Time};
 
 /// The place of one task id.
@@ -19,8 +20,6 @@ pub(crate) struct Slot {
     pub(crate) refusals: u32,
     /// Failures in a row before it was ready, or, where readiness is not announced, within a moment.
     pub(crate) boot_failures: u32,
-    /// Not to be started before.
-    pub(crate) start_at: Option<Time>,
     pub(crate) finished: bool,
     /// It was added while the pool runs, and never had a process since.
     pub(crate) is_added: bool,
@@ -31,8 +30,6 @@ pub(crate) struct Slot {
     pub(crate) intake: Intake,
     /// It is one too many, and its worker serves those who wait for it, at most until then.
     pub(crate) drains: Option<Time>,
-    /// When its queue is to be looked at.
-    pub(crate) look_at: Option<Time>,
 }
 
 /// The sockets of one slot.
@@ -69,8 +66,8 @@ pub(crate) struct Proc {
     pub(crate) held: bool,
     /// Until then, SIGKILL waits for its core dump.
     pub(crate) dumps_until: Option<Time>,
-    /// Its deadlines, each of which is in the policy's set, too.
-    pub(crate) alarms: Vec<(Alarm, Time)>,
+    /// SIGKILL has not ended it in time.
+    pub(crate) is_overdue: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,27 +94,6 @@ pub(crate) enum Why {
     Hung,
     /// It was not ready in time.
     NotReady,
-}
-
-/// What time can do to a process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Alarm {
-    /// It should be ready by now.
-    Ready,
-    /// It has lived for a moment, for which it was on trial.
-    Trial,
-    /// It should have beaten by now.
-    Beat,
-    /// Its memory is to be measured.
-    Weigh,
-    /// It has lived long enough.
-    Retire,
-    /// It may be recycled.
-    Recycle,
-    /// It was told to end, and had its time.
-    Kill,
-    /// Even SIGKILL has not ended it.
-    Overdue,
 }
 
 /// Why a worker's end counts.
@@ -200,7 +176,7 @@ impl Slot {
     /// SIGKILL has not ended may.
     pub(crate) fn goes_on(&self) -> bool {
         let is_awaited = self.current.is_none() && self.beside.is_none() && !self.finished;
-        let changes = |proc: &Proc| proc.state != ProcState::Ready && !proc.is_overdue();
+        let changes = |proc: &Proc| proc.state != ProcState::Ready && !proc.is_overdue;
         is_awaited || self.drains.is_some() || [&self.current, &self.beside].into_iter().flatten().any(changes)
     }
 
@@ -226,27 +202,13 @@ impl Proc {
             looked_at: None,
             held: false,
             dumps_until: None,
-            alarms: Vec::new(),
+            is_overdue: false,
         }
-    }
-
-    /// Until when it is not believed to be ready, if it is on trial.
-    pub(crate) fn trial(&self) -> Option<Time> {
-        self.alarms.iter().find(|&&(alarm, _)| alarm == Alarm::Trial).map(|&(_, until)| until)
-    }
-
-    pub(crate) fn is_armed(&self, alarm: Alarm) -> bool {
-        self.alarms.iter().any(|&(armed, _)| armed == alarm)
     }
 
     /// Whether it was ready for this long.
     pub(crate) fn was_ready_for(&self, time: Duration, now: Time) -> bool {
         self.ready_since.is_some_and(|since| now.since(since) >= time)
-    }
-
-    /// SIGKILL has not ended it in time.
-    pub(crate) fn is_overdue(&self) -> bool {
-        matches!(self.state, ProcState::Killed(_)) && !self.is_armed(Alarm::Overdue)
     }
 
     /// Running, and not told to end.

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use super::slot::{Alarm, Proc};
-use super::{Deadline, Policy, ProcId, Readiness, Time};
+use super::deadlines::{Alarm, Deadline};
+use super::{Policy, ProcId, Readiness, Time};
 
 /// A supervisor that is later than this, and than a quarter of the interval, stood still.
 const LATE: Duration = Duration::from_millis(100);
@@ -20,8 +20,6 @@ const MOMENTS: u32 = 4;
 pub(super) struct Watched {
     starts: usize,
     beats: usize,
-    /// When the supervisor wakes up next for that.
-    moment: Option<Time>,
     /// When intervals began anew last.
     anew: Option<Time>,
 }
@@ -42,7 +40,7 @@ impl Policy {
         let Some(count) = self.watched.of(alarm) else { return };
         *count += 1;
         let Some(next) = self.next_moment() else { return };
-        if self.watched.moment.is_none_or(|moment| next < moment) {
+        if self.deadlines.time_of(Deadline::Awake).is_none_or(|moment| next < moment) {
             self.wake_up_at(Some(next));
         }
     }
@@ -69,10 +67,11 @@ impl Policy {
     }
 
     fn wake_up_at(&mut self, next: Option<Time>) {
-        if let Some(moment) = std::mem::replace(&mut self.watched.moment, next) {
-            self.deadlines.remove(&(moment, Deadline::Awake));
+        if let Some(next) = next {
+            self.deadlines.set(Deadline::Awake, next);
+        } else {
+            self.deadlines.clear(Deadline::Awake);
         }
-        self.deadlines.extend(next.map(|next| (next, Deadline::Awake)));
     }
 
     fn next_moment(&self) -> Option<Time> {
@@ -114,8 +113,7 @@ impl Policy {
     }
 
     fn begin_anew(&mut self, alarm: Alarm, timeout: Duration) -> Vec<ProcId> {
-        let is_watched = |proc: &&mut Proc| proc.is_armed(alarm);
-        let watched: Vec<ProcId> = self.procs().filter(is_watched).map(|proc| proc.id).collect();
+        let watched = self.deadlines.procs_with(alarm);
         watched.iter().for_each(|&id| self.arm(id, alarm, timeout));
         watched
     }

@@ -1,15 +1,16 @@
 //! The end of the pool: graceful, immediate, and over.
 
+use super::deadlines::{Alarm, Deadline};
 use super::notice::{KillReason, Notice};
-use super::slot::{Alarm, ProcState, Why};
-use super::{Action, Deadline, Exit, KILL_TIMEOUT, Phase, Policy, ProcId, Signal, Stopping};
+use super::slot::{ProcState, Why};
+use super::{Action, Exit, KILL_TIMEOUT, Phase, Policy, ProcId, Signal, Stopping};
 
 impl Policy {
     /// Begins a graceful stop.
     pub(super) fn stop(&mut self, exit: Exit, by: Option<String>) {
         self.close(exit);
         let graceful_timeout = self.rules.graceful_timeout;
-        self.deadlines.insert((self.now.after(graceful_timeout), Deadline::Kill));
+        self.deadlines.set(Deadline::Kill, self.now.after(graceful_timeout));
         if self.alive > 0 {
             self.tell(Notice::Stopping { by, alive: self.alive, graceful_timeout });
         }
@@ -26,8 +27,7 @@ impl Policy {
         self.forget_upgrade();
         // Whoever waited to be started is not waiting any more.
         self.changed.extend(0..self.slots.len());
-        self.deadlines.retain(|&(_, deadline)| matches!(deadline, Deadline::Proc(_, Alarm::Kill)));
-        self.procs().for_each(|proc| proc.alarms.retain(|&(alarm, _)| alarm == Alarm::Kill));
+        self.deadlines.keep(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
         self.unwatch_all();
         self.actions.push_back(Action::CloseListeners);
     }
@@ -47,8 +47,8 @@ impl Policy {
             return;
         }
         self.count_killed(to_kill);
-        self.deadlines.clear();
-        self.deadlines.insert((self.now.after(KILL_TIMEOUT), Deadline::LeaveBehind));
+        self.deadlines.clear_all();
+        self.deadlines.set(Deadline::LeaveBehind, self.now.after(KILL_TIMEOUT));
         if self.alive > 0 {
             self.tell(Notice::Killing { alive: self.alive, why });
         }
@@ -99,7 +99,7 @@ impl Policy {
             Phase::Stopping(stopping) => stopping.exit,
             _ => Exit::Finished,
         };
-        self.deadlines.clear();
+        self.deadlines.clear_all();
         self.actions.push_back(Action::Exit(exit));
     }
 }

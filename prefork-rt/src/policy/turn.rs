@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::backoff;
+use super::deadlines::Alarm;
 use super::notice::{Notice, TurnFailure};
-use super::slot::{Alarm, Proc, Why};
+use super::slot::{Proc, Why};
 use super::{Phase, Place, Policy, ProcId, STABLE, Time};
 use crate::grammar::Reload as Style;
 
@@ -140,7 +141,8 @@ impl Policy {
 
     /// The slot's worker waits for its turn, if it is to be recycled and is not to wait for a time first.
     pub(super) fn recycle_after_all(&mut self, task_id: usize) {
-        let is_due = |proc: &&Proc| proc.recycle.is_some() && proc.is_working() && !proc.is_armed(Alarm::Recycle);
+        let is_due =
+            |proc: &&Proc| proc.recycle.is_some() && proc.is_working() && !self.is_armed(proc.id, Alarm::Recycle);
         let current = self.slots[task_id].current.as_ref().filter(is_due).map(|proc| proc.id);
         current.into_iter().for_each(|id| self.queue_recycle(id));
     }
@@ -230,7 +232,7 @@ impl Policy {
         match self.promote(id) {
             Some(old) => {
                 self.turn_awaits(Awaits::End(old));
-                if self.proc(old).is_some_and(|old| old.is_overdue()) {
+                if self.proc(old).is_some_and(|old| old.is_overdue) {
                     self.turn_overdue(old);
                 }
             }
@@ -376,7 +378,7 @@ impl Policy {
         let slot = self.slots.get(task_id).filter(|_| task_id < self.size);
         match slot.and_then(|slot| slot.beside.as_ref()) {
             None => Room::Free,
-            Some(proc) if proc.is_overdue() => Room::Blocked(proc.id),
+            Some(proc) if proc.is_overdue => Room::Blocked(proc.id),
             Some(_) => Room::Taken,
         }
     }

@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use super::deadlines::Deadline;
 use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState, Slot, Why};
-use super::{Action, Deadline, Kept, Phase, Place, Policy, ProcId, Readiness, Rules, Time};
+use super::{Action, Kept, Phase, Place, Policy, ProcId, Readiness, Rules, Time};
 
 /// A rehearsal that takes longer has failed: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);
@@ -92,14 +93,14 @@ impl Policy {
         self.upgrade = Some(Upgrade::Rehearsing);
         self.tell(Notice::Upgrading { by });
         self.actions.push_back(Action::Rehearse);
-        self.deadlines.insert((self.now.after(self.rehearsal_timeout()), Deadline::Rehearsal));
+        self.deadlines.set(Deadline::Rehearsal, self.now.after(self.rehearsal_timeout()));
     }
 
     pub(super) fn rehearsed(&mut self, result: Result<(), String>) {
         if !matches!(self.upgrade, Some(Upgrade::Rehearsing)) {
             return;
         }
-        self.deadlines.retain(|&(_, deadline)| deadline != Deadline::Rehearsal);
+        self.deadlines.clear(Deadline::Rehearsal);
         match result {
             // Where another one was asked for, the file on disk may be newer, and is rehearsed instead.
             Ok(()) => self.upgrade = self.next_upgrade.is_none().then_some(Upgrade::Due),
@@ -207,7 +208,7 @@ impl Policy {
         if slots.any(|(task_id, slot)| is_wanted(task_id, slot) && slot.goes_on()) {
             return;
         }
-        let overdue = self.procs().find(|proc| proc.is_overdue()).map(|proc| proc.id);
+        let overdue = self.procs().find(|proc| proc.is_overdue).map(|proc| proc.id);
         if let Some(worker) = overdue {
             self.go_back(worker.task_id, TurnFailure::Overdue { worker });
         }
@@ -252,7 +253,7 @@ impl Policy {
     /// The turns that were in progress are over when all have ended that were told to for one of them.
     fn await_leavers(&mut self) {
         let is_told = |proc: &Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
-        let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue());
+        let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue);
         let leavers: Vec<ProcId> = leavers.map(|proc| proc.id).collect();
         leavers.into_iter().for_each(|id| self.wait_until_gone(id));
     }

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use super::deadlines::{Alarm, Deadline};
 use super::notice::Notice;
-use super::slot::{Alarm, Proc, ProcState, Why};
-use super::{Action, Policy, ProcId, Readiness, Recycle, Reported, Signal, Time};
+use super::slot::{Proc, ProcState, Why};
+use super::{Action, Policy, ProcId, Readiness, Recycle, Reported, Signal};
 
 /// From SIGABRT to SIGKILL.
 pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -14,6 +15,8 @@ pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
 impl Policy {
     pub(super) fn reported(&mut self, id: ProcId, reported: Reported) {
         let now = self.now;
+        // Until then it is not believed to be ready, if it is on trial.
+        let trial = self.deadlines.time_of(Deadline::Proc { id, alarm: Alarm::Trial });
         let Some(proc) = self.made(id) else { return };
         if let Some(age) = reported.terminated {
             proc.terminated = Some(now.before(age));
@@ -22,7 +25,6 @@ impl Policy {
             proc.last_beat = proc.last_beat.max(Some(now.before(age)));
         }
         let looked_at = proc.looked_at.take();
-        let trial = proc.trial();
         let is_on_trial = trial.is_some_and(|until| now < until);
         let has_stood_it = trial.is_some() && !proc.says_ready;
         if (reported.ready || has_stood_it) && !is_on_trial {
@@ -70,8 +72,8 @@ impl Policy {
     /// From its first beat on.
     fn watch_beats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
+        let is_watched = self.is_armed(id, Alarm::Beat);
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        let is_watched = proc.is_armed(Alarm::Beat);
         if let Some(last_beat) = proc.last_beat.filter(|_| !is_watched) {
             self.arm(id, Alarm::Beat, last_beat.after(timeout).since(now));
         }
@@ -111,16 +113,9 @@ impl Policy {
         }
     }
 
-    pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm, due: Time) {
-        let Some(proc) = self.proc(id) else { return };
-        // Its interval has begun anew, perhaps.
-        let Some(index) = proc.alarms.iter().position(|&armed| armed == (alarm, due)) else { return };
-        proc.alarms.swap_remove(index);
+    /// The alarm rings.
+    pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm) {
         self.unwatch(alarm);
-        self.act_on(id, alarm);
-    }
-
-    fn act_on(&mut self, id: ProcId, alarm: Alarm) {
         let Some(proc) = self.proc(id) else { return };
         match alarm {
             Alarm::Trial if !proc.says_ready => self.became_ready(id),
@@ -137,6 +132,7 @@ impl Policy {
             Alarm::Recycle => self.queue_recycle(id),
             Alarm::Kill => self.inspect(id, Alarm::Kill),
             Alarm::Overdue => {
+                proc.is_overdue = true;
                 self.tell(Notice::Overdue { worker: id });
                 self.turn_overdue(id);
             }

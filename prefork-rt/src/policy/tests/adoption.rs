@@ -19,8 +19,8 @@ fn actions(policy: &mut Policy) -> Vec<String> {
 }
 
 fn alarms(policy: &Policy) -> Vec<(Alarm, Duration)> {
-    let alarms = policy.deadlines.iter().filter_map(|&(Time(when), deadline)| match deadline {
-        Deadline::Proc(_, alarm) => Some((alarm, when)),
+    let alarms = policy.deadlines.iter().filter_map(|(Time(when), deadline)| match deadline {
+        Deadline::Proc { alarm, .. } => Some((alarm, when)),
         _ => None,
     });
     alarms.collect()
@@ -79,9 +79,9 @@ fn it_is_told_which_slots_and_processes_there_are() {
 #[test]
 fn what_was_to_happen_at_a_time_happens_then() {
     let mut world = in_all_states(own(announced(4, 1000)));
-    let before: Vec<_> = world.policy.deadlines.iter().copied().collect();
+    let before: Vec<_> = world.policy.deadlines.iter().collect();
     let policy = adopted(&mut world, own(announced(4, 1000)));
-    assert_eq!(policy.deadlines.iter().copied().collect::<Vec<_>>(), before, "a start, and looks at queues");
+    assert_eq!(policy.deadlines.iter().collect::<Vec<_>>(), before, "a start, and looks at queues");
     assert!(before.iter().any(|&(_, deadline)| deadline == Deadline::Start(0)));
     assert!([2, 3].iter().all(|&slot| before.iter().any(|&(_, deadline)| deadline == Deadline::Queue(slot))));
 }

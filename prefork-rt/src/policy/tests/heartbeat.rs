@@ -96,7 +96,7 @@ fn a_worker_that_says_more_is_watched_once() {
     let both = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 60_000) };
     let mut world = World::new(both, |_, _| serves().beats(0, 10, ENDLESS).ready(450));
     world.run_for(500);
-    let is_alarm = |&&(_, deadline): &&(Time, Deadline)| matches!(deadline, Deadline::Proc(..));
+    let is_alarm = |&(_, deadline): &(Time, Deadline)| matches!(deadline, Deadline::Proc { .. });
     assert_eq!(world.policy.deadlines.iter().filter(is_alarm).count(), 1);
     world.run_for(10_000);
     assert!(world.wakeups <= 45, "{}", world.wakeups);

@@ -1,6 +1,7 @@
 //! Which workers are started again, how soon, and how often.
 
 use super::*;
+use std::collections::BTreeSet;
 
 // Starting and finishing
 

@@ -123,8 +123,8 @@ fn a_pool_of_many_begins_anew_once() {
     world.sleep(YEAR);
     world.run_for(0);
     let now = Time(world.now);
-    let beats = |&&(when, deadline): &&(Time, Deadline)| {
-        matches!(deadline, Deadline::Proc(_, Alarm::Beat)) && when == now.after(ms(1000))
+    let beats = |&(when, deadline): &(Time, Deadline)| {
+        matches!(deadline, Deadline::Proc { alarm: Alarm::Beat, .. }) && when == now.after(ms(1000))
     };
     assert_eq!(world.policy.deadlines.iter().filter(beats).count(), 50);
 }

@@ -5,7 +5,7 @@ use super::super::intake::SETTLE;
 use super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::*;
 use crate::grammar::{Backoff, Reload, Restart};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer than any test runs.
 pub(super) const FOREVER: Duration = Duration::from_secs(1_000_000_000);
@@ -358,7 +358,7 @@ impl World {
     /// an endless time to end, or hooks that have no time to end in do not.
     pub(super) fn may_take_for_ever(&self) -> bool {
         let policy = &self.policy;
-        let is_endless = |&(when, _): &(Time, Deadline)| when.since(policy.now) > 10 * YEAR;
+        let is_endless = |(when, _): (Time, Deadline)| when.since(policy.now) > 10 * YEAR;
         let is_told = [&policy.rules, &self.before].iter().any(|rules| rules.graceful_timeout > YEAR);
         let hangs =
             |alive: &Alive| policy.rules.readiness == Readiness::AtBody && !alive.ready && alive.life.ready.is_none();
@@ -1026,8 +1026,8 @@ impl World {
     fn check(&self) {
         assert_eq!(self.policy.alive, self.alive.len(), "how many are alive");
         let timeout = self.policy.poll_timeout();
-        for &(_, deadline) in &self.policy.deadlines {
-            if let Deadline::Proc(proc, alarm) = deadline {
+        for (_, deadline) in self.policy.deadlines.iter() {
+            if let Deadline::Proc { id: proc, alarm } = deadline {
                 let alive = self.alive.get(&proc);
                 let told = alive.is_none_or(|alive| !alive.told.is_empty());
                 let is_left = alive.is_none() || told && !matches!(alarm, Alarm::Kill | Alarm::Overdue);
@@ -1056,7 +1056,7 @@ impl World {
             if !alive.contains(&task_id) && !task.finished {
                 let longest = if task.refused { longest.max(FORK_RETRY).max(LONGEST_FORK_RETRY) } else { longest };
                 let most = longest.saturating_add(ms(1));
-                let waits = self.policy.deadlines.iter().any(|&(_, deadline)| deadline == Deadline::Start(task_id));
+                let waits = self.policy.deadlines.has(Deadline::Start(task_id));
                 assert!(waits && task.forks > 0 && self.now - task.empty_since < most, "task id {task_id} was lost");
             }
         }
@@ -1087,15 +1087,14 @@ impl World {
             let is_empty = self.alive_of(task_id).is_empty();
             if task_id >= self.size {
                 assert_eq!(intake, Intake::Closed, "task id {task_id} is one too many");
-                let is_due = |&(_, deadline): &(Time, Deadline)| deadline == Deadline::Queue(task_id);
-                let goes_on = !is_empty || self.policy.deadlines.iter().any(is_due);
+                let goes_on = !is_empty || self.policy.deadlines.has(Deadline::Queue(task_id));
                 assert!(goes_on, "the sockets of {task_id} are left over");
             } else if self.tasks[task_id].finished {
                 assert_eq!(intake, Intake::Closed, "task id {task_id} has finished");
             } else if self.is_served(task_id) {
                 assert_eq!(intake, Intake::Open, "task id {task_id} accepts");
             } else if is_empty && intake == Intake::Open {
-                let start_at = self.policy.slots[task_id].start_at.expect("it was lost");
+                let start_at = self.policy.deadlines.time_of(Deadline::Start(task_id)).expect("it was lost");
                 assert!(start_at.0 - self.now <= ms(50), "nobody accepts for {task_id}");
             }
         }
@@ -1114,8 +1113,7 @@ impl World {
             });
         let served = (0..self.size).all(|task_id| self.tasks[task_id].finished || self.is_served(task_id));
         let settled = self.alive.values().all(|alive| alive.told.is_empty() && alive.ready && !alive.waits);
-        let tries_again = |&(_, deadline): &_| matches!(deadline, Deadline::Proc(_, Alarm::Recycle));
-        let settled = settled && !self.policy.deadlines.iter().any(tries_again);
+        let settled = settled && self.policy.deadlines.procs_with(Alarm::Recycle).is_empty();
         let closes = |(&task_id, _): (&usize, _)| task_id >= self.size || self.tasks[task_id].finished;
         if !timed && served && settled && !self.rehearsing && !self.intakes.iter().any(closes) {
             assert_eq!(self.policy.poll_timeout(), None, "there is nothing to wait for");
@@ -1124,8 +1122,8 @@ impl World {
 
     /// When time will do something next, but for looking whether the supervisor is late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
-        let deadlines = self.policy.deadlines.iter().filter(|&&(_, deadline)| deadline != Deadline::Awake);
-        deadlines.map(|&(time, _)| time).next()
+        let deadlines = self.policy.deadlines.iter().filter(|&(_, deadline)| deadline != Deadline::Awake);
+        deadlines.map(|(time, _)| time).next()
     }
 
     pub(super) fn deeds(&self) -> Vec<Deed> {
