@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Termination};
 use std::sync::{Mutex, PoisonError};
 
-use crate::worker::Worker;
+use crate::identity::Worker;
 
 type Hook = Box<dyn Fn(Worker) -> ExitCode + Send>;
 
@@ -69,7 +69,7 @@ fn reseed() {
 #[cfg(any(feature = "rand_0_9", feature = "rand_0_10", feature = "fastrand_2"))]
 fn reseeded<E: std::fmt::Display>(generator: &str, result: Result<(), E>) {
     if let Err(error) = result {
-        crate::report::error(&format!("cannot reseed {generator} in this worker: {error}"));
+        crate::logging::error(&format!("cannot reseed {generator} in this worker: {error}"));
         std::process::exit(1);
     }
 }

@@ -5,8 +5,9 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::report;
+use crate::exit_status::EXIT_GIVE_UP;
 use crate::sys::{self, CallError};
+use crate::wording;
 
 /// Why prefork could not start, gave up, or could not fill an argument.
 ///
@@ -156,7 +157,7 @@ impl fmt::Display for Error {
                 f,
                 "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used{}; \
                  the other workers were stopped; the lines above say how each worker ended",
-                report::within(*restart_window)
+                wording::within(*restart_window)
             ),
             Error::CannotBoot { task_id } => write!(
                 f,
@@ -168,7 +169,7 @@ impl fmt::Display for Error {
                 f,
                 "gave up: worker {task_id} exited with status {}, which says that trying again will not help; the other \
                  workers were stopped; what it printed should say why",
-                crate::EXIT_GIVE_UP
+                EXIT_GIVE_UP
             ),
             Error::Unkillable { pids } => write!(
                 f,

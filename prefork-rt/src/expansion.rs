@@ -7,12 +7,13 @@ use std::future::Future;
 use std::ops::Deref;
 use std::process::{ExitCode, Termination};
 
+use crate::argument::Needs;
 use crate::error::Error;
+use crate::identity::{Worker, worker};
+use crate::logging;
 use crate::options::Prefork;
 use crate::preload;
-use crate::report;
 use crate::upgrade;
-use crate::worker::{Needs, Worker, worker};
 
 /// States what an argument needs before the first fork.
 pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {
@@ -29,7 +30,7 @@ pub fn run<T: Termination>(prefork: Prefork, main: impl FnOnce() -> T) -> ExitCo
 pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
     let filled = worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
     filled.unwrap_or_else(|error| {
-        report::last_line(&error);
+        logging::last_line(&error);
         std::process::exit(2)
     })
 }
@@ -204,7 +205,7 @@ impl<R> Plain<R> {
             Ok(()) => Ok(prefork),
             Err(error) => {
                 let error = upgrade::go_back_or(error);
-                report::last_line(&error);
+                logging::last_line(&error);
                 Err(error.exit_code())
             }
         }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::connections::may_be_shared;
 use crate::error::Error;
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Alone, Connection, Threads};
 
 /// A thread that was joined may be seen for a moment longer.
@@ -75,7 +75,7 @@ impl ForkCheck {
     fn warn_that_nobody_knows(&mut self) {
         if !self.warned {
             self.warned = true;
-            report::warn(
+            logging::warn(
                 "cannot tell whether other threads are alive (unshare(2) is refused and /proc is not mounted): make \
                  sure that none is started before the workers",
             );

@@ -9,6 +9,10 @@ mod account;
 #[cfg(unix)]
 mod after_fork;
 #[cfg(unix)]
+mod argument;
+#[cfg(unix)]
+mod codec;
+#[cfg(unix)]
 mod connections;
 #[cfg(unix)]
 mod cpu;
@@ -19,6 +23,8 @@ mod detachment;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
+mod exit_status;
+#[cfg(unix)]
 mod expansion;
 #[cfg(unix)]
 mod fork_check;
@@ -27,9 +33,13 @@ mod grammar;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(unix)]
+mod identity;
+#[cfg(unix)]
 mod listen;
 #[cfg(unix)]
 mod listener;
+#[cfg(unix)]
+mod logging;
 #[cfg(unix)]
 mod notify;
 #[cfg(unix)]
@@ -60,10 +70,14 @@ mod trust;
 #[cfg(unix)]
 mod upgrade;
 #[cfg(unix)]
+mod wording;
+#[cfg(unix)]
 mod worker;
 
 #[cfg(unix)]
 pub use after_fork::after_fork;
+#[cfg(unix)]
+pub use argument::FromWorker;
 #[cfg(unix)]
 pub use connections::share_connection;
 #[cfg(unix)]
@@ -71,7 +85,11 @@ pub use cpu::cpu_count;
 #[cfg(unix)]
 pub use error::Error;
 #[cfg(unix)]
+pub use exit_status::EXIT_GIVE_UP;
+#[cfg(unix)]
 pub use grammar::{Reload, Restart};
+#[cfg(unix)]
+pub use identity::{Worker, task_id, worker};
 #[cfg(unix)]
 pub use listener::FromListener;
 #[cfg(unix)]
@@ -86,27 +104,6 @@ pub use shutdown::Shutdown;
 #[cfg(unix)]
 pub use start::{Role, fork_processes};
 pub use status::{Status, WorkerStatus, status};
-#[cfg(unix)]
-pub use worker::{FromWorker, Worker, task_id, worker};
-
-/// The exit status by which a worker says that trying again will not help: the supervisor gives up at once, whatever is
-/// left of `max_restarts`, stops the other workers and exits with status 1.
-///
-/// For what a restart cannot mend, such as a mistake in a configuration file:
-///
-/// ```no_run
-/// use std::process::ExitCode;
-///
-/// fn main() -> ExitCode {
-///     prefork_rt::Prefork::new().workers(2).run(|_| match std::fs::read_to_string("app.toml") {
-///         Ok(_configuration) => ExitCode::SUCCESS,
-///         Err(_) => ExitCode::from(prefork_rt::EXIT_GIVE_UP),
-///     })
-/// }
-/// ```
-///
-/// The number is that of s6, where 125 means a permanent failure.
-pub const EXIT_GIVE_UP: u8 = 125;
 
 /// Runs `main` in supervised worker processes.
 ///

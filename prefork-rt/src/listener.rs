@@ -6,12 +6,13 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
+use crate::argument::{FromWorker, Needs, sealed::Sealed};
 use crate::error::Error;
 use crate::grammar::Kind;
+use crate::identity::Worker;
 use crate::listen::{self, Wanted};
 #[cfg(feature = "tokio")]
 use crate::sys::of_call;
-use crate::worker::{FromWorker, Needs, Worker, sealed::Sealed};
 
 /// What [`Worker::listener`](crate::Worker::listener) can give, and [`FromWorker`] too. Sealed.
 ///

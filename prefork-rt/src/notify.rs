@@ -18,13 +18,14 @@ use std::time::{Duration, Instant};
 use sendfd::SendWithFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::codec::{words_of_fields, words_of_variants};
 use crate::error::Error;
 use crate::grammar::Kind;
+use crate::logging;
 use crate::policy::Notice;
-use crate::report;
 use crate::sys;
 use crate::trust;
-use crate::upgrade::words::{words_of_fields, words_of_variants};
+use crate::wording;
 
 /// What a service manager puts into the environment, for the supervisor alone.
 pub(crate) const VARIABLES: [&str; 4] = [SOCKET, WATCHDOG_PERIOD, WATCHDOG_PID, STORE];
@@ -118,7 +119,7 @@ struct Watchdog {
 pub(crate) fn most_stored() -> Option<usize> {
     let most = env::var_os(STORE).filter(|most| !most.is_empty() && trust::in_sockets())?;
     let Some(number) = most.to_str().and_then(|most| most.parse().ok()) else {
-        report::warn(&format!("{STORE}={most:?} is ignored: it is no number of descriptors; no listener is stored"));
+        logging::warn(&format!("{STORE}={most:?} is ignored: it is no number of descriptors; no listener is stored"));
         return None;
     };
     Some(number).filter(|&number| number > 0)
@@ -161,7 +162,7 @@ impl Address {
     pub(crate) fn from_environment() -> Option<Address> {
         let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
             if let Some(unused) = unused() {
-                report::warn(&format!("ignored without {SOCKET}, which says where a service manager reads: {unused}"));
+                logging::warn(&format!("ignored without {SOCKET}, which says where a service manager reads: {unused}"));
             }
             return None;
         };
@@ -174,7 +175,7 @@ impl Address {
                 let others: Vec<&str> = present().into_iter().filter(|&other| other != SOCKET).collect();
                 let others =
                     if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
-                report::warn(&format!(
+                logging::warn(&format!(
                     "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told how it goes"
                 ));
             })
@@ -263,7 +264,7 @@ impl Manager {
         for (message, descriptor) in &told.unstored {
             match descriptor.map(&copy).transpose() {
                 Ok(socket) => self.unstored.push_back((message.clone(), socket)),
-                Err(error) => report::warn(&format!(
+                Err(error) => logging::warn(&format!(
                     "a listener is not stored ({error}): a restart of the unit loses its queue; raise the limit of \
                      descriptors (`ulimit -n`, LimitNOFILE=)"
                 )),
@@ -286,7 +287,7 @@ impl Manager {
         match socket.try_clone() {
             Ok(copy) => self.unstored.push_back((format!("{STORING}{name}{poll}"), Some(copy))),
             Err(error) => {
-                report::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
+                logging::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
             }
         }
         self.send_unstored();
@@ -402,8 +403,8 @@ impl Manager {
         let last = one_line(&self.last);
         match self.phase {
             Phase::Stopping => format!("STATUS={last}"),
-            _ if last.is_empty() => format!("STATUS={ready} of {} ready", report::workers(workers)),
-            _ => format!("STATUS={ready} of {} ready; {last}", report::workers(workers)),
+            _ if last.is_empty() => format!("STATUS={ready} of {} ready", wording::workers(workers)),
+            _ => format!("STATUS={ready} of {} ready; {last}", wording::workers(workers)),
         }
     }
 
@@ -450,7 +451,7 @@ impl Manager {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
             // What other systems than Linux say of a full queue.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return false,
-            Err(error) if !mem::replace(&mut self.warned, true) => report::warn(&format!(
+            Err(error) if !mem::replace(&mut self.warned, true) => logging::warn(&format!(
                 "the service manager cannot be told how it goes: {error}; it was to read from {SOCKET}; the workers run \
                  on, but it may take this service for one that hangs"
             )),
@@ -465,19 +466,19 @@ impl Watchdog {
     fn from_environment() -> Option<Watchdog> {
         let Some(period) = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty()) else {
             if present().contains(&WATCHDOG_PID) {
-                report::warn(&format!("{WATCHDOG_PID} is ignored: there is no {WATCHDOG_PERIOD}"));
+                logging::warn(&format!("{WATCHDOG_PID} is ignored: there is no {WATCHDOG_PERIOD}"));
             }
             return None;
         };
         if let Some(why) = trust::names_another(WATCHDOG_PID) {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "{WATCHDOG_PERIOD} is ignored: {why}; the service manager waits for signs of life that do not come"
             ));
             return None;
         }
         let microseconds = period.to_str().and_then(|period| period.parse().ok()).filter(|&period| period > 0);
         let Some(every) = microseconds.map(|period| (Duration::from_micros(period) / 2).max(SHORTEST_BEAT)) else {
-            report::warn(&format!("{WATCHDOG_PERIOD}={period:?} is ignored: it is no number of microseconds"));
+            logging::warn(&format!("{WATCHDOG_PERIOD}={period:?} is ignored: it is no number of microseconds"));
             return None;
         };
         // A time that is too far away for the clock is none.

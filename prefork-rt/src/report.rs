@@ -1,122 +1,20 @@
-//! How a notice of the policy reads as a log line, and how a line gets out.
-//!
-//! Lines go through `log`; while no logger is installed, to standard error, one write each, never waiting for whoever
-//! reads it, and with their severity where that is journald.
+//! How a notice of the policy reads as a log line.
 
 use std::ffi::c_int;
-use std::io::Write;
-use std::panic::catch_unwind;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use log::{Level, LevelFilter};
+use log::Level;
 
-use crate::error::Error;
+use crate::exit_status::EXIT_GIVE_UP;
+use crate::logging::{TARGET, say, warn};
 use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Scope, Share, Spent, Status, TurnFailure,
 };
-use crate::sys::{self, Member, Pid, Rest, Severity, Stderr};
+use crate::sys::{self, Member, Pid, Rest};
+use crate::wording::{self, age, all, in_a_while, size, time, within, workers, workers_were};
 
-const TARGET: &str = "prefork_rt";
-/// How long a slow reader of standard error is waited for at the end, when nothing else is left to do.
-const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// Of more processes in one line the number is said.
 const MOST_NAMED: usize = 3;
-/// A pipe takes so many bytes in one piece.
-const LONGEST_LINE: usize = 4096;
-
-static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: None, lost: 0 });
-
-/// Standard error, opened for the first line, and how many lines it did not take.
-struct Output {
-    stderr: Option<Stderr>,
-    lost: usize,
-}
-
-pub(crate) fn info(line: &str) {
-    say(Level::Info, line);
-}
-
-pub(crate) fn warn(line: &str) {
-    say(Level::Warn, line);
-}
-
-pub(crate) fn error(line: &str) {
-    say(Level::Error, line);
-}
-
-/// Why the exit status is not 0: on standard error too, whatever becomes of the log.
-pub(crate) fn last_line(error: &Error) {
-    let line = error.to_string();
-    sys::wait_for_stderr(LAST_PATIENCE);
-    say(Level::Error, &line);
-    if logger_is_installed() {
-        write(Level::Error, &line);
-    }
-    flush();
-}
-
-/// Hands on what the user's logger holds back: before a fork, so that no worker inherits it, and at the end.
-pub(crate) fn flush() {
-    // A logger that panics must not take the workers along, here or below.
-    let _ = catch_unwind(|| log::logger().flush());
-}
-
-/// Closes what was opened for the supervisor's lines. In a worker.
-#[inline] // Each page of code that a new worker enters costs it a fault.
-pub(crate) fn close() {
-    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
-}
-
-fn say(level: Level, line: &str) {
-    if logger_is_installed() {
-        // One that prints to a closed pipe does.
-        if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
-            write(level, line);
-        }
-    } else {
-        write(level, line);
-    }
-}
-
-pub(crate) fn logger_is_installed() -> bool {
-    log::max_level() != LevelFilter::Off
-}
-
-fn write(level: Level, line: &str) {
-    let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
-    let Output { stderr, lost } = &mut *output;
-    let stderr = stderr.get_or_insert_with(Stderr::open);
-    if *lost > 0 {
-        let note = format!("lines missing here, as standard error took no more: {lost}");
-        if stderr.write(&rendered(Severity::Warning, &note)).is_err() {
-            *lost += 1;
-            return;
-        }
-        *lost = 0;
-    }
-    if stderr.write(&rendered(severity(level), line)).is_err() {
-        *lost += 1;
-    }
-}
-
-fn severity(level: Level) -> Severity {
-    match level {
-        Level::Error => Severity::Error,
-        Level::Warn => Severity::Warning,
-        Level::Info => Severity::Info,
-        Level::Debug | Level::Trace => Severity::Debug,
-    }
-}
-
-fn rendered(severity: Severity, line: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(line.len() + 16);
-    // Writing to a Vec does not fail.
-    let _ = write!(bytes, "{}prefork: {}", severity.prefix(), line.replace('\n', " "));
-    bytes.truncate(LONGEST_LINE - 1);
-    bytes.push(b'\n');
-    bytes
-}
 
 /// Says what happened, in a line that it returns. `pid` knows the process of a worker that was alive when it did.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
@@ -289,12 +187,12 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Scaled { by, from, to } => info(format!("{by}: {} instead of {from}", workers(*to))),
         Notice::CannotAdd { task_id, error, workers } => warn(format!(
             "worker {task_id} cannot be added: {error}; {} stay; check the limits on processes and memory",
-            self::workers(*workers)
+            wording::workers(*workers)
         )),
         Notice::CannotOpen { task_id, error, workers } => warn(format!(
             "worker {task_id} cannot be added, as there are no sockets for it: {error}; {} stay; check the limit on open \
              files",
-            self::workers(*workers)
+            wording::workers(*workers)
         )),
         Notice::NotDrained { task_id, after } => warn(format!(
             "worker {task_id} is one too many, and connections still wait for it after {} (graceful_timeout): those that \
@@ -379,7 +277,7 @@ fn why_give_up(reason: GiveUp) -> String {
             format!("{max_restarts} of {max_restarts} restarts are used{}", within(window))
         }
         GiveUp::Boot => "the service cannot boot".to_owned(),
-        GiveUp::Final => format!("status {} says that trying again will not help", crate::EXIT_GIVE_UP),
+        GiveUp::Final => format!("status {} says that trying again will not help", EXIT_GIVE_UP),
     }
 }
 
@@ -477,28 +375,6 @@ pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known
     }
 }
 
-/// "4 workers", "1 worker".
-pub(crate) fn workers(count: usize) -> String {
-    format!("{count} worker{}", if count == 1 { "" } else { "s" })
-}
-
-/// "4 workers were", "1 worker was", "no worker was".
-fn workers_were(count: usize) -> String {
-    match count {
-        0 => "no worker was".to_owned(),
-        1 => "1 worker was".to_owned(),
-        _ => format!("{} were", workers(count)),
-    }
-}
-
-/// "all 4 workers are", "the worker is".
-pub(crate) fn all(workers: usize, verb_of_many: &str, verb_of_one: &str) -> String {
-    match workers {
-        1 => format!("the worker {verb_of_one}"),
-        _ => format!("all {workers} workers {verb_of_many}"),
-    }
-}
-
 fn used(spent: Spent) -> String {
     match spent.max_restarts {
         Some(max_restarts) => format!("{}/{max_restarts}", spent.used),
@@ -506,58 +382,9 @@ fn used(spent: Spent) -> String {
     }
 }
 
-/// " within 10m00s (restart_window)".
-pub(crate) fn within(window: Option<Duration>) -> String {
-    window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
-}
-
-/// `600 MiB`, `1.5 GiB`.
-fn size(bytes: u64) -> String {
-    match bytes as f64 / f64::from(1 << 20) {
-        mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.0} MiB"),
-        mebibytes => format!("{:.1} GiB", mebibytes / 1024.0),
-    }
-}
-
-fn in_a_while(delay: Duration) -> String {
-    if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
-}
-
-/// How long to wait, as one writes it: `350ms`, `25s`, or as [`age`].
-fn time(duration: Duration) -> String {
-    match (duration.as_secs(), duration.subsec_millis()) {
-        (0, milliseconds) => format!("{milliseconds}ms"),
-        (seconds @ 0..60, 0) => format!("{seconds}s"),
-        _ => age(duration),
-    }
-}
-
-/// How long a worker lived, as one reads it: `41.2s`, `12m03s`, `7h05m`, `3d01h`.
-fn age(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match seconds {
-        0..60 => format!("{:.1}s", duration.as_secs_f64()),
-        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
-        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
-        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_read_as_one_says_them() {
-        let cases =
-            [(340, "0.3s"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
-        for (milliseconds, text) in cases {
-            assert_eq!(age(Duration::from_millis(milliseconds)), text);
-        }
-        for (milliseconds, text) in [(0, "0ms"), (350, "350ms"), (25_000, "25s"), (1_250, "1.2s"), (300_000, "5m00s")] {
-            assert_eq!(time(Duration::from_millis(milliseconds)), text);
-        }
-    }
 
     #[test]
     fn every_end_is_named() {
@@ -575,11 +402,5 @@ mod tests {
         assert_eq!(what(Failure::Hung(killed)), "hung and was ended by SIGABRT");
         assert_eq!(what(Failure::Hung(Status::KilledByOthers(Killer::Unknown))), "hung and was ended by SIGKILL");
         assert_eq!(what(Failure::Hung(Status::Exited(77))), "hung and exited with status 77");
-    }
-
-    #[test]
-    fn a_line_is_one_line_and_fits_a_pipe() {
-        assert_eq!(rendered(Severity::Info, "a\nb"), b"prefork: a b\n");
-        assert_eq!(rendered(Severity::Info, &"x".repeat(10_000)).len(), LONGEST_LINE);
     }
 }

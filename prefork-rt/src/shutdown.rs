@@ -14,9 +14,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::identity;
 use crate::scoreboard;
 use crate::sys::{self, Pid, Signal};
-use crate::worker;
 
 /// Whether this worker was told to stop, by SIGTERM: from [`Worker::shutdown`](crate::Worker::shutdown).
 ///
@@ -191,7 +191,7 @@ fn catch_sigterm() -> &'static State {
 }
 
 fn who() -> String {
-    format!("worker {} (pid {})", worker::task_id().unwrap_or_default(), sys::getpid())
+    format!("worker {} (pid {})", identity::task_id().unwrap_or_default(), sys::getpid())
 }
 
 impl State {

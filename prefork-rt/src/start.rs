@@ -8,21 +8,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::after_fork;
+use crate::argument::{check_needs, needs_nonblocking};
 use crate::credentials::{Credentials, stays_root};
 use crate::detachment::{self, Detachment};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
+use crate::identity::{Worker, worker};
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
+use crate::logging;
 use crate::notify::{self, Address, Manager};
 use crate::options::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::policy::{Readiness, Rules};
-use crate::report;
 use crate::scoreboard::{self, Publisher};
-use crate::supervisor::{Outcome, Service, supervise};
+use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::trust;
 use crate::upgrade::{self, Launch};
-use crate::worker::{Worker, become_worker, check_needs, needs_nonblocking, worker};
+use crate::wording;
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Prefork {
             }
             Ok(Role::Supervisor(code)) => code,
             Err(error) => {
-                report::last_line(&error);
+                logging::last_line(&error);
                 error.exit_code()
             }
         };
@@ -140,7 +142,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         Ok(Outcome::Over(_)) => {
             mem::forget(signals);
             listen::remove_files();
-            report::flush();
+            logging::flush();
         }
         Err(_) => {}
     }
@@ -183,20 +185,20 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let unused = unused_without_workers(&prefork.environment);
     let Environment { mode, values, mut warnings, mut variables, launch, .. } = prefork.environment;
     let settings = Settings::new(values, prefork.code, &mut warnings);
-    let workers = format!("{}: {}", report::workers(settings.workers), settings.workers_because);
+    let workers = format!("{}: {}", wording::workers(settings.workers), settings.workers_because);
     match mode {
-        Mode::On if upgrade::received().is_some() => report::info(&format!("taking over to run {workers}")),
-        Mode::On => report::info(&format!("starting {workers}")),
+        Mode::On if upgrade::received().is_some() => logging::info(&format!("taking over to run {workers}")),
+        Mode::On => logging::info(&format!("starting {workers}")),
         Mode::Off => {
-            report::info(&format!("PREFORK=off: running as task 0 of 1 in this process, unsupervised{unused}"));
+            logging::info(&format!("PREFORK=off: running as task 0 of 1 in this process, unsupervised{unused}"));
         }
-        Mode::Check => report::info(&format!("PREFORK=check: checking what would start {workers}")),
+        Mode::Check => logging::info(&format!("PREFORK=check: checking what would start {workers}")),
     }
     if let Some(unused) = notify::unused().filter(|_| mode == Mode::Check && upgrade::received().is_none()) {
-        report::info(&format!("PREFORK=check: a service manager is told nothing, so these are not used: {unused}"));
+        logging::info(&format!("PREFORK=check: a service manager is told nothing, so these are not used: {unused}"));
     }
     for warning in &warnings {
-        report::warn(warning);
+        logging::warn(warning);
     }
     if mode != Mode::Off {
         warn_of_few_restarts(&settings);
@@ -210,10 +212,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     check_rights_can_be_refused(settings.no_new_privs)?;
     let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
     if let Some(credentials) = &credentials {
-        report::info(&credentials.line());
+        logging::info(&credentials.line());
     }
     if let Some(warning) = stays_root(&settings.overruled, credentials.as_ref()) {
-        report::warn(&warning);
+        logging::warn(&warning);
     }
     if mode != Mode::Off && upgrade::received().is_none() {
         warn_of_a_replaceable_binary(&launch, credentials.as_ref());
@@ -245,7 +247,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let most_workers = most_workers(settings.workers)?;
     if mode == Mode::Check {
         upgrade::say_rehearsed()?;
-        report::info(&format!(
+        logging::info(&format!(
             "PREFORK=check: all is well{}, nothing was started: exiting with status 0",
             match listeners.in_use {
                 0 => String::new(),
@@ -296,12 +298,12 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
 fn warn_of_few_restarts(settings: &Settings) {
     let workers = settings.workers;
     let Some(max_restarts) = settings.max_restarts.filter(|&max_restarts| max_restarts < workers) else { return };
-    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), report::within(settings.restart_window));
+    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), wording::within(settings.restart_window));
     let or = match settings.restart_window {
         None => ", or set restart_window, so that old failures do not count for ever",
         Some(_) => "",
     };
-    report::warn(&format!(
+    logging::warn(&format!(
         "max_restarts = {max_restarts} is less than workers = {workers}: the pool gives up before each worker has failed \
          once{within}; set max_restarts to {enough} or more{or}"
     ));
@@ -311,7 +313,7 @@ fn warn_of_few_restarts(settings: &Settings) {
 fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<&Credentials>) {
     let workers = credentials.and_then(Credentials::unprivileged);
     if let Some(Err(why)) = workers.map(|workers| upgrade::check_place(launch, &workers)) {
-        report::warn(&format!("an upgrade (SIGUSR2) will be refused: {why}"));
+        logging::warn(&format!("an upgrade (SIGUSR2) will be refused: {why}"));
     }
 }
 
@@ -380,7 +382,7 @@ fn become_the_only_worker(
         sys::set_no_new_privs().map_err(Error::of_call("prctl(2)"))?;
     }
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
-    report::close();
+    logging::close();
     let alone = match sys::other_threads() {
         Threads::None(alone) => Some(alone),
         Threads::Others { .. } | Threads::Unknown(_) => None,

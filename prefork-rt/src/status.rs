@@ -4,9 +4,9 @@
 
 use std::time::Instant;
 
+use crate::identity::{Worker, worker};
 use crate::policy::State;
 use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot};
-use crate::worker::{Worker, worker};
 
 /// The whole pool as it is now: for a `/status` handler in any worker, which can answer for all.
 ///

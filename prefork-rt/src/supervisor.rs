@@ -19,7 +19,9 @@ use crate::credentials::Credentials;
 use crate::detachment::{Detachment, Keys};
 use crate::error::Error;
 use crate::fork_check::ForkCheck;
+use crate::identity::{self, Worker};
 use crate::listen::{self, Listeners, Moment};
+use crate::logging;
 use crate::notify::{self, Manager};
 use crate::oom::OomKills;
 use crate::policy::{
@@ -32,7 +34,7 @@ use crate::sys::{
 };
 use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
-use crate::worker::{Worker, become_worker};
+use crate::wording;
 use signals::Heard;
 use table::Table;
 
@@ -116,7 +118,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         unreaped: true,
         mask,
         heard,
-        flushed: !report::logger_is_installed(),
+        flushed: !logging::logger_is_installed(),
         oom_kills: OomKills::read(),
         weighs: true,
         ended: Vec::new(),
@@ -315,7 +317,7 @@ impl Supervisor {
     fn inspect_listeners(&mut self, moment: Moment<'_>) {
         let (mut anew, mut outdated) = (false, false);
         for repair in self.service.listeners.inspect(moment) {
-            report::warn(&repair.line);
+            logging::warn(&repair.line);
             if let (Some(name), Some(manager)) = (&repair.stored, &mut self.service.manager) {
                 manager.remove_stored(name);
                 outdated = true;
@@ -420,7 +422,7 @@ impl Supervisor {
 
     /// Once everything was handed on, only a logger can write more: nobody else's code runs between two forks.
     fn flush_what_a_logger_wrote(&mut self) {
-        if mem::replace(&mut self.flushed, !report::logger_is_installed()) {
+        if mem::replace(&mut self.flushed, !logging::logger_is_installed()) {
             return;
         }
         flush_buffers();
@@ -481,7 +483,7 @@ impl Supervisor {
 
     fn send(&self, pid: Pid, signal: Signal, send: fn(Pid, Signal) -> io::Result<()>) {
         if let Err(error) = send(pid, signal) {
-            report::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
+            logging::warn(&format!("cannot send {signal} to pid {pid}: {error}"));
         }
     }
 
@@ -501,7 +503,7 @@ impl Supervisor {
         match sys::private_memory(pid) {
             Ok(bytes) => self.policy.handle(self.clock.now(), Event::Weighed(proc, bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if mem::take(&mut self.weighs) => report::warn(&format!(
+            Err(error) if mem::take(&mut self.weighs) => logging::warn(&format!(
                 "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
                  be measured: one that changed its user takes root with CAP_SYS_PTRACE",
                 proc.task_id()
@@ -562,26 +564,26 @@ impl Supervisor {
                 Ok(Keys::Kept)
             }
         };
-        report::close();
+        logging::close();
         let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
         let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         let keys = prepared.and(detached).unwrap_or_else(|error| {
-            report::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
+            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
             sys::end_now(1);
         });
         if let Some(credentials) = &service.credentials {
             // The change of credentials has cut the tie.
             let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
             if let Err(error) = assumed {
-                report::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
                 sys::end_now(1);
             }
         }
         if service.no_new_privs {
             if let Err(error) = sys::set_no_new_privs() {
-                report::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
+                logging::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
                 sys::end_now(1);
             }
         }
@@ -610,11 +612,11 @@ impl Supervisor {
     fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
         self.service.listeners.close();
         if let Some(line) = self.service.listeners.still_held() {
-            report::warn(&line);
+            logging::warn(&line);
         }
         let error = match exit {
             Exit::Finished => {
-                let all = report::all(self.policy.size(), "have", "has");
+                let all = wording::all(self.policy.size(), "have", "has");
                 return self.in_order(&format!("{all} finished: exiting with status 0"));
             }
             Exit::Stopped { by, killed } => {
@@ -634,13 +636,13 @@ impl Supervisor {
                 Error::Unkillable { pids }
             }
         };
-        report::last_line(&error);
+        logging::last_line(&error);
         self.tell_end(&error.to_string());
         Ok(Outcome::Over(Err(error)))
     }
 
     fn in_order(mut self, line: &str) -> Result<Outcome, Error> {
-        report::info(line);
+        logging::info(line);
         self.tell_end(line);
         Ok(Outcome::Over(Ok(())))
     }
@@ -650,6 +652,16 @@ impl Supervisor {
             manager.end(line);
         }
     }
+}
+
+/// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
+/// it may have other threads, which may read them.
+pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
+    if let Some(alone) = alone {
+        variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
+    }
+    listen::give(listeners);
+    identity::become_worker(worker);
 }
 
 fn ready(policy: &Policy) -> notify::Pool {
@@ -688,7 +700,7 @@ fn reap(pid: Pid) -> io::Result<End> {
 /// What was written but not handed on would be copied by a fork, and appear twice.
 fn flush_buffers() {
     // First, because it may print.
-    report::flush();
+    logging::flush();
     // A closed standard output loses its text with or without a fork; one that is full for now does not.
     while io::stdout().flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         sys::wait_for_stdout();

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use crate::error::Error;
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Pid};
 
 /// Whose death this process shares, and which process that was said in; 0 where nobody supervises.
@@ -39,7 +39,7 @@ pub(crate) fn rearm() -> Result<(), Error> {
     }
     sys::die_with_parent().map_err(system)?;
     if sys::getppid().as_raw() != supervisor {
-        report::error(&format!("pid {own} ends: its supervisor, pid {supervisor}, is gone"));
+        logging::error(&format!("pid {own} ends: its supervisor, pid {supervisor}, is gone"));
         sys::end_now(1);
     }
     Ok(())

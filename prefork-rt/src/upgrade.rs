@@ -8,7 +8,6 @@ mod received;
 mod rehearsal;
 mod replaceable;
 pub(crate) mod state;
-pub(crate) mod words;
 
 use std::ffi::OsString;
 use std::fs::{self, File};

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::held;
 use super::label::{Label, Labelled};
 use crate::error::Error;
-use crate::report;
+use crate::logging;
 use crate::sys::Bound;
 
 /// The kernel lowers it to net.core.somaxconn.
@@ -53,7 +53,7 @@ pub(super) fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: B
         (Ok(bound), _) => Ok(Some(bound)),
         (Err(error), Purpose::Service | Purpose::Rehearsal) => Err(held::explain(error, at)),
         (Err(error), Purpose::Check) => {
-            report::info(&format!("PREFORK=check: {}", held::note(error, at)?));
+            logging::info(&format!("PREFORK=check: {}", held::note(error, at)?));
             Ok(None)
         }
     }
@@ -70,7 +70,7 @@ pub(super) fn try_again<T>(
             Ok(bound) => return Ok(bound),
             Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < purpose.tries() => {
                 if tried == 1 {
-                    report::warn(&format!("{what} is in use, trying again for 2 s"));
+                    logging::warn(&format!("{what} is in use, trying again for 2 s"));
                 }
                 sleep(BETWEEN_TRIES);
             }
@@ -104,5 +104,5 @@ pub(super) struct Refusal {
 }
 
 pub(super) fn announce(label: &Label, bound: &impl fmt::Display) {
-    report::info(&format!("listening on {}", Labelled(label, bound)));
+    logging::info(&format!("listening on {}", Labelled(label, bound)));
 }

@@ -17,7 +17,7 @@ use super::unclaimed::{Target, Unclaimed};
 use super::{inet, unix};
 use crate::error::Error;
 use crate::grammar::Kind;
-use crate::report;
+use crate::logging;
 
 /// Binds every address that was not handed over, or none. With a number of slots, each slot has a socket of its own at
 /// each address that is not a path.
@@ -32,7 +32,7 @@ pub(crate) fn bind(
     let mut unclaimed = Unclaimed::new(bound_before, places);
     let no_trace = purpose.leaves_no_trace();
     if slots.is_some() && places.iter().all(|place| place.label.kind == Kind::Unix) {
-        report::info("reuse_port has no effect: listen has no TCP or UDP address, and Unix sockets are shared");
+        logging::info("reuse_port has no effect: listen has no TCP or UDP address, and Unix sockets are shared");
     }
     let mut listeners = Vec::new();
     for Resolved { label, key, at } in places {
@@ -75,12 +75,12 @@ pub(crate) fn bind(
             }
             At::Inherited(sockets) => {
                 if slots.is_some() && label.kind != Kind::Unix {
-                    report::info("reuse_port: sockets that this program was started with are shared by all workers");
+                    logging::info("reuse_port: sockets that this program was started with are shared by all workers");
                 }
                 for one in sockets {
                     let socket = one.socket.try_clone().map_err(Error::fcntl)?;
                     let sockets = Sockets::taken_over(socket, one.is_in_use || no_trace)?;
-                    report::info(&format!("listening on {}, inherited", Labelled(label, &one.place)));
+                    logging::info(&format!("listening on {}, inherited", Labelled(label, &one.place)));
                     let listener = Listener::new(label.clone(), key.clone(), sockets);
                     listeners.push(listener.inherited(one.name.clone(), one.number).in_use(one.is_in_use));
                 }

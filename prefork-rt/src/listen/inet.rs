@@ -11,7 +11,7 @@ use super::label::{Label, Labelled};
 use super::slots::{Slots, Sockets};
 use crate::error::Error;
 use crate::grammar::{Kind, Place};
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Bound};
 
 /// How many ports the system may choose until one is free at every address of a name.
@@ -31,7 +31,7 @@ pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Ve
         return addresses;
     }
     for address in elsewhere {
-        report::warn(&format!("{place}: {} is left out: it belongs to no interface of this machine", address.ip()));
+        logging::warn(&format!("{place}: {} is left out: it belongs to no interface of this machine", address.ip()));
     }
     here
 }

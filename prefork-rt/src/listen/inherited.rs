@@ -15,7 +15,7 @@ use super::as_bound::revive;
 use super::label::{Label, Labelled, unnamed};
 use crate::error::Error;
 use crate::grammar::{Entry, Kind};
-use crate::report;
+use crate::logging;
 use crate::sys;
 use crate::trust;
 
@@ -83,7 +83,7 @@ pub(crate) fn receive() -> Result<Option<String>, Error> {
     let new = (FIRST..).zip(names.into_iter().zip(sockets)).map(|(number, (name, socket))| {
         let place = place(&socket);
         if revive(socket.as_fd()) {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "{place}, which this program was started with, did not listen, as after shutdown(2) by a worker of its \
                  last start: it listens again"
             ));

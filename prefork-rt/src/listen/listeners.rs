@@ -16,8 +16,8 @@ use super::listener::{Handoff, Listener, is_nonblocking};
 use super::slots::Sockets;
 use crate::error::Error;
 use crate::grammar::Kind;
+use crate::logging;
 use crate::policy::Intake;
-use crate::report;
 use crate::sys;
 
 /// Everything that is listened on, in the order of `listen`.
@@ -234,7 +234,7 @@ impl Listeners {
         let loses = self.listeners.iter().any(|listener| listener.label.kind == Kind::Tcp)
             && sys::queues_migrate() == Some(false);
         if loses {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "reuse_port: the kernel refuses to steer connections ({error}), so those that come while a slot has no \
                  worker wait for it, and some that come while SIGTTOU closes a slot may be reset: sysctl \
                  net.ipv4.tcp_migrate_req=1 lets the other workers have them"
@@ -253,7 +253,7 @@ fn named(key: &str, error: &io::Error) -> io::Error {
 }
 
 fn tell_failure(error: &io::Error) {
-    report::warn(&format!(
+    logging::warn(&format!(
         "cannot steer new connections ({error}): they go to the same workers as before, whether these accept or not, \
          until the next worker starts or ends"
     ));

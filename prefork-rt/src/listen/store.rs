@@ -19,7 +19,7 @@ use super::slots::Sockets;
 use super::store_name::{LONGEST, Storable, entry_of, file_id, file_of, name};
 use super::unix;
 use crate::grammar::Kind;
-use crate::report;
+use crate::logging;
 
 /// What was stored of each place, all of it or nothing. Returns the rest, too.
 pub(super) fn restore(
@@ -89,7 +89,7 @@ pub(super) fn close(
     let mut names = Vec::new();
     for stored in obsolete {
         let entry = entry_of(&stored.name).unwrap_or_else(|| stored.place.clone());
-        report::info(&format!("the stored socket of {entry} is closed: {}", why(&stored)));
+        logging::info(&format!("the stored socket of {entry} is closed: {}", why(&stored)));
         let name = stored.name;
         if !names.contains(&name) && !is_used(&name) {
             inherited::close(&name);
@@ -143,14 +143,14 @@ pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: i
             continue;
         };
         if count >= room {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "FileDescriptorStoreMax= leaves room for {room} listeners only: a restart of the unit loses the queues of \
                  the others; raise it to the number of listeners"
             ));
             return;
         }
         if name.len() > LONGEST {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "the name {name:?} is too long for a stored socket: a restart of the unit loses its queue"
             ));
             continue;

@@ -19,7 +19,7 @@ use super::listener::Listener;
 use super::place::{At, Resolved};
 use super::slots::{Slots, Sockets};
 use crate::error::Error;
-use crate::report;
+use crate::logging;
 
 /// What was handed over and not taken yet.
 pub(super) struct Unclaimed {
@@ -74,7 +74,7 @@ impl Unclaimed {
         let (stored, is_in_use, bound) = (stored.clone(), *is_in_use, bound_to(socket));
         let shown =
             bound.map_or_else(|| Labelled(label, place).to_string(), |bound| Labelled(label, &bound).to_string());
-        report::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
+        logging::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
             // With port 0 there may be others with this entry, at another port.
             let is_there = |one: &BoundBefore| one.entry == entry && bound_to(&one.socket) == bound;

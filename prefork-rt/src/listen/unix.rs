@@ -37,7 +37,7 @@ use super::attempt::{Purpose, Refusal, announce, bound_or_noted, try_again};
 use super::label::{Label, Labelled};
 use crate::error::Error;
 use crate::grammar::UnixPath;
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Bound, FileId};
 
 pub(crate) use files::{adopt_files, files};
@@ -58,7 +58,7 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
         try_again(&Labelled(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
     let socket = match bound {
         Ok((socket, warnings)) => {
-            let warn = |warning| report::warn(&format!("unix:{}: {warning}", unix.path));
+            let warn = |warning| logging::warn(&format!("unix:{}: {warning}", unix.path));
             warnings.iter().for_each(warn);
             Some(socket)
         }
@@ -77,7 +77,7 @@ pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
     leave_file(path);
     match bind_now(path, &rights, false, Some(file)) {
         Ok((socket, warnings)) => {
-            warnings.iter().for_each(|warning| report::warn(&format!("unix:{}: {warning}", unix.path)));
+            warnings.iter().for_each(|warning| logging::warn(&format!("unix:{}: {warning}", unix.path)));
             Ok(socket.into())
         }
         Err(Refusal { source, advice }) => {
@@ -107,7 +107,7 @@ pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
         rights.set(set_owner, |mode| entry.set_mode(mode)).map_err(refused)
     });
     if let Err(why) = set {
-        report::warn(&format!("unix:{} keeps the mode, owner and group that it had: {why}", unix.path));
+        logging::warn(&format!("unix:{} keeps the mode, owner and group that it had: {why}", unix.path));
     }
 }
 

@@ -11,6 +11,7 @@ use super::into::{
     IntoReload, IntoRestart, IntoWorkers,
 };
 use super::settings::Values;
+use crate::argument::Needs;
 use crate::connections;
 use crate::error::Error;
 use crate::grammar;
@@ -18,7 +19,6 @@ use crate::grammar;
 use crate::grammar::{Reload, Restart};
 use crate::sys::{self, Owned};
 use crate::upgrade;
-use crate::worker::Needs;
 
 /// Starts and supervises the workers: the builder that `#[prefork]` expands to a call of.
 ///

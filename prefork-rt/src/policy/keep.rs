@@ -8,7 +8,7 @@ use super::slot::{Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::WEIGH_EVERY;
 use super::{Action, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
-use crate::upgrade::words::{words_of_fields, words_of_variants};
+use crate::codec::{words_of_fields, words_of_variants};
 
 /// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a
 /// reload, an upgrade) only what was asked for is kept, as it begins anew.
@@ -237,7 +237,7 @@ words_of_variants!(Scope { Cgroup, Kernel });
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upgrade::words::{read, written};
+    use crate::codec::{read, written};
 
     #[test]
     fn every_kind_of_failure_comes_back() {

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::{Failure, Neutral, ProcId, Recycle, Share, Spent, Status};
+use crate::exit_status::EXIT_GIVE_UP;
 
 #[derive(Debug)]
 pub(crate) enum Notice {
@@ -247,7 +248,7 @@ pub(crate) enum TurnFailure {
 impl TurnFailure {
     /// The replacement said that trying again will not help.
     pub(crate) fn is_final(&self) -> bool {
-        let status = Status::Exited(crate::EXIT_GIVE_UP.into());
+        let status = Status::Exited(EXIT_GIVE_UP.into());
         matches!(self, TurnFailure::Failed { failure: Failure::Ended(ended), .. } if *ended == status)
     }
 }

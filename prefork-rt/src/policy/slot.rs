@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::deadlines::Alarm;
 use super::{Intake, ProcId, Recycle, Status, Time};
+use crate::exit_status::EXIT_GIVE_UP;
 
 /// The place of one task id.
 #[derive(Clone, Default)]
@@ -147,7 +148,7 @@ pub(crate) fn classify(proc: &Proc, status: Status, now: Time, rules: &super::Ru
         (_, Status::Exited(0)) if proc.recycle == Some(Recycle::Asked) => Class::Neutral(Neutral::Recycled),
         (_, Status::Exited(0)) if rules.restart == crate::grammar::Restart::Always => Class::Neutral(Neutral::Always),
         (_, Status::Exited(0)) => Class::Finished,
-        (_, Status::Exited(code)) if code == i32::from(crate::EXIT_GIVE_UP) => Class::Final,
+        (_, Status::Exited(code)) if code == i32::from(EXIT_GIVE_UP) => Class::Final,
         _ => Class::Failed(Failure::Ended(status)),
     }
 }

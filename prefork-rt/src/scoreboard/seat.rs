@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::board::Occupant;
 use super::layout::*;
-use crate::report;
+use crate::logging;
 use crate::sys;
 
 /// The words of a seat.
@@ -104,7 +104,7 @@ fn take_own_seat() -> Option<&'static OwnSeat> {
     let take = || match sys::notice_forks() {
         Ok(()) => Some(OwnSeat::take(place.seat, place.task_id, place.process)),
         Err(error) => {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "worker {} (pid {}) cannot write to the scoreboard: {error}; its calls of ready(), heartbeat() and \
                  recycle() do nothing",
                 place.task_id, place.process.pid

@@ -8,9 +8,10 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use crate::logging;
 use crate::policy::{Ask, Event, ProcId};
-use crate::report;
 use crate::sys::{self, Pid, Received, Sent, Signal};
+use crate::wording;
 
 /// A stop repeated sooner by the leader of our process group is an echo.
 const ECHO: Duration = Duration::from_millis(500);
@@ -155,14 +156,14 @@ impl Supervisor {
     pub(super) fn pass_on(&self, received: &Received) {
         let workers: Vec<Pid> = self.table.alive().map(|(pid, _)| pid).collect();
         workers.iter().for_each(|&pid| self.send(pid, Signal::SIGUSR1, sys::kill));
-        report::info(&format!("{}: passed on to {}", sender(received), report::workers(workers.len())));
+        logging::info(&format!("{}: passed on to {}", sender(received), wording::workers(workers.len())));
     }
 
     /// By default the signal would end this process, and the pool with it.
     fn refuse(&mut self, received: &Received) {
         let Some(unsaid) = self.heard.count_refused(received.signal) else { return };
         let unsaid = if unsaid == 0 { String::new() } else { format!(", the last of {} within a minute,", unsaid + 1) };
-        report::warn(&format!(
+        logging::warn(&format!(
             "{}{unsaid} is refused: by default it would end the supervisor, and the pool with it; to stop the pool, send \
              SIGTERM",
             sender(received)
@@ -172,14 +173,14 @@ impl Supervisor {
     /// Stops the pool and itself as the terminal's stop key asks, until it is continued. For the policy, no time
     /// passes in between.
     fn suspend(&mut self) {
-        report::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
+        logging::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
         // The age of a heartbeat goes on while the clock stands still: what was said before is taken in before.
         let workers: Vec<ProcId> = self.table.alive().map(|(_, proc)| proc).collect();
         workers.into_iter().for_each(|proc| self.hear(proc));
         let before = Instant::now();
         self.signal_all(Signal::SIGSTOP);
         if let Err(error) = sys::suspend() {
-            report::warn(&format!("cannot suspend: {error}"));
+            logging::warn(&format!("cannot suspend: {error}"));
         }
         self.signal_all(Signal::SIGCONT);
         self.clock.stopped += before.elapsed();

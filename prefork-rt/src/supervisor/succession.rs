@@ -8,6 +8,7 @@ use super::{Clock, Pool, Supervisor};
 use crate::credentials::Credentials;
 use crate::error::advice_on_descriptors;
 use crate::listen::{self, Handoff};
+use crate::logging;
 use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
@@ -67,7 +68,7 @@ impl Supervisor {
             process.into_iter().for_each(|process| self.table.adopt(proc, process));
         }
         if let Err(error) = self.service.listeners.complete(pool.slots_with_sockets()) {
-            report::warn(&format!("not every worker gets a socket of its own at each address: {error}"));
+            logging::warn(&format!("not every worker gets a socket of its own at each address: {error}"));
         }
         pool.slots_without_sockets().for_each(|task_id| self.service.listeners.close_slot(task_id));
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
@@ -75,7 +76,7 @@ impl Supervisor {
             Ok(Some(before)) => self.before = Some(before),
             Ok(None) => self.forget_before(),
             Err(error) => {
-                report::warn(&format!("there is no way back to the binary before: {error}"));
+                logging::warn(&format!("there is no way back to the binary before: {error}"));
                 self.forget_before();
             }
         }
@@ -96,7 +97,7 @@ impl Supervisor {
         Before::this().map_err(cannot_keep)?;
         let workers = self.service.credentials.as_ref().and_then(Credentials::unprivileged);
         let binary = upgrade::next_binary(&self.service.launch, workers.as_ref())?;
-        report::info(&format!("rehearsing the start of {}", binary.display()));
+        logging::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
         super::flush_buffers();
         let alone = self.service.fork_check.again()?;
@@ -140,7 +141,7 @@ impl Supervisor {
             Ok(before) => before,
             Err(error) => return cannot_keep(error),
         };
-        report::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
+        logging::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
         let state = match self.state(None, Some(&before)) {
             Ok(state) => state,
             Err(why) => return why,
@@ -154,7 +155,7 @@ impl Supervisor {
     /// Becomes the binary before again, for this reason, or says why not.
     pub(super) fn go_back(&mut self, task_id: usize, failure: &TurnFailure) {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
-        report::warn(&format!("the new binary fails {why}; going back to the one before"));
+        logging::warn(&format!("the new binary fails {why}; going back to the one before"));
         let reason = self.become_before(why);
         self.service.believe();
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));

@@ -17,7 +17,7 @@ use super::state::{self, State, Unreadable};
 use super::{Before, Launch, VARIABLE, become_before};
 use crate::error::Error;
 use crate::listen::{self, BoundBefore};
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Mask};
 
 /// The state, and the descriptors that it names.
@@ -218,13 +218,13 @@ impl Received {
             Ok(Some(before)) if sys::is_main_thread() => before,
             // Workers would die with the thread that started them.
             Ok(_) => return,
-            Err(error) => return report::error(&format!("cannot go back to the binary before: {error}")),
+            Err(error) => return logging::error(&format!("cannot go back to the binary before: {error}")),
         };
         // What arrives from here on, or was noted, waits for the binary before.
         let mask = match Mask::block() {
             Ok(mask) => mask,
             Err(error) => {
-                return report::error(&format!("cannot go back to the binary before: sigprocmask(2): {error}"));
+                return logging::error(&format!("cannot go back to the binary before: sigprocmask(2): {error}"));
             }
         };
         self.state.back = Some(why);
@@ -232,6 +232,6 @@ impl Received {
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
         // It fails for no signal that has a disposition.
         let _ = mask.restore();
-        report::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
+        logging::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
     }
 }

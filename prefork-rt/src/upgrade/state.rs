@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::words::{self, Words, words_of_fields};
+use crate::codec::{self, Words, words_of_fields};
 use crate::notify::Told;
 use crate::policy::Kept;
 use crate::scoreboard;
@@ -136,7 +136,7 @@ pub(super) enum Unreadable {
 
 /// The number of the format.
 pub(super) fn format() -> String {
-    format!("{:016x}", words::number_of(&shape()))
+    format!("{:016x}", codec::number_of(&shape()))
 }
 
 /// All that two binaries must have in common for one to take over from the other.
@@ -146,7 +146,7 @@ fn shape() -> String {
 
 impl State {
     pub(super) fn to_text(&self) -> String {
-        format!("{TITLE}{}\n{}\n", format(), words::written(self))
+        format!("{TITLE}{}\n{}\n", format(), codec::written(self))
     }
 
     pub(super) fn from_text(text: &str) -> Result<State, Unreadable> {
@@ -155,7 +155,7 @@ impl State {
         if other != format() {
             return Err(Unreadable::Format(other.to_owned()));
         }
-        rest.split_once('\n').and_then(|(line, _)| words::read(line)).ok_or(Unreadable::Broken)
+        rest.split_once('\n').and_then(|(line, _)| codec::read(line)).ok_or(Unreadable::Broken)
     }
 
     /// Every descriptor that is handed over.

@@ -8,7 +8,7 @@ use super::advice::{WRITABLE, advise};
 use super::place::Place;
 use super::private::Private;
 use crate::listen::attempt::Refusal;
-use crate::report;
+use crate::logging;
 use crate::sys::FileId;
 
 /// A socket's file that this supervisor has made.
@@ -67,7 +67,7 @@ pub(in crate::listen) fn has_made_files() -> bool {
 pub(in crate::listen) fn remove_files() {
     for file in own_files().drain(..) {
         if let Err(Refusal { source, advice }) = remove(&file.path, file.file) {
-            report::warn(&format!("unix:{} is left behind: {source}; {advice}", file.path.display()));
+            logging::warn(&format!("unix:{} is left behind: {source}; {advice}", file.path.display()));
         }
     }
 }

@@ -12,7 +12,7 @@ use super::advice::{WRITABLE, advise, in_use};
 use super::place::Place;
 use super::rights::Rights;
 use crate::listen::attempt::{BACKLOG, Refusal};
-use crate::report;
+use crate::logging;
 use crate::sys::{self, Directory, FileId, FileLock};
 
 /// Other starts and ends of this user hold the lock for moments only.
@@ -141,7 +141,7 @@ impl<'a> Private<'a> {
             return self.directory.remove(old).map_err(advise(WRITABLE));
         }
         if let Err(error) = self.directory.rename_to_free(old, &place.directory, &place.name) {
-            report::warn(&format!(
+            logging::warn(&format!(
                 "{} was at unix:{} for a moment and cannot be put back: {error}; other processes exchange files there",
                 self.directory.path().join(old).display(),
                 place.directory.path().join(&place.name).display()
@@ -174,7 +174,7 @@ impl Drop for Private<'_> {
         };
         if let Some(error) = left.filter(|error| !is_by_others(error)) {
             let path = place.directory.path().join(name);
-            report::warn(&format!("{} is left behind: {error}; it can be removed", path.display()));
+            logging::warn(&format!("{} is left behind: {error}; it can be removed", path.display()));
         }
     }
 }

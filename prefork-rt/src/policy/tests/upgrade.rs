@@ -408,9 +408,9 @@ fn a_newcomer_beside_the_one_that_failed_goes_too() {
 #[test]
 fn what_was_written_by_nobody_is_no_pool() {
     let mut world = world(announced(2, 1000), |_| steady());
-    let words = crate::upgrade::words::written(&world.policy.keep());
-    assert!(crate::upgrade::words::read::<Kept>(&words).is_some());
+    let words = crate::codec::written(&world.policy.keep());
+    assert!(crate::codec::read::<Kept>(&words).is_some());
     for broken in [words.replacen("false", "maybe", 1), format!("{words} 1"), words[2..].to_owned(), String::new()] {
-        assert!(crate::upgrade::words::read::<Kept>(&broken).is_none(), "{broken}");
+        assert!(crate::codec::read::<Kept>(&broken).is_none(), "{broken}");
     }
 }

@@ -4,6 +4,7 @@
 use super::super::intake::SETTLE;
 use super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::*;
+use crate::exit_status::EXIT_GIVE_UP;
 use crate::grammar::{Backoff, Reload, Restart};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +14,7 @@ pub(super) const YEAR: Duration = Duration::from_secs(31_556_952);
 
 pub(super) const NORMAL: Status = Status::Exited(0);
 pub(super) const FAILED: Status = Status::Exited(1);
-pub(super) const FINAL: Status = Status::Exited(crate::EXIT_GIVE_UP as i32);
+pub(super) const FINAL: Status = Status::Exited(EXIT_GIVE_UP as i32);
 pub(super) const SEGFAULT: Status = Status::Killed { signal: 11, dumped_core: true };
 pub(super) const ABORTED: Status = Status::Killed { signal: 6, dumped_core: true };
 pub(super) const REAL_TIME_SIGNAL: Status = Status::Killed { signal: 37, dumped_core: false };
@@ -582,8 +583,8 @@ impl World {
     }
 
     fn adopt(&mut self, rules: Rules, succession: Succession) {
-        let words = crate::upgrade::words::written(&self.policy.keep());
-        let kept = crate::upgrade::words::read(&words).expect("what was written can be read");
+        let words = crate::codec::written(&self.policy.keep());
+        let kept = crate::codec::read(&words).expect("what was written can be read");
         // The kernel goes on as before, but the new binary knows of nothing that it was told.
         self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
         self.longest_backoff = self.longest_backoff.max(longest_backoff(&rules));

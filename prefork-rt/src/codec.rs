@@ -179,19 +179,19 @@ impl<A: Words, B: Words> Words for (A, B) {
 /// The fields of a structure, in this order; a field without a name is its number.
 macro_rules! words_of_fields {
     ($ty:ident { $($field:tt),* $(,)? }) => {
-        impl $crate::upgrade::words::Words for $ty {
+        impl $crate::codec::Words for $ty {
             fn shape() -> String {
                 let fields: &[(&str, String)] = &[
-                    $((stringify!($field), $crate::upgrade::words::shape_of_field(|it: &$ty| &it.$field))),*
+                    $((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| &it.$field))),*
                 ];
-                $crate::upgrade::words::shape_of_parts(stringify!($ty), fields)
+                $crate::codec::shape_of_parts(stringify!($ty), fields)
             }
             fn write(&self, to: &mut String) {
-                $($crate::upgrade::words::Words::write(&self.$field, to);)*
+                $($crate::codec::Words::write(&self.$field, to);)*
             }
-            fn read(from: &mut $crate::upgrade::words::Reader<'_>) -> Option<Self> {
+            fn read(from: &mut $crate::codec::Reader<'_>) -> Option<Self> {
                 // They are evaluated in the order in which they stand.
-                Some($ty { $($field: $crate::upgrade::words::Words::read(from)?),* })
+                Some($ty { $($field: $crate::codec::Words::read(from)?),* })
             }
         }
     };
@@ -201,37 +201,37 @@ pub(crate) use words_of_fields;
 /// A variant's name, and then what is in it: nothing, one value, or values with names.
 macro_rules! words_of_variants {
     ($ty:ident { $($variant:ident $(($value:ident))? $({ $($field:ident),* $(,)? })?),* $(,)? }) => {
-        impl $crate::upgrade::words::Words for $ty {
+        impl $crate::codec::Words for $ty {
             fn shape() -> String {
                 let variants: &[(&str, String)] = &[$((stringify!($variant), {
                     let parts: &[(&str, String)] = &[
-                        $((stringify!($value), $crate::upgrade::words::shape_of_field(|it: &$ty| match it {
+                        $((stringify!($value), $crate::codec::shape_of_field(|it: &$ty| match it {
                             $ty::$variant($value) => $value,
                             _ => unreachable!("it is called for no value"),
                         })))?
-                        $($((stringify!($field), $crate::upgrade::words::shape_of_field(|it: &$ty| match it {
+                        $($((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| match it {
                             $ty::$variant { $field, .. } => $field,
                             _ => unreachable!("it is called for no value"),
                         }))),*)?
                     ];
-                    $crate::upgrade::words::shape_of_parts("", parts)
+                    $crate::codec::shape_of_parts("", parts)
                 })),*];
-                $crate::upgrade::words::shape_of_parts(stringify!($ty), variants)
+                $crate::codec::shape_of_parts(stringify!($ty), variants)
             }
             fn write(&self, to: &mut String) {
                 match self {
                     $($ty::$variant $(($value))? $({ $($field),* })? => {
-                        $crate::upgrade::words::write_name(stringify!($variant), to);
-                        $($crate::upgrade::words::Words::write($value, to);)?
-                        $($($crate::upgrade::words::Words::write($field, to);)*)?
+                        $crate::codec::write_name(stringify!($variant), to);
+                        $($crate::codec::Words::write($value, to);)?
+                        $($($crate::codec::Words::write($field, to);)*)?
                     })*
                 }
             }
-            fn read(from: &mut $crate::upgrade::words::Reader<'_>) -> Option<Self> {
+            fn read(from: &mut $crate::codec::Reader<'_>) -> Option<Self> {
                 match from.name()? {
                     $(stringify!($variant) => {
-                        $(let $value = $crate::upgrade::words::Words::read(from)?;)?
-                        $($(let $field = $crate::upgrade::words::Words::read(from)?;)*)?
+                        $(let $value = $crate::codec::Words::read(from)?;)?
+                        $($(let $field = $crate::codec::Words::read(from)?;)*)?
                         Some($ty::$variant $(($value))? $({ $($field),* })?)
                     })*
                     _ => None,

@@ -1,0 +1,124 @@
+//! How a line gets out: through `log`; while no logger is installed, to standard error, one write each, never waiting for
+//! whoever reads it, and with its severity where that is journald.
+//!
+//! It must not know what a line says.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::panic::catch_unwind;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use log::{Level, LevelFilter};
+
+use crate::sys::{self, Severity, Stderr};
+
+pub(crate) const TARGET: &str = "prefork_rt";
+/// How long a slow reader of standard error is waited for at the end, when nothing else is left to do.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// A pipe takes so many bytes in one piece.
+const LONGEST_LINE: usize = 4096;
+
+static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: None, lost: 0 });
+
+/// Standard error, opened for the first line, and how many lines it did not take.
+struct Output {
+    stderr: Option<Stderr>,
+    lost: usize,
+}
+
+pub(crate) fn info(line: &str) {
+    say(Level::Info, line);
+}
+
+pub(crate) fn warn(line: &str) {
+    say(Level::Warn, line);
+}
+
+pub(crate) fn error(line: &str) {
+    say(Level::Error, line);
+}
+
+/// Why the exit status is not 0: on standard error too, whatever becomes of the log.
+pub(crate) fn last_line(error: &impl Display) {
+    let line = error.to_string();
+    sys::wait_for_stderr(LAST_PATIENCE);
+    say(Level::Error, &line);
+    if logger_is_installed() {
+        write(Level::Error, &line);
+    }
+    flush();
+}
+
+/// Hands on what the user's logger holds back: before a fork, so that no worker inherits it, and at the end.
+pub(crate) fn flush() {
+    // A logger that panics must not take the workers along, here or below.
+    let _ = catch_unwind(|| log::logger().flush());
+}
+
+/// Closes what was opened for the supervisor's lines. In a worker.
+#[inline] // Each page of code that a new worker enters costs it a fault.
+pub(crate) fn close() {
+    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
+}
+
+pub(crate) fn say(level: Level, line: &str) {
+    if logger_is_installed() {
+        // One that prints to a closed pipe does.
+        if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
+            write(level, line);
+        }
+    } else {
+        write(level, line);
+    }
+}
+
+pub(crate) fn logger_is_installed() -> bool {
+    log::max_level() != LevelFilter::Off
+}
+
+fn write(level: Level, line: &str) {
+    let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
+    let Output { stderr, lost } = &mut *output;
+    let stderr = stderr.get_or_insert_with(Stderr::open);
+    if *lost > 0 {
+        let note = format!("lines missing here, as standard error took no more: {lost}");
+        if stderr.write(&rendered(Severity::Warning, &note)).is_err() {
+            *lost += 1;
+            return;
+        }
+        *lost = 0;
+    }
+    if stderr.write(&rendered(severity(level), line)).is_err() {
+        *lost += 1;
+    }
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::Error,
+        Level::Warn => Severity::Warning,
+        Level::Info => Severity::Info,
+        Level::Debug | Level::Trace => Severity::Debug,
+    }
+}
+
+fn rendered(severity: Severity, line: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(line.len() + 16);
+    // Writing to a Vec does not fail.
+    let _ = write!(bytes, "{}prefork: {}", severity.prefix(), line.replace('\n', " "));
+    bytes.truncate(LONGEST_LINE - 1);
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_fits_a_pipe() {
+        assert_eq!(rendered(Severity::Info, "a\nb"), b"prefork: a b\n");
+        assert_eq!(rendered(Severity::Info, &"x".repeat(10_000)).len(), LONGEST_LINE);
+    }
+}

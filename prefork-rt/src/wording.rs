@@ -1,0 +1,79 @@
+//! Counts, times and sizes as log lines and errors have them. It must not know what is counted.
+
+use std::time::Duration;
+
+/// "4 workers", "1 worker".
+pub(crate) fn workers(count: usize) -> String {
+    format!("{count} worker{}", if count == 1 { "" } else { "s" })
+}
+
+/// "4 workers were", "1 worker was", "no worker was".
+pub(crate) fn workers_were(count: usize) -> String {
+    match count {
+        0 => "no worker was".to_owned(),
+        1 => "1 worker was".to_owned(),
+        _ => format!("{} were", workers(count)),
+    }
+}
+
+/// "all 4 workers are", "the worker is".
+pub(crate) fn all(workers: usize, verb_of_many: &str, verb_of_one: &str) -> String {
+    match workers {
+        1 => format!("the worker {verb_of_one}"),
+        _ => format!("all {workers} workers {verb_of_many}"),
+    }
+}
+
+/// " within 10m00s (restart_window)".
+pub(crate) fn within(window: Option<Duration>) -> String {
+    window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
+}
+
+/// `600 MiB`, `1.5 GiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    match bytes as f64 / f64::from(1 << 20) {
+        mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.0} MiB"),
+        mebibytes => format!("{:.1} GiB", mebibytes / 1024.0),
+    }
+}
+
+pub(crate) fn in_a_while(delay: Duration) -> String {
+    if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
+}
+
+/// How long to wait, as one writes it: `350ms`, `25s`, or as [`age`].
+pub(crate) fn time(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, milliseconds) => format!("{milliseconds}ms"),
+        (seconds @ 0..60, 0) => format!("{seconds}s"),
+        _ => age(duration),
+    }
+}
+
+/// How long a worker lived, as one reads it: `41.2s`, `12m03s`, `7h05m`, `3d01h`.
+pub(crate) fn age(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{:.1}s", duration.as_secs_f64()),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_one_says_them() {
+        let cases =
+            [(340, "0.3s"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
+        for (milliseconds, text) in cases {
+            assert_eq!(age(Duration::from_millis(milliseconds)), text);
+        }
+        for (milliseconds, text) in [(0, "0ms"), (350, "350ms"), (25_000, "25s"), (1_250, "1.2s"), (300_000, "5m00s")] {
+            assert_eq!(time(Duration::from_millis(milliseconds)), text);
+        }
+    }
+}
