@@ -13,9 +13,18 @@ session=
 trap 'end_session; rm -rf "$work"' EXIT
 failed=0
 
+# Sets `words` to the command of a story of tests/fixtures.
+fixture() { # STORY
+    case $1 in
+        upgrades) words=("$programs/$1") ;;
+        *) words=("$programs/fixture" "$1") ;;
+    esac
+}
+
 # Each case runs in a session of its own, led by strace.
-start() { # PROGRAM INJECTION...
-    local program=$1 injections=() injection
+start() { # STORY INJECTION...
+    local words injections=() injection
+    fixture "$1"
     shift
     exec 8> "$work/err"
     for injection; do injections+=(-e "inject=$injection"); done
@@ -24,9 +33,9 @@ start() { # PROGRAM INJECTION...
     # A shell ignores the keyboard's signals in what it puts in the background.
     setsid env --default-signal=INT,QUIT strace "${as_user[@]}" -f -qq -o "$work/trace" \
         -e trace="$(IFS=,; echo "${calls[*]}")" "${injections[@]}" \
-        "$programs/$program" > "$work/out" 2>&"$stderr" &
+        "${words[@]}" > "$work/out" 2>&"$stderr" &
     session=$!
-    until_true "the supervisor is there" supervisor_is_there "$program"
+    until_true "the supervisor is there" supervisor_is_there "${words[0]}"
 }
 
 # Who a process has made and not reaped, without starting a process to learn it.
@@ -38,7 +47,7 @@ children_of() { # PID
 supervisor_is_there() { # PROGRAM
     children_of "$session"
     for supervisor in "${children[@]}"; do
-        [ "/proc/$supervisor/exe" -ef "$programs/$1" ] && return
+        [ "/proc/$supervisor/exe" -ef "$1" ] && return
     done
     return 1
 }
@@ -145,7 +154,7 @@ interrupted() { # INJECTION...
 
 # How many times a program reads before it has a signalfd.
 reads_before() {
-    strace -f -qq -e trace=read,signalfd4 -o "$work/reads" "$programs/reports-task-id" > /dev/null 2>&1
+    strace -f -qq -e trace=read,signalfd4 -o "$work/reads" "$programs/fixture" reports-task-id > /dev/null 2>&1
     sed '/signalfd4/,$d' "$work/reads" | grep -c 'read('
 }
 
@@ -220,7 +229,7 @@ supervisor_goes_on() { ! grep -q '^State:.t' "/proc/$supervisor/status"; }
 
 second_start_is_refused() {
     local status=0
-    timeout 60 "$programs/sleeps" > /dev/null 2> "$work/second" || status=$?
+    timeout 60 "$programs/fixture" sleeps > /dev/null 2> "$work/second" || status=$?
     [ $status = 1 ] && grep -q 'another process listens there' "$work/second" || { problem="a second start: $status"; return 1; }
 }
 

@@ -6,7 +6,7 @@ use support::activation::{announced, by_systemd, descriptors, own_address, with_
 use support::more_rights::{MoreRights, Rights};
 use support::pool::Files;
 use support::session::Session;
-use support::{DEADLINE, Program, Signal, send, until};
+use support::{DEADLINE, Program, Signal, fixture, send, until};
 
 use std::fs;
 use std::io::Read;
@@ -103,7 +103,7 @@ fn sockets_of(pid: i32) -> Vec<(String, i32)> {
 /// The address of the one TCP socket, with no word of `listen` in the code, as whoever workers are.
 fn a_tcp_socket_is_served(user: Option<&str>) {
     let address = own_address();
-    let mut listens = fixture!("listens");
+    let mut listens = fixture("listens");
     listens.arg("one");
     if let Some(user) = user {
         listens.env("PREFORK_USER", user);
@@ -142,7 +142,7 @@ fn a_tcp_socket_is_given_to_workers_that_become_another_user() {
 #[test]
 fn a_unix_socket_takes_the_place_of_an_entry_and_its_file_stays() {
     let files = Files::with(&[]);
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     let path = socket_in(&files, &mut listens);
     listens.args(["unix", "unix:/nowhere/app.sock?mode=600"]);
     let mut command = skip_unless!(by_systemd(&["-l", path.to_str().expect("text")], &listens), "{NO_SYSTEMD}");
@@ -156,7 +156,7 @@ fn a_unix_socket_takes_the_place_of_an_entry_and_its_file_stays() {
 #[test]
 fn a_udp_socket_takes_the_place_of_an_entry() {
     let address = own_address();
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["udp", "dns=udp:127.0.0.1:9"]);
     let mut command = skip_unless!(by_systemd(&["--datagram", "-l", &address.to_string()], &listens), "{NO_SYSTEMD}");
     let mut program = start_listening(&mut command, 1);
@@ -183,7 +183,7 @@ fn several_are_given_by_name_or_in_order() {
     ] {
         let public = if admin == &first { &second } else { &first };
         let options: Vec<&str> = both.into_iter().chain(names).collect();
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["tcp-names", "127.0.0.1:9"]).env("PREFORK_LISTEN", listen);
         let mut command = skip_unless!(by_systemd(&options, &listens), "{NO_SYSTEMD}");
         let mut program = start_listening(&mut command, 2);
@@ -203,7 +203,7 @@ fn what_does_not_fit_is_refused_and_said() {
         ("unix:/run/app.sock?mode=600", "expected unix:/run/app.sock?mode=600; came descriptor 3, 127."),
         ("a=127.0.0.1:9,b=127.0.0.1:10", "expected a=127.0.0.1:9 + b=127.0.0.1:10; came descriptor 3, 127."),
     ] {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["tcp", listen]);
         let mut command = skip_unless!(by_systemd(&["-l", &address.to_string()], &listens), "{NO_SYSTEMD}");
         let mut program = start_listening(&mut command, 1);
@@ -244,12 +244,12 @@ fn each_misfit_is_said_in_words_of_its_own() {
         (&[("a", &file)], "none", "nothing can be made of \"a\" (descriptor 3), no socket"),
     ] {
         let mut program =
-            Program::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["tcp", listen]), sockets));
+            Program::start(&mut with_sockets(fixture("listens-to-each-kind").args(["tcp", listen]), sockets));
         let last = refusal(&mut program);
         assert!(last.contains("environment variable LISTEN_FDS") && last.contains(part), "{part:?} in {last}");
     }
     let mut program = Program::start(&mut with_sockets(
-        fixture!("listens-to-each-kind").args(["attribute", "none"]),
+        fixture("listens-to-each-kind").args(["attribute", "none"]),
         &[("web.socket", &tcp)],
     ));
     let last = refusal(&mut program);
@@ -266,7 +266,7 @@ fn what_is_announced_and_not_there_is_refused() {
     for (count, names, part) in
         [("2", "a:b", "Bad file descriptor"), ("1", "a:b", "2 names came (LISTEN_FDS=1 "), ("x", "", "LISTEN_FDS=x")]
     {
-        let mut command = with_sockets(fixture!("listens").arg("one"), &[("", &socket)]);
+        let mut command = with_sockets(fixture("listens").arg("one"), &[("", &socket)]);
         command.env("LISTEN_FDS", count).env("LISTEN_FDNAMES", names);
         let last = refusal(&mut Program::start(&mut command));
         assert!(last.contains("environment variable LISTEN_FDS: the sockets that are announced cannot be"), "{last}");
@@ -278,7 +278,7 @@ fn what_is_announced_and_not_there_is_refused() {
 #[test]
 fn what_is_announced_to_another_process_is_named_and_ignored() {
     let (socket, address) = tcp();
-    let mut listens = fixture!("listens");
+    let mut listens = fixture("listens");
     listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0");
     announced(&mut listens, 1, "a").env("LISTEN_PID", "1");
     descriptors(&mut listens, [&socket].into_iter());
@@ -297,7 +297,7 @@ fn what_is_announced_to_another_process_is_named_and_ignored() {
 fn what_is_announced_to_no_process_by_name_is_ours() {
     let (socket, address) = tcp();
     for pid in [Some(""), None] {
-        let mut listens = fixture!("listens");
+        let mut listens = fixture("listens");
         listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:9");
         announced(&mut listens, 1, "a");
         descriptors(&mut listens, [&socket].into_iter());
@@ -317,7 +317,7 @@ fn names_of_sockets_that_are_not_announced_are_named_and_ignored() {
         ("", "ignored without LISTEN_FDS, which announces sockets: LISTEN_FDNAMES"),
         ("0", "LISTEN_FDNAMES is ignored: LISTEN_FDS=0 announces no sockets"),
     ] {
-        let mut listens = fixture!("listens");
+        let mut listens = fixture("listens");
         listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("LISTEN_FDNAMES", "a").env("LISTEN_FDS", count);
         let mut program = Session::start(&mut listens);
         program.stderr.wait_for(says);
@@ -330,7 +330,7 @@ fn names_of_sockets_that_are_not_announced_are_named_and_ignored() {
 fn workers_see_none_of_the_variables_and_neither_does_the_only_process() {
     let (socket, _) = tcp();
     for mode in ["", "off"] {
-        let mut shows = fixture!("shows-its-environment");
+        let mut shows = fixture("shows-its-environment");
         shows.env("PREFORK", mode).env("LISTEN_PIDFDID", "1");
         let mut program = Session::start(&mut with_sockets(&shows, &[("a", &socket)]));
         program.exit_code();
@@ -345,7 +345,7 @@ fn workers_see_none_of_the_variables_and_neither_does_the_only_process() {
 #[test]
 fn without_workers_the_only_process_has_them() {
     let (socket, address) = tcp();
-    let mut listens = fixture!("listens");
+    let mut listens = fixture("listens");
     listens.arg("one").env("PREFORK", "off");
     let mut program = Session::start(&mut with_sockets(&listens, &[("a", &socket)]));
     assert_eq!(ask_tcp(address), 0);
@@ -360,7 +360,7 @@ fn a_check_takes_nothing_and_changes_nothing() {
     listener.set_nonblocking(true).expect("a socket");
     let _waiting = TcpStream::connect(address).expect("it listens");
     for (listen, code) in [("127.0.0.1:9", 0), ("none", 0), ("udp:127.0.0.1:9", 2)] {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["tcp", listen]).env("PREFORK", "check");
         let mut program = Program::start(&mut with_sockets(&listens, &[("a", &socket)]));
         assert_eq!(program.exit_code(), code, "{:#?}", program.stderr.all());
@@ -376,12 +376,12 @@ fn a_check_takes_nothing_and_changes_nothing() {
 #[test]
 fn the_types_of_tokio_are_filled_from_what_comes() {
     let directory = Files::with(&[]);
-    let path = socket_in(&directory, &mut fixture!("listens"));
+    let path = socket_in(&directory, &mut fixture("listens"));
     let unix: OwnedFd = UnixListener::bind(&path).expect("a socket").into();
     let ((tcp, tcp_at), (udp, udp_at)) = (tcp(), udp());
     let all = [("web", &tcp), ("web", &unix), ("unknown", &udp)];
     for how in ["attribute", "builder", "attribute-threads"] {
-        let mut program = Session::start(&mut with_sockets(fixture!("listens-with-tokio").arg(how), &all));
+        let mut program = Session::start(&mut with_sockets(fixture("listens-with-tokio").arg(how), &all));
         all_answer(2, || ask_tcp(tcp_at));
         all_answer(2, || ask_unix(&path));
         all_answer(2, || ask_udp(udp_at));
@@ -389,7 +389,7 @@ fn the_types_of_tokio_are_filled_from_what_comes() {
         program.wait_until_empty();
         // In blocking mode again, for a program that expects it.
         let mut program =
-            Session::start(&mut with_sockets(fixture!("listens-to-each-kind").args(["builder", "none"]), &all));
+            Session::start(&mut with_sockets(fixture("listens-to-each-kind").args(["builder", "none"]), &all));
         all_answer(2, || ask_tcp(tcp_at));
         program.stop();
         program.wait_until_empty();
@@ -403,7 +403,7 @@ fn sockets_of_one_name_are_one_listener_with_several_addresses() {
     let ((one, one_at), (two, two_at)) = (tcp(), tcp());
     let both = [("web", &one), ("web", &two)];
     for listen in ["web=localhost.invalid:80", "none"] {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["all-tcp", listen]);
         let mut program = Session::start(&mut with_sockets(&listens, &both));
         all_answer(2, || ask_tcp(one_at));
@@ -412,7 +412,7 @@ fn sockets_of_one_name_are_one_listener_with_several_addresses() {
         program.stop();
         program.wait_until_empty();
     }
-    let mut asks = fixture!("listens-to-each-kind");
+    let mut asks = fixture("listens-to-each-kind");
     asks.args(["asks", "none"]).env("PREFORK_WORKERS", "1");
     let mut program = Session::start(&mut with_sockets(&asks, &both));
     assert_eq!(program.exit_code(), 0);
@@ -423,12 +423,12 @@ fn sockets_of_one_name_are_one_listener_with_several_addresses() {
 /// This program could bind where its caller must not connect.
 #[test]
 fn a_program_with_more_rights_than_its_caller_takes_none() {
-    let copy = match MoreRights::of(&fixture!("listens"), Rights::SetUserId) {
+    let copy = match MoreRights::of(&fixture("listens"), Rights::SetUserId) {
         Ok(copy) => copy,
         Err(why) => skip!("{why}"),
     };
     let (socket, _) = tcp();
-    let mut listens = support::clean_command(copy.path());
+    let mut listens = copy.program();
     listens.arg("one-twice");
     let mut program = Session::start(&mut copy.as_nobody(with_sockets(&listens, &[("a", &socket)])));
     program.exit_code();
@@ -442,12 +442,12 @@ fn a_program_with_more_rights_than_its_caller_takes_none() {
 /// Its caller is the same user, and what the service manager announces is for this process.
 #[test]
 fn a_program_with_file_capabilities_takes_what_is_announced_to_it_and_nothing_else() {
-    let copy = match MoreRights::of(&fixture!("listens"), Rights::FileCapabilities) {
+    let copy = match MoreRights::of(&fixture("listens"), Rights::FileCapabilities) {
         Ok(copy) => copy,
         Err(why) => skip!("{why}"),
     };
     let (socket, address) = tcp();
-    let mut listens = support::clean_command(copy.path());
+    let mut listens = copy.program();
     listens.arg("one");
     let mut program = Session::start(&mut copy.as_nobody(with_sockets(&listens, &[("a", &socket)])));
     program.stderr.wait_for(&format!("listening on a={address}, inherited"));

@@ -6,7 +6,7 @@ use support::before_exec::before_exec;
 use support::more_rights::{MoreRights, Rights};
 use support::pool::Files;
 use support::session::Session;
-use support::{Program, Signal};
+use support::{Program, Signal, fixture};
 
 use std::ffi::OsStr;
 use std::io::Read;
@@ -18,7 +18,7 @@ use std::os::unix::net::UnixListener;
 /// A value given in one of the ways that an option takes, what the workers do, and the line that shows that it was
 /// taken. Where the workers do not finish, that line is waited for and the pool is stopped.
 fn shows(case: &str, variables: &[(&str, &str)], body: &str, line: &str) {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     let mut program = Program::start(command.args([case, body]).envs(variables.iter().copied()));
     if body == "wait" {
         program.stdout.wait_for("task 0 pid ");
@@ -80,7 +80,7 @@ fn listen_takes_addresses_strings_and_lists_of_either() {
 }
 
 fn listens_on(addresses: usize, case: &str) {
-    let mut program = Program::start(fixture!("takes-any-value").args([&format!("listen {case}"), "finish"]));
+    let mut program = Program::start(fixture("takes-any-value").args([&format!("listen {case}"), "finish"]));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stderr.count("listening on 127.0.0.1:"), addresses, "{case}");
 }
@@ -111,7 +111,7 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("group", &["None", "none"]),
     ] {
         for value in values {
-            is_accepted(fixture!("takes-any-value").args([&format!("{option} {value}"), "finish"]));
+            is_accepted(fixture("takes-any-value").args([&format!("{option} {value}"), "finish"]));
         }
     }
 }
@@ -132,16 +132,16 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
     ] {
         for value in values {
             for case in ["nothing", "everything"] {
-                is_accepted(fixture!("takes-any-value").args([case, "finish"]).env(variable, value));
+                is_accepted(fixture("takes-any-value").args([case, "finish"]).env(variable, value));
             }
         }
     }
-    is_accepted(fixture!("takes-any-value").args(["nothing", "finish"]).env("PREFORK_NO_NEW_PRIVS", "false"));
+    is_accepted(fixture("takes-any-value").args(["nothing", "finish"]).env("PREFORK_NO_NEW_PRIVS", "false"));
 }
 
 #[test]
 fn a_protection_that_the_environment_takes_back_is_a_warning() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK_NO_NEW_PRIVS", "false").env("PREFORK", "check");
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
@@ -151,11 +151,11 @@ fn a_protection_that_the_environment_takes_back_is_a_warning() {
 #[test]
 fn the_environment_changes_a_ready_timeout_but_introduces_none() {
     for value in ["10s", "none"] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         is_accepted(command.args(["ready_timeout str", "finish"]).env("PREFORK_READY_TIMEOUT", value));
     }
     for case in ["nothing", "ready_timeout None"] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         let mut program = Program::start(
             command.args([case, "finish"]).env("PREFORK_READY_TIMEOUT", "10s").env("PREFORK_WORKERS", "1"),
         );
@@ -163,7 +163,7 @@ fn the_environment_changes_a_ready_timeout_but_introduces_none() {
         program.stderr.wait_for("PREFORK_READY_TIMEOUT is ignored: this program does not announce readiness");
         assert_eq!(program.stderr.count("PREFORK_READY_TIMEOUT"), 1);
 
-        is_accepted(fixture!("takes-any-value").args([case, "finish"]).env("PREFORK_READY_TIMEOUT", "none"));
+        is_accepted(fixture("takes-any-value").args([case, "finish"]).env("PREFORK_READY_TIMEOUT", "none"));
     }
 }
 
@@ -184,14 +184,14 @@ fn the_environment_wins_over_the_code() {
         shows("everything", &[(variable, value)], body, line);
     }
     let mut program =
-        Program::start(fixture!("takes-any-value").args(["everything", "finish"]).env("PREFORK_LISTEN", "none"));
+        Program::start(fixture("takes-any-value").args(["everything", "finish"]).env("PREFORK_LISTEN", "none"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stderr.count("listening"), 0);
 }
 
 #[test]
 fn an_empty_variable_is_unset() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]);
     for name in ["WORKERS", "MAX_RESTARTS", "RESTART_WINDOW", "RESTART", "GRACEFUL_TIMEOUT", "BACKOFF", "LISTEN"] {
         command.env(format!("PREFORK_{name}"), "");
@@ -275,14 +275,14 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK", "bogus", "\"check\""),
         ("PREFORK", "OFF", "\"off\""),
     ] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         let said = value.split("..").next().expect("a part");
         is_refused(command.args(["everything", "finish"]).env(variable, value), &[variable, said, accepted]);
     }
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK_LISTEN", "admin=127.0.0.1:0,admin=127.0.0.2:0");
     is_refused(&mut command, &["PREFORK_LISTEN", "\"admin\" is given twice: give each address a name of its own"]);
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK_WORKERS", OsStr::from_bytes(b"\xff"));
     is_refused(&mut command, &["PREFORK_WORKERS", "not UTF-8"]);
 }
@@ -309,7 +309,7 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("user empty", ["user", "empty", "\"nobody\""]),
         ("group of a user", ["group", "\"nobody:nogroup\"", "two options"]),
     ] {
-        is_refused(fixture!("takes-any-value").args([case, "finish"]), &parts);
+        is_refused(fixture("takes-any-value").args([case, "finish"]), &parts);
     }
 }
 
@@ -324,7 +324,7 @@ fn an_unknown_variable_is_warned_of_with_the_nearest_name() {
         ("PREFORK_MAX_MEMMORY", "did you mean PREFORK_MAX_MEMORY?"),
         ("PREFORK_PRELOAD", "PREFORK_PRELOAD is ignored: preload is set in the code only"),
     ] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         let mut program = Program::start(command.args(["everything", "finish"]).env(variable, "3"));
         assert_eq!(program.exit_code(), 0);
         program.stderr.wait_for(says);
@@ -344,7 +344,7 @@ const CONTAINER_LINKS: [&str; 6] = [
 
 #[test]
 fn what_container_links_make_is_not_warned_of() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
@@ -362,7 +362,7 @@ fn workers_and_their_children_see_none_of_the_variables_and_all_others() {
 
 /// Ours, others', and those of a service that happens to be called prefork.
 fn with_variables_of_all_kinds() -> std::process::Command {
-    let mut command = fixture!("shows-its-environment");
+    let mut command = fixture("shows-its-environment");
     command.env("PREFORK_COLOUR", "red").env("PREFORKED", "other").env("HOME", "/");
     command.envs(CONTAINER_LINKS.map(|name| (name, "10.0.0.1")));
     command
@@ -399,8 +399,7 @@ fn prefork_off_runs_the_body_in_the_one_process_as_task_0_of_1() {
 
 #[test]
 fn prefork_check_says_that_the_configuration_is_good_and_forks_nothing() {
-    let mut program =
-        Program::start(fixture!("takes-any-value").args(["everything", "finish"]).env("PREFORK", "check"));
+    let mut program = Program::start(fixture("takes-any-value").args(["everything", "finish"]).env("PREFORK", "check"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.all(), [""; 0]);
     program.stderr.wait_for("checking what would start 2 workers: workers = 2");
@@ -410,15 +409,15 @@ fn prefork_check_says_that_the_configuration_is_good_and_forks_nothing() {
 
 #[test]
 fn prefork_check_refuses_a_bad_value_with_2() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_BACKOFF", "5");
     is_refused(&mut command, &["PREFORK_BACKOFF"]);
-    is_refused(fixture!("takes-any-value").args(["workers four", "finish"]).env("PREFORK", "check"), &["workers"]);
+    is_refused(fixture("takes-any-value").args(["workers four", "finish"]).env("PREFORK", "check"), &["workers"]);
 }
 
 /// A check of these addresses, which has to be good.
 fn checks(listen: &str, prepare: impl FnOnce(&mut std::process::Command)) -> Vec<String> {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", listen);
     prepare(&mut command);
     let mut program = Program::start(&mut command);
@@ -480,7 +479,7 @@ fn prefork_check_notes_an_address_in_use_that_it_may_not_bind() {
     assert!(has(&lines, &format!("{address} is in use by pid {} (", std::process::id())), "{lines:#?}");
     // Where it is free, that it may not be bound is what is wrong.
     let free = SocketAddr::new(address.ip(), 748);
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "check").env("PREFORK_LISTEN", free.to_string());
     without_the_right(&mut command);
     let mut program = Program::start(&mut command);
@@ -492,7 +491,7 @@ fn prefork_check_notes_an_address_in_use_that_it_may_not_bind() {
 #[test]
 fn prefork_check_refuses_addresses_that_are_in_each_other_s_way_with_1() {
     let port = TcpListener::bind("127.0.0.1:0").and_then(|one| one.local_addr()).expect("a port").port();
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "check");
     command.env("PREFORK_LISTEN", format!("0.0.0.0:{port},127.0.0.1:{port}"));
     let mut program = Program::start(&mut command);
@@ -505,7 +504,7 @@ fn prefork_check_refuses_addresses_that_are_in_each_other_s_way_with_1() {
 fn prefork_check_beside_the_running_service_takes_nothing_from_it() {
     let folder = Files::with(&[]);
     let path = folder.path("app.sock");
-    let mut listens = fixture!("listens");
+    let mut listens = fixture("listens");
     listens.arg("all").env("PREFORK_LISTEN", format!("127.0.0.1:0,unix:{}", path.display()));
     let mut service = Session::start(&mut listens);
     let line = service.stderr.wait_for("listening on 127.0.0.1:");
@@ -528,7 +527,7 @@ fn prefork_check_beside_the_running_service_takes_nothing_from_it() {
 #[test]
 fn a_program_started_with_more_rights_than_its_caller_ignores_the_environment() {
     for rights in [Rights::SetUserId, Rights::FileCapabilities] {
-        let copy = match MoreRights::of(&fixture!("shows-its-environment"), rights) {
+        let copy = match MoreRights::of(&fixture("shows-its-environment"), rights) {
             Ok(copy) => copy,
             Err(why) => skip!("{rights:?}: {why}"),
         };
@@ -556,7 +555,7 @@ fn a_program_started_with_more_rights_than_its_caller_ignores_the_environment() 
 /// What only a supervisor of workers does, main cannot be given.
 #[test]
 fn prefork_off_says_what_it_does_not_use() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "off").env("PREFORK_WORKERS", "5");
     command.env("PREFORK_MAX_RESTARTS", "3").env("PREFORK_LISTEN", "127.0.0.1:0").env("PREFORK_RELOAD", "");
     command.env("NOTIFY_SOCKET", "/nowhere").env("WATCHDOG_USEC", "1000000");
@@ -573,7 +572,7 @@ fn prefork_off_says_what_it_does_not_use() {
 
 #[test]
 fn prefork_check_says_that_a_service_manager_is_told_nothing() {
-    let mut command = fixture!("takes-any-value");
+    let mut command = fixture("takes-any-value");
     command.args(["everything", "finish"]).env("PREFORK", "check").env("NOTIFY_SOCKET", "/nowhere");
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
@@ -583,7 +582,7 @@ fn prefork_check_says_that_a_service_manager_is_told_nothing() {
 #[test]
 fn what_an_upgrade_handed_to_another_process_is_named_and_ignored() {
     for number in ["1", "x", "99"] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         let mut program = Program::start(command.args(["everything", "finish"]).env("PREFORK_UPGRADE", number));
         assert_eq!(program.exit_code(), 0);
         program.stderr.wait_for(&format!("PREFORK_UPGRADE={number} is ignored: it was handed to another process"));

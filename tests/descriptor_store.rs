@@ -5,7 +5,7 @@ use support::activation::with_sockets;
 use support::manager::Manager;
 use support::pool::Files;
 use support::session::Session;
-use support::{DEADLINE, Signal, descriptors_of, until};
+use support::{DEADLINE, Signal, descriptors_of, fixture, until};
 
 use std::fs;
 use std::io::Read;
@@ -83,7 +83,7 @@ fn no_connection_is_lost(manager: &Manager, user: Option<&str>) {
     let path = path_in(&files);
     let listen =
         format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{}?mode=666, public=127.0.0.2:0", path.display());
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["names", &listen]).env("FDSTORE", "16");
     manager.watches(&mut listens);
     if let Some(user) = user {
@@ -145,7 +145,7 @@ fn no_connection_is_lost_when_a_killed_service_is_started_again() {
 fn a_socket_that_is_bound_anew_takes_the_place_of_the_stored_one() {
     let (manager, files, own) = (Manager::with_a_path(), Files::with(&[]), Files::with(&[]));
     let path = path_in(&own);
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["spoils", &format!("127.0.0.1:0, udp:127.0.0.1:0, unix:{}", path.display())]);
     listens.env("FDSTORE", "16").env("PREFORK_BACKOFF", "0s");
     manager.watches(files.name_in(&mut listens));
@@ -172,7 +172,7 @@ fn a_socket_that_is_bound_anew_takes_the_place_of_the_stored_one() {
 fn nor_of_every_address() {
     let manager = Manager::with_a_path();
     let command = |listen| {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         manager.watches(listens.args(["tcp", listen]).env("FDSTORE", "16"));
         listens
     };
@@ -206,7 +206,7 @@ fn names_say_which_entry_it_is() {
     let (files, manager) = (Files::with(&[]), Manager::with_a_path());
     let path = path_in(&files);
     let listen = format!("127.0.0.1:0,web=127.0.0.1:0,udp:127.0.0.1:0,unix:{}?mode=660", path.display());
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["all-tcp", &listen]).env("FDSTORE", "16");
     let mut program = Session::start(manager.watches(&mut listens));
     let store = Store::fill(&manager, 4, &program);
@@ -221,7 +221,7 @@ fn names_say_which_entry_it_is() {
 #[test]
 fn the_addresses_of_a_host_name_come_back_with_it() {
     let manager = Manager::with_a_path();
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["all-tcp", "localhost:0"]).env("FDSTORE", "16");
     let mut program = Session::start(manager.watches(&mut listens));
     program.stderr.wait_for("are ready");
@@ -244,7 +244,7 @@ fn what_is_not_listened_on_any_more_is_removed() {
     let path = path_in(&files);
     let unix = format!("unix:{}", path.display());
     let command = |listen: &str| {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["all-tcp", listen]).env("FDSTORE", "16");
         manager.watches(&mut listens);
         listens
@@ -281,7 +281,7 @@ fn what_is_not_listened_on_any_more_is_removed() {
 fn what_is_no_longer_shared_is_removed() {
     let manager = Manager::with_a_path();
     let command = |reuse_port: &str| {
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["all-tcp", "127.0.0.1:0"]).env("FDSTORE", "16").env("PREFORK_REUSE_PORT", reuse_port);
         manager.watches(&mut listens);
         listens
@@ -304,7 +304,7 @@ fn what_is_no_longer_shared_is_removed() {
 #[test]
 fn sockets_of_a_socket_unit_come_first() {
     let manager = Manager::with_a_path();
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["tcp", "web=127.0.0.1:0"]).env("FDSTORE", "16");
     let mut program = Session::start(manager.watches(&mut listens));
     let mut store = Store::fill(&manager, 1, &program);
@@ -330,7 +330,7 @@ fn nothing_is_stored_where_that_is_not_asked_for() {
     for store in [None, Some("0"), Some(""), Some("many")] {
         let (files, manager) = (Files::with(&[]), Manager::with_a_path());
         let path = path_in(&files);
-        let mut listens = fixture!("listens-to-each-kind");
+        let mut listens = fixture("listens-to-each-kind");
         listens.args(["unix", &format!("unix:{}", path.display())]);
         if let Some(store) = store {
             listens.env("FDSTORE", store);
@@ -347,7 +347,7 @@ fn nothing_is_stored_where_that_is_not_asked_for() {
 fn what_there_is_no_room_for_is_said_and_its_file_is_removed() {
     let (files, manager) = (Files::with(&[]), Manager::with_a_path());
     let path = path_in(&files);
-    let mut listens = fixture!("listens-to-each-kind");
+    let mut listens = fixture("listens-to-each-kind");
     listens.args(["unix", &format!("127.0.0.1:0,unix:{}", path.display())]).env("FDSTORE", "1");
     let mut program = Session::start(manager.watches(&mut listens));
     program.stderr.wait_for("FileDescriptorStoreMax= leaves room for 1 listeners only");
@@ -362,7 +362,7 @@ fn what_there_is_no_room_for_is_said_and_its_file_is_removed() {
 fn what_a_full_manager_does_not_take_is_stored_later() {
     let manager = Manager::with_a_path();
     let listens = || {
-        let mut listens = fixture!("listens");
+        let mut listens = fixture("listens");
         listens.arg("one").env("PREFORK_LISTEN", "127.0.0.1:0").env("FDSTORE", "1");
         listens
     };
@@ -386,7 +386,7 @@ fn what_a_full_manager_does_not_take_is_stored_later() {
 #[test]
 fn the_variable_is_the_supervisors() {
     let manager = Manager::with_a_path();
-    let mut shows = fixture!("shows-its-environment");
+    let mut shows = fixture("shows-its-environment");
     let mut program = Session::start(manager.watches(&mut shows).env("FDSTORE", "1"));
     program.exit_code();
     program.stdout.wait_for("task 0 of 1");

@@ -1,7 +1,7 @@
 //! A worker's exit status is exactly what plain `main` would have given.
 
 mod support;
-use support::Program;
+use support::{Program, fixture};
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -56,12 +56,12 @@ fn prints(program: &Program, pieces: &[&str]) -> bool {
 #[test]
 fn a_worker_ends_as_a_plain_program_does() {
     for (body, expected, says) in ENDS {
-        let mut plain = Program::start(fixture!("exits-with").args([body, "plain"]));
+        let mut plain = Program::start(fixture("exits-with").args([body, "plain"]));
         let status = plain.wait();
         assert!(expected.is(status), "{body}, plain: {status}");
         assert!(prints(&plain, says), "{body}, plain: {:#?}", plain.stderr.all());
 
-        let mut supervised = Program::start(fixture!("exits-with").arg(body));
+        let mut supervised = Program::start(fixture("exits-with").arg(body));
         let code = supervised.exit_code();
         let line = supervised.stderr.wait_for("worker 0 (pid ");
         assert!(line.contains(&format!(") {}", expected.words())), "{body}: {line}");
@@ -73,7 +73,7 @@ fn a_worker_ends_as_a_plain_program_does() {
 #[test]
 fn without_supervision_the_program_ends_as_a_plain_one_does() {
     for (body, expected, says) in ENDS {
-        let mut program = Program::start(fixture!("exits-with").arg(body).env("PREFORK", "off"));
+        let mut program = Program::start(fixture("exits-with").arg(body).env("PREFORK", "off"));
         let status = program.wait();
         assert!(expected.is(status), "{body}: {status}");
         assert!(prints(&program, says), "{body}: {:#?}", program.stderr.all());

@@ -9,7 +9,7 @@ use support::before_exec::{before_exec, without_call, without_fork};
 use support::lives::nth_worker;
 use support::pids_cgroup::PidsCgroup;
 use support::session::Session;
-use support::{Signal, send, status_of, until};
+use support::{Signal, fixture, send, status_of, until};
 
 fn start(command: &mut Command) -> Option<Session> {
     Session::start_as_nobody_else(command, Stdio::piped())
@@ -26,7 +26,7 @@ fn a_fork_that_fails_at_the_start_stops_what_was_started() {
         skip!("only root can be a user that has no other process");
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     // The supervisor and two workers.
     before_exec(&mut command, move || Ok(setrlimit(Resource::RLIMIT_NPROC, 3, hard)?));
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
@@ -42,7 +42,7 @@ fn a_fork_that_fails_at_the_start_stops_what_was_started() {
 
 #[test]
 fn a_first_fork_that_fails_is_the_end() {
-    let mut program = Session::start(without_fork(&mut fixture!("sleeps")));
+    let mut program = Session::start(without_fork(&mut fixture("sleeps")));
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     program.stderr.wait_for("cannot fork: Cannot allocate memory");
     program.wait_until_empty();
@@ -62,7 +62,7 @@ fn a_start_that_fails_names_the_call_and_advice_fits() {
             "prefork: signalfd(2) failed: Function not implemented (os error 38); a seccomp",
         ),
     ] {
-        let mut program = Session::start(without_call(&mut fixture!("sleeps"), call, error));
+        let mut program = Session::start(without_call(&mut fixture("sleeps"), call, error));
         assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
         let last = program.stderr.all().pop().expect("a line");
         assert!(last.starts_with(line), "{last}");
@@ -72,7 +72,7 @@ fn a_start_that_fails_names_the_call_and_advice_fits() {
 
 #[test]
 fn a_worker_that_cannot_be_prepared_names_the_call() {
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     command.env("PREFORK_MAX_RESTARTS", "0");
     let mut program = Session::start(without_call(&mut command, libc::SYS_prctl, libc::EPERM));
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
@@ -112,7 +112,7 @@ fn wakeups(program: &Session) -> u64 {
 
 #[test]
 fn a_fork_that_the_system_refuses_is_retried_uncounted_while_a_worker_lives_and_its_slot_is_not_lost() {
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     command.env("PREFORK_MAX_RESTARTS", "1");
     let program = skip_unless!(start(&mut command), "others may not run what was built here");
     outlives_refusals(program, |program| program.limit_processes("1"), Session::limit_processes_as_usual);
@@ -121,7 +121,7 @@ fn a_fork_that_the_system_refuses_is_retried_uncounted_while_a_worker_lives_and_
 #[test]
 fn a_full_pids_cgroup_ends_no_pool() {
     let group = skip_unless!(PidsCgroup::new(), "this user may not make a control group with a limit on processes");
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     command.env("PREFORK_MAX_RESTARTS", "1");
     let program = Session::start(&mut command);
     let forbid = |program: &Session| {
@@ -133,7 +133,7 @@ fn a_full_pids_cgroup_ends_no_pool() {
 
 #[test]
 fn forks_that_are_refused_while_no_worker_lives_use_the_restarts_up() {
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     command.env("PREFORK_MAX_RESTARTS", "5");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = first_workers(&program);
@@ -152,7 +152,7 @@ fn forks_that_are_refused_while_no_worker_lives_use_the_restarts_up() {
 
 #[test]
 fn a_stop_is_answered_while_forks_fail() {
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     command.env("PREFORK_BACKOFF", "1h");
     let mut program = skip_unless!(start(&mut command), "others may not run what was built here");
     let workers = first_workers(&program);

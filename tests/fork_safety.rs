@@ -12,7 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule};
 use support::before_exec::before_exec;
 use support::session::Session;
-use support::{Program, Signal, own_path, send, until};
+use support::{Program, Signal, fixture, own_path, send, until};
 
 fn refused(command: &mut Command, words: &[&str]) {
     let mut program = Session::start(command);
@@ -36,36 +36,36 @@ const THREAD_WORDS: [&str; 5] = [
 
 #[test]
 fn nothing_is_forked_when_another_thread_is_alive() {
-    refused(&mut fixture!("starts-a-thread-first"), &THREAD_WORDS);
+    refused(&mut fixture("starts-a-thread-first"), &THREAD_WORDS);
 }
 
 #[test]
 fn nothing_is_forked_when_an_event_loop_is_open() {
     let words = ["event loop (epoll)", "in main's body", "no worker was started"];
-    refused(&mut fixture!("opens-an-event-loop-first"), &words);
+    refused(&mut fixture("opens-an-event-loop-first"), &words);
 }
 
 #[test]
 fn an_event_loop_inherited_through_exec_is_somebody_elses() {
-    let mut program = Program::start(fixture!("opens-an-event-loop-first").arg("inherited"));
+    let mut program = Program::start(fixture("opens-an-event-loop-first").arg("inherited"));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stdout.count("forked"), 2);
 }
 
 #[test]
 fn nothing_is_forked_elsewhere_than_on_the_main_thread() {
-    refused(&mut fixture!("starts-on-another-thread"), &["not started from the main thread", "start it in main"]);
+    refused(&mut fixture("starts-on-another-thread"), &["not started from the main thread", "start it in main"]);
 }
 
 #[test]
 fn a_check_of_the_configuration_finds_threads_too() {
-    refused(fixture!("starts-a-thread-first").env("PREFORK", "check"), &THREAD_WORDS);
+    refused(fixture("starts-a-thread-first").env("PREFORK", "check"), &THREAD_WORDS);
 }
 
 #[test]
 fn advice_on_the_threads_of_jemalloc_fits_them() {
     let words = ["1 other thread", "(jemalloc_bg_thd)", "background_thread:false", "no worker was started"];
-    refused(fixture!("starts-a-thread-first").arg("jemalloc_bg_thd"), &words);
+    refused(fixture("starts-a-thread-first").arg("jemalloc_bg_thd"), &words);
 }
 
 /// Servers to connect to, and a path at which none is yet.
@@ -107,13 +107,13 @@ fn nothing_is_forked_while_a_connection_is_open_that_workers_would_share() {
     let servers = Servers::start();
     for story in ["connected", "without-cloexec", "before-new"] {
         for address in servers.addresses() {
-            refused_as_connected(fixture!("connects-first").args([story, &address]), &address);
+            refused_as_connected(fixture("connects-first").args([story, &address]), &address);
         }
     }
     let [address, _] = servers.addresses();
-    refused_as_connected(fixture!("connects-first").args(["connected", &address]).env("PREFORK", "check"), &address);
+    refused_as_connected(fixture("connects-first").args(["connected", &address]).env("PREFORK", "check"), &address);
     let client = format!("a client of {}", servers.free);
-    refused_as_connected(fixture!("connects-first").args(["accepted", &servers.free]), &client);
+    refused_as_connected(fixture("connects-first").args(["accepted", &servers.free]), &client);
 }
 
 fn forks_twice(command: &mut Command) {
@@ -126,7 +126,7 @@ fn forks_twice(command: &mut Command) {
 fn a_connection_that_the_program_shares_on_purpose_is_not_refused() {
     let servers = Servers::start();
     for address in servers.addresses() {
-        forks_twice(fixture!("connects-first").args(["shared", &address]));
+        forks_twice(fixture("connects-first").args(["shared", &address]));
     }
 }
 
@@ -134,18 +134,18 @@ fn a_connection_that_the_program_shares_on_purpose_is_not_refused() {
 fn connections_from_before_the_program_and_sockets_without_order_are_not_refused() {
     let servers = Servers::start();
     let [address, _] = servers.addresses();
-    forks_twice(fixture!("connects-first").args(["harmless", &address]));
-    forks_twice(fixture!("connects-first").args(["without-cloexec-before-new", &address]));
+    forks_twice(fixture("connects-first").args(["harmless", &address]));
+    forks_twice(fixture("connects-first").args(["without-cloexec-before-new", &address]));
     // As inetd(8) starts a program.
     let stdin: OwnedFd = TcpStream::connect(&address).expect("it listens").into();
-    forks_twice(fixture!("connects-first").args(["harmless", &address]).stdin(stdin));
+    forks_twice(fixture("connects-first").args(["harmless", &address]).stdin(stdin));
 }
 
 #[test]
 fn a_connection_that_appears_later_stops_the_pool_in_order_and_is_named() {
     let servers = Servers::start();
     let [address, _] = servers.addresses();
-    let mut program = Session::start(fixture!("connects-first").args(["later", &address]));
+    let mut program = Session::start(fixture("connects-first").args(["later", &address]));
     assert_eq!(program.exit_code(), 1);
     program.wait_until_empty();
     let last = program.stderr.all().pop().expect("lines");
@@ -159,7 +159,7 @@ fn a_connection_that_appears_later_stops_the_pool_in_order_and_is_named() {
 fn a_logger_may_connect_again_to_a_peer_that_the_program_shares() {
     let servers = Servers::start();
     let [address, _] = servers.addresses();
-    let mut program = Program::start(fixture!("connects-first").args(["later-again", &address]));
+    let mut program = Program::start(fixture("connects-first").args(["later-again", &address]));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stderr.count("restarting"), 3);
 }
@@ -178,12 +178,12 @@ fn is_never_refused(command: &mut Command) {
 
 #[test]
 fn a_thread_just_joined_is_never_refused() {
-    is_never_refused(&mut fixture!("joins-a-thread-before-each-fork"));
+    is_never_refused(&mut fixture("joins-a-thread-before-each-fork"));
 }
 
 #[test]
 fn a_thread_that_appears_later_stops_the_pool_in_order_and_is_named() {
-    let mut program = Session::start(&mut fixture!("starts-a-thread-later"));
+    let mut program = Session::start(&mut fixture("starts-a-thread-later"));
     let workers = program.wait_for_children(3);
     send(workers[1], Signal::SIGKILL);
     assert_eq!(program.exit_code(), 1);
@@ -212,12 +212,12 @@ fn filtered(command: &mut Command, filter: BpfProgram) -> &mut Command {
 
 #[test]
 fn where_unshare_is_refused_threads_are_found_all_the_same() {
-    refused(filtered(&mut fixture!("starts-a-thread-first"), without_unshare()), &THREAD_WORDS);
+    refused(filtered(&mut fixture("starts-a-thread-first"), without_unshare()), &THREAD_WORDS);
 }
 
 #[test]
 fn where_unshare_is_refused_forking_goes_on() {
-    let mut program = Program::start(filtered(&mut fixture!("reports-task-id"), without_unshare()));
+    let mut program = Program::start(filtered(&mut fixture("reports-task-id"), without_unshare()));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stderr.count("cannot tell"), 0);
     assert_eq!(program.stdout.count("task"), 3);
@@ -225,12 +225,12 @@ fn where_unshare_is_refused_forking_goes_on() {
 
 #[test]
 fn where_unshare_is_refused_a_thread_just_joined_is_not() {
-    is_never_refused(filtered(&mut fixture!("joins-a-thread-before-each-fork"), without_unshare()));
+    is_never_refused(filtered(&mut fixture("joins-a-thread-before-each-fork"), without_unshare()));
 }
 
 #[test]
 fn where_nothing_tells_of_threads_one_warning_says_so() {
-    let mut command = fixture!("dies-young");
+    let mut command = fixture("dies-young");
     before_exec(&mut command, || {
         if !nix::unistd::geteuid().is_root() {
             unshare(CloneFlags::CLONE_NEWUSER)?;

@@ -12,7 +12,9 @@ use nix::unistd::{Pid, geteuid};
 use support::pid_1::as_pid_1;
 use support::pool::Files;
 use support::terminal::{CTRL_Z, Terminal};
-use support::{Signal, children_of, clean_command, is_alive, send, state_of, until, wait_until_gone};
+use support::{
+    Signal, children_of, clean_command, fixture, is_alive, line, send, state_of, until, wait_until_gone, words,
+};
 
 /// A pool of which a terminal's shell is the parent, with its output in the files `out` and `err`.
 struct Job {
@@ -38,8 +40,7 @@ impl Job {
     }
 
     fn start(mut terminal: Terminal, files: Files, start: &str) -> Job {
-        let fixture = fixture!("reloads");
-        let program = format!("{} >$FILES/out 2>$FILES/err", fixture.get_program().to_str().expect("text"));
+        let program = format!("{} >$FILES/out 2>$FILES/err", line(&fixture("reloads")));
         terminal.type_in(&format!("{}\n", start.replace("PROGRAM", &program)));
         let supervisor = terminal.job();
         let job = Job { terminal, files, supervisor };
@@ -129,8 +130,7 @@ fn the_terminal_goes_away_from_workers_that_have_sessions_of_their_own() {
 fn the_terminal_of_a_session_leader_goes_away() {
     let files = Files::with(&[("stop", "wait")]);
     let mut shell = clean_command("/bin/sh");
-    let fixture = fixture!("reloads");
-    shell.arg("-c").arg("exec \"$0\" >$FILES/out 2>$FILES/err").arg(fixture.get_program());
+    shell.arg("-c").arg("exec \"$0\" \"$@\" >$FILES/out 2>$FILES/err").args(words(&fixture("reloads")));
     let terminal = Terminal::run(files.name_in(&mut shell));
     let mut job = Job { supervisor: terminal.pid(), terminal, files };
     job.files.wait_for("err", "all 3 workers are ready");
@@ -208,7 +208,6 @@ fn sighup_by_the_leader_of_the_session_that_stays_is_a_reload() {
 /// `docker run -t --init`.
 #[test]
 fn sighup_that_pid_1_with_a_terminal_passes_on_is_a_reload_at_once() {
-    let fixture = fixture!("reloads");
     let files = Files::with(&[]);
     let mut init = clean_command("setsid");
     // It takes the terminal from the test's session.
@@ -216,9 +215,9 @@ fn sighup_that_pid_1_with_a_terminal_passes_on_is_a_reload_at_once() {
         "--ctty",
         "sh",
         "-c",
-        "trap 'kill -HUP $!' HUP; \"$0\" >$FILES/out 2>$FILES/err & until wait; do :; done",
+        "trap 'kill -HUP $!' HUP; \"$0\" \"$@\" >$FILES/out 2>$FILES/err & until wait; do :; done",
     ]);
-    init.arg(fixture.get_program());
+    init.args(words(&fixture("reloads")));
     let command = as_pid_1(&init);
     let mut command = skip_unless!(command, "unshare(1) may not make a PID namespace");
     let terminal = Terminal::run(files.name_in(&mut command));

@@ -12,7 +12,7 @@ use support::lives::{lives, nth_worker};
 use support::session::Session;
 use support::terminal::{CTRL_C, Terminal};
 use support::wear::{in_each_way, start};
-use support::{SetAtEnd, Signal, children_of, send, state_of, until, wait_until_gone};
+use support::{SetAtEnd, Signal, children_of, fixture, line, send, state_of, until, wait_until_gone};
 
 /// The lines of a hang that a healthy worker must not be accused of.
 fn accusations(program: &Session) -> usize {
@@ -319,8 +319,7 @@ fn a_pool_that_was_stopped_for_most_of_the_timeout_kills_no_worker() {
 /// half of the timeout's worth of that still to do.
 fn a_pool_that_was_suspended_kills_no_worker() {
     let mut terminal = Terminal::shell();
-    let program = fixture!("wears-out-by-builder");
-    let program = program.get_program().to_str().expect("text").to_owned();
+    let program = line(&fixture("wears-out-by-builder"));
     terminal.type_in(&format!("{program} beats-after-many-naps --heartbeat_timeout=12s --interval=6000\n"));
     terminal.screen.wait_for("worker 1 has beaten");
     let supervisor = terminal.job();
@@ -347,7 +346,7 @@ fn without_the_option_or_without_supervision_a_beat_does_no_harm() {
     program.stdout.wait_for("worker 1 has beaten 200 times");
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());
 
-    let mut command = fixture!("wears-out-by-builder");
+    let mut command = fixture("wears-out-by-builder");
     let program =
         Session::start(command.args(["beats", "--heartbeat_timeout=100ms", "--interval=10"]).env("PREFORK", "off"));
     program.stdout.wait_for("worker 0 has beaten 100 times");

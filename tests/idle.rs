@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use support::manager::Manager;
 use support::session::Session;
-use support::{descriptors_of, stat_of, status_of, until};
+use support::{descriptors_of, fixture, stat_of, status_of, until};
 
 /// How often the kernel switched to or from it, and how long it ran.
 fn activity(pid: i32) -> (String, String, String, String) {
@@ -22,7 +22,7 @@ fn activity(pid: i32) -> (String, String, String, String) {
 fn the_idle_supervisor_does_nothing() {
     let manager = Manager::with_a_path();
     // With a service manager that has no watchdog, too.
-    for command in [&mut fixture!("sleeps"), manager.watches(&mut fixture!("sleeps"))] {
+    for command in [&mut fixture("sleeps"), manager.watches(&mut fixture("sleeps"))] {
         let program = Session::start(command);
         program.wait_for_children(3);
         program.stdout.wait_for_nth("task", 3);
@@ -38,7 +38,7 @@ fn the_idle_supervisor_does_nothing() {
 #[test]
 fn the_supervisors_descriptors_do_not_grow_with_the_workers() {
     let with = |workers: usize| {
-        let program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", workers.to_string()));
+        let program = Session::start(fixture("sleeps").env("PREFORK_WORKERS", workers.to_string()));
         program.wait_for_children(workers);
         program.stdout.wait_for_nth("task", workers);
         program
@@ -59,7 +59,7 @@ fn is_private(pid: i32, descriptor: &str) -> bool {
 /// And the pipe by which it wakes the supervisor, which what it starts does not have.
 #[test]
 fn a_worker_has_the_descriptors_it_would_have_had_without_us_and_one_more() {
-    let program = Session::start(&mut fixture!("sleeps"));
+    let program = Session::start(&mut fixture("sleeps"));
     program.stdout.wait_for_nth("task", 3);
     // The test's own may be anything; what it started has what is not closed on exec.
     let plain = Session::start(support::clean_command("sleep").arg("1000"));

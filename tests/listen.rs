@@ -2,7 +2,7 @@
 
 mod support;
 use support::before_exec::without_ipv6;
-use support::{Program, Signal, descriptors_of, send, until};
+use support::{Program, Signal, descriptors_of, fixture, send, until};
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -41,7 +41,7 @@ fn all_answer(address: SocketAddr) {
 }
 
 fn listens(how: &str, addresses: &str) -> Program {
-    Program::start(fixture!("listens").arg(how).env("PREFORK_LISTEN", addresses))
+    Program::start(fixture("listens").arg(how).env("PREFORK_LISTEN", addresses))
 }
 
 fn stops(mut program: Program) {
@@ -146,7 +146,7 @@ fn a_star_is_one_listener_for_every_address_of_each_family_that_there_is() {
         }
         stops(program);
     }
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     let mut program = Program::start(command.args(["udp", "udp:*:0"]));
     let port = port(&program, if has_ipv6 { "udp:[::]" } else { "udp:0.0.0.0" });
     for address in [Some("127.0.0.1"), Some("::1").filter(|_| has_ipv6)].into_iter().flatten() {
@@ -161,13 +161,13 @@ fn a_star_is_one_listener_for_every_address_of_each_family_that_there_is() {
 
 #[test]
 fn without_ipv6_a_star_is_every_ipv4_address_and_an_ipv6_address_is_refused_with_what_to_write() {
-    let mut command = fixture!("listens");
+    let mut command = fixture("listens");
     let mut program = Program::start(without_ipv6(command.arg("one").env("PREFORK_LISTEN", "*:0")));
     let port = port(&program, "0.0.0.0");
     all_answer(SocketAddr::from(([127, 0, 0, 1], port)));
     program.stop();
     for address in ["[::]:0", "[::1]:0"] {
-        let mut command = fixture!("listens");
+        let mut command = fixture("listens");
         let mut program = Program::start(without_ipv6(command.arg("one").env("PREFORK_LISTEN", address)));
         assert_eq!(program.exit_code(), 1);
         let last = program.stderr.all().pop().expect("a line");
@@ -182,7 +182,7 @@ fn an_address_that_a_star_has_already_is_a_mistake() {
         ("[::1]:8080,web=:8080", "web=*:8080", "[::1]:8080"),
         ("udp:*:53,udp:0.0.0.0:53", "udp:*:53", "udp:0.0.0.0:53"),
     ] {
-        let mut program = Program::start(fixture!("listens").arg("all").env("PREFORK_LISTEN", listen));
+        let mut program = Program::start(fixture("listens").arg("all").env("PREFORK_LISTEN", listen));
         assert_eq!(program.exit_code(), 2);
         let says = format!("{star} is every address with this port, {other} too: list one of them");
         program.stderr.wait_for(&says);
@@ -215,7 +215,7 @@ fn asking_for_one_listener_of_two_or_none_is_an_error_that_says_so() {
         ("none", "nothing is listened on: give an address"),
     ] {
         let mut program =
-            Program::start(fixture!("listens").arg("one").env("PREFORK_LISTEN", addresses).env("PREFORK", "off"));
+            Program::start(fixture("listens").arg("one").env("PREFORK_LISTEN", addresses).env("PREFORK", "off"));
         assert_eq!(program.exit_code(), 1);
         program.stderr.wait_for(says);
     }
@@ -273,7 +273,7 @@ fn an_address_that_cannot_be_had_is_not_tried_again() {
 
 #[test]
 fn a_stop_closes_the_supervisors_listener_while_workers_drain() {
-    let mut program = Program::start(fixture!("drains-when-stopped").env("PREFORK_LISTEN", "127.0.0.1:0"));
+    let mut program = Program::start(fixture("drains-when-stopped").env("PREFORK_LISTEN", "127.0.0.1:0"));
     let address = address(&program);
     let mut connection = TcpStream::connect(address).expect("somebody listens");
     program.stdout.wait_for("accepted");
@@ -307,21 +307,21 @@ fn more<'a>(descriptors: &'a str, plain: &str) -> Vec<&'a str> {
 
 #[test]
 fn a_worker_has_the_descriptors_of_a_plain_program_and_one_to_wake_the_supervisor() {
-    let plain = descriptors(fixture!("lists-descriptors").arg("plain"), "plain");
+    let plain = descriptors(fixture("lists-descriptors").arg("plain"), "plain");
     for task_id in ["task 0", "task 1"] {
-        let worker = descriptors(fixture!("lists-descriptors").env("PREFORK_WORKERS", "2"), task_id);
+        let worker = descriptors(fixture("lists-descriptors").env("PREFORK_WORKERS", "2"), task_id);
         assert_eq!(more(&worker, &plain), ["pipe"]);
     }
-    let alone = descriptors(fixture!("lists-descriptors").env("PREFORK", "off"), "task 0");
+    let alone = descriptors(fixture("lists-descriptors").env("PREFORK", "off"), "task 0");
     assert_eq!(alone, plain);
 }
 
 #[test]
 fn and_its_listener() {
     let opened = |mode| if mode == "off" { &["socket"][..] } else { &["pipe", "socket"] };
-    let plain = descriptors(fixture!("lists-descriptors").arg("plain"), "plain");
+    let plain = descriptors(fixture("lists-descriptors").arg("plain"), "plain");
     for mode in ["", "off"] {
-        let mut command = fixture!("lists-descriptors");
+        let mut command = fixture("lists-descriptors");
         command.env("PREFORK", mode).env("PREFORK_WORKERS", "1").env("PREFORK_LISTEN", "127.0.0.1:0");
         let with_listener = descriptors(&mut command, "task 0");
         assert_eq!(more(&with_listener, &plain), opened(mode));
@@ -331,7 +331,7 @@ fn and_its_listener() {
 #[test]
 fn the_supervisors_descriptors_do_not_grow_with_the_number_of_workers() {
     let with = |workers: usize| {
-        let mut command = fixture!("lists-descriptors");
+        let mut command = fixture("lists-descriptors");
         command.env("PREFORK_WORKERS", workers.to_string()).env("PREFORK_LISTEN", "127.0.0.1:0");
         let program = Program::start(&mut command);
         program.stdout.wait_for_nth("task ", workers);

@@ -2,7 +2,7 @@
 //! nothing is forked.
 
 mod support;
-use support::{DEADLINE, Program, own_path, until};
+use support::{DEADLINE, Program, fixture, own_path, until, words};
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
@@ -92,7 +92,7 @@ fn one_of_each_kind_is_given_by_type() {
         let directory = Directory::new(&format!("each-{how}"));
         let path = directory.socket();
         let listen = format!("127.0.0.1:0,unix:{path},udp:127.0.0.1:0");
-        let program = Program::start(fixture!("listens-to-each-kind").args([how, &listen]));
+        let program = Program::start(fixture("listens-to-each-kind").args([how, &listen]));
         let (tcp, udp) = (address(&program, ""), address(&program, "udp:"));
         assert_ne!((tcp.port(), udp.port()), (0, 0));
         program.stderr.wait_for(&format!("listening on unix:{path}"));
@@ -109,7 +109,7 @@ fn each_is_given_by_name_whoever_names_it() {
         let directory = Directory::new(&how.replace(' ', "-"));
         let path = directory.socket();
         let listen = format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{path}, public=127.0.0.2:0");
-        let mut command = fixture!("listens-to-each-kind");
+        let mut command = fixture("listens-to-each-kind");
         match how.split_once(' ') {
             Some((how, _)) => command.args([how, "127.0.0.1:9"]).env("PREFORK_LISTEN", &listen),
             None => command.args([how, &listen]),
@@ -129,7 +129,7 @@ fn each_is_given_by_name_whoever_names_it() {
 
 #[test]
 fn what_is_not_there_is_refused_in_words_that_say_what_there_is() {
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     command.args(["asks", "web=127.0.0.1:0, dns=udp:127.0.0.1:0, 127.0.0.1:0"]).env("PREFORK_WORKERS", "1");
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
@@ -159,7 +159,7 @@ fn arguments_that_do_not_match_are_refused_before_the_fork() {
         ("127.0.0.1:0,unix:/nowhere/a,unix:/nowhere/b,udp:127.0.0.1:0", "but listen has 2 Unix sockets"),
     ] {
         let mut program =
-            Program::start(fixture!("listens-to-each-kind").args(["attribute", "none"]).env("PREFORK_LISTEN", listen));
+            Program::start(fixture("listens-to-each-kind").args(["attribute", "none"]).env("PREFORK_LISTEN", listen));
         let last = refusal(&mut program, 2);
         assert!(last.contains(says), "{last}");
         assert_eq!(program.stderr.count("listening"), 0, "nothing is bound in vain");
@@ -172,7 +172,7 @@ fn a_host_name_is_all_its_addresses_at_one_port() {
     found.sort();
     found.dedup();
     found.retain(|&address| TcpListener::bind(address).is_ok());
-    let program = Program::start(fixture!("listens-to-each-kind").args(["all-tcp", "localhost:0"]));
+    let program = Program::start(fixture("listens-to-each-kind").args(["all-tcp", "localhost:0"]));
     program.stdout.wait_for_nth("serves TCP", 2 * found.len());
     let lines = program.stderr.all();
     let bound = lines.iter().filter_map(|line| line.split_once("listening on ")?.1.parse::<SocketAddr>().ok());
@@ -201,7 +201,7 @@ fn several_addresses_of_a_host_name_are_a_vec() {
     let start = |how: &str, listen: &str| {
         let mut command = support::clean_command("unshare");
         command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(&hosts);
-        command.arg(fixture!("listens-to-each-kind").get_program()).args([how, listen]);
+        command.args(words(&fixture("listens-to-each-kind"))).args([how, listen]);
         Program::start(&mut command)
     };
     let can = start("asks", "127.0.0.1:0").wait().success();
@@ -229,7 +229,7 @@ fn several_addresses_of_a_host_name_are_a_vec() {
 
 #[test]
 fn a_host_name_without_an_address_ends_the_start_with_1() {
-    let mut program = Program::start(fixture!("listens-to-each-kind").args(["tcp", "no-such-host.invalid:80"]));
+    let mut program = Program::start(fixture("listens-to-each-kind").args(["tcp", "no-such-host.invalid:80"]));
     let last = refusal(&mut program, 1);
     assert!(last.contains("cannot listen on no-such-host.invalid:80") && last.contains("check the name"), "{last}");
 }
@@ -239,11 +239,11 @@ fn a_udp_address_in_use_is_in_use() {
     // No client of these tests has this address.
     let taken = UdpSocket::bind("127.0.0.3:0").expect("a port");
     let address = taken.local_addr().expect("an address");
-    let mut program = Program::start(fixture!("listens-to-each-kind").args(["udp", &format!("udp:{address}")]));
+    let mut program = Program::start(fixture("listens-to-each-kind").args(["udp", &format!("udp:{address}")]));
     let last = refusal(&mut program, 1);
     assert!(last.contains(&format!("udp:{address}")) && last.contains("ss -lunp"), "{last}");
     // The same port of the other protocol is another address.
-    let program = Program::start(fixture!("listens-to-each-kind").args(["tcp", &address.to_string()]));
+    let program = Program::start(fixture("listens-to-each-kind").args(["tcp", &address.to_string()]));
     both_answer(|| ask_tcp(self::address(&program, "")));
     stops(program);
 }
@@ -254,7 +254,7 @@ fn the_types_of_tokio_are_given_in_their_mode() {
         let directory = Directory::new(&format!("tokio-{how}"));
         let path = directory.socket();
         let listen = format!("public=127.0.0.1:0,local=unix:{path},dns=udp:127.0.0.1:0");
-        let program = Program::start(fixture!("listens-with-tokio").args([how, &listen]));
+        let program = Program::start(fixture("listens-with-tokio").args([how, &listen]));
         let (tcp, udp) = (address(&program, "public="), address(&program, "dns=udp:"));
         program.stdout.wait_for_nth("nonblocking: true", 6);
         both_answer(|| ask_tcp(tcp));
@@ -266,7 +266,7 @@ fn the_types_of_tokio_are_given_in_their_mode() {
 
 #[test]
 fn a_type_of_tokio_outside_a_runtime_is_an_error_and_not_lost() {
-    let mut program = Program::start(fixture!("listens-with-tokio").args(["outside", "127.0.0.1:0"]));
+    let mut program = Program::start(fixture("listens-with-tokio").args(["outside", "127.0.0.1:0"]));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.count("outside: a tokio::net::TcpListener is asked for outside a tokio runtime"), 2);
     assert_eq!(program.stdout.count("inside: Ok(())"), 2);
@@ -274,7 +274,7 @@ fn a_type_of_tokio_outside_a_runtime_is_an_error_and_not_lost() {
 
 #[test]
 fn both_modes_of_one_socket_are_refused_before_the_fork() {
-    let mut program = Program::start(fixture!("listens-with-tokio").args(["conflict", "127.0.0.1:0"]));
+    let mut program = Program::start(fixture("listens-with-tokio").args(["conflict", "127.0.0.1:0"]));
     let last = refusal(&mut program, 2);
     assert!(last.contains("the TcpListener of the standard library and another that of tokio"), "{last}");
 }

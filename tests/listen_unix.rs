@@ -1,7 +1,7 @@
 //! A Unix socket's file: right from its first moment, replaced only when nobody has it, and removed by whoever made it.
 
 mod support;
-use support::{Program, SetAtEnd, Signal, own_path, until, wait_until_gone};
+use support::{Program, SetAtEnd, Signal, fixture, own_path, until, wait_until_gone, words};
 
 use std::fs::{self, File, Permissions};
 use std::io::{ErrorKind, Read};
@@ -69,7 +69,7 @@ fn lock(directory: &Path) -> Flock<File> {
 }
 
 fn command(how: &str, listen: &str) -> Command {
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     command.args([how, listen]);
     command
 }
@@ -261,7 +261,7 @@ fn the_mode_is_right_from_the_first_moment() {
             let watched = SetAtEnd(&stop);
             for _ in 0..5 {
                 let mut sh = support::clean_command("sh");
-                sh.args(["-c", "umask $0; exec \"$@\"", umask]).arg(fixture!("listens-to-each-kind").get_program());
+                sh.args(["-c", "umask $0; exec \"$@\"", umask]).args(words(&fixture("listens-to-each-kind")));
                 let program = Program::start(sh.args(["unix", &format!("{}{mode}", directory.address())]));
                 program.stderr.wait_for("listening on unix:");
                 assert_eq!(fs::symlink_metadata(&path).expect("the file").mode() & 0o7777, expected);
@@ -526,10 +526,10 @@ fn a_directory_that_is_not_there_or_not_writable_is_said() {
     if geteuid().is_root() {
         // What root may do proves nothing: as nobody, with a copy of the program that nobody can reach.
         let copy = directory.0.join("program");
-        fs::copy(fixture!("listens-to-each-kind").get_program(), &copy).expect("a copy");
+        fs::copy(fixture("listens-to-each-kind").get_program(), &copy).expect("a copy");
         fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).expect("open to nobody");
         let mut program = support::clean_command(copy.to_str().expect("text"));
-        program.args(["unix", &directory.address()]).uid(NOBODY).gid(NOBODY);
+        program.args(["listens-to-each-kind", "unix", &directory.address()]).uid(NOBODY).gid(NOBODY);
         let last = refusal(&mut program, 1);
         assert!(last.contains("Permission denied") && last.contains("write to the directory"), "{last}");
     }
@@ -542,12 +542,12 @@ fn a_socket_of_another_user_is_not_taken_for_stale() {
     }
     let directory = Directory::new("theirs");
     let copy = directory.0.join("program");
-    fs::copy(fixture!("listens-to-each-kind").get_program(), &copy).expect("a copy");
+    fs::copy(fixture("listens-to-each-kind").get_program(), &copy).expect("a copy");
     fs::set_permissions(&directory.0, Permissions::from_mode(0o777)).expect("open to nobody");
     let program = starts("unix", &format!("{}?mode=600", directory.address()));
     let before = inode(&directory.socket());
     let mut second = support::clean_command(copy.to_str().expect("text"));
-    second.args(["unix", &directory.address()]).uid(NOBODY).gid(NOBODY);
+    second.args(["listens-to-each-kind", "unix", &directory.address()]).uid(NOBODY).gid(NOBODY);
     let last = refusal(&mut second, 1);
     assert!(last.contains("it belongs to another user"), "{last}");
     assert_eq!(inode(&directory.socket()), before);

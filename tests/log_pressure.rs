@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use support::before_exec::before_exec;
 use support::session::Session;
 use support::terminal::Terminal;
-use support::{Lines, Signal, children_of, own_path, send, until};
+use support::{Lines, Signal, children_of, fixture, own_path, send, until, words};
 
 /// Kills a worker and waits for its replacement, so many times.
 fn goes_on_restarting(program: &Session, times: usize) {
@@ -54,7 +54,7 @@ fn write_what_fits(mut into: impl Write) -> usize {
 fn a_full_pipe_loses_lines_and_says_how_many_when_it_is_read() {
     let (mut reader, writer) = pipe().expect("a pipe");
     let filled = fill(&writer);
-    let mut program = Session::start_with_stderr(&mut fixture!("sleeps"), writer.into());
+    let mut program = Session::start_with_stderr(&mut fixture("sleeps"), writer.into());
     // All are ready by then, which is a line.
     program.stdout.wait_for_nth("task", 3);
     goes_on_restarting(&program, 5);
@@ -76,7 +76,7 @@ fn a_full_pipe_loses_lines_and_says_how_many_when_it_is_read() {
 fn a_full_pipe_that_is_never_read_stops_nothing() {
     let (_reader, writer) = pipe().expect("a pipe");
     fill(&writer);
-    goes_on_and_stops(Session::start_with_stderr(&mut fixture!("sleeps"), writer.into()));
+    goes_on_and_stops(Session::start_with_stderr(&mut fixture("sleeps"), writer.into()));
 }
 
 #[test]
@@ -84,14 +84,14 @@ fn a_full_pipe_of_another_user_stops_nothing() {
     // That user cannot open it once more: the pipe belongs to who made it.
     let (_reader, writer) = pipe().expect("a pipe");
     fill(&writer);
-    let started = Session::start_as_nobody_else(&mut fixture!("sleeps"), writer.into());
+    let started = Session::start_as_nobody_else(&mut fixture("sleeps"), writer.into());
     goes_on_and_stops(skip_unless!(started, "others may not run what was built here"));
 }
 
 #[test]
 fn a_pipe_whose_reader_goes_away_stops_nothing() {
     let (reader, writer) = pipe().expect("a pipe");
-    let program = Session::start_with_stderr(&mut fixture!("sleeps"), writer.into());
+    let program = Session::start_with_stderr(&mut fixture("sleeps"), writer.into());
     program.wait_for_children(3);
     drop(reader);
     goes_on_and_stops(program);
@@ -101,27 +101,27 @@ fn a_pipe_whose_reader_goes_away_stops_nothing() {
 fn a_pipe_that_never_had_a_reader_stops_nothing() {
     let (reader, writer) = pipe().expect("a pipe");
     drop(reader);
-    goes_on_and_stops(Session::start_with_stderr(&mut fixture!("sleeps"), writer.into()));
+    goes_on_and_stops(Session::start_with_stderr(&mut fixture("sleeps"), writer.into()));
 }
 
 #[test]
 fn a_closed_standard_error_stops_nothing() {
     let mut shell = support::clean_command("/bin/sh");
-    shell.args(["-c", "exec \"$0\" 2>&-"]).arg(fixture!("sleeps").get_program());
+    shell.args(["-c", "exec \"$0\" \"$@\" 2>&-"]).args(words(&fixture("sleeps")));
     goes_on_and_stops(Session::start(&mut shell));
 }
 
 #[test]
 fn a_full_disk_stops_nothing() {
     let full = File::options().write(true).open("/dev/full").expect("/dev/full");
-    goes_on_and_stops(Session::start_with_stderr(&mut fixture!("sleeps"), full.into()));
+    goes_on_and_stops(Session::start_with_stderr(&mut fixture("sleeps"), full.into()));
 }
 
 #[test]
 fn a_file_that_may_not_grow_stops_nothing() {
     let path = own_path("may-not-grow");
     let file = File::create(&path).expect("a file");
-    let mut command = fixture!("sleeps");
+    let mut command = fixture("sleeps");
     before_exec(&mut command, || Ok(setrlimit(Resource::RLIMIT_FSIZE, 1, 1)?));
     goes_on_and_stops(Session::start_with_stderr(&mut command, file.into()));
     std::fs::remove_file(path).expect("the file");
@@ -129,7 +129,7 @@ fn a_file_that_may_not_grow_stops_nothing() {
 
 #[test]
 fn a_logger_that_panics_stops_nothing() {
-    let program = Session::start(&mut fixture!("panics-while-logging"));
+    let program = Session::start(&mut fixture("panics-while-logging"));
     goes_on_restarting(&program, 5);
     program.stderr.wait_for_nth("killed by SIGKILL", 5);
     goes_on_and_stops(program);
@@ -141,13 +141,13 @@ fn a_full_socket_stops_nothing() {
     writer.set_nonblocking(true).expect("a socket");
     write_what_fits(&writer);
     writer.set_nonblocking(false).expect("a socket");
-    goes_on_and_stops(Session::start_with_stderr(&mut fixture!("sleeps"), OwnedFd::from(writer).into()));
+    goes_on_and_stops(Session::start_with_stderr(&mut fixture("sleeps"), OwnedFd::from(writer).into()));
 }
 
 #[test]
 fn a_socket_is_written_to_and_may_be_closed() {
     let (reader, writer) = UnixStream::pair().expect("a socket");
-    let program = Session::start_with_stderr(&mut fixture!("sleeps"), OwnedFd::from(writer).into());
+    let program = Session::start_with_stderr(&mut fixture("sleeps"), OwnedFd::from(writer).into());
     Lines::read(reader.try_clone().expect("a descriptor")).wait_for("starting 3 workers");
     program.wait_for_children(3);
     reader.shutdown(std::net::Shutdown::Both).expect("a socket");
@@ -157,7 +157,7 @@ fn a_socket_is_written_to_and_may_be_closed() {
 #[test]
 fn a_paused_terminal_stops_nothing() {
     const CTRL_S: &str = "\x13";
-    let mut terminal = Terminal::run(&mut fixture!("sleeps"));
+    let mut terminal = Terminal::run(&mut fixture("sleeps"));
     terminal.screen.wait_for_nth("task", 3);
     let supervisor = terminal.pid();
     let workers = children_of(supervisor);

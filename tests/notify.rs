@@ -11,7 +11,7 @@ use support::manager::Manager;
 use support::more_rights::{MoreRights, Rights};
 use support::pool::Pool;
 use support::session::Session;
-use support::{Signal, clean_command, descriptors_of, is_alive, until};
+use support::{Signal, clean_command, descriptors_of, fixture, is_alive, line, until};
 
 /// The lines of a message.
 fn lines(message: &str) -> Vec<&str> {
@@ -71,7 +71,7 @@ fn a_status_says_how_many_are_ready_and_what_happened_last() {
 #[test]
 fn a_reload_is_told_from_its_beginning_to_its_end() {
     let manager = Manager::with_a_path();
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     manager.watches(&mut command).env("PREFORK_GRACEFUL_TIMEOUT", "25s");
     let mut pool = Pool::start(command);
     manager.wait_for("READY=1");
@@ -100,7 +100,7 @@ fn a_reload_is_told_from_its_beginning_to_its_end() {
 #[test]
 fn a_failed_reload_ends_too_and_says_so() {
     let manager = Manager::with_a_path();
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     manager.watches(&mut command);
     let mut pool = Pool::start(command);
     manager.wait_for("READY=1");
@@ -117,7 +117,7 @@ fn a_failed_reload_ends_too_and_says_so() {
 #[test]
 fn a_reload_before_the_pool_is_ready_is_no_reload() {
     let manager = Manager::with_a_path();
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     manager.watches(&mut command);
     let mut pool = Pool::start_with(command, &[("boot-2", "wait")]);
     manager.wait_for("2 of 3 workers ready");
@@ -178,14 +178,14 @@ fn a_start_that_fails_says_why() {
     let manager = Manager::with_a_path();
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let mut program = Session::start(manager.watches(fixture!("listens").arg("one").env("PREFORK_LISTEN", &address)));
+    let mut program = Session::start(manager.watches(fixture("listens").arg("one").env("PREFORK_LISTEN", &address)));
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     let messages = manager.receive_all();
     let [message] = &messages[..] else { panic!("{messages:#?}") };
     assert_eq!(value(message, "ERRNO"), libc::EADDRINUSE.to_string());
     assert!(value(message, "STATUS").contains(&address), "{message}");
 
-    let mut program = Session::start(manager.watches(fixture!("listens").arg("one").env("PREFORK_WORKERS", "many")));
+    let mut program = Session::start(manager.watches(fixture("listens").arg("one").env("PREFORK_WORKERS", "many")));
     assert_eq!(program.exit_code(), 2);
     let messages = manager.receive_all();
     let [message] = &messages[..] else { panic!("{messages:#?}") };
@@ -204,7 +204,7 @@ fn a_check_says_nothing() {
 fn workers_do_not_see_the_variables_but_the_only_process_does() {
     let manager = Manager::with_a_path();
     let variables = |mode: &str| {
-        let mut command = fixture!("shows-its-environment");
+        let mut command = fixture("shows-its-environment");
         manager.watches(&mut command).env("WATCHDOG_USEC", "60000000").env("WATCHDOG_PID", "1").env("PREFORK", mode);
         let mut program = Session::start(&mut command);
         program.exit_code();
@@ -221,8 +221,8 @@ fn workers_do_not_see_the_variables_but_the_only_process_does() {
 #[test]
 fn nobody_holds_a_descriptor_of_it() {
     let manager = Manager::with_a_path();
-    let plain = Session::start(&mut fixture!("sleeps"));
-    let watched = Session::start(manager.watches(&mut fixture!("sleeps")));
+    let plain = Session::start(&mut fixture("sleeps"));
+    let watched = Session::start(manager.watches(&mut fixture("sleeps")));
     manager.wait_for("READY=1");
     let descriptors = |program: &Session| {
         let worker = program.wait_for_children(3)[0];
@@ -256,7 +256,7 @@ fn the_watchdog_of_another_process_is_not_ours() {
     let manager = Manager::with_a_path();
     let run = |pid: &str| {
         let mut command = clean_command("sh");
-        let program = env!("CARGO_BIN_EXE_lives");
+        let program = line(&fixture("lives"));
         command.args(["-c", &format!("export WATCHDOG_PID={pid}; exec {program}")]).env("WATCHDOG_USEC", "20000");
         Session::start(manager.watches(&mut command))
     };
@@ -340,7 +340,7 @@ fn a_program_with_more_rights_than_its_caller_tells_root_s_manager_and_no_other(
 fn a_program_with_file_capabilities_has_its_listeners_stored_and_a_set_user_id_program_has_not() {
     let Ok(manager) = Manager::of_root() else { skip!("only root can make a socket in /run") };
     for (rights, is_stored) in [(Rights::SetUserId, false), (Rights::FileCapabilities, true)] {
-        let copy = match MoreRights::of(&fixture!("listens-to-each-kind"), rights) {
+        let copy = match MoreRights::of(&fixture("listens-to-each-kind"), rights) {
             Ok(copy) => copy,
             Err(why) => skip!("{rights:?}: {why}"),
         };
@@ -393,7 +393,7 @@ fn the_watchdog_hears_nothing_while_no_worker_is_ready_or_about_to_be() {
 #[test]
 fn a_manager_that_does_not_read_keeps_nobody_waiting() {
     let manager = Manager::with_a_path();
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     manager.watches(&mut command);
     let address = manager.socket.local_addr().expect("an address");
     // Where the queue is long (systemd makes it 512 messages long), one sender's buffer is full first.
@@ -422,7 +422,7 @@ fn a_manager_that_does_not_read_keeps_nobody_waiting() {
 #[test]
 fn a_manager_that_is_gone_is_missed_once() {
     let manager = Manager::with_a_path();
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     manager.watches(&mut command).env("WATCHDOG_USEC", "20000");
     drop(manager);
     let mut pool = Pool::start(command);

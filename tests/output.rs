@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-use support::{Lines, Program, Signal, own_path, send, until};
+use support::{Lines, Program, Signal, fixture, own_path, send, until, words};
 
 fn appears_once(text: &str) {
     assert_eq!(text.matches("rust-text ").count(), 1, "{text}");
@@ -18,7 +18,7 @@ fn appears_once(text: &str) {
 
 #[test]
 fn text_buffered_before_the_fork_appears_once_in_a_pipe() {
-    let mut program = Program::start(&mut fixture!("prints-before-start"));
+    let mut program = Program::start(&mut fixture("prints-before-start"));
     assert_eq!(program.exit_code(), 0);
     appears_once(&program.stdout.all().join("\n"));
 }
@@ -27,7 +27,7 @@ fn text_buffered_before_the_fork_appears_once_in_a_pipe() {
 fn text_buffered_before_the_fork_appears_once_in_a_file() {
     let file = own_path("output");
     let mut command = support::clean_command("sh");
-    command.args(["-c", "exec \"$0\" >\"$1\""]).arg(fixture!("prints-before-start").get_program()).arg(&file);
+    command.args(["-c", "exec \"$@\" >\"$0\""]).arg(&file).args(words(&fixture("prints-before-start")));
     let mut program = Program::start(&mut command);
     let code = program.exit_code();
     let text = std::fs::read_to_string(&file).expect("written");
@@ -39,7 +39,7 @@ fn text_buffered_before_the_fork_appears_once_in_a_file() {
 #[test]
 fn a_full_pipe_at_the_first_fork_does_not_keep_sigterm_from_ending_the_program() {
     let (_reader, mut writer) = std::io::pipe().expect("a pipe");
-    let mut command = fixture!("prints-before-start");
+    let mut command = fixture("prints-before-start");
     let size = nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_GETPIPE_SZ).expect("its size");
     writer.write_all(&vec![b'x'; size.try_into().expect("a size")]).expect("it takes that much");
     let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().expect("it starts");
@@ -53,7 +53,7 @@ fn a_full_pipe_at_the_first_fork_does_not_keep_sigterm_from_ending_the_program()
 
 #[test]
 fn workers_write_to_both_outputs() {
-    let mut program = Program::start(&mut fixture!("prints-before-start"));
+    let mut program = Program::start(&mut fixture("prints-before-start"));
     assert_eq!(program.exit_code(), 0);
     for (task_id, restarts) in [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0)] {
         program.stdout.wait_for(&format!("task {task_id} restarts {restarts} on stdout"));
@@ -63,7 +63,7 @@ fn workers_write_to_both_outputs() {
 
 #[test]
 fn an_installed_logger_gets_the_lines_and_is_flushed_before_every_fork() {
-    let mut program = Program::start(fixture!("installs-a-logger").arg("info"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("info"));
     assert_eq!(program.exit_code(), 0);
     let lines = program.stdout.all();
     assert_eq!(lines[0], "INFO fixture: held back");
@@ -79,35 +79,35 @@ fn an_installed_logger_gets_the_lines_and_is_flushed_before_every_fork() {
 
 #[test]
 fn the_logger_is_flushed_at_the_end() {
-    let mut program = Program::start(fixture!("installs-a-logger").arg("info"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("info"));
     assert_eq!(program.exit_code(), 0);
     program.stdout.wait_for("INFO prefork_rt: all 2 workers have finished: exiting with status 0");
-    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK_MAX_RESTARTS", "1"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("info").env("PREFORK_MAX_RESTARTS", "1"));
     assert_eq!(program.exit_code(), 1);
     program.stdout.wait_for("ERROR prefork_rt: gave up: worker 1");
-    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK_LISTEN", "192.0.2.1:80"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("info").env("PREFORK_LISTEN", "192.0.2.1:80"));
     assert_eq!(program.exit_code(), 1);
     program.stdout.wait_for("ERROR prefork_rt: cannot listen");
-    let mut program = Program::start(fixture!("installs-a-logger").arg("info").env("PREFORK", "check"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("info").env("PREFORK", "check"));
     assert_eq!(program.exit_code(), 0);
     program.stdout.wait_for("INFO prefork_rt: PREFORK=check: all is well");
 }
 
 #[test]
 fn the_loggers_level_is_respected() {
-    let mut program = Program::start(fixture!("installs-a-logger").arg("warn"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("warn"));
     assert_eq!(program.exit_code(), 0);
     program.stdout.wait_for("WARN prefork_rt: worker 1 (pid ");
     assert_eq!(program.stdout.count("INFO"), 0);
     assert_eq!(program.stderr.all(), [""; 0]);
-    let mut program = Program::start(fixture!("installs-a-logger").arg("debug"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("debug"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.count("DEBUG prefork_rt: worker 0 (pid "), 1);
 }
 
 #[test]
 fn a_logger_at_level_off_counts_as_none() {
-    let mut program = Program::start(fixture!("installs-a-logger").arg("off"));
+    let mut program = Program::start(fixture("installs-a-logger").arg("off"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.all(), [""; 0]);
     program.stderr.wait_for("prefork: starting 2 workers");
@@ -117,7 +117,7 @@ fn a_logger_at_level_off_counts_as_none() {
 #[test]
 fn the_last_line_is_on_standard_error_too_when_the_status_is_not_0() {
     for (level, to_logger) in [("info", 1), ("error", 1), ("off", 0)] {
-        let mut command = fixture!("installs-a-logger");
+        let mut command = fixture("installs-a-logger");
         let mut program = Program::start(command.arg(level).env("PREFORK_MAX_RESTARTS", "1"));
         assert_eq!(program.exit_code(), 1);
         let last = program.stderr.all().pop().expect("a line");
@@ -125,7 +125,7 @@ fn the_last_line_is_on_standard_error_too_when_the_status_is_not_0() {
         assert_eq!(program.stderr.count("gave up: "), 1);
         assert_eq!(program.stdout.count("ERROR prefork_rt: gave up: "), to_logger);
     }
-    let mut command = fixture!("installs-a-logger");
+    let mut command = fixture("installs-a-logger");
     let mut program = Program::start(command.arg("info").env("PREFORK_WORKERS", "two"));
     assert_eq!(program.exit_code(), 2);
     assert_eq!(program.stderr.all().len(), 1);
@@ -149,7 +149,7 @@ fn with_a_journal(mut command: std::process::Command, is_named: bool) -> (Progra
 #[test]
 fn lines_for_journald_say_how_much_they_matter() {
     for (is_named, prefixes) in [(true, ["<6>", "<4>", "<3>"]), (false, [""; 3])] {
-        let mut command = fixture!("installs-a-logger");
+        let mut command = fixture("installs-a-logger");
         command.arg("off").env("PREFORK_MAX_RESTARTS", "1");
         let (mut program, lines) = with_a_journal(command, is_named);
         assert_eq!(program.exit_code(), 1);
@@ -173,7 +173,7 @@ fn lines_for_journald_say_how_much_they_matter() {
 /// What a logger makes of a line is its own affair; the last one goes past it.
 #[test]
 fn a_logger_s_lines_have_no_prefix_and_the_last_line_past_it_has() {
-    let mut command = fixture!("installs-a-logger");
+    let mut command = fixture("installs-a-logger");
     command.arg("info").env("PREFORK_MAX_RESTARTS", "1");
     let (mut program, lines) = with_a_journal(command, true);
     assert_eq!(program.exit_code(), 1);
@@ -188,7 +188,7 @@ fn a_logger_s_lines_have_no_prefix_and_the_last_line_past_it_has() {
 #[test]
 fn the_line_of_a_stop_before_the_pool_says_so_too() {
     let (reader, _waits) = std::os::unix::net::UnixStream::pair().expect("a pair");
-    let mut command = fixture!("before-the-pool");
+    let mut command = fixture("before-the-pool");
     command.arg("waits").stdin(std::os::fd::OwnedFd::from(reader));
     let (mut program, lines) = with_a_journal(command, true);
     program.stdout.wait_for("before the pool");

@@ -1,7 +1,7 @@
 //! `preload` runs once before the first fork, and every worker is lent what it returned.
 
 mod support;
-use support::Program;
+use support::{Program, fixture};
 
 /// It ends with this status, with this on its last line, and has forked nothing.
 fn ends_before_the_fork(mut program: Program, code: i32, last: &str) {
@@ -12,7 +12,7 @@ fn ends_before_the_fork(mut program: Program, code: i32, last: &str) {
 }
 
 fn preloads(how: &str, variables: &[(&str, &str)]) -> Program {
-    let mut command = fixture!("lends-what-preload-returned");
+    let mut command = fixture("lends-what-preload-returned");
     Program::start(command.arg(how).envs(variables.iter().copied()))
 }
 
@@ -58,7 +58,7 @@ fn its_error_ends_the_start_with_1_and_its_text() {
 
 #[test]
 fn its_error_counts_though_nobody_takes_its_value() {
-    ends_before_the_fork(Program::start(&mut fixture!("preloads-in-vain")), 1, "invalid digit found in string");
+    ends_before_the_fork(Program::start(&mut fixture("preloads-in-vain")), 1, "invalid digit found in string");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn its_error_is_told_with_its_causes_and_none_of_them_twice() {
         ("pointer", CAUSED),
         ("text", "preload failed: a text alone; no worker was started"),
     ] {
-        ends_before_the_fork(Program::start(fixture!("preloads-in-vain").arg(story)), 1, reason);
+        ends_before_the_fork(Program::start(fixture("preloads-in-vain").arg(story)), 1, reason);
     }
 }
 

@@ -4,14 +4,14 @@ mod support;
 use std::process::Command;
 
 use support::pool::{Pool, Start};
-use support::{Signal, is_alive, send};
+use support::{Signal, fixture, is_alive, send};
 
 /// Every way to ask for an overlapping reload.
 fn overlapping() -> Vec<Command> {
-    let mut by_environment = fixture!("reloads-exclusively");
+    let mut by_environment = fixture("reloads-exclusively");
     by_environment.env("PREFORK_RELOAD", "overlap");
-    let mut commands = vec![fixture!("reloads"), fixture!("reloads-by-builder"), by_environment];
-    let mut by_enum = fixture!("reloads-by-builder");
+    let mut commands = vec![fixture("reloads"), fixture("reloads-by-builder"), by_environment];
+    let mut by_enum = fixture("reloads-by-builder");
     by_enum.arg("overlap");
     commands.push(by_enum);
     commands
@@ -19,11 +19,11 @@ fn overlapping() -> Vec<Command> {
 
 /// Every way to ask for an exclusive one.
 fn exclusive() -> Vec<Command> {
-    let mut by_environment = fixture!("reloads");
+    let mut by_environment = fixture("reloads");
     by_environment.env("PREFORK_RELOAD", "exclusive");
-    let mut by_builder = fixture!("reloads-by-builder");
+    let mut by_builder = fixture("reloads-by-builder");
     by_builder.arg("exclusive");
-    vec![fixture!("reloads-exclusively"), by_builder, by_environment]
+    vec![fixture("reloads-exclusively"), by_builder, by_environment]
 }
 
 /// There are lines that contain these, in this order.
@@ -128,7 +128,7 @@ fn an_exclusive_reload_never_has_two_live_workers_with_one_task_id() {
 
 #[test]
 fn an_exclusive_reload_waits_for_the_old_worker_to_end_and_for_the_new_one_to_be_ready() {
-    let mut pool = Pool::start_with(fixture!("reloads-exclusively"), &[("stop-1", "wait")]);
+    let mut pool = Pool::start_with(fixture("reloads-exclusively"), &[("stop-1", "wait")]);
     pool.wait_until_ready();
     let second = pool.wait_for_start(1, 0).pid;
     pool.tell("boot", "wait");
@@ -148,7 +148,7 @@ fn an_exclusive_reload_waits_for_the_old_worker_to_end_and_for_the_new_one_to_be
 
 #[test]
 fn a_second_sighup_during_a_reload_starts_over_when_the_first_is_done() {
-    for command in [fixture!("reloads"), fixture!("reloads-exclusively")] {
+    for command in [fixture("reloads"), fixture("reloads-exclusively")] {
         let mut pool = Pool::start_with(command, &[]);
         pool.wait_until_ready();
         pool.tell("boot-1", "wait");
@@ -169,7 +169,7 @@ fn a_second_sighup_during_a_reload_starts_over_when_the_first_is_done() {
 
 /// The replacement of worker 1 does this, and the reload is abandoned with a line that says so.
 fn is_abandoned(boot: &str, ready_timeout: Option<&str>, why: &str) {
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     ready_timeout.map(|timeout| command.env("PREFORK_READY_TIMEOUT", timeout));
     let mut pool = Pool::start_with(command, &[]);
     pool.wait_until_ready();
@@ -219,7 +219,7 @@ fn a_reload_is_abandoned_when_a_replacement_is_not_ready_in_time() {
 
 #[test]
 fn a_reload_is_abandoned_when_a_replacement_is_killed() {
-    let mut pool = Pool::start(fixture!("reloads"));
+    let mut pool = Pool::start(fixture("reloads"));
     pool.wait_until_ready();
     pool.tell("boot-2", "never");
     pool.reload();
@@ -232,7 +232,7 @@ fn a_reload_is_abandoned_when_a_replacement_is_killed() {
 
 #[test]
 fn a_reload_that_was_asked_for_meanwhile_begins_when_one_is_abandoned() {
-    let mut pool = Pool::start(fixture!("reloads"));
+    let mut pool = Pool::start(fixture("reloads"));
     pool.wait_until_ready();
     pool.tell("boot-1", "never");
     pool.reload();
@@ -251,7 +251,7 @@ fn a_reload_that_was_asked_for_meanwhile_begins_when_one_is_abandoned() {
 
 #[test]
 fn an_exclusive_reload_is_abandoned_and_its_slot_restarted_when_a_replacement_fails() {
-    let mut pool = Pool::start(fixture!("reloads-exclusively"));
+    let mut pool = Pool::start(fixture("reloads-exclusively"));
     pool.wait_until_ready();
     pool.tell("boot-1", "wait");
     pool.reload();
@@ -270,7 +270,7 @@ fn an_exclusive_reload_is_abandoned_and_its_slot_restarted_when_a_replacement_fa
 
 #[test]
 fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
-    let pool = Pool::start_as_nobody_else(fixture!("reloads"));
+    let pool = Pool::start_as_nobody_else(fixture("reloads"));
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
     let workers = pool.wait_for_children(3);
@@ -293,7 +293,7 @@ fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
 
 #[test]
 fn an_exclusive_reload_whose_fork_fails_is_tried_again_as_any_other() {
-    let pool = Pool::start_as_nobody_else(fixture!("reloads-exclusively"));
+    let pool = Pool::start_as_nobody_else(fixture("reloads-exclusively"));
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
     pool.limit_processes("1");
@@ -310,7 +310,7 @@ fn an_exclusive_reload_whose_fork_fails_is_tried_again_as_any_other() {
 fn a_stop_wins_over_a_reload_at_every_step() {
     // The replacement is not ready, the old worker does not return, the next replacement is not ready.
     let steps = [("boot-0", "restart 1,", 1), ("stop-0", "is told to stop", 1), ("boot-1", "restart 1,", 2)];
-    for command in [fixture!("reloads"), fixture!("reloads-exclusively")] {
+    for command in [fixture("reloads"), fixture("reloads-exclusively")] {
         for (step, line, nth) in steps {
             for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT] {
                 let mut pool = Pool::start(copy_of(&command));
@@ -338,13 +338,15 @@ fn a_stop_wins_over_a_reload_at_every_step() {
 }
 
 fn copy_of(command: &Command) -> Command {
-    support::clean_command(command.get_program().to_str().expect("text"))
+    let mut copy = support::clean_command(command.get_program().to_str().expect("text"));
+    copy.args(command.get_args());
+    copy
 }
 
 #[test]
 fn a_reload_passes_over_a_slot_that_waits_for_its_backoff() {
     for style in ["overlap", "exclusive"] {
-        let mut command = fixture!("reloads");
+        let mut command = fixture("reloads");
         command.env("PREFORK_RELOAD", style).env("PREFORK_BACKOFF", "1h");
         let mut pool = Pool::start(command);
         pool.wait_until_ready();
@@ -364,7 +366,7 @@ fn a_reload_passes_over_a_slot_that_waits_for_its_backoff() {
 
 #[test]
 fn a_reload_leaves_finished_workers_finished() {
-    let mut pool = Pool::start_with(fixture!("reloads"), &[("boot-0", "finish"), ("boot-2", "finish")]);
+    let mut pool = Pool::start_with(fixture("reloads"), &[("boot-0", "finish"), ("boot-2", "finish")]);
     pool.wait_until_ready();
     pool.stderr.wait_for_nth("finished with status 0", 2);
     pool.tell_no_more("boot-0");
@@ -379,7 +381,7 @@ fn a_reload_leaves_finished_workers_finished() {
 
 #[test]
 fn an_old_worker_that_fails_meanwhile_leaves_its_place_to_its_replacement() {
-    let mut pool = Pool::start(fixture!("reloads"));
+    let mut pool = Pool::start(fixture("reloads"));
     pool.wait_until_ready();
     let old = pool.wait_for_start(0, 0).pid;
     pool.tell("boot-0", "wait");
@@ -395,7 +397,7 @@ fn an_old_worker_that_fails_meanwhile_leaves_its_place_to_its_replacement() {
 
 #[test]
 fn an_old_worker_that_does_not_end_is_killed_after_graceful_timeout() {
-    for command in [fixture!("reloads"), fixture!("reloads-exclusively")] {
+    for command in [fixture("reloads"), fixture("reloads-exclusively")] {
         let mut command = command;
         command.env("PREFORK_GRACEFUL_TIMEOUT", "500ms");
         let mut pool = Pool::start_with(command, &[("stop-1", "wait")]);
@@ -415,7 +417,7 @@ fn an_old_worker_that_does_not_end_is_killed_after_graceful_timeout() {
 #[test]
 fn without_ready_timeout_a_replacement_is_ready_when_it_starts() {
     for style in ["overlap", "exclusive"] {
-        let mut command = fixture!("reloads");
+        let mut command = fixture("reloads");
         command.env("PREFORK_READY_TIMEOUT", "none").env("PREFORK_RELOAD", style);
         let mut pool = Pool::start_with(command, &[("boot", "wait")]);
         pool.wait_until_ready();

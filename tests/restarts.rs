@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
 use support::session::Session;
-use support::{Program, Signal, clean_command, send, until};
+use support::{Program, Signal, clean_command, fixture, send, until, words};
 
 fn last_line(program: &Program) -> String {
     program.stderr.all().pop().expect("lines")
@@ -65,7 +65,7 @@ fn more_restarts_than_max_restarts_within_restart_window_give_up() {
 #[test]
 fn many_workers_have_more_restarts_by_default() {
     for (workers, counted) in [("10", "(1/100)"), ("11", "(1/110)")] {
-        let program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", workers));
+        let program = Session::start(fixture("sleeps").env("PREFORK_WORKERS", workers));
         send(nth_worker(&program, 1, 1), Signal::SIGKILL);
         program.stderr.wait_for(counted);
         assert_eq!(program.stderr.count("is less than"), 0);
@@ -398,7 +398,7 @@ impl MemoryGroup {
     fn run(&self, inner: &std::process::Command) -> std::process::Command {
         let mut command = clean_command("/bin/sh");
         command.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(self.0.join("cgroup.procs"));
-        command.arg(inner.get_program()).args(inner.get_args());
+        command.args(words(inner));
         command
     }
 

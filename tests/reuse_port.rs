@@ -3,7 +3,9 @@
 
 mod support;
 use support::before_exec::{before_exec, without_steering};
-use support::{DEADLINE, Program, Signal, children_of, descriptors_of, moments, own_path, send, state_of, until};
+use support::{
+    DEADLINE, Program, Signal, children_of, descriptors_of, fixture, moments, own_path, send, state_of, until,
+};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -69,7 +71,7 @@ fn address(program: &Program, prefix: &str) -> SocketAddr {
 }
 
 fn answers_at_once(how: &str) -> Command {
-    let mut command = fixture!("answers-at-once");
+    let mut command = fixture("answers-at-once");
     command.arg(how);
     command
 }
@@ -117,7 +119,7 @@ fn each_has_its_own(program: &Program, kind: &str, addresses: &[SocketAddr], wor
 #[test]
 fn each_slot_has_its_own_sockets_and_the_supervisor_holds_them_all() {
     let listen = "127.0.0.1:0,127.0.0.2:0";
-    let mut command = fixture!("listens");
+    let mut command = fixture("listens");
     command.arg("all").env("PREFORK_LISTEN", listen).env("PREFORK_REUSE_PORT", "true");
     let mut program = Program::start(&mut command);
     program.stderr.wait_for("listening on 127.0.0.2:");
@@ -146,10 +148,10 @@ fn they_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
     let named = format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{unix}, public=127.0.0.2:0");
     let unnamed = format!("127.0.0.1:0,unix:{unix},udp:127.0.0.1:0");
     for (mut command, how, listen) in [
-        (fixture!("listens-to-each-kind"), "names", &named),
-        (fixture!("listens-to-each-kind"), "attribute", &unnamed),
-        (fixture!("listens-with-tokio"), "attribute", &unnamed),
-        (fixture!("listens-with-tokio"), "attribute-threads", &unnamed),
+        (fixture("listens-to-each-kind"), "names", &named),
+        (fixture("listens-to-each-kind"), "attribute", &unnamed),
+        (fixture("listens-with-tokio"), "attribute", &unnamed),
+        (fixture("listens-with-tokio"), "attribute-threads", &unnamed),
     ] {
         let mut program = Program::start(command.args([how, listen]).env("PREFORK_REUSE_PORT", "true"));
         let names: [(&str, &str); 2] =
@@ -177,7 +179,7 @@ fn they_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
 
 #[test]
 fn datagrams_of_one_sender_go_to_one_slot_and_senders_are_spread() {
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     let mut program = Program::start(command.args(["udp", "udp:127.0.0.1:0"]).env("PREFORK_REUSE_PORT", "true"));
     let address = address(&program, "udp:");
     program.wait_for_children(2);
@@ -245,7 +247,7 @@ fn an_address_that_somebody_has_is_in_use_whether_he_shares_it_or_not() {
         }
         let address = socket.local_addr().expect("bound").as_socket().expect("an address");
         let scheme = if kind == Type::DGRAM { "udp:" } else { "" };
-        let mut command = fixture!("listens-to-each-kind");
+        let mut command = fixture("listens-to-each-kind");
         let how = if kind == Type::DGRAM { "udp" } else { "tcp" };
         command.args([how, &format!("{scheme}{address}")]).env("PREFORK_REUSE_PORT", "true");
         let mut program = Program::start(&mut command);
@@ -258,7 +260,7 @@ fn an_address_that_somebody_has_is_in_use_whether_he_shares_it_or_not() {
 
 #[test]
 fn with_port_0_all_slots_and_all_addresses_of_a_name_have_one_port() {
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     let mut program = Program::start(command.args(["all-tcp", "localhost:0"]).env("PREFORK_REUSE_PORT", "true"));
     let address = address(&program, "");
     each_has_its_own(&program, "tcp", &[address], 2);

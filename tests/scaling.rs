@@ -4,7 +4,7 @@ mod support;
 
 use support::pool::Pool;
 use support::session::Session;
-use support::{Signal, is_alive, moments, send, status_of, until, wait_until_gone};
+use support::{Signal, fixture, is_alive, moments, send, status_of, until, wait_until_gone};
 
 /// Signals of one kind that are pending together are one: each is sent when the one before is answered.
 fn scale(program: &Session, signal: Signal, words: &str) {
@@ -15,7 +15,7 @@ fn scale(program: &Session, signal: Signal, words: &str) {
 
 #[test]
 fn sigttin_starts_one_worker_more_with_the_next_free_task_id() {
-    let mut pool = Pool::start(fixture!("reloads"));
+    let mut pool = Pool::start(fixture("reloads"));
     pool.wait_until_ready();
     for workers in 4..=6 {
         scale(&pool, Signal::SIGTTIN, &format!("{workers} workers instead of {}", workers - 1));
@@ -39,7 +39,7 @@ fn sigttin_starts_one_worker_more_with_the_next_free_task_id() {
 
 #[test]
 fn sigttou_ends_the_worker_with_the_highest_task_id_gracefully_and_never_the_last() {
-    let mut pool = Pool::start_with(fixture!("reloads"), &[("stop-2", "wait")]);
+    let mut pool = Pool::start_with(fixture("reloads"), &[("stop-2", "wait")]);
     pool.wait_until_ready();
     let pids: Vec<i32> = (0..3).map(|task_id| pool.wait_for_start(task_id, 0).pid).collect();
     scale(&pool, Signal::SIGTTOU, "2 workers instead of 3");
@@ -65,7 +65,7 @@ fn sigttou_ends_the_worker_with_the_highest_task_id_gracefully_and_never_the_las
 #[test]
 fn a_task_id_that_comes_back_waits_for_its_last_worker() {
     for style in ["overlap", "exclusive"] {
-        let mut command = fixture!("reloads");
+        let mut command = fixture("reloads");
         command.env("PREFORK_RELOAD", style);
         let mut pool = Pool::start_with(command, &[("stop-2", "wait")]);
         pool.wait_until_ready();
@@ -86,7 +86,7 @@ fn a_task_id_that_comes_back_waits_for_its_last_worker() {
 
 #[test]
 fn there_are_at_most_so_many_workers_as_the_run_has_room_for() {
-    let mut program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", "1"));
+    let mut program = Session::start(fixture("sleeps").env("PREFORK_WORKERS", "1"));
     program.wait_for_children(1);
     for workers in 2..=65 {
         scale(&program, Signal::SIGTTIN, &format!(": {workers} workers instead of"));
@@ -104,7 +104,7 @@ fn there_are_at_most_so_many_workers_as_the_run_has_room_for() {
 
 #[test]
 fn sigttou_for_a_slot_in_backoff_means_that_it_is_not_started_again() {
-    let mut command = fixture!("reloads");
+    let mut command = fixture("reloads");
     command.env("PREFORK_BACKOFF", "10s..10s");
     let mut pool = Pool::start(command);
     pool.wait_until_ready();
@@ -131,7 +131,7 @@ fn sigttou_for_a_slot_in_backoff_means_that_it_is_not_started_again() {
 #[test]
 fn sigttou_for_a_slot_that_is_being_replaced_ends_both_workers() {
     for style in ["overlap", "exclusive"] {
-        let mut command = fixture!("reloads");
+        let mut command = fixture("reloads");
         command.env("PREFORK_RELOAD", style);
         let mut pool = Pool::start(command);
         pool.wait_until_ready();
@@ -151,7 +151,7 @@ fn sigttou_for_a_slot_that_is_being_replaced_ends_both_workers() {
 /// Of a task id that went and came back while its worker's replacement drains, nobody is lost.
 #[test]
 fn a_task_id_that_comes_back_waits_for_a_replacement_that_drains() {
-    let mut pool = Pool::start(fixture!("reloads"));
+    let mut pool = Pool::start(fixture("reloads"));
     pool.wait_until_ready();
     let old = pool.wait_for_start(2, 0).pid;
     pool.tell("boot-2", "wait");
@@ -180,7 +180,7 @@ fn a_task_id_that_comes_back_waits_for_a_replacement_that_drains() {
 
 #[test]
 fn a_pool_that_is_stopping_is_not_scaled() {
-    let mut pool = Pool::start_with(fixture!("reloads"), &[("stop", "wait")]);
+    let mut pool = Pool::start_with(fixture("reloads"), &[("stop", "wait")]);
     pool.wait_until_ready();
     pool.signal(Signal::SIGTERM);
     pool.stderr.wait_for("stopping 3 workers");
@@ -197,7 +197,7 @@ fn a_pool_that_is_stopping_is_not_scaled() {
 
 #[test]
 fn a_worker_that_has_finished_is_one_that_sigttou_can_remove() {
-    let mut pool = Pool::start_with(fixture!("reloads"), &[("boot-2", "finish")]);
+    let mut pool = Pool::start_with(fixture("reloads"), &[("boot-2", "finish")]);
     pool.stderr.wait_for("finished with status 0");
     pool.wait_until_ready();
     scale(&pool, Signal::SIGTTOU, "2 workers instead of 3");
@@ -211,7 +211,7 @@ fn a_worker_that_has_finished_is_one_that_sigttou_can_remove() {
 #[test]
 fn no_sigttin_sigttou_or_sighup_is_lost_while_workers_are_forked() {
     for moment in moments().take(10) {
-        let mut command = fixture!("dies-young");
+        let mut command = fixture("dies-young");
         let mut program = Session::start(command.env("PREFORK_BACKOFF", "0s").env("PREFORK_MAX_RESTARTS", "unlimited"));
         program.stderr.wait_for_nth("restarting", 10);
         let wait = || std::thread::sleep(std::time::Duration::from_micros(moment % 4000));
@@ -232,7 +232,7 @@ fn no_sigttin_sigttou_or_sighup_is_lost_while_workers_are_forked() {
 
 #[test]
 fn sigusr1_is_passed_on_to_every_worker_and_ends_none() {
-    let mut program = Session::start(&mut fixture!("catches-usr1"));
+    let mut program = Session::start(&mut fixture("catches-usr1"));
     program.stdout.wait_for_nth("pid", 4);
     let mut workers = program.wait_for_children(4);
     for nth in 1..=3 {
@@ -253,7 +253,7 @@ fn sigusr1_is_passed_on_to_every_worker_and_ends_none() {
 /// well within 50 ms.
 #[test]
 fn a_signal_to_scale_that_comes_when_the_one_before_was_read_is_heard() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     program.wait_for_children(3);
     for signal in [Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTTOU]
     {
@@ -267,7 +267,7 @@ fn a_signal_to_scale_that_comes_when_the_one_before_was_read_is_heard() {
 
 #[test]
 fn sigusr1_kills_no_worker_that_has_only_just_been_forked() {
-    let mut command = fixture!("catches-usr1");
+    let mut command = fixture("catches-usr1");
     command.arg("fail").env("PREFORK_BACKOFF", "0s").env("PREFORK_MAX_RESTARTS", "unlimited");
     let mut program = Session::start(&mut command);
     program.stdout.wait_for("task 0");

@@ -8,13 +8,13 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::geteuid;
 use support::before_exec::{before_exec, blocking, ignoring};
 use support::session::Session;
-use support::{Signal, send, status_of, until};
+use support::{Signal, fixture, send, status_of, until};
 
 const WAYS: [&str; 6] = ["flag", "wait", "timeout", "descriptor", "future", "future-in-threads"];
 
 /// The fixture, when both of its workers wait, and their pids.
 fn start(way: &str) -> (Session, Vec<i32>) {
-    let program = Session::start(fixture!("stops-when-told").arg(way));
+    let program = Session::start(fixture("stops-when-told").arg(way));
     program.stdout.wait_for_nth("waits", 2);
     let workers = program.wait_for_children(2);
     (program, workers)
@@ -49,7 +49,7 @@ fn a_kill_stops_one_worker_alone() {
 #[test]
 fn every_way_without_a_supervisor() {
     for way in WAYS {
-        let mut program = Session::start(fixture!("stops-when-told").arg(way).env("PREFORK", "off"));
+        let mut program = Session::start(fixture("stops-when-told").arg(way).env("PREFORK", "off"));
         program.stdout.wait_for(&format!("0 (pid {}) waits", program.pid()));
         program.signal(Signal::SIGTERM);
         assert_eq!(program.exit_code(), 0);
@@ -70,7 +70,7 @@ fn a_worker_that_does_not_ask_ends_at_once() {
 
 #[test]
 fn a_stop_right_after_the_first_call_is_seen() {
-    let mut program = Session::start(fixture!("stops-when-told").arg("told-at-once").env("PREFORK", "off"));
+    let mut program = Session::start(fixture("stops-when-told").arg("told-at-once").env("PREFORK", "off"));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stdout.count("returns"), 1);
 }
@@ -91,7 +91,7 @@ fn a_worker_that_is_told_goes_on_until_it_returns_however_often_it_is_told() {
 
 #[test]
 fn a_worker_that_drains_for_too_long_is_killed() {
-    let mut command = fixture!("stops-when-told");
+    let mut command = fixture("stops-when-told");
     let mut program = Session::start(command.arg("drains").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
     program.stdout.wait_for_nth("waits", 2);
     program.signal(Signal::SIGTERM);
@@ -123,8 +123,8 @@ fn handlers_of_others_run_too_whichever_was_first() {
 
 #[test]
 fn a_stop_arrives_that_was_blocked_or_ignored_at_entry() {
-    let mut blocked = fixture!("stops-when-told");
-    let mut ignored = fixture!("stops-when-told");
+    let mut blocked = fixture("stops-when-told");
+    let mut ignored = fixture("stops-when-told");
     for command in [blocking(&mut blocked, [Signal::SIGTERM]), ignoring(&mut ignored, [Signal::SIGTERM])] {
         let mut program = Session::start(command.arg("wait"));
         program.stdout.wait_for_nth("waits", 2);
@@ -169,7 +169,7 @@ fn want_of_threads_is_named() {
         skip!("only root can be a user that has no other process");
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
-    let mut command = fixture!("stops-when-told");
+    let mut command = fixture("stops-when-told");
     before_exec(command.arg("future").env("PREFORK", "off"), move || Ok(setrlimit(Resource::RLIMIT_NPROC, 1, hard)?));
     let started = Session::start_as_nobody_else(&mut command, Stdio::piped());
     let mut program = skip_unless!(started, "others may not run what was built here");
@@ -180,13 +180,13 @@ fn want_of_threads_is_named() {
 
 #[test]
 fn a_command_has_neither_the_handler_nor_the_descriptors() {
-    let mut program = Session::start(fixture!("stops-when-told").arg("runs-a-command"));
+    let mut program = Session::start(fixture("stops-when-told").arg("runs-a-command"));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stdout.count("returns"), 2);
 }
 
 #[test]
 fn a_signal_to_a_process_that_a_worker_forked_is_not_the_workers() {
-    let mut program = Session::start(fixture!("stops-when-told").arg("forks"));
+    let mut program = Session::start(fixture("stops-when-told").arg("forks"));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
 }

@@ -1,7 +1,7 @@
 //! A `main` with the attribute and a `main` on the builder do exactly the same.
 
 mod support;
-use support::{Program, Signal};
+use support::{Program, Signal, fixture};
 
 use std::process::Command;
 
@@ -77,8 +77,8 @@ fn what_differs_is_left_out_and_nothing_else() {
 }
 
 fn same(how: &str, variables: &[(&str, &str)], code: i32) {
-    let attribute = seen(fixture!("attribute").arg(how).envs(variables.iter().copied()));
-    let builder = seen(fixture!("builder").arg(how).envs(variables.iter().copied()));
+    let attribute = seen(fixture("attribute").arg(how).envs(variables.iter().copied()));
+    let builder = seen(fixture("builder").arg(how).envs(variables.iter().copied()));
     assert_eq!(attribute, builder, "{how} {variables:?}");
     assert_eq!(attribute.2, code, "{how} {variables:?}: {attribute:#?}");
 }
@@ -138,7 +138,7 @@ fn the_attribute_asks_for_exactly_one_listener_before_anything_is_forked() {
         ("none", "nothing is listened on: give an address"),
     ] {
         for mode in ["", "off", "check"] {
-            let mut command = fixture!("attribute");
+            let mut command = fixture("attribute");
             let mut program =
                 Program::start(command.arg("finish").env("PREFORK_LISTEN", addresses).env("PREFORK", mode));
             assert_eq!(program.exit_code(), 2);

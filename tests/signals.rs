@@ -16,11 +16,13 @@ use support::before_exec::{blocking, ignoring};
 use support::pid_1::as_pid_1;
 use support::session::Session;
 use support::upgrading::Upgrading;
-use support::{Program, Signal, children_of, clean_command, moments, own_path, send, state_of, status_of, until};
+use support::{
+    Program, Signal, children_of, clean_command, fixture, moments, own_path, send, state_of, status_of, until, words,
+};
 
 #[test]
 fn a_signal_that_comes_too_late_is_refused_with_one_line() {
-    let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    let mut program = Session::start(fixture("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     program.stdout.wait_for_nth("task", 2);
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
@@ -37,7 +39,7 @@ fn a_signal_that_comes_too_late_is_refused_with_one_line() {
 #[test]
 fn signals_without_end_do_not_keep_the_supervisor_from_its_work() {
     for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
-        let command = &mut fixture!("sleeps");
+        let command = &mut fixture("sleeps");
         // Nobody reads so many lines.
         let mut program = Program::start_with_stderr(command.env("PREFORK_WORKERS", "50"), Stdio::null());
         let (pid, first) = (program.pid(), program.wait_for_children(50)[0]);
@@ -83,7 +85,7 @@ impl Drop for Endless {
 #[test]
 fn a_signal_ignored_at_entry_is_never_a_stop() {
     let ignored = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT];
-    let program = Session::start(ignoring(&mut fixture!("sleeps"), ignored));
+    let program = Session::start(ignoring(&mut fixture("sleeps"), ignored));
     let workers = program.wait_for_children(3);
     for signal in ignored {
         program.signal(signal);
@@ -97,7 +99,7 @@ fn a_signal_ignored_at_entry_is_never_a_stop() {
 
 #[test]
 fn nohup_leaves_the_stop_signals() {
-    let mut program = Session::start(ignoring(&mut fixture!("sleeps"), [Signal::SIGHUP]));
+    let mut program = Session::start(ignoring(&mut fixture("sleeps"), [Signal::SIGHUP]));
     program.wait_for_children(3);
     program.signal(Signal::SIGHUP);
     program.stderr.wait_for(": 3 workers were replaced");
@@ -108,10 +110,9 @@ fn nohup_leaves_the_stop_signals() {
 /// As PID 1 of a container does with what `docker kill` sends.
 #[test]
 fn sighup_that_is_passed_on_by_a_session_leader_without_a_terminal_is_a_reload() {
-    let fixture = fixture!("sleeps");
     let mut shell = clean_command("sh");
     // The first line that it reads ends the wait.
-    shell.arg("-c").arg("\"$0\" & read line; kill -HUP $!; read line").arg(fixture.get_program());
+    shell.arg("-c").arg("\"$0\" \"$@\" & read line; kill -HUP $!; read line").args(words(&fixture("sleeps")));
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let program = Session::start(shell.stdin(reader));
     program.stderr.wait_for("ready after");
@@ -122,7 +123,7 @@ fn sighup_that_is_passed_on_by_a_session_leader_without_a_terminal_is_a_reload()
 
 #[test]
 fn a_stop_signal_blocked_at_entry_stops() {
-    let mut program = Session::start(blocking(&mut fixture!("ignores-term"), [Signal::SIGTERM, Signal::SIGCHLD]));
+    let mut program = Session::start(blocking(&mut fixture("ignores-term"), [Signal::SIGTERM, Signal::SIGCHLD]));
     program.stdout.wait_for_nth("blocks all signals", 2);
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
@@ -133,7 +134,7 @@ fn a_stop_signal_blocked_at_entry_stops() {
 
 #[test]
 fn a_supervisor_started_with_sigchld_ignored_behaves_the_same() {
-    let mut command = fixture!("dies-young");
+    let mut command = fixture("dies-young");
     // Another worker would end in one way or another when this one is given up.
     ignoring(&mut command, [Signal::SIGCHLD]).env("PREFORK_MAX_RESTARTS", "3").env("PREFORK_WORKERS", "1");
     let mut program = Session::start(&mut command);
@@ -158,11 +159,11 @@ fn a_worker_sees_the_mask_and_dispositions_it_would_have_had_without_us_but_does
         },
     ];
     for (number, start) in starts.into_iter().enumerate() {
-        let mut plain = Program::start(start(fixture!("shows-signals").arg("plain")));
+        let mut plain = Program::start(start(fixture("shows-signals").arg("plain")));
         assert_eq!(plain.exit_code(), 0, "start {number}: {:#?}", plain.stderr.all());
         let expected = with_three_caught(plain.stdout.all());
         assert!(!expected.is_empty());
-        let mut program = Program::start(start(&mut fixture!("shows-signals")));
+        let mut program = Program::start(start(&mut fixture("shows-signals")));
         assert_eq!(program.exit_code(), 0, "start {number}: {:#?}", program.stderr.all());
         let shown = program.stdout.all();
         let (worker, replacement) = shown.split_at(expected.len());
@@ -187,7 +188,7 @@ fn with_three_caught(shown: Vec<String>) -> Vec<String> {
 /// `pidof`, `systemctl kill` without `--kill-whom=main`.
 #[test]
 fn what_is_sent_to_every_process_of_the_service_ends_no_worker() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     for (signal, answer) in [
         (Signal::SIGUSR1, "passed on to 3 workers"),
         (Signal::SIGHUP, ": 3 workers were replaced"),
@@ -226,7 +227,7 @@ fn send_number(pid: i32, signal: i32) {
 
 #[test]
 fn a_signal_that_would_end_the_supervisor_is_refused_with_one_line() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     let workers = program.wait_for_children(3);
     let by = std::process::id();
     for (number, name) in refused() {
@@ -246,7 +247,7 @@ fn a_signal_that_would_end_the_supervisor_is_refused_with_one_line() {
 
 #[test]
 fn a_worker_dies_of_what_the_supervisor_refuses() {
-    let program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", "1"));
+    let program = Session::start(fixture("sleeps").env("PREFORK_WORKERS", "1"));
     for (nth, (number, name)) in refused().into_iter().enumerate() {
         program.stdout.wait_for_nth("task 0", nth + 1);
         send_number(program.wait_for_children(1)[0], number);
@@ -258,7 +259,7 @@ fn a_worker_dies_of_what_the_supervisor_refuses() {
 #[test]
 fn refused_signals_without_end_hide_no_stop_and_flood_no_log() {
     for number in [libc::SIGALRM, libc::SIGRTMIN()] {
-        let mut program = Session::start(&mut fixture!("sleeps"));
+        let mut program = Session::start(&mut fixture("sleeps"));
         let pid = program.pid();
         program.wait_for_children(3);
         let sender = Endless::send_with(move || send_number(pid, number));
@@ -276,7 +277,7 @@ fn refused_signals_without_end_hide_no_stop_and_flood_no_log() {
 }
 
 fn before_the_pool(story: &str) -> Command {
-    let mut command = fixture!("before-the-pool");
+    let mut command = fixture("before-the-pool");
     command.arg(story);
     command
 }
@@ -489,7 +490,7 @@ fn what_was_asked_of_a_new_binary_that_cannot_start_is_asked_of_the_one_before()
 #[test]
 fn no_signal_to_the_supervisor_is_lost_while_it_starts() {
     for moment in moments().take(60) {
-        let mut program = Session::start(fixture!("sleeps").env("PREFORK_WORKERS", "16"));
+        let mut program = Session::start(fixture("sleeps").env("PREFORK_WORKERS", "16"));
         program.stderr.wait_for("starting 16 workers");
         std::thread::sleep(Duration::from_micros(moment % 4000));
         program.signal(Signal::SIGTERM);
@@ -502,7 +503,7 @@ fn no_signal_to_the_supervisor_is_lost_while_it_starts() {
 #[test]
 fn no_signal_to_the_supervisor_is_lost_while_it_restarts() {
     for moment in moments().take(40) {
-        let mut command = fixture!("dies-young");
+        let mut command = fixture("dies-young");
         let mut program = Session::start(command.env("PREFORK_BACKOFF", "0s").env("PREFORK_MAX_RESTARTS", "unlimited"));
         program.stderr.wait_for_nth("restarting", 10);
         std::thread::sleep(Duration::from_micros(moment % 4000));
@@ -514,7 +515,7 @@ fn no_signal_to_the_supervisor_is_lost_while_it_restarts() {
 
 #[test]
 fn a_stopped_worker_is_neither_ended_nor_replaced() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     let workers = program.wait_for_children(3);
     send(workers[0], Signal::SIGSTOP);
     until("the worker is stopped", || (state_of(workers[0]) == Some('T')).then_some(()));

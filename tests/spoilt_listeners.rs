@@ -4,7 +4,7 @@ mod support;
 use support::activation::with_sockets;
 use support::pool::Files;
 use support::session::Session;
-use support::{Signal, until};
+use support::{Signal, fixture, until};
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -32,7 +32,7 @@ impl Spoilt {
         std::fs::set_permissions(own.path(""), std::fs::Permissions::from_mode(0o755)).expect("its owner may");
         let unix = own.path("app.sock");
         std::mem::forget(own);
-        let mut command = fixture!("listens-to-each-kind");
+        let mut command = fixture("listens-to-each-kind");
         command.args(["spoils", &format!("{listen}, unix:{}?mode=666", unix.display())]);
         command.env("PREFORK_WORKERS", "3").env("PREFORK_MAX_RESTARTS", "unlimited").env("PREFORK_BACKOFF", "0s");
         if geteuid().is_root() {
@@ -220,7 +220,7 @@ fn of_an_inherited_socket_that_nothing_repairs_a_line_says_what_to_do() {
     let unix = std::os::unix::net::UnixListener::bind(&path).expect("a path");
     let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let sockets = [("", &tcp.into()), ("", &unix.into()), ("", &udp.into())];
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     command.args(["spoils", "none"]).env("PREFORK_WORKERS", "3").env("PREFORK_BACKOFF", "0s");
     files.name_in(&mut command);
     let start = || Session::start(&mut with_sockets(&command, &sockets));
@@ -245,7 +245,7 @@ fn of_an_inherited_socket_that_nothing_repairs_a_line_says_what_to_do() {
     // The supervisor is not asked.
     let own = SockRef::from(sockets[0].1);
     own.shutdown(std::net::Shutdown::Both).expect("it listens");
-    let mut command = fixture!("listens-to-each-kind");
+    let mut command = fixture("listens-to-each-kind");
     command.args(["tcp", "none"]);
     let program = Session::start(&mut with_sockets(&command, &sockets));
     program.stderr.wait_for("did not listen");

@@ -11,10 +11,10 @@ use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 use support::before_exec::{without_call, without_fork};
 use support::session::Session;
-use support::{Lines, Signal, clean_command, is_alive, moments, send, stat_of, status_of, until};
+use support::{Lines, Signal, clean_command, fixture, is_alive, moments, send, stat_of, status_of, until};
 
 fn start(arguments: &[&str], workers: usize) -> Session {
-    Session::start(fixture!("shows-the-pool").args(arguments).env("PREFORK_WORKERS", workers.to_string()))
+    Session::start(fixture("shows-the-pool").args(arguments).env("PREFORK_WORKERS", workers.to_string()))
 }
 
 /// Waits for a line of worker 0 in which the pool is so: `0 ready *, 1 waiting -`.
@@ -53,7 +53,7 @@ fn a_worker_sees_the_pool_and_nobody_does_before_the_start() {
 fn every_state_is_seen() {
     let ready = path("ready");
     let _ = fs::remove_file(&ready);
-    let mut command = fixture!("shows-the-pool");
+    let mut command = fixture("shows-the-pool");
     command.args(["is-ready-when-told", ready.to_str().expect("text")]).env("PREFORK_WORKERS", "2");
     // Each state lasts until the test goes on: whoever looks at the pool may be late.
     let program = Session::start(command.env("PREFORK_BACKOFF", "1h").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
@@ -112,7 +112,7 @@ fn the_supervisor_sees_the_pool_too() {
 
 #[test]
 fn without_supervision_the_pool_is_this_process() {
-    let program = Session::start(fixture!("shows-the-pool").arg("watches").env("PREFORK", "off"));
+    let program = Session::start(fixture("shows-the-pool").arg("watches").env("PREFORK", "off"));
     let pids = wait_for_pool(&program.stdout, "0 ready *");
     assert_eq!(pids, [program.pid().to_string()]);
     program.stdout.wait_for(&format!("pool of {}: ", program.pid()));
@@ -120,7 +120,7 @@ fn without_supervision_the_pool_is_this_process() {
 
 #[test]
 fn no_snapshot_is_torn_while_workers_come_and_go() {
-    let mut command = fixture!("shows-the-pool");
+    let mut command = fixture("shows-the-pool");
     let program = Session::start(
         command
             .arg("checks")
@@ -207,7 +207,7 @@ fn attack(command: &mut Command) {
 
 #[test]
 fn no_worker_gets_at_the_rows_or_at_the_seat_of_another() {
-    attack(&mut fixture!("shows-the-pool"));
+    attack(&mut fixture("shows-the-pool"));
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn without_a_file_for_the_memory_the_kernel_seals_it() {
     if sealed != 0 {
         skip!("this kernel has no mseal(2)");
     }
-    attack(without_call(&mut fixture!("shows-the-pool"), libc::SYS_memfd_create, libc::ENOSYS));
+    attack(without_call(&mut fixture("shows-the-pool"), libc::SYS_memfd_create, libc::ENOSYS));
 }
 
 /// In clock ticks.
@@ -240,7 +240,7 @@ fn a_worker_that_floods_the_wake_pipe_costs_the_supervisor_little() {
 
 #[test]
 fn garbage_in_a_workers_own_seat_harms_nobody_else() {
-    let mut command = fixture!("shows-the-pool");
+    let mut command = fixture("shows-the-pool");
     let mut program = Session::start(
         command.arg("scribbles-on-its-own").env("PREFORK_WORKERS", "3").env("PREFORK_HEARTBEAT_TIMEOUT", "8s"),
     );
@@ -291,8 +291,8 @@ fn the_supervisor_and_the_workers_have_names_of_their_own() {
         fs::create_dir_all(&directory).expect("a directory");
         let program = directory.join(app);
         let _ = fs::remove_file(&program);
-        symlink(env!("CARGO_BIN_EXE_sleeps"), &program).expect("a link");
-        let program = Session::start(&mut clean_command(program.to_str().expect("text")));
+        symlink(fixture("sleeps").get_program(), &program).expect("a link");
+        let program = Session::start(clean_command(program.to_str().expect("text")).arg("sleeps"));
         program.stdout.wait_for_nth("task", 3);
         assert_eq!(comm(program.pid()), supervisor);
         let children = program.wait_for_children(3);
@@ -315,14 +315,14 @@ fn the_supervisor_and_the_workers_have_names_of_their_own() {
 
 #[test]
 fn without_supervision_the_name_stays() {
-    let program = Session::start(fixture!("sleeps").env("PREFORK", "off"));
+    let program = Session::start(fixture("sleeps").env("PREFORK", "off"));
     program.stdout.wait_for("task 0 pid");
-    assert_eq!(status_of(program.pid(), "Name"), "sleeps");
+    assert_eq!(status_of(program.pid(), "Name"), "fixture");
 }
 
 #[test]
 fn a_start_that_fails_leaves_neither_a_name_nor_a_pool() {
-    let mut program = Session::start(without_fork(fixture!("shows-the-pool").arg("cannot-start")));
+    let mut program = Session::start(without_fork(fixture("shows-the-pool").arg("cannot-start")));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     program.stdout.wait_for("failed: true, same name: true, pool: false");
 }

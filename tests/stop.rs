@@ -11,12 +11,12 @@ use support::lives::{WAYS, nth_worker};
 use support::pid_1::as_pid_1;
 use support::pool::Pool;
 use support::session::Session;
-use support::{Program, Signal, clean_command, is_alive, send, state_of, until, wait_until_gone};
+use support::{Program, Signal, clean_command, fixture, is_alive, send, state_of, until, wait_until_gone, words};
 
 #[test]
 fn a_stop_is_graceful_and_complete_and_the_last_line_says_why() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut program = Session::start(&mut fixture!("sleeps"));
+        let mut program = Session::start(&mut fixture("sleeps"));
         let workers = program.wait_for_children(3);
         program.signal(signal);
         assert_eq!(program.exit_code(), 0);
@@ -49,7 +49,7 @@ fn a_worker_that_ignores_the_stop_is_killed_after_graceful_timeout() {
 #[test]
 fn sigint_during_a_stop_is_immediate() {
     for first in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+        let mut program = Session::start(fixture("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
         program.stdout.wait_for_nth("blocks all signals", 2);
         program.signal(first);
         program.stderr.wait_for("stopping 2 workers");
@@ -63,7 +63,7 @@ fn sigint_during_a_stop_is_immediate() {
 /// The sender has the number 0 there, as has the leader of the process group that PID 1 came from.
 #[test]
 fn sigint_during_a_stop_is_immediate_from_outside_the_container_too() {
-    let command = as_pid_1(&fixture!("ignores-term"));
+    let command = as_pid_1(&fixture("ignores-term"));
     let mut command = skip_unless!(command, "unshare(1) may not make a PID namespace");
     let mut program = Program::start(command.env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     program.stdout.wait_for_nth("blocks all signals", 2);
@@ -79,7 +79,7 @@ fn sigint_during_a_stop_is_immediate_from_outside_the_container_too() {
 #[test]
 fn sigterm_repeated_lets_every_worker_drain() {
     for first in [Signal::SIGTERM, Signal::SIGINT] {
-        let mut pool = Pool::start_with(fixture!("reloads"), &[("stop", "wait")]);
+        let mut pool = Pool::start_with(fixture("reloads"), &[("stop", "wait")]);
         pool.wait_until_ready();
         pool.signal(first);
         pool.stdout.wait_for_nth("is told to stop", 3);
@@ -101,7 +101,7 @@ fn sigterm_repeated_lets_every_worker_drain() {
 
 #[test]
 fn sigquit_is_an_immediate_stop() {
-    let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    let mut program = Session::start(fixture("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     program.stdout.wait_for_nth("blocks all signals", 2);
     program.signal(Signal::SIGQUIT);
     assert_eq!(program.exit_code(), 0);
@@ -112,7 +112,7 @@ fn sigquit_is_an_immediate_stop() {
 
 #[test]
 fn sigquit_makes_a_graceful_stop_immediate() {
-    let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    let mut program = Session::start(fixture("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     program.stdout.wait_for_nth("blocks all signals", 2);
     program.signal(Signal::SIGTERM);
     program.stderr.wait_for("stopping 2 workers");
@@ -122,7 +122,7 @@ fn sigquit_makes_a_graceful_stop_immediate() {
 
 #[test]
 fn a_stopped_worker_ends_with_the_others() {
-    let mut program = Session::start(fixture!("sleeps").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
+    let mut program = Session::start(fixture("sleeps").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     let workers = program.wait_for_children(3);
     send(workers[1], Signal::SIGSTOP);
     until("the worker is stopped", || (state_of(workers[1]) == Some('T')).then_some(()));
@@ -133,7 +133,7 @@ fn a_stopped_worker_ends_with_the_others() {
 
 #[test]
 fn a_stopped_worker_that_ignores_the_stop_is_killed() {
-    let mut program = Session::start(fixture!("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
+    let mut program = Session::start(fixture("ignores-term").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
     program.stdout.wait_for_nth("blocks all signals", 2);
     let workers = program.children();
     program.signal(Signal::SIGTERM);
@@ -148,7 +148,7 @@ fn a_stopped_worker_that_ignores_the_stop_is_killed() {
 
 #[test]
 fn what_a_worker_started_is_killed_with_it() {
-    let mut program = Session::start(fixture!("has-a-child").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
+    let mut program = Session::start(fixture("has-a-child").env("PREFORK_GRACEFUL_TIMEOUT", "300ms"));
     let line = program.stdout.wait_for("child ");
     let child: i32 = line["child ".len()..].parse().expect("a process id");
     assert!(is_alive(child));
@@ -160,7 +160,7 @@ fn what_a_worker_started_is_killed_with_it() {
 
 #[test]
 fn a_stop_does_not_wait_for_a_backoff() {
-    let mut program = Session::start(fixture!("dies-young").env("PREFORK_BACKOFF", "1h"));
+    let mut program = Session::start(fixture("dies-young").env("PREFORK_BACKOFF", "1h"));
     program.stderr.wait_for_nth("restarting in 1h00m", 2);
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
@@ -172,7 +172,7 @@ fn a_stop_does_not_wait_for_a_backoff() {
 fn the_second_signal_that_timeout_sends_is_the_same_stop() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut command = clean_command("timeout");
-        let mut program = Session::start(command.arg("1h").arg(env!("CARGO_BIN_EXE_sleeps")));
+        let mut program = Session::start(command.arg("1h").args(words(&fixture("sleeps"))));
         program.stdout.wait_for_nth("task", 3);
         // It passes a signal on as it sends its own: to the program, and then to its group.
         program.signal(signal);
@@ -185,7 +185,7 @@ fn the_second_signal_that_timeout_sends_is_the_same_stop() {
 
 #[test]
 fn sigterm_to_one_worker_is_its_abnormal_end_and_no_stop() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     let workers = [0, 1, 2].map(|task_id| nth_worker(&program, task_id, 1));
     send(workers[0], Signal::SIGTERM);
     program.stderr.wait_for(&format!("worker 0 (pid {}) killed by SIGTERM after", workers[0]));
@@ -200,7 +200,7 @@ fn sigterm_to_one_worker_is_its_abnormal_end_and_no_stop() {
 #[test]
 fn sigterm_to_everybody_at_once_restarts_nobody() {
     for _ in 0..20 {
-        let mut program = Session::start(&mut fixture!("sleeps"));
+        let mut program = Session::start(&mut fixture("sleeps"));
         let workers = program.wait_for_children(3);
         program.signal(Signal::SIGTERM);
         for &worker in &workers {
@@ -214,7 +214,7 @@ fn sigterm_to_everybody_at_once_restarts_nobody() {
 
 #[test]
 fn sigterm_to_everybody_workers_first_restarts_nobody() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     let workers = program.wait_for_children(3);
     // So that it learns of everything at once.
     program.signal(Signal::SIGSTOP);
@@ -231,7 +231,7 @@ fn sigterm_to_everybody_workers_first_restarts_nobody() {
 
 #[test]
 fn the_supervisor_closes_its_listeners_when_a_stop_begins() {
-    let mut command = fixture!("ignores-term");
+    let mut command = fixture("ignores-term");
     let mut program = Session::start(command.env("PREFORK_LISTEN", "127.0.0.1:0"));
     program.stdout.wait_for_nth("blocks all signals", 2);
     let sockets = || {
@@ -278,7 +278,7 @@ impl Drop for Freezer {
 
 #[test]
 fn a_process_that_survives_sigkill_is_named_and_left_behind() {
-    let mut program = Session::start(&mut fixture!("sleeps"));
+    let mut program = Session::start(&mut fixture("sleeps"));
     let workers = program.wait_for_children(3);
     let freezer = match Freezer::freeze(workers[1]) {
         Ok(freezer) => freezer,

@@ -6,7 +6,7 @@ use std::fs;
 use support::before_exec::before_exec;
 use support::pid_1::as_pid_1;
 use support::session::Session;
-use support::{Program, Signal, children_of, send, until};
+use support::{Program, Signal, children_of, fixture, send, until};
 
 fn wait_until_reaped(pid: i32) {
     until(&format!("{pid} is reaped"), || (!fs::exists(format!("/proc/{pid}")).expect("/proc")).then_some(()));
@@ -35,7 +35,7 @@ fn strangers_are_reaped_and_otherwise_ignored(program: &Program, supervisor: i32
 
 #[test]
 fn pid_1_answers_sigterm() {
-    let mut command = skip_unless!(as_pid_1(&fixture!("sleeps")), "unshare(1) may not make a PID namespace");
+    let mut command = skip_unless!(as_pid_1(&fixture("sleeps")), "unshare(1) may not make a PID namespace");
     let mut program = Program::start(&mut command);
     program.stdout.wait_for_nth("task", 3);
     let supervisor = program.wait_for_children(1)[0];
@@ -46,7 +46,7 @@ fn pid_1_answers_sigterm() {
 
 #[test]
 fn pid_1_is_not_wedged_by_a_stop_key() {
-    let mut command = skip_unless!(as_pid_1(&fixture!("sleeps")), "unshare(1) may not make a PID namespace");
+    let mut command = skip_unless!(as_pid_1(&fixture("sleeps")), "unshare(1) may not make a PID namespace");
     let mut program = Program::start(&mut command);
     program.stdout.wait_for_nth("task", 3);
     let supervisor = program.wait_for_children(1)[0];
@@ -67,7 +67,7 @@ fn pid_1_is_not_wedged_by_a_stop_key() {
 
 #[test]
 fn pid_1_restarts_and_gives_up_as_any_other() {
-    let mut command = skip_unless!(as_pid_1(&fixture!("dies-young")), "unshare(1) may not make a PID namespace");
+    let mut command = skip_unless!(as_pid_1(&fixture("dies-young")), "unshare(1) may not make a PID namespace");
     let mut program = Program::start(command.env("PREFORK_MAX_RESTARTS", "5").env("PREFORK_BACKOFF", "0s"));
     assert_eq!(program.exit_code(), 1);
     assert_eq!(program.stderr.count("restarting"), 5);
@@ -76,7 +76,7 @@ fn pid_1_restarts_and_gives_up_as_any_other() {
 /// Promise 7.
 #[test]
 fn strange_children_are_reaped_and_otherwise_ignored_by_pid_1() {
-    let mut command = skip_unless!(as_pid_1(&fixture!("makes-orphans")), "unshare(1) may not make a PID namespace");
+    let mut command = skip_unless!(as_pid_1(&fixture("makes-orphans")), "unshare(1) may not make a PID namespace");
     let mut program = Program::start(&mut command);
     program.stdout.wait_for_nth("orphan", 2);
     let supervisor = program.wait_for_children(1)[0];
@@ -87,7 +87,7 @@ fn strange_children_are_reaped_and_otherwise_ignored_by_pid_1() {
 /// Promise 7.
 #[test]
 fn strange_children_are_reaped_and_otherwise_ignored_by_a_subreaper() {
-    let mut command = fixture!("makes-orphans");
+    let mut command = fixture("makes-orphans");
     before_exec(&mut command, || Ok(nix::sys::prctl::set_child_subreaper(true)?));
     let mut program = Session::start(&mut command);
     strangers_are_reaped_and_otherwise_ignored(&program, program.pid());
@@ -98,7 +98,7 @@ fn strange_children_are_reaped_and_otherwise_ignored_by_a_subreaper() {
 /// Promise 7.
 #[test]
 fn children_made_before_are_reaped_and_otherwise_ignored() {
-    let mut program = Session::start(&mut fixture!("starts-with-a-zombie"));
+    let mut program = Session::start(&mut fixture("starts-with-a-zombie"));
     let number = |line: String| line.rsplit(' ').next().and_then(|pid| pid.parse().ok()).expect("a process id");
     wait_until_reaped(number(program.stdout.wait_for("zombie")));
     let stranger: i32 = number(program.stdout.wait_for("stranger"));

@@ -5,15 +5,11 @@ use std::fs;
 
 use nix::unistd::geteuid;
 use support::terminal::{CTRL_C, CTRL_Z, Terminal};
-use support::{Signal, children_of, moments, send, state_of, until};
+use support::{Signal, children_of, fixture, line, moments, send, state_of, until};
 
 /// Values of PREFORK_USER: what a terminal does to a pool is the same whether its workers have sessions of their own.
 fn users() -> &'static [&'static str] {
     if geteuid().is_root() { &["none", "nobody"] } else { &["none"] }
-}
-
-fn path(command: &std::process::Command) -> String {
-    command.get_program().to_str().expect("text").to_owned()
 }
 
 fn wait_for_workers(supervisor: i32, count: usize) -> Vec<i32> {
@@ -31,7 +27,7 @@ fn wait_until_continued(pids: &[i32]) {
 /// A pool that a shell has started, its supervisor, and all of its processes.
 fn job_of_a_shell(user: &str) -> (Terminal, i32, Vec<i32>) {
     let mut terminal = Terminal::shell();
-    terminal.type_in(&format!("PREFORK_USER={user} {}\n", path(&fixture!("sleeps"))));
+    terminal.type_in(&format!("PREFORK_USER={user} {}\n", line(&fixture("sleeps"))));
     let supervisor = terminal.job();
     terminal.screen.wait_for("task 2 pid");
     let workers = wait_for_workers(supervisor, 3);
@@ -42,7 +38,7 @@ fn job_of_a_shell(user: &str) -> (Terminal, i32, Vec<i32>) {
 fn ctrl_c_reaches_only_the_supervisor_and_stops_in_order() {
     for user in users() {
         let mut terminal = Terminal::shell();
-        terminal.type_in(&format!("PREFORK_USER={user} {}; echo status $?\n", path(&fixture!("sleeps"))));
+        terminal.type_in(&format!("PREFORK_USER={user} {}; echo status $?\n", line(&fixture("sleeps"))));
         terminal.screen.wait_for("task 2 pid");
         wait_for_workers(terminal.job(), 3);
         terminal.type_in(CTRL_C);
@@ -57,7 +53,7 @@ fn ctrl_c_reaches_only_the_supervisor_and_stops_in_order() {
 #[test]
 fn ctrl_c_a_second_time_kills_at_once() {
     for user in users() {
-        let mut command = fixture!("ignores-term");
+        let mut command = fixture("ignores-term");
         let mut terminal = Terminal::run(command.env("PREFORK_GRACEFUL_TIMEOUT", "1h").env("PREFORK_USER", user));
         terminal.screen.wait_for_nth("blocks all signals", 2);
         terminal.type_in(CTRL_C);
@@ -99,7 +95,7 @@ fn a_suspended_pool_is_continued_by_sigcont_and_stopped_by_what_came_before() {
 #[test]
 fn a_supervisor_that_leads_its_session_does_not_leave_workers_stopped() {
     for user in users() {
-        let mut terminal = Terminal::run(fixture!("sleeps").env("PREFORK_USER", user));
+        let mut terminal = Terminal::run(fixture("sleeps").env("PREFORK_USER", user));
         let supervisor = terminal.pid();
         let workers = wait_for_workers(supervisor, 3);
         for nth in 1..=3 {
@@ -120,15 +116,15 @@ fn a_supervisor_that_leads_its_session_does_not_leave_workers_stopped() {
 
 #[test]
 fn workers_have_dev_null_for_a_terminal_and_else_what_the_supervisor_has() {
-    let mut terminal = Terminal::run(&mut fixture!("shows-stdin"));
+    let mut terminal = Terminal::run(&mut fixture("shows-stdin"));
     terminal.screen.wait_for("stdin is /dev/null");
     assert_eq!(terminal.exit_code(), 0);
 
     let mut terminal = Terminal::shell();
-    terminal.type_in(&format!("{} < /dev/zero\n", path(&fixture!("shows-stdin"))));
+    terminal.type_in(&format!("{} < /dev/zero\n", line(&fixture("shows-stdin"))));
     terminal.screen.wait_for("stdin is /dev/zero");
 
-    let mut program = support::Program::start(fixture!("shows-stdin").stdin(std::process::Stdio::piped()));
+    let mut program = support::Program::start(fixture("shows-stdin").stdin(std::process::Stdio::piped()));
     program.stdout.wait_for("stdin is pipe:");
     assert_eq!(program.exit_code(), 0);
 }
@@ -137,10 +133,10 @@ fn workers_have_dev_null_for_a_terminal_and_else_what_the_supervisor_has() {
 fn a_worker_that_reads_the_terminal_is_reported_with_what_to_do() {
     for leads in [true, false] {
         let mut terminal = if leads {
-            Terminal::run(&mut fixture!("reads-the-terminal"))
+            Terminal::run(&mut fixture("reads-the-terminal"))
         } else {
             let mut terminal = Terminal::shell();
-            terminal.type_in(&format!("{}\n", path(&fixture!("reads-the-terminal"))));
+            terminal.type_in(&format!("{}\n", line(&fixture("reads-the-terminal"))));
             terminal
         };
         let supervisor = if leads { terminal.pid() } else { terminal.job() };
@@ -157,7 +153,7 @@ fn a_worker_that_reads_the_terminal_is_reported_with_what_to_do() {
 #[test]
 fn ctrl_c_during_restarts_kills_no_new_worker() {
     for moment in moments().take(15) {
-        let mut command = fixture!("dies-young");
+        let mut command = fixture("dies-young");
         let mut terminal = Terminal::run(command.env("PREFORK_BACKOFF", "0s").env("PREFORK_MAX_RESTARTS", "unlimited"));
         terminal.screen.wait_for_nth("restarting", 10);
         std::thread::sleep(std::time::Duration::from_micros(moment % 3000));
@@ -174,12 +170,12 @@ fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
         skip!("only root can become somebody else");
     }
     let attacks = || {
-        let mut command = fixture!("runs-as");
+        let mut command = fixture("runs-as");
         command.args(["65534", "65534", "attack"]);
         command
     };
     let mut shell = Terminal::shell();
-    shell.type_in(&format!("{} 65534 65534 attack 3>&1 4</dev/tty\n", path(&attacks())));
+    shell.type_in(&format!("{} 3>&1 4</dev/tty\n", line(&attacks())));
     let (leader, alone) = (Terminal::run(&mut attacks()), Terminal::of_no_session(&mut attacks()));
     // What is open of the terminal, and from where on by the name /dev/tty, the last one by the program itself.
     let kinds = [("shell", shell, 1..=5, 4), ("leader", leader, 1..=3, 3), ("alone", alone, 1..=2, 3)];
@@ -221,7 +217,7 @@ fn a_program_that_is_its_workers_user_need_not_open_the_terminal_again() {
     }
     let mut command = support::clean_command("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "/bin/sh", "-c"]);
-    command.arg(format!("exec {}", path(&fixture!("sleeps")))).env("PREFORK_USER", "65534");
+    command.arg(format!("exec {}", line(&fixture("sleeps")))).env("PREFORK_USER", "65534");
     let mut terminal = Terminal::run(command.env("PREFORK_GROUP", "65534"));
     terminal.screen.wait_for("task 2 pid");
     terminal.type_in(CTRL_C);

@@ -1,7 +1,7 @@
 //! What Tornado's `fork_processes` promises, one test each.
 
 mod support;
-use support::{Program, Signal, is_alive, send, until};
+use support::{Program, Signal, fixture, is_alive, send, until, words};
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn pid_in(line: &str) -> i32 {
 
 #[test]
 fn ids_are_0_to_n_and_a_normal_exit_is_final() {
-    let mut program = Program::start(&mut fixture!("reports-task-id"));
+    let mut program = Program::start(&mut fixture("reports-task-id"));
     assert_eq!(program.exit_code(), 0);
     let mut lines = program.stdout.all();
     lines.sort();
@@ -30,7 +30,7 @@ fn ids_are_0_to_n_and_a_normal_exit_is_final() {
 
 #[test]
 fn a_finished_workers_line_says_how_many_are_left() {
-    let mut program = Program::start(&mut fixture!("reports-task-id"));
+    let mut program = Program::start(&mut fixture("reports-task-id"));
     program.wait();
     for left in 0..3 {
         program.stderr.wait_for(&format!(", {left} left"));
@@ -39,7 +39,7 @@ fn a_finished_workers_line_says_how_many_are_left() {
 
 #[test]
 fn when_all_have_finished_it_exits_with_0_and_says_so_in_its_last_line() {
-    let mut program = Program::start(&mut fixture!("reports-task-id"));
+    let mut program = Program::start(&mut fixture("reports-task-id"));
     assert_eq!(program.exit_code(), 0);
     let lines = program.stderr.all();
     assert_eq!(lines.last().expect("a line"), "prefork: all 3 workers have finished: exiting with status 0");
@@ -53,7 +53,7 @@ fn the_first_line_says_how_many_workers_and_why() {
         ("workers 3_usize", Some("1"), "prefork: starting 1 worker: PREFORK_WORKERS=1".to_owned()),
         ("nothing", None, format!("{}: ", starting(prefork_rt::cpu_count()))),
     ] {
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         command.args([case, "finish"]).envs(variable.map(|value| ("PREFORK_WORKERS", value)));
         let mut program = Program::start(&mut command);
         assert_eq!(program.exit_code(), 0);
@@ -66,12 +66,12 @@ fn the_first_line_says_how_many_workers_and_why() {
 fn zero_or_absent_or_auto_means_one_worker_per_usable_cpu() {
     let count = prefork_rt::cpu_count();
     for case in ["nothing", "workers 0", "workers auto"] {
-        let mut program = Program::start(fixture!("takes-any-value").args([case, "finish"]));
+        let mut program = Program::start(fixture("takes-any-value").args([case, "finish"]));
         assert_eq!(program.exit_code(), 0);
         assert_eq!(program.stdout.count("task "), count, "{case}");
         program.stderr.wait_for(&starting(count));
     }
-    let mut program = Program::start(fixture!("uses-fork-processes").args(["0", "0", "finish"]));
+    let mut program = Program::start(fixture("uses-fork-processes").args(["0", "0", "finish"]));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.count("task "), count);
 }
@@ -81,11 +81,10 @@ fn cpus_outside_the_affinity_are_not_counted() {
     if Command::new("taskset").arg("--version").output().is_err() {
         return eprintln!("skipped: there is no taskset here");
     }
-    let fixture = fixture!("takes-any-value");
     let first_cpu = support::status_of(i32::try_from(std::process::id()).expect("a pid"), "Cpus_allowed_list");
     let first_cpu = first_cpu.split(['-', ',']).next().expect("a CPU");
     let mut command = support::clean_command("taskset");
-    command.args(["-c", first_cpu]).arg(fixture.get_program()).args(["nothing", "finish"]);
+    command.args(["-c", first_cpu]).args(words(&fixture("takes-any-value"))).args(["nothing", "finish"]);
     let mut program = Program::start(&mut command);
     assert_eq!(program.exit_code(), 0);
     let lines = program.stderr.all();
@@ -120,7 +119,7 @@ fn a_worker_that_a_real_time_signal_kills_is_replaced_under_its_id() {
 }
 
 fn is_replaced(end: [&str; 2], how: &str) {
-    let mut program = Program::start(fixture!("fails-once").args(end));
+    let mut program = Program::start(fixture("fails-once").args(end));
     assert_eq!(program.exit_code(), 0, "{end:?}");
     let pid = pid_in(&program.stdout.wait_for("task 1 pid "));
     let line = program.stderr.wait_for("restarting");
@@ -136,7 +135,7 @@ fn is_replaced(end: [&str; 2], how: &str) {
 
 #[test]
 fn restarts_counts_the_earlier_lives_of_a_task_id() {
-    let mut program = Program::start(fixture!("fails-often").arg("3"));
+    let mut program = Program::start(fixture("fails-often").arg("3"));
     assert_eq!(program.exit_code(), 0);
     let mut lines = program.stdout.all();
     lines.sort();
@@ -148,7 +147,7 @@ fn restarts_counts_the_earlier_lives_of_a_task_id() {
 #[test]
 fn max_restarts_is_how_many_are_replaced_over_all_workers() {
     let fails_six_times = |max_restarts| {
-        let mut command = fixture!("fails-often");
+        let mut command = fixture("fails-often");
         let mut program = Program::start(command.arg("3").env("PREFORK_MAX_RESTARTS", max_restarts));
         let code = program.exit_code();
         (code, program)
@@ -164,7 +163,7 @@ fn max_restarts_is_how_many_are_replaced_over_all_workers() {
 
 #[test]
 fn one_exit_too_many_stops_the_other_workers_and_exits_with_1() {
-    let mut program = Program::start(fixture!("sleeps").env("PREFORK_MAX_RESTARTS", "2"));
+    let mut program = Program::start(fixture("sleeps").env("PREFORK_MAX_RESTARTS", "2"));
     let first = pids(&program, 3);
     let mut all = first.clone();
     // Each worker fails once: one budget for all.
@@ -188,7 +187,7 @@ fn one_exit_too_many_stops_the_other_workers_and_exits_with_1() {
 
 #[test]
 fn without_restarts_the_first_abnormal_exit_gives_up() {
-    let mut program = Program::start(fixture!("sleeps").env("PREFORK_MAX_RESTARTS", "0"));
+    let mut program = Program::start(fixture("sleeps").env("PREFORK_MAX_RESTARTS", "0"));
     let pids = pids(&program, 3);
     send(pids[1], Signal::SIGKILL);
     assert_eq!(program.exit_code(), 1);
@@ -197,7 +196,7 @@ fn without_restarts_the_first_abnormal_exit_gives_up() {
 
 #[test]
 fn task_id_is_none_outside_a_worker() {
-    let mut program = Program::start(&mut fixture!("asks-who-it-is"));
+    let mut program = Program::start(&mut fixture("asks-who-it-is"));
     assert_eq!(program.exit_code(), 0);
     let mut lines = program.stdout.all();
     lines.sort();
@@ -214,14 +213,14 @@ fn task_id_is_none_outside_a_worker() {
 
 #[test]
 fn task_id_is_0_without_supervision() {
-    let mut program = Program::start(fixture!("asks-who-it-is").env("PREFORK", "off"));
+    let mut program = Program::start(fixture("asks-who-it-is").env("PREFORK", "off"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.all(), ["before: None false", "in worker 0: Some(0) true"]);
 }
 
 #[test]
 fn a_second_start_is_refused_in_a_worker_and_in_the_supervisor() {
-    let mut program = Program::start(&mut fixture!("starts-twice"));
+    let mut program = Program::start(&mut fixture("starts-twice"));
     assert_eq!(program.exit_code(), 0);
     for who in ["worker 0", "worker 1", "supervisor"] {
         for call in ["start", "fork_processes"] {
@@ -240,7 +239,7 @@ fn a_second_start_is_refused_in_a_worker_and_in_the_supervisor() {
 
 #[test]
 fn a_second_start_is_refused_without_supervision() {
-    let mut program = Program::start(fixture!("starts-twice").env("PREFORK", "off"));
+    let mut program = Program::start(fixture("starts-twice").env("PREFORK", "off"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.count("worker 0, start: prefork was already started"), 1);
     assert_eq!(program.stdout.count("worker 0, fork_processes: prefork was already started"), 1);
@@ -252,7 +251,7 @@ fn a_second_start_is_refused_without_supervision() {
 fn a_start_that_failed_is_none() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
-    let mut program = Program::start(fixture!("starts-after-a-failure").arg(&address));
+    let mut program = Program::start(fixture("starts-after-a-failure").arg(&address));
     assert_eq!(program.exit_code(), 0);
     let mut lines = program.stdout.all();
     lines.sort();
@@ -261,7 +260,7 @@ fn a_start_that_failed_is_none() {
 
 #[test]
 fn fork_processes_returns_the_id_in_each_worker_and_exits_with_0_when_all_have_finished() {
-    let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "finish"]));
+    let mut program = Program::start(fixture("uses-fork-processes").args(["3", "0", "finish"]));
     assert_eq!(program.exit_code(), 0);
     let mut lines = program.stdout.all();
     lines.sort();
@@ -270,17 +269,17 @@ fn fork_processes_returns_the_id_in_each_worker_and_exits_with_0_when_all_have_f
 
 #[test]
 fn fork_processes_respects_off_and_check() {
-    let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "off"));
+    let mut program = Program::start(fixture("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "off"));
     assert_eq!(program.exit_code(), 3);
     assert_eq!(program.stdout.all(), ["task 0, which is Some(0)"]);
-    let mut program = Program::start(fixture!("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "check"));
+    let mut program = Program::start(fixture("uses-fork-processes").args(["3", "0", "fail"]).env("PREFORK", "check"));
     assert_eq!(program.exit_code(), 0);
     assert_eq!(program.stdout.all(), [""; 0]);
 }
 
 #[test]
 fn fork_processes_returns_an_error_when_it_gave_up() {
-    let mut program = Program::start(fixture!("uses-fork-processes").args(["1", "1", "fail"]));
+    let mut program = Program::start(fixture("uses-fork-processes").args(["1", "1", "fail"]));
     assert_eq!(program.exit_code(), 1);
     assert_eq!(program.stdout.count("task 0, which is Some(0)"), 2);
     program.stdout.wait_for("returned: gave up: worker 0 ended abnormally and all 1 restarts");
@@ -289,7 +288,7 @@ fn fork_processes_returns_an_error_when_it_gave_up() {
 
 #[test]
 fn fork_processes_returns_an_error_when_it_cannot_start() {
-    let mut command = fixture!("uses-fork-processes");
+    let mut command = fixture("uses-fork-processes");
     let mut program = Program::start(command.args(["2", "1", "fail"]).env("PREFORK_WORKERS", "two"));
     assert_eq!(program.exit_code(), 2);
     program.stdout.wait_for("returned: environment variable PREFORK_WORKERS");
@@ -300,7 +299,7 @@ fn fork_processes_returns_an_error_when_it_cannot_start() {
 fn children_made_before_the_start_are_reaped_and_otherwise_ignored() {
     // What the test writes to is the standard input of the child that ends with it.
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a socket pair");
-    let mut command = fixture!("makes-children-first");
+    let mut command = fixture("makes-children-first");
     command.stdin(std::os::fd::OwnedFd::from(theirs)).env("PREFORK_MAX_RESTARTS", "1");
     let program = &mut Program::start(&mut command);
     drop(command);
@@ -325,7 +324,7 @@ fn children_made_before_the_start_are_reaped_and_otherwise_ignored() {
 
 #[test]
 fn interrupted_calls_change_nothing() {
-    let mut program = Program::start(&mut fixture!("sleeps"));
+    let mut program = Program::start(&mut fixture("sleeps"));
     let workers = pids(&program, 3);
     for _ in 0..100 {
         for signal in [Signal::SIGUSR1, Signal::SIGCHLD, Signal::SIGCONT] {

@@ -5,7 +5,9 @@ use support::before_exec::{before_exec, without_call};
 use support::lives::lives;
 use support::more_rights::{MoreRights, Rights};
 use support::session::Session;
-use support::{Program, Signal, moments, own_path, send, stat_of, status_of, until, wait_until_gone};
+use support::{
+    Program, Signal, fixture, line, moments, own_path, send, stat_of, status_of, until, wait_until_gone, words,
+};
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -95,7 +97,7 @@ fn stop(program: &mut Session) {
 fn workers_become_the_user_of_the_attribute() {
     only_root!();
     let accounts = Accounts::new("attribute");
-    let mut program = skip_unless!(accounts.start(&mut fixture!("runs-as-nobody")), "mount(2) is refused");
+    let mut program = skip_unless!(accounts.start(&mut fixture("runs-as-nobody")), "mount(2) is refused");
     let nobody = became(NOBODY, NOBODY, "65534");
     for place in ["hook", "body"] {
         for task_id in 0..2 {
@@ -132,7 +134,7 @@ fn workers_become_the_user_and_group_of_the_environment() {
         ("none", "none", "uid 0 0 0 0 gid 0 0 0 0 ".to_owned()),
         ("root", "", "uid 0 0 0 0 gid 0 0 0 0 groups [0]".to_owned()),
     ] {
-        let mut command = fixture!("runs-as-nobody");
+        let mut command = fixture("runs-as-nobody");
         command.env("PREFORK_USER", user).env("PREFORK_GROUP", group).env("PREFORK_WORKERS", "1");
         let mut program = skip_unless!(accounts.start(&mut command), "mount(2) is refused");
         let line = program.stdout.wait_for("body task 0 ");
@@ -145,7 +147,7 @@ fn workers_become_the_user_and_group_of_the_environment() {
 fn workers_become_the_user_and_group_of_the_builder_and_talk_to_the_supervisor() {
     only_root!();
     let accounts = Accounts::new("builder");
-    let mut command = fixture!("runs-as");
+    let mut command = fixture("runs-as");
     let mut program = skip_unless!(accounts.start(command.args(["app", "other"])), "mount(2) is refused");
     program.stderr.wait_for("workers run as user app (uid 4711), group other (gid 4715)");
     // The bell is heard: ready(), then recycle().
@@ -164,7 +166,7 @@ fn workers_become_the_user_and_group_of_the_builder_and_talk_to_the_supervisor()
 #[test]
 fn a_worker_of_another_user_has_no_key_of_the_supervisor_s() {
     only_root!();
-    let mut program = Session::start(fixture!("runs-as").args(["65534", "65534", "attack"]));
+    let mut program = Session::start(fixture("runs-as").args(["65534", "65534", "attack"]));
     program.stdout.wait_for("attacks are over");
     assert_eq!(program.exit_code(), 0);
     if program.stdout.count("attack keys: there are none") > 0 {
@@ -185,7 +187,7 @@ fn a_worker_of_another_user_has_no_key_of_the_supervisor_s() {
 fn a_system_without_keys_or_with_a_filter_for_them_keeps_no_worker_from_starting() {
     only_root!();
     for error in [libc::ENOSYS, libc::EPERM, libc::EACCES] {
-        let mut program = Session::start(without_call(&mut fixture!("runs-as-nobody"), libc::SYS_keyctl, error));
+        let mut program = Session::start(without_call(&mut fixture("runs-as-nobody"), libc::SYS_keyctl, error));
         program.stdout.wait_for_nth("body task", 2);
         stop(&mut program);
     }
@@ -194,7 +196,7 @@ fn a_system_without_keys_or_with_a_filter_for_them_keeps_no_worker_from_starting
 #[test]
 fn a_worker_that_would_keep_the_supervisor_s_keys_does_not_run() {
     only_root!();
-    let mut command = fixture!("runs-as-nobody");
+    let mut command = fixture("runs-as-nobody");
     command.env("PREFORK_MAX_RESTARTS", "1");
     let mut program = Session::start(without_call(&mut command, libc::SYS_keyctl, libc::EDQUOT));
     assert_eq!(program.exit_code(), 1);
@@ -205,11 +207,11 @@ fn a_worker_that_would_keep_the_supervisor_s_keys_does_not_run() {
 
 #[test]
 fn a_set_user_id_program_gives_a_worker_rights_unless_no_new_privs_is_set() {
-    let program = match MoreRights::of(&fixture!("shows-its-environment"), Rights::SetUserId) {
+    let program = match MoreRights::of(&fixture("shows-its-environment"), Rights::SetUserId) {
         Ok(program) => program,
         Err(why) => skip!("{why}"),
     };
-    let spawn = format!("spawn={}", program.path());
+    let spawn = format!("spawn={}", line(&program.program()));
     for (no_new_privs, says) in [("false", "AT_SECURE 1"), ("true", "AT_SECURE 0")] {
         let mut command = lives(["--workers=1", &spawn, "wait"]);
         command.env("PREFORK_USER", "nobody").env("PREFORK_NO_NEW_PRIVS", no_new_privs);
@@ -244,7 +246,7 @@ fn workers_gain_no_rights_and_the_supervisor_stays_as_it_is() {
 fn workers_of_another_user_lead_sessions_and_others_groups() {
     only_root!();
     for (user, has_session) in [("none", false), ("nobody", true)] {
-        let mut program = Session::start(fixture!("runs-as-nobody").env("PREFORK_USER", user));
+        let mut program = Session::start(fixture("runs-as-nobody").env("PREFORK_USER", user));
         program.stdout.wait_for_nth("body task", 2);
         for worker in program.wait_for_children(2) {
             let stat = stat_of(worker).expect("it is alive");
@@ -259,7 +261,7 @@ fn workers_of_another_user_lead_sessions_and_others_groups() {
 #[test]
 fn no_worker_of_another_user_outlives_its_supervisor() {
     only_root!();
-    let program = Session::start(&mut fixture!("runs-as-nobody"));
+    let program = Session::start(&mut fixture("runs-as-nobody"));
     program.stdout.wait_for_nth("body", 2);
     program.signal(Signal::SIGKILL);
     program.wait_until_empty();
@@ -269,7 +271,7 @@ fn no_worker_of_another_user_outlives_its_supervisor() {
 fn no_worker_of_another_user_outlives_its_supervisor_at_whatever_moment_of_its_start() {
     only_root!();
     for moment in moments().take(40) {
-        let mut command = fixture!("ignores-term");
+        let mut command = fixture("ignores-term");
         let program = Session::start(command.env("PREFORK_WORKERS", "12").env("PREFORK_USER", "nobody"));
         std::thread::sleep(Duration::from_micros(moment % 8000));
         program.signal(Signal::SIGKILL);
@@ -287,7 +289,7 @@ fn orphan(program: &Program, worker: i32) {
 #[test]
 fn a_worker_that_changes_its_user_itself_shares_its_supervisor_s_death_after_rearm() {
     only_root!();
-    let program = Session::start(fixture!("changes-its-user").arg("rearm"));
+    let program = Session::start(fixture("changes-its-user").arg("rearm"));
     program.stdout.wait_for("body task 0 ");
     program.signal(Signal::SIGKILL);
     program.wait_until_empty();
@@ -298,7 +300,7 @@ fn a_worker_that_changes_its_user_itself_shares_its_supervisor_s_death_after_rea
 #[cfg(target_os = "linux")]
 fn a_worker_that_changes_its_user_itself_outlives_its_supervisor_without_rearm() {
     only_root!();
-    let program = Session::start(fixture!("changes-its-user").arg("no-rearm"));
+    let program = Session::start(fixture("changes-its-user").arg("no-rearm"));
     program.stdout.wait_for("body task 0 ");
     let worker = program.wait_for_children(1)[0];
     orphan(&program, worker);
@@ -312,7 +314,7 @@ fn a_worker_that_changes_its_user_itself_outlives_its_supervisor_without_rearm()
 #[cfg(target_os = "linux")]
 fn rearm_ends_a_worker_whose_supervisor_is_gone() {
     only_root!();
-    let program = Session::start(fixture!("changes-its-user").arg("rearm-when-told"));
+    let program = Session::start(fixture("changes-its-user").arg("rearm-when-told"));
     program.stdout.wait_for("waits");
     let worker = program.wait_for_children(1)[0];
     orphan(&program, worker);
@@ -325,7 +327,7 @@ fn rearm_ends_a_worker_whose_supervisor_is_gone() {
 #[test]
 fn rearm_refuses_a_process_that_a_worker_made() {
     only_root!();
-    let mut program = Session::start(fixture!("changes-its-user").arg("rearm-in-a-child"));
+    let mut program = Session::start(fixture("changes-its-user").arg("rearm-in-a-child"));
     assert_eq!(program.exit_code(), 0);
     program.stdout.wait_for("only a worker shares its supervisor's death");
 }
@@ -333,7 +335,7 @@ fn rearm_refuses_a_process_that_a_worker_made() {
 #[test]
 fn rearm_does_nothing_where_nobody_supervises() {
     only_root!();
-    let mut program = Session::start(fixture!("changes-its-user").arg("rearm").env("PREFORK", "off"));
+    let mut program = Session::start(fixture("changes-its-user").arg("rearm").env("PREFORK", "off"));
     program.stdout.wait_for("body task 0 ");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
@@ -358,7 +360,7 @@ fn names_that_nobody_has_are_refused() {
         ["a b", "none", "user: \"a b\" has a space"],
         ["none", "", "group: the name is empty"],
     ] {
-        is_refused(&mut Program::start(fixture!("runs-as").args([user, group])), &[says]);
+        is_refused(&mut Program::start(fixture("runs-as").args([user, group])), &[says]);
     }
     for (variable, value, says) in [
         ("PREFORK_USER", "no-such-user", "there is no user \"no-such-user\""),
@@ -367,7 +369,7 @@ fn names_that_nobody_has_are_refused() {
         ("PREFORK_GROUP", "4294967295", "too large"),
     ] {
         for mode in ["", "check", "off"] {
-            let mut command = fixture!("runs-as");
+            let mut command = fixture("runs-as");
             command.args(["none", "none"]).env(variable, value).env("PREFORK", mode);
             is_refused(&mut Program::start(&mut command), &[&format!("environment variable {variable}: "), says]);
         }
@@ -379,14 +381,14 @@ fn user_and_group_take_strings_and_options() {
     only_root!();
     for option in ["user", "group"] {
         for value in ["str", "String", "&String", "Option", "None", "none"] {
-            let mut command = fixture!("takes-any-value");
+            let mut command = fixture("takes-any-value");
             let mut program =
                 Program::start(command.args([&format!("{option} {value}"), "finish"]).env("PREFORK", "check"));
             assert_eq!(program.exit_code(), 0, "{option} {value}: {:#?}", program.stderr.all());
             let named = usize::from(!value.to_lowercase().contains("none"));
             assert_eq!(program.stderr.count("workers run as "), named, "{option} {value}");
         }
-        let mut command = fixture!("takes-any-value");
+        let mut command = fixture("takes-any-value");
         let mut program = Program::start(command.args([&format!("{option} unknown"), "finish"]));
         is_refused(&mut program, &[&format!("{option}: there is no {option} \"no-such-{option}\"")]);
     }
@@ -399,7 +401,7 @@ fn who_is_not_root_may_ask_for_what_it_is_and_nothing_else() {
     let as_nobody = |user: &str, group: &str, mode: &str| {
         let mut command = support::clean_command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
-        command.arg(fixture!("runs-as").get_program()).args([user, group]).env("PREFORK", mode);
+        command.args(words(&fixture("runs-as"))).args([user, group]).env("PREFORK", mode);
         accounts.try_start(&mut command).ok()
     };
     for mode in ["", "check", "off"] {
@@ -427,7 +429,7 @@ fn who_is_not_root_may_ask_for_what_it_is_and_nothing_else() {
 /// The fixture, as nobody with these groups, which an option of setpriv(1) says.
 fn as_nobody_in(groups: &str) -> Command {
     let mut command = support::clean_command("setpriv");
-    command.args(["--reuid", "65534", "--regid", "65534", groups]).arg(fixture!("runs-as").get_program());
+    command.args(["--reuid", "65534", "--regid", "65534", groups]).args(words(&fixture("runs-as")));
     command
 }
 
@@ -450,14 +452,14 @@ fn groups_that_workers_would_keep_or_lack_are_refused() {
     }
     let mut command = support::clean_command("setpriv");
     command.args(["--reuid", "4711", "--regid", "4712", "--groups", "4713,4715"]);
-    command.arg(fixture!("runs-as").get_program()).args(["app", "none"]);
+    command.args(words(&fixture("runs-as"))).args(["app", "none"]);
     let mut program = skip_unless!(accounts.try_start(&mut command).ok(), "mount(2) is refused");
     let differences = "would keep the supplementary group other (gid 4715) and would lack the supplementary group more";
     is_refused(&mut program, &["user: ", differences]);
     // With the groups of the user, in whatever order, nothing is wrong, and with no option either.
     for (groups, user) in [("--groups=4714,4713", "app"), ("--groups=4713", "none")] {
         let mut command = support::clean_command("setpriv");
-        command.args(["--reuid", "4711", "--regid", "4712", groups]).arg(fixture!("runs-as").get_program());
+        command.args(["--reuid", "4711", "--regid", "4712", groups]).args(words(&fixture("runs-as")));
         let mut program = skip_unless!(accounts.try_start(command.args([user, "none"])).ok(), "mount(2) is refused");
         program.stdout.wait_for("body task 1 ");
         stop(&mut program);
@@ -469,7 +471,7 @@ fn groups_that_a_user_namespace_fixes_are_refused() {
     only_root!();
     for (groups, is_fine) in [("--clear-groups", true), ("--groups=4,27", false)] {
         let mut command = support::clean_command("setpriv");
-        command.args([groups, "unshare", "--user", "--map-root-user"]).arg(fixture!("runs-as").get_program());
+        command.args([groups, "unshare", "--user", "--map-root-user"]).args(words(&fixture("runs-as")));
         let mut program =
             skip_unless!(Session::try_start(command.args(["0", "0"]), Stdio::piped()).ok(), "no setpriv(1)");
         if is_fine {
@@ -501,7 +503,7 @@ fn the_line_says_who_workers_are_with_all_their_groups() {
         ("none", "other", "user root (uid 0), group other (gid 4715)"),
         ("12345", "12346", "uid 12345, gid 12346"),
     ] {
-        let mut command = fixture!("runs-as-nobody");
+        let mut command = fixture("runs-as-nobody");
         command.env("PREFORK_USER", user).env("PREFORK_GROUP", group).env("PREFORK", "check");
         let mut program = skip_unless!(accounts.start(&mut command), "mount(2) is refused");
         assert_eq!(program.exit_code(), 0);
@@ -526,7 +528,7 @@ fn workers_that_stay_root_against_the_code_give_one_warning() {
         ),
     ] {
         for mode in ["", "check", "off"] {
-            let mut command = fixture!("runs-as");
+            let mut command = fixture("runs-as");
             command.args(["nobody", if group.is_empty() { "none" } else { "65534" }]);
             command.env("PREFORK_USER", user).env("PREFORK_GROUP", group).env("PREFORK", mode);
             let mut program = Session::start(&mut command);
@@ -554,7 +556,7 @@ fn a_worker_that_was_only_told_that_it_became_another_ends() {
         (libc::SYS_setresgid, "setresgid(2) failed: afterwards the process has gid 0"),
         (libc::SYS_setresuid, "setresuid(2) failed: afterwards the process has uid 0"),
     ] {
-        let mut command = fixture!("runs-as-nobody");
+        let mut command = fixture("runs-as-nobody");
         let groups = [4, 27].map(Gid::from_raw);
         before_exec(command.env("PREFORK_MAX_RESTARTS", "0"), move || Ok(setgroups(&groups)?));
         let mut program = Session::start(without_call(&mut command, call, 0));
@@ -571,7 +573,7 @@ fn capabilities_are_gone_where_the_user_stays_the_same() {
     let start = |arguments: [&str; 2]| {
         let mut command = support::clean_command("setpriv");
         command.args(["--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps", "+net_admin"]);
-        command.args(["--ambient-caps", "+net_admin"]).arg(fixture!("runs-as").get_program());
+        command.args(["--ambient-caps", "+net_admin"]).args(words(&fixture("runs-as")));
         accounts.try_start(command.args(arguments)).ok()
     };
     for arguments in [["12345", "none"], ["12345", "12345"]] {
@@ -591,7 +593,7 @@ fn capabilities_are_gone_where_the_user_stays_the_same() {
 fn root_that_could_not_signal_its_workers_is_refused() {
     only_root!();
     const CAP_KILL: libc::c_ulong = 5;
-    let mut command = fixture!("runs-as");
+    let mut command = fixture("runs-as");
     before_exec(command.args(["65534", "65534"]), || {
         // SAFETY: prctl(2) with PR_CAPBSET_DROP takes a number.
         match unsafe { libc::prctl(libc::PR_CAPBSET_DROP, CAP_KILL, 0, 0, 0) } {
@@ -609,7 +611,7 @@ fn rights_without_being_root_suffice_and_are_gone_in_the_worker() {
     let accounts = Accounts::new("capabilities");
     let mut command = support::clean_command("setpriv");
     command.args(["--reuid", "12345", "--regid", "12345", "--clear-groups", "--inh-caps", rights]);
-    command.args(["--ambient-caps", rights]).arg(fixture!("runs-as").get_program()).args(["app", "none"]);
+    command.args(["--ambient-caps", rights]).args(words(&fixture("runs-as"))).args(["app", "none"]);
     let mut program = skip_unless!(accounts.try_start(&mut command).ok(), "mount(2) is refused, or no setpriv(1)");
     let line = program.stdout.wait_for("body task 1 ");
     assert!(line.ends_with(&became(4711, 4712, "4712 4713 4714")), "{line}");
@@ -621,7 +623,7 @@ fn rights_without_being_root_suffice_and_are_gone_in_the_worker() {
 fn a_user_namespace_without_the_user_is_refused() {
     only_root!();
     let mut command = support::clean_command("unshare");
-    command.args(["--user", "--map-root-user"]).arg(fixture!("runs-as").get_program());
+    command.args(["--user", "--map-root-user"]).args(words(&fixture("runs-as")));
     let mut program =
         skip_unless!(Program::try_start(command.args(["65534", "65534"]), Stdio::piped()).ok(), "no unshare(1)");
     if program.exit_code() == 1 && program.stderr.count("unshare: ") > 0 {
@@ -633,13 +635,13 @@ fn a_user_namespace_without_the_user_is_refused() {
 #[test]
 fn prefork_off_drops_the_rights_and_check_only_looks() {
     only_root!();
-    let mut program = Session::start(fixture!("runs-as-nobody").env("PREFORK", "off"));
+    let mut program = Session::start(fixture("runs-as-nobody").env("PREFORK", "off"));
     let line = program.stdout.wait_for(&format!("body task 0 pid {} ", program.pid()));
     assert!(line.ends_with("back Err(EPERM) Err(EPERM)") && line.contains("uid 65534 65534 65534 65534 "), "{line}");
     program.signal(Signal::SIGTERM);
     assert_eq!(program.exit_code(), 0);
 
-    let mut program = Program::start(fixture!("runs-as-nobody").env("PREFORK", "check"));
+    let mut program = Program::start(fixture("runs-as-nobody").env("PREFORK", "check"));
     assert_eq!(program.exit_code(), 0);
     program.stderr.wait_for("PREFORK=check: all is well");
     assert_eq!(program.stdout.all(), [""; 0]);
@@ -652,7 +654,7 @@ fn a_port_of_root_s_is_served_by_nobody() {
     let first = 600 + (std::process::id() % 400) as u16;
     let port = (first..1024).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
     let port = skip_unless!(port, "no port below 1024 is free");
-    let mut command = fixture!("listens");
+    let mut command = fixture("listens");
     let mut program = Session::start(
         command.arg("one").env("PREFORK_LISTEN", format!("127.0.0.1:{port}")).env("PREFORK_USER", "nobody"),
     );
@@ -671,7 +673,7 @@ fn a_port_of_root_s_is_served_by_nobody() {
 fn looking_a_user_up_leaves_no_descriptor_in_the_workers() {
     only_root!();
     let descriptors = |user: &str| {
-        let mut command = fixture!("lists-descriptors");
+        let mut command = fixture("lists-descriptors");
         let program = Session::start(command.env("PREFORK_WORKERS", "1").env("PREFORK_USER", user));
         program.stdout.wait_for("task 0: ")
     };

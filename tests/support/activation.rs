@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use nix::fcntl::{FcntlArg, fcntl};
 
 use super::before_exec::before_exec;
-use super::clean_command;
+use super::{clean_command, words};
 
 const TOOL: &str = "systemd-socket-activate";
 
@@ -24,7 +24,7 @@ pub fn by_systemd(options: &[&str], program: &Command) -> Option<Command> {
         let Some(value) = value else { continue };
         command.arg("-E").arg([name, OsStr::new("="), value].join(OsStr::new("")));
     }
-    command.arg(program.get_program()).args(program.get_args());
+    command.args(words(program));
     Some(command)
 }
 
@@ -32,7 +32,7 @@ pub fn by_systemd(options: &[&str], program: &Command) -> Option<Command> {
 pub fn with_sockets(program: &Command, sockets: &[(&str, &OwnedFd)]) -> Command {
     let pid = if sockets.is_empty() { "" } else { "LISTEN_PID=$$ " };
     let mut command = clean_command("sh");
-    command.args(["-c", &format!("{pid}exec \"$@\""), "sh"]).arg(program.get_program()).args(program.get_args());
+    command.args(["-c", &format!("{pid}exec \"$@\""), "sh"]).args(words(program));
     command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
     announced(&mut command, sockets.len(), &names.join(":"));

@@ -5,9 +5,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
-use super::Signal;
 use super::session::Session;
-use crate::fixture;
+use super::{Signal, fixture};
 
 /// How a program is given its options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +20,7 @@ pub const WAYS: [Way; 3] = [Way::Attribute, Way::Builder, Way::Environment];
 
 /// The command for workers that take these steps, of which `OPTION=VALUE` with two dashes before it is an option.
 pub fn lives<const N: usize>(steps: [&str; N]) -> Command {
-    let mut command = fixture!("lives");
+    let mut command = fixture("lives");
     command.args(steps);
     command
 }
@@ -29,7 +28,7 @@ pub fn lives<const N: usize>(steps: [&str; N]) -> Command {
 impl Way {
     /// The same, with options that are given in this way.
     pub fn lives<const M: usize, const N: usize>(self, options: [(&str, &str); M], steps: [&str; N]) -> Command {
-        let mut command = if self == Way::Attribute { fixture!("lives-by-attribute") } else { fixture!("lives") };
+        let mut command = if self == Way::Attribute { fixture("lives-by-attribute") } else { fixture("lives") };
         for (option, value) in options {
             self.give(&mut command, option, value);
         }

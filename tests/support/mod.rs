@@ -3,8 +3,10 @@
 //! Every wait is for a condition and has a deadline: on a loaded machine a test is slow, not wrong.
 #![allow(dead_code, reason = "every test file compiles its own copy and uses its own part")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
+use std::iter;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -35,15 +37,37 @@ pub mod wear;
 /// How long a condition may take on a machine that does other things too.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The command that runs a fixture of this name, with the environment of a shell that knows nothing of prefork and is no service, and
-/// signals as a program in the foreground has them, however the tests themselves were started.
-#[macro_export]
-macro_rules! fixture {
-    ($name:literal) => {
-        $crate::support::clean_command(env!(concat!("CARGO_BIN_EXE_", $name)))
-    };
+/// Stories that have a program of their own.
+const PROGRAMS: [(&str, &str); 3] = [
+    ("attribute", env!("CARGO_BIN_EXE_attribute")),
+    ("builder", env!("CARGO_BIN_EXE_builder")),
+    ("upgrades", env!("CARGO_BIN_EXE_upgrades")),
+];
+
+/// The command that runs this story of `tests/fixtures`.
+pub fn fixture(story: &str) -> Command {
+    match PROGRAMS.iter().find(|(name, _)| *name == story) {
+        Some((_, path)) => clean_command(path),
+        None => {
+            let mut command = clean_command(env!("CARGO_BIN_EXE_fixture"));
+            command.arg(story);
+            command
+        }
+    }
 }
 
+/// A command's program and its arguments, for another program that is to run it.
+pub fn words(command: &Command) -> impl Iterator<Item = &OsStr> {
+    iter::once(command.get_program()).chain(command.get_args())
+}
+
+/// A command as a line for a shell, which sees no special character in it.
+pub fn line(command: &Command) -> String {
+    words(command).map(|word| word.to_str().expect("text")).collect::<Vec<_>>().join(" ")
+}
+
+/// The command that runs the program at this path, with the environment of a shell that knows nothing of prefork and is no
+/// service, and signals as a program in the foreground has them, however the tests themselves were started.
 pub fn clean_command(path: &str) -> Command {
     let mut command = Command::new(path);
     for (name, _) in std::env::vars_os() {
@@ -300,7 +324,7 @@ macro_rules! skip_unless {
 pub fn moments() -> impl Iterator<Item = u64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let mut state = now.as_nanos() as u64 | 1;
-    std::iter::repeat_with(move || {
+    iter::repeat_with(move || {
         // Xorshift64.
         state ^= state << 13;
         state ^= state >> 7;

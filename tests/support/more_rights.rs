@@ -1,5 +1,6 @@
 //! Copies of a fixture that have more rights than their caller, who is nobody.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -8,8 +9,7 @@ use std::process::Command;
 
 use nix::unistd::geteuid;
 
-use super::{Program, clean_command, own_path};
-use crate::fixture;
+use super::{Program, clean_command, fixture, own_path};
 
 pub const NOBODY: u32 = 65534;
 
@@ -23,6 +23,7 @@ pub enum Rights {
 pub struct MoreRights {
     folder: PathBuf,
     program: PathBuf,
+    arguments: Vec<OsString>,
 }
 
 impl MoreRights {
@@ -34,9 +35,9 @@ impl MoreRights {
         let folder = own_path("more-rights");
         fs::create_dir(&folder).expect("a folder");
         fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to nobody");
-        let copy = MoreRights { program: folder.join("program"), folder };
-        copy.put(&fixture!("shows-its-environment"), rights)?;
-        let mut shows = copy.as_nobody(clean_command(copy.path()));
+        let mut copy = MoreRights { program: folder.join("program"), folder, arguments: Vec::new() };
+        copy.put(&fixture("shows-its-environment"), rights)?;
+        let mut shows = copy.command();
         let mut shows =
             Program::try_start(&mut shows, std::process::Stdio::null()).map_err(|error| error.to_string())?;
         shows.exit_code();
@@ -47,10 +48,11 @@ impl MoreRights {
         Ok(copy)
     }
 
-    fn put(&self, program: &Command, rights: Rights) -> Result<(), String> {
+    fn put(&mut self, program: &Command, rights: Rights) -> Result<(), String> {
         // A file that runs, or did a moment ago, cannot be written to.
         let _ = fs::remove_file(&self.program);
         fs::copy(program.get_program(), &self.program).expect("a copy");
+        self.arguments = program.get_args().map(OsStr::to_owned).collect();
         let mode = if rights == Rights::SetUserId { 0o4755 } else { 0o755 };
         fs::set_permissions(&self.program, PermissionsExt::from_mode(mode)).expect("a mode");
         if rights == Rights::FileCapabilities {
@@ -62,8 +64,11 @@ impl MoreRights {
         Ok(())
     }
 
-    pub fn path(&self) -> &str {
-        self.program.to_str().expect("text")
+    /// The copy, run by the user of the test.
+    pub fn program(&self) -> Command {
+        let mut command = clean_command(self.program.to_str().expect("text"));
+        command.args(&self.arguments);
+        command
     }
 
     /// Has nobody run this.
@@ -74,7 +79,7 @@ impl MoreRights {
 
     /// The copy, run by nobody.
     pub fn command(&self) -> Command {
-        self.as_nobody(clean_command(self.path()))
+        self.as_nobody(self.program())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use super::clean_command;
+use super::{clean_command, words};
 
 /// The command that runs a program as PID 1 of a new namespace; `None` where that is not permitted.
 pub fn as_pid_1(program: &Command) -> Option<Command> {
@@ -14,6 +14,6 @@ pub fn as_pid_1(program: &Command) -> Option<Command> {
     };
     let user = own_user.iter().find(permitted)?;
     let mut unshare = clean_command("unshare");
-    unshare.args(*user).args(flags).arg(program.get_program()).args(program.get_args());
+    unshare.args(*user).args(flags).args(words(program));
     Some(unshare)
 }

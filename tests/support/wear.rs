@@ -1,8 +1,8 @@
 //! Runs the fixtures whose workers wear out, with options given in each way there is.
 
+use super::fixture;
 use super::lives::{WAYS, Way};
 use super::session::Session;
-use crate::fixture;
 
 /// In each way: what its workers do, and the options, as `NAME=VALUE`.
 pub fn in_each_way(body: &str, options: &[&str]) -> Vec<(Way, Session)> {
@@ -17,8 +17,8 @@ pub fn start(body: &str, options: &[&str]) -> Session {
 impl Way {
     fn wears_out(self, body: &str, options: &[&str]) -> Session {
         let mut command = match self {
-            Way::Attribute => fixture!("wears-out-by-attribute"),
-            Way::Builder | Way::Environment => fixture!("wears-out-by-builder"),
+            Way::Attribute => fixture("wears-out-by-attribute"),
+            Way::Builder | Way::Environment => fixture("wears-out-by-builder"),
         };
         command.arg(body);
         for option in options {
