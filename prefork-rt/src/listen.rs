@@ -1,7 +1,8 @@
-//! The sockets of `listen`: bound by the supervisor before the first fork, inherited, or taken over from the binary
-//! before, and handed over to each worker.
+//! The sockets of `listen`: the supervisor binds them before the first fork, inherits them, or takes them over from the
+//! previous binary, and gives them to each worker.
 //!
-//! It must not know the types that they come as in a worker.
+//! Two steps: [`plan`] says what is listened on, and [`bind`] does it. It must not know as which types a worker's body gets
+//! the sockets. No file in this folder imports from this one.
 
 mod as_bound;
 mod attempt;

@@ -1,6 +1,7 @@
-//! How a socket was when it was bound, and whether it still is: each process that has it can change it for all others.
+//! The state of a socket when it was bound, and whether the socket is still in it. Each process that has the socket can change
+//! it for all others.
 //!
-//! It must not know who has it, nor how another takes its place.
+//! It must not know which processes have the socket, nor how another takes its place.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,41 +15,41 @@ use super::label::{Label, Labelled};
 use crate::grammar::Kind;
 use crate::sys::{self, Admission};
 
-/// Where a socket is bound, how many connections may wait there, and which may come.
+/// The state of a socket: its address, the length of its queue, and what it admits.
 pub(super) struct AsBound {
     kind: Kind,
     address: SockAddr,
     only_ipv6: bool,
-    /// How many connections may wait to be accepted, where the system tells; of a socket that others had before, not known
-    /// until it has listened again.
+    /// The length of the queue of connections, where the system tells it. Not known for a socket that other processes had
+    /// before, until listen(2) is called again.
     room: Option<u32>,
-    /// Unix sockets have nothing of it.
+    /// `None` for Unix sockets.
     admission: Option<Admission>,
     has_filter: bool,
 }
 
-/// What has become of a socket.
+/// The result of a check.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Sound,
-    /// It was so, and is as it was bound again.
+    /// What was wrong with it, and is repaired.
     Repaired(String),
-    /// It is so, and stays so.
+    /// What is wrong with it, and cannot be repaired.
     Lost(String),
 }
 
 impl AsBound {
-    /// Of a socket that no other process has had.
+    /// For a socket that no other process has had.
     pub(super) fn fresh(kind: Kind, socket: BorrowedFd<'_>) -> Option<AsBound> {
         AsBound::of(kind, socket, sys::queue_room(socket))
     }
 
-    /// Of a socket that this supervisor has bound before, as another binary or at another start.
+    /// For a socket that this supervisor bound as another binary, or at another start.
     pub(super) fn taken_over(kind: Kind, socket: BorrowedFd<'_>) -> Option<AsBound> {
         AsBound::of(kind, socket, None)
     }
 
-    /// Of a socket that this process was started with: its maker has chosen how many may wait.
+    /// For a socket that this process was started with: its maker has chosen the length of the queue.
     pub(super) fn inherited(kind: Kind, socket: BorrowedFd<'_>) -> Option<AsBound> {
         AsBound::of(kind, socket, sys::queue_room(socket).filter(|&room| room > 0))
     }
@@ -68,7 +69,7 @@ impl AsBound {
         Some((self.address.as_socket()?, self.only_ipv6))
     }
 
-    /// Where it is, as `listen` takes it.
+    /// The place of the socket, as `listen` takes it.
     pub(super) fn place(&self, label: &Label) -> String {
         let address = &self.address;
         if let Some(address) = address.as_socket() {
@@ -82,7 +83,7 @@ impl AsBound {
         }
     }
 
-    /// Makes a socket what it was again, as far as that is possible.
+    /// Brings a socket back into this state, as far as possible.
     pub(super) fn check(&mut self, socket: BorrowedFd<'_>) -> Health {
         let mut found = Vec::new();
         let repaired = match self.kind {
@@ -112,7 +113,7 @@ impl AsBound {
             self.room = sys::queue_room(socket);
             return Ok(());
         }
-        // More than before do no harm.
+        // A longer queue than before does no harm.
         if room.is_none() || self.room.zip(room).is_none_or(|(before, room)| room < before) {
             own.listen(self.room.and_then(|room| room.try_into().ok()).unwrap_or(BACKLOG))?;
             let (before, after) = (room, sys::queue_room(socket));
@@ -132,11 +133,11 @@ impl AsBound {
         still_open(socket, found)
     }
 
-    /// A socket that has no address of its own any more, as the system had chosen its port, gets it again.
+    /// Disconnects a socket and binds its address again, which the system took from it where it had chosen the port itself.
     fn bind_again(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         sys::disconnect(socket)?;
         match SockRef::from(&socket).bind(&self.address) {
-            // It has one.
+            // EINVAL: the socket still has an address.
             Err(error) if error.kind() != io::ErrorKind::InvalidInput => return Err(error),
             _ => {}
         }
@@ -161,13 +162,13 @@ impl AsBound {
     }
 }
 
-/// How many may wait there is not told.
+/// The system does not tell the length of a Unix socket's queue, so listen(2) is called in any case.
 fn check_unix(socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()> {
     still_open(socket, found)?;
     SockRef::from(&socket).listen(BACKLOG)
 }
 
-/// Nothing takes it back that a socket without a peer was shut down, but for a TCP socket.
+/// Only for a TCP socket without a peer can shutdown(2) be undone.
 fn still_open(socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()> {
     if !sys::is_shut_down(socket) {
         return Ok(());
@@ -176,7 +177,7 @@ fn still_open(socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()>
     Err(io::ErrorKind::NotConnected.into())
 }
 
-/// Lets a TCP socket listen again that was handed over bound and shut down. Says whether that was necessary.
+/// Has a TCP socket listen again that this process was started with, and that was shut down. Says whether that was necessary.
 pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     let own = SockRef::from(&socket);
     if own.r#type().ok() != Some(Type::STREAM) || sys::is_listening(&own) || own.peer_addr().is_ok() {
@@ -186,7 +187,7 @@ pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     if address.as_socket().is_none_or(|address| address.port() == 0) {
         return false;
     }
-    // A port that the system had chosen is free by now. A port that was asked for is not, and then this is refused.
+    // The socket has lost a port that the system had chosen. It still has a port that was asked for, and bind(2) refuses.
     let _ = own.bind(&address);
     own.listen(BACKLOG).is_ok()
 }

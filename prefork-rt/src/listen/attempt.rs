@@ -1,6 +1,6 @@
-//! One place is bound: for what purpose, how often that is tried, and what is said of it.
+//! An attempt to bind one place: its purpose, how often it is repeated, and which line tells of it.
 //!
-//! It must not know what is bound.
+//! It must not know how a socket is bound.
 
 use std::fmt;
 use std::io;
@@ -13,20 +13,20 @@ use crate::error::Error;
 use crate::logging;
 use crate::sys::Bound;
 
-/// The kernel lowers it to net.core.somaxconn.
+/// The length of the queue of connections. The kernel lowers it to net.core.somaxconn.
 pub(super) const BACKLOG: i32 = 4096;
-/// A server that was just stopped may hold its address for a moment.
+/// How often an address in use is tried: a server that was just stopped may hold it for a moment.
 const TRIES: u32 = 5;
 const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// What sockets are bound for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To be served.
+    /// Workers will serve them.
     Service,
-    /// The rehearsal of an upgrade: no file is left, and nothing changes that other processes have too.
+    /// The rehearsal of an upgrade: it leaves no file, and changes nothing that other processes share.
     Rehearsal,
-    /// A check, of which the same holds, beside a service that may have the addresses: one in use is noted.
+    /// `PREFORK=check`, which leaves no trace either. It may run beside the service, so an address in use is noted only.
     Check,
 }
 
@@ -47,7 +47,7 @@ impl Purpose {
     }
 }
 
-/// What was bound; of a check, `None` and a note where another process has it.
+/// The result of binding a place. For a check, `None` and a line where another process has the place.
 pub(super) fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: Bound<'_>) -> Result<Option<T>, Error> {
     match (bound, purpose) {
         (Ok(bound), _) => Ok(Some(bound)),
@@ -59,7 +59,7 @@ pub(super) fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: B
     }
 }
 
-/// Binds what may be in use for a moment longer.
+/// Binds a place, again and again if it is in use.
 pub(super) fn try_again<T>(
     what: &impl fmt::Display,
     purpose: Purpose,
@@ -83,7 +83,7 @@ pub(super) fn try_again<T>(
     unreachable!("the last try returns")
 }
 
-/// What to do where a limit of this process or of the system is reached, whatever else may go wrong with an address.
+/// What to do where a limit of this process or of the system is reached.
 fn advice_on_resources(error: &io::Error) -> Option<&'static str> {
     match error.raw_os_error()? {
         libc::EMFILE | libc::ENFILE => Some(

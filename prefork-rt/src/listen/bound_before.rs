@@ -1,4 +1,4 @@
-//! A socket that was bound before this start.
+//! A socket that was bound before this start, by the previous binary or by the last start of the service.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;

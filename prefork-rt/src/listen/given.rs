@@ -1,4 +1,4 @@
-//! What a worker was handed: who asks for which socket, and what is said to who asks for one that is not there.
+//! The listeners that a worker was given: the body takes them by kind or name, and the errors say what there is instead.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use super::unix;
 use crate::error::Error;
 use crate::grammar::Kind;
 
-/// What a type asks for.
+/// What an argument of `main`, or a call, asks for.
 #[doc(hidden)]
 #[derive(Clone, Copy)]
 pub struct Wanted {
     pub(crate) kind: Kind,
-    /// All there are, and not the one there is.
+    /// All sockets of the kind or name, where `false` asks for the only one.
     pub(crate) all: bool,
     pub(crate) nonblocking: bool,
 }
@@ -31,8 +31,8 @@ pub(crate) fn give(listeners: Listeners) {
     *given() = listeners.listeners;
 }
 
-/// At the end of this process: removes the files of the Unix sockets that it has made, if any. What its body has not taken
-/// is closed before, so that no process listens there.
+/// At the end of this process: removes the files of the Unix sockets that it has made, if any. Closes the listeners that the
+/// body has not taken before, as a file is removed only where no process listens.
 pub(crate) fn remove_files() {
     if unix::has_made_files() {
         given().clear();
@@ -40,7 +40,7 @@ pub(crate) fn remove_files() {
     }
 }
 
-/// The one socket of a kind or name, or all of it, for whoever asks first.
+/// Takes the only socket of a kind or name, or all of them. Each can be taken once.
 pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
     let mut given = given();
     check(given.iter().map(|listener| &listener.label), wanted, name)?;
@@ -53,7 +53,7 @@ fn matches(label: &Label, wanted: Wanted, name: Option<&str>) -> bool {
     label.kind == wanted.kind && name.is_none_or(|name| label.name.as_deref() == Some(name))
 }
 
-/// Whether what is wanted can be given.
+/// Whether the listeners with these labels include what is wanted.
 pub(crate) fn check<'a>(
     labels: impl Iterator<Item = &'a Label> + Clone,
     wanted: Wanted,
@@ -76,7 +76,7 @@ fn nothing_of_the_kind(kind: Kind, nothing_at_all: bool) -> String {
     let (ty, example) = (kind.type_name(), kind.example());
     let missing = match nothing_at_all {
         true => "nothing is listened on".to_owned(),
-        // Others it has, so which kind is meant is said.
+        // There are others, so the text says which kind is missing.
         false if kind == Kind::Tcp => "listen has no TCP address".to_owned(),
         false => format!("listen has no {}", kind.noun()),
     };

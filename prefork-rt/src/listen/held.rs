@@ -1,4 +1,4 @@
-//! Which other processes hold what this one would listen on, or what it has listened on, in words.
+//! Names the other processes that hold a place where this one would listen, or a socket on which it has listened.
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
@@ -9,22 +9,22 @@ use crate::error::Error;
 use crate::grammar::Kind;
 use crate::sys::{self, Bound, Holder};
 
-/// Of more processes the number is said. A pool is a supervisor and all its workers.
+/// Further processes are counted, not named: a pool is a supervisor and all its workers.
 const MOST_NAMED: usize = 3;
 
-/// Who holds an address or a path.
+/// The processes that hold an address or a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// The system tells of nothing that is bound there.
+    /// The system lists no socket there.
     Unknown,
-    /// A process that this one may not see: of another user, or of another PID namespace.
+    /// A process that this one may not see, because it belongs to another user or another PID namespace.
     Unseen,
     ByThisProcess,
     By(Vec<Holder>),
 }
 
 impl Held {
-    /// Looks at the sockets and the processes of the whole system: to be called only when something is in use.
+    /// Reads the sockets and processes of the whole system. Call it only when something is in use.
     pub(super) fn look(bound: Bound<'_>) -> Held {
         let sockets = sys::sockets_at(bound);
         if sockets.is_empty() { Held::Unknown } else { Held::by(sys::holders(&sockets)) }
@@ -64,10 +64,10 @@ impl Held {
     }
 }
 
-/// Names the process that holds what is in use, where that is the error.
+/// Where the error says that a place is in use, names the process that holds it.
 pub(super) fn explain(error: Error, bound: Bound<'_>) -> Error {
     match error {
-        // The system has found no free one.
+        // The system has found no free port.
         error if matches!(bound, Bound::Tcp(address) | Bound::Udp(address) if address.port() == 0) => error,
         Error::Listen { address, source, .. } if source.kind() == ErrorKind::AddrInUse => {
             Error::Listen { address, source, advice: Held::look(bound).advice(bound) }
@@ -76,8 +76,8 @@ pub(super) fn explain(error: Error, bound: Bound<'_>) -> Error {
     }
 }
 
-/// What to say of a place that another process has, such as the service that runs, or systemd for it. Any other error is
-/// returned. Whoever may not bind there is told so even where it is in use, so what is in use is looked for.
+/// The line about a place that another process has, such as the running service, or systemd for it. Returns any other error.
+/// A user who may not bind there gets EACCES, even where the place is in use, so this looks for the process itself.
 pub(super) fn note(error: Error, bound: Bound<'_>) -> Result<String, Error> {
     let Error::Listen { address, source, advice } = error else { return Err(error) };
     let by = match (Held::look(bound), source.kind()) {
@@ -112,7 +112,7 @@ pub(super) struct Closed {
     number: u64,
 }
 
-/// One that is about to be closed. `None` where the system does not tell its number.
+/// Notes a socket that is about to be closed. `None` where the system does not tell its number.
 pub(super) fn closing(place: String, kind: Kind, socket: BorrowedFd<'_>) -> Option<Closed> {
     Some(Closed { place, kind, number: sys::socket_number(socket).ok()? })
 }
@@ -137,7 +137,7 @@ pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
     }
 }
 
-/// Those of this kind that are still open.
+/// The closed sockets of this kind that another process still has open.
 fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
     let of_kind = || closed.iter().filter(|closed| closed.kind == kind);
     let numbers: Vec<u64> = of_kind().map(|closed| closed.number).collect();
@@ -163,7 +163,7 @@ fn still_open(open: &[&Closed]) -> Option<String> {
                 pids(&holders)
             ))
         }
-        // This process is not in the way of the next: it ends.
+        // This process is about to end, so the next start can bind the place.
         Held::ByThisProcess => None,
         Held::Unknown | Held::Unseen => Some(format!(
             "a process that cannot be seen from here, being of another user or outside of this container, still holds \

@@ -17,8 +17,8 @@ use crate::sys::{self, Bound};
 /// How many ports the system may choose until one is free at every address of a name.
 const PORTS_TO_TRY: u32 = 64;
 
-/// A name's addresses without those that no interface has, unless that leaves none: `localhost` is `::1` too where
-/// IPv6 is switched off.
+/// The addresses of a host name that an interface of this machine has, or all of them where none has: `localhost` is `::1`,
+/// too, where IPv6 is switched off.
 pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
@@ -36,8 +36,8 @@ pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Ve
     here
 }
 
-/// Every address of this machine with this port: one IPv6 socket that serves IPv4 too, so that main has one listener
-/// everywhere, or an IPv4 socket where there is no IPv6.
+/// The address that stands for all addresses of this machine. Its socket serves IPv6 and IPv4, so that `main` has one listener
+/// everywhere. Where there is no IPv6, it is an IPv4 address.
 pub(super) fn every(port: u16) -> SocketAddr {
     let of_ipv6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     if is_here(of_ipv6) { of_ipv6 } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)) }
@@ -55,7 +55,7 @@ pub(super) fn is_every_ipv6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
-/// Binds all addresses of an entry, at one port. Of each, one socket, or one for each of the slots; of a check, `None`
+/// Binds all addresses of an entry at one port: one socket per address, or one for each of `slots`. For a check, `None` stands
 /// for an address in use.
 pub(super) fn bind(
     label: &Label,
@@ -93,7 +93,7 @@ fn sockets_of(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets
     }
 }
 
-/// Binds all of them at one port, which the system chooses.
+/// Binds all addresses at one port, which the system chooses.
 fn at_chosen_port(
     kind: Kind,
     addresses: &[SocketAddr],
@@ -125,8 +125,8 @@ fn port_of(sockets: &[Socket]) -> io::Result<Option<u16>> {
     Ok(socket.local_addr()?.as_socket().map(|bound| bound.port()))
 }
 
-/// One socket, or one for each of so many slots, in their order. The first is bound as if it were alone, so that an
-/// address that somebody else has is in use, though he shares it; only then it is shared with the others.
+/// Binds one socket, or one for each of `slots`, in their order. The first is bound alone, and shares the address with the
+/// others only then: so an address that another process has is in use, even if that process shares it.
 fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool, slots: Option<usize>) -> io::Result<Vec<Socket>> {
     let first = bind_one(kind, address, only_ipv6, false)?;
     let mut sockets = vec![first];
@@ -143,14 +143,14 @@ fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool, slots: Option<usiz
     Ok(sockets)
 }
 
-/// Where a socket is bound, and whether it leaves its port to IPv4.
+/// The address at which a socket is bound, and whether it leaves its port to IPv4.
 pub(super) fn address_of(socket: BorrowedFd<'_>) -> io::Result<(SocketAddr, bool)> {
     let socket = SockRef::from(&socket);
     let address = socket.local_addr()?.as_socket().ok_or(ErrorKind::InvalidInput)?;
     Ok((address, is_every_ipv6(address) && socket.only_v6()?))
 }
 
-/// One more socket at the address that the sockets of slots have, after all others.
+/// Binds one more socket at the address that the sockets of slots share.
 pub(super) fn bind_beside(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<OwnedFd> {
     let socket = bind_one(kind, address, only_ipv6, true)?;
     if kind == Kind::Tcp {
@@ -159,10 +159,10 @@ pub(super) fn bind_beside(kind: Kind, address: SocketAddr, only_ipv6: bool) -> i
     Ok(socket.into())
 }
 
-/// A socket in the place of one that has this address, and that is of no use any more to any process.
+/// Binds a socket at the address of `old`, which is of no use to any process any more.
 pub(super) fn bind_anew(kind: Kind, address: SocketAddr, only_ipv6: bool, old: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let old = SockRef::from(&old);
-    // A TCP socket that does not listen lets another have its address, and so does one that may be shared.
+    // A TCP socket that does not listen lets another bind its address, and a UDP socket does so with SO_REUSEADDR.
     let _ = old.shutdown(Shutdown::Both);
     if kind == Kind::Udp {
         old.set_reuse_address(true)?;
@@ -192,7 +192,7 @@ fn new(kind: Kind, address: SocketAddr, only_ipv6: bool) -> io::Result<Socket> {
 
 fn bind_one(kind: Kind, address: SocketAddr, only_ipv6: bool, shares: bool) -> io::Result<Socket> {
     let socket = new(kind, address, only_ipv6)?;
-    // Of a UDP address, two processes could share it, and neither would know.
+    // With this option, two processes could share a UDP address without knowing.
     if kind == Kind::Tcp {
         socket.set_reuse_address(true)?;
     }
@@ -212,7 +212,7 @@ fn bound(kind: Kind, address: SocketAddr) -> Bound<'static> {
 
 fn refusal(source: io::Error) -> Refusal {
     let advice = match source.kind() {
-        // Which process holds it is said where that is looked up.
+        // For any other port, `held` names the process that has it.
         ErrorKind::AddrInUse => "no port that the system chooses is free: check net.ipv4.ip_local_port_range",
         ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE: choose a higher one",
         _ if source.raw_os_error() == Some(libc::EAFNOSUPPORT) => {

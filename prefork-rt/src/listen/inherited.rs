@@ -1,6 +1,6 @@
-//! Sockets that this process was started with: which came, and which entry of `listen` each takes the place of.
+//! The sockets that this process was started with, and which entry of `listen` each takes the place of.
 //!
-//! It must not know who left them: systemd and whoever else speaks its protocol, sd_listen_fds(3).
+//! They come by the protocol of sd_listen_fds(3). It must not know whether systemd or another program has left them.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,30 +19,30 @@ use crate::logging;
 use crate::sys;
 use crate::trust;
 
-/// What whoever starts a process with sockets puts into the environment, for that process alone.
+/// The variables that announce sockets to one process.
 pub(crate) const VARIABLES: [&str; 4] = [COUNT, PID, NAMES, PIDFD];
 
 const COUNT: &str = "LISTEN_FDS";
 const PID: &str = "LISTEN_PID";
 const NAMES: &str = "LISTEN_FDNAMES";
-/// Which process LISTEN_PID is, once more, since systemd 259.
+/// The number of LISTEN_PID's pidfd, since systemd 259.
 const PIDFD: &str = "LISTEN_PIDFDID";
-/// Where the descriptors begin.
+/// The first descriptor.
 const FIRST: usize = sys::FIRST_LISTEN_FD as usize;
-/// What systemd writes where there is no name, and what it calls an accepted connection and a descriptor that was stored
-/// without a name.
+/// What systemd writes for a socket without a name, for an accepted connection, and for a descriptor that was stored without
+/// a name.
 const NO_NAMES: [&str; 4] = ["", "unknown", "connection", "stored"];
 
 /// A socket that this process was started with.
 pub(crate) struct Inherited {
-    /// As LISTEN_FDNAMES has it.
+    /// Its name in LISTEN_FDNAMES.
     pub(super) name: String,
     pub(super) socket: OwnedFd,
-    /// Where it is.
+    /// Its address or path.
     pub(super) place: String,
-    /// Which descriptor it was when the process was started.
+    /// The number of the descriptor when the process was started.
     pub(super) number: usize,
-    /// It came from the binary before, whose workers have it, too.
+    /// It came from the previous binary, whose workers use it, too.
     pub(super) is_in_use: bool,
 }
 
@@ -94,12 +94,12 @@ pub(crate) fn receive() -> Result<Option<String>, Error> {
     Ok(None)
 }
 
-/// A program with more rights than its caller believes a caller that names it.
+/// Whether this program believes its caller. With more rights than the caller, it does if LISTEN_PID is there.
 fn is_believed() -> bool {
     trust::in_options() || trust::in_sockets() && value(PID).is_some()
 }
 
-/// The variables that are there, and not believed because this program has more rights than its caller.
+/// The variables that are ignored because this program has more rights than its caller.
 pub(crate) fn distrusted() -> Vec<&'static str> {
     if is_believed() { Vec::new() } else { present() }
 }
@@ -122,7 +122,7 @@ pub(crate) fn receive_again(sockets: Vec<(String, usize, OwnedFd)>) {
     *received() = again.collect();
 }
 
-/// A name for each, where there are names.
+/// The name of each socket: empty where LISTEN_FDNAMES is missing.
 fn names(count: usize) -> Result<Vec<String>, Error> {
     let Some(names) = env::var_os(NAMES).filter(|_| count > 0) else { return Ok(vec![String::new(); count]) };
     let names: Vec<String> = names.to_string_lossy().split(':').map(str::to_owned).collect();
@@ -144,7 +144,7 @@ fn not_as_announced(error: &impl fmt::Display) -> Error {
     }
 }
 
-/// Where a socket is, without what it is.
+/// The address or path of a socket, without its kind.
 fn place(socket: &OwnedFd) -> String {
     let Ok(address) = SockRef::from(socket).local_addr() else { return "nowhere".to_owned() };
     if let Some(address) = address.as_socket() {
@@ -178,7 +178,7 @@ pub(super) fn close(name: &str) {
 }
 
 impl Inherited {
-    /// What it is called, if it is.
+    /// Its name, if it has one.
     fn own_name(&self) -> Option<&str> {
         Some(self.name.as_str()).filter(|name| !NO_NAMES.contains(name))
     }
@@ -188,7 +188,7 @@ impl Inherited {
     }
 }
 
-/// What a type of Rust can be made of it, if any.
+/// Its kind, or what it is instead, if no listener can be made of it.
 pub(super) fn kind(socket: &OwnedFd) -> Result<Kind, &'static str> {
     let socket = SockRef::from(socket);
     let (Ok(kind), Ok(address)) = (socket.r#type(), socket.local_addr()) else { return Err("no socket") };
@@ -218,8 +218,8 @@ impl fmt::Display for Inherited {
     }
 }
 
-/// Which sockets take the place of which entries: of each that has a name, those of that name, where there are some; of
-/// all others, one each in order. Without entries each socket is an entry, called as it is.
+/// Matches sockets with entries. An entry with a name gets the sockets of that name, if there are some. All other entries get
+/// one socket each, in order. Without entries, each socket is an entry of its own.
 pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Result<Vec<(Label, Vec<Inherited>)>, Error> {
     let came = list(&sockets);
     let misfit = |what: String| misfit(&what, entries, &came);
@@ -253,7 +253,7 @@ fn label(entry: &Entry) -> Label {
     Label { kind: entry.place.kind(), name: entry.name.clone() }
 }
 
-/// What can be asked for by type or name without a word in `listen`.
+/// A socket as an entry of its own, with the name that it came with.
 fn as_it_comes(socket: Inherited) -> Result<(Label, Vec<Inherited>), String> {
     let kind = socket.kind().map_err(|_| format!("nothing can be made of {socket}"))?;
     let name = socket.own_name().map(str::to_owned);

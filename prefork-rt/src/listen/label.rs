@@ -1,17 +1,17 @@
-//! What a socket is asked for by, and how a place is written with it, as in `listen`.
+//! The kind and name by which a worker asks for a socket, and how `listen` writes a place with them.
 
 use std::fmt;
 
 use crate::grammar::{self, Kind};
 
-/// What a socket is asked for by.
+/// The kind and name by which a worker asks for a socket.
 #[derive(Clone)]
 pub(crate) struct Label {
     pub(crate) kind: Kind,
     pub(crate) name: Option<String>,
 }
 
-/// Where a socket is, as `listen` takes it: `admin=127.0.0.1:9000`.
+/// A place with its label, as `listen` takes it: `admin=127.0.0.1:9000`.
 pub(super) struct Labelled<'a, T>(pub(super) &'a Label, pub(super) &'a T);
 
 impl<T: fmt::Display> fmt::Display for Labelled<'_, T> {
@@ -29,7 +29,7 @@ impl<T: fmt::Display> fmt::Display for Labelled<'_, T> {
     }
 }
 
-/// What an entry is without its name, if it has one.
+/// An entry of `listen` without its name, if it has one.
 pub(super) fn without_name(entry: &str) -> &str {
     grammar::name_and_place(entry).map_or(entry, |(_, place)| place)
 }

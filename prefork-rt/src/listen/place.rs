@@ -1,4 +1,4 @@
-//! An entry of `listen`, resolved: where it is.
+//! An entry of `listen` with its addresses, its path or the sockets that take its place.
 //!
 //! It must not know how anything is bound.
 
@@ -12,7 +12,7 @@ use crate::grammar::{Kind, UnixPath};
 /// An entry of `listen` whose host name, if it has one, is resolved.
 pub(crate) struct Resolved {
     pub(super) label: Label,
-    /// The entry, as it is written.
+    /// The entry, as it is written in `listen`.
     pub(super) key: String,
     pub(super) at: At,
 }
@@ -23,6 +23,7 @@ pub(super) enum At {
     Inherited(Vec<Inherited>),
 }
 
+/// One label for each socket.
 pub(super) fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
     let sockets = |place: &Resolved| match &place.at {
         At::Addresses(addresses) => addresses.len(),
@@ -32,8 +33,9 @@ pub(super) fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<
     places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Whether an IPv6 address for every interface must leave its port to IPv4, which it would serve too, because an IPv4
-/// address with that port is listed. Port 0 is one port for the addresses of one name only.
+/// Whether the socket of an IPv6 address for every interface must leave its port to IPv4. By default it would serve IPv4,
+/// too, which must not be where `listen` has an IPv4 address with that port. Port 0 means one port only among `siblings`, the
+/// addresses of one host name.
 pub(super) fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], places: &[Resolved]) -> bool {
     let of_kind = places.iter().filter(|place| place.label.kind == kind);
     let mut listed = of_kind.flat_map(|place| match &place.at {

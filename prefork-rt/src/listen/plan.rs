@@ -1,4 +1,4 @@
-//! What is listened on: the entries of `listen`, or what this process was started with in their place.
+//! What the pool listens on: the entries of `listen`, or the sockets that this process was started with in their place.
 //!
 //! It must not know how anything is bound.
 
@@ -12,18 +12,21 @@ use super::store_name::is_ours;
 use crate::error::Error;
 use crate::grammar::Entry;
 
-/// What is to be listened on.
+/// What the pool listens on.
 pub(crate) struct Plan {
     pub(crate) places: Vec<Resolved>,
-    /// What this process was started with, where that decides what is listened on.
+    /// The sockets that this process was started with, in words, where they take the place of `listen`.
     came: Option<String>,
-    /// What comes back from a service manager's store, and under which names there is more of ours, of no use any more.
+    /// The sockets that a service manager's store has given back.
     pub(crate) restored: Vec<BoundBefore>,
+    /// The names in the store whose sockets are of no use any more.
     pub(crate) obsolete: Vec<String>,
 }
 
-/// Gives each entry the sockets that were inherited for it, or looks up its host name. Stored sockets are only ours, and
-/// of no use when others come.
+/// Gives each entry the sockets that were inherited for it, or looks up its host name.
+///
+/// Sockets that prefork itself stored do not count as inherited: they take the place of binding an entry, and are of no use
+/// when this process was started with other sockets.
 pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: bool) -> Result<Plan, Error> {
     let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|one| is_ours(&one.name));
     if started_with.is_empty() {
@@ -47,7 +50,7 @@ impl Plan {
         labels(&self.places)
     }
 
-    /// What is asked for is not there: what is.
+    /// Adds to an error about a missing listener which sockets came in the place of `listen`.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match (error, &self.came) {
             (Error::Argument { reason }, Some(came)) => Error::Argument {

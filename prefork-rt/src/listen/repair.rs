@@ -1,6 +1,6 @@
-//! Listeners that one worker has spoiled for all: they are made what they were, or bound anew.
+//! Repairs listeners that one worker has spoiled for all: restores the state of a socket, or binds the place anew.
 //!
-//! It must not know how it is found out, nor who is told.
+//! It must not know when a listener is inspected, nor where the lines go.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,37 +13,37 @@ use super::listeners::Listeners;
 use super::slots::Sockets;
 use super::{inet, unix};
 
-/// When a listener was looked at.
+/// When listeners are inspected.
 #[derive(Clone, Copy)]
 pub(crate) enum Moment<'a> {
-    /// This supervisor begins.
+    /// At the start of this supervisor.
     Start,
-    /// These workers have ended: task id and process id of each.
+    /// After the end of these workers: the task id and process id of each.
     Ends(&'a [(usize, i32)]),
 }
 
-/// What was found and done.
+/// A problem that was found, and what was done.
 pub(crate) struct Repair {
-    /// To be told.
+    /// The line about it.
     pub(crate) line: String,
-    /// Workers that are alive have a socket that is of no use any more.
+    /// Live workers have a socket that is of no use any more.
     pub(crate) leaves_workers_behind: bool,
-    /// What the socket that is of no use is called in a service manager's store.
+    /// The name in a service manager's store of the socket that is of no use any more.
     pub(crate) stored: Option<String>,
 }
 
 impl Listeners {
-    /// Looks at every socket that these workers had, or at all, and makes those that were spoiled what they were.
+    /// Inspects the sockets that these workers had, or all sockets at the start, and repairs those that were spoiled.
     pub(crate) fn inspect(&mut self, moment: Moment<'_>) -> Vec<Repair> {
         if matches!(moment, Moment::Ends(_)) {
-            // Which program the kernel goes by cannot be asked.
+            // The kernel does not tell which steering program it uses.
             self.steer_again();
         }
         let mut repairs = Vec::new();
         for index in 0..self.listeners.len() {
             let listener = &mut self.listeners[index];
             let as_bound = listener.as_bound.take();
-            // What was bound at this start has been no other process's yet.
+            // No other process has had what was bound at this start.
             let is_fresh = as_bound.is_none() && !listener.is_inherited() && !listener.is_bound_before();
             let Some(mut as_bound) = as_bound.or_else(|| listener.look_as_bound()) else { continue };
             if is_fresh {
@@ -70,7 +70,7 @@ impl Listeners {
         repairs
     }
 
-    /// No other process has the socket of a slot whose worker has ended.
+    /// Binds a slot's lost socket anew. Its worker has ended, so no other process has the old one.
     fn repair_slot(
         &mut self,
         index: usize,
@@ -93,7 +93,7 @@ impl Listeners {
 }
 
 impl Listener {
-    /// How the sockets are now, before anything can have spoiled them, or as the binary before has left them.
+    /// The state of the sockets now: as they were bound, or as the previous binary left them.
     fn look_as_bound(&self) -> Option<AsBound> {
         let (kind, socket) = (self.label.kind, self.any_socket()?);
         match (self.is_inherited(), self.is_bound_before()) {
@@ -104,7 +104,7 @@ impl Listener {
     }
 
     fn repair(&mut self, as_bound: &mut AsBound, health: Health, moment: Moment<'_>) -> Option<Repair> {
-        // The address of a Unix socket is where it was before it was moved to its place.
+        // The address of a Unix socket is the path before it was moved to its place.
         let place = if self.unix.is_some() { self.key.clone() } else { as_bound.place(&self.label) };
         let repair = |line| Repair { line, leaves_workers_behind: false, stored: None };
         let found = match health {
@@ -113,7 +113,7 @@ impl Listener {
             Health::Lost(found) => found,
         };
         if self.is_inherited() {
-            // What it is now is said once.
+            // One line is enough.
             if std::mem::replace(&mut self.is_lost, true) {
                 return None;
             }
@@ -137,7 +137,7 @@ impl Listener {
         }
     }
 
-    /// One at the same place, which the old one gives up.
+    /// Binds a socket at the same place, which the old one gives up.
     fn bind_anew(&self, as_bound: &AsBound) -> io::Result<OwnedFd> {
         let (Sockets::One(old), kind) = (&self.sockets, self.label.kind) else {
             return Err(io::ErrorKind::Unsupported.into());

@@ -8,7 +8,7 @@ use super::place::{At, Resolved};
 use crate::error::Error;
 use crate::grammar::{Entry, Host, Kind, Place};
 
-/// Looks up the host names.
+/// Looks up the host names, and refuses a place that is listed twice.
 pub(super) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     let every: Vec<bool> = entries.iter().map(|entry| is_every_address(&entry.place)).collect();
     let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
@@ -27,7 +27,8 @@ fn is_every_address(place: &Place) -> bool {
     }
 }
 
-/// An entry that is every address with a port, and another with an address that has this port. Of port 0, each is another.
+/// An entry for every address with a port, and another entry with that port, which it includes. Port 0 means another port in
+/// each entry.
 fn included<'a>(places: &'a [Resolved], every: &[bool]) -> Option<(&'a str, &'a str)> {
     let port = |place: &Resolved| match &place.at {
         At::Addresses(addresses) => addresses.first().map(SocketAddr::port).filter(|&port| port != 0),
@@ -62,7 +63,7 @@ fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
     Ok(Resolved { label: Label { kind, name }, key, at })
 }
 
-/// With port 0 each is another address.
+/// A place that is listed twice. Port 0 means another address in each entry.
 fn listed_twice(places: &[Resolved]) -> Option<String> {
     let mut listed: Vec<String> = places
         .iter()

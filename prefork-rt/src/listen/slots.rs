@@ -1,8 +1,8 @@
-//! The sockets of one address where each slot has its own: their order in the kernel, and which of them it gives what
-//! is new.
+//! The sockets of one address where each slot has its own: their order in the kernel, and which of them the kernel gives new
+//! connections and datagrams.
 //!
-//! The kernel numbers the sockets of an address in the order in which they came. When one is closed, the last takes its
-//! number, so the order is kept here as the kernel has it.
+//! The kernel numbers the sockets of an address in the order in which they were bound or began to listen. When one is closed,
+//! the last takes its number. This file keeps the kernel's order.
 
 use std::io;
 use std::mem;
@@ -18,14 +18,14 @@ use crate::grammar::Kind;
 use crate::policy::Intake;
 use crate::sys::{self, Choice};
 
-/// More are left out: a program has its limits in the kernel, too.
+/// Further ranges are left out: the kernel limits the size of a steering program.
 const MOST_RANGES: usize = 256;
 
 pub(crate) enum Sockets {
-    /// Shared by all workers, or in a worker its own.
+    /// Shared by all workers; in a worker, its own.
     One(OwnedFd),
     PerSlot(Slots),
-    /// A worker that has handed it to its body has it no more.
+    /// The body of a worker has taken it.
     Taken,
 }
 
@@ -41,7 +41,8 @@ struct Member {
 }
 
 impl Sockets {
-    /// Whoever had it before has left it in blocking mode or not; but whoever has it, too, keeps the mode.
+    /// A socket that another process made, in whichever mode. It gets blocking mode, unless others still use it: they share
+    /// the mode.
     pub(super) fn taken_over(socket: OwnedFd, others_have_it: bool) -> Result<Sockets, Error> {
         if !others_have_it {
             SockRef::from(&socket).set_nonblocking(false).map_err(Error::fcntl)?;
@@ -51,23 +52,23 @@ impl Sockets {
 }
 
 impl Slots {
-    /// In the order in which the sockets were bound, or began to listen: of the slots 0, 1, 2…
+    /// The sockets of the slots 0, 1, 2…, in the order in which they were bound or began to listen.
     pub(super) fn new(kind: Kind, sockets: Vec<OwnedFd>) -> Slots {
         let members = sockets.into_iter().enumerate().map(|(task_id, socket)| Member { task_id, socket }).collect();
         Slots { kind, members }
     }
 
-    /// In the order in which the kernel has them.
+    /// Sockets that were bound before this start, with their task ids, in the kernel's order.
     pub(super) fn adopt(kind: Kind, members: impl Iterator<Item = (usize, OwnedFd)>) -> Slots {
         Slots { kind, members: members.map(|(task_id, socket)| Member { task_id, socket }).collect() }
     }
 
-    /// In the order in which the kernel has them.
+    /// The sockets with their task ids, in the kernel's order.
     pub(super) fn members(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         self.members.iter().map(|member| (member.task_id, member.socket.as_fd()))
     }
 
-    /// Any one of them.
+    /// One of the sockets, if there are any.
     pub(super) fn any(&self) -> Option<BorrowedFd<'_>> {
         self.members.first().map(|member| member.socket.as_fd())
     }
@@ -80,18 +81,18 @@ impl Slots {
         self.members.iter().find(|member| member.task_id == task_id).map(|member| member.socket.as_fd())
     }
 
-    /// One that was bound, or began to listen, after all others.
+    /// Adds a socket that was bound, or began to listen, after all others.
     pub(super) fn add(&mut self, task_id: usize, socket: OwnedFd) {
         self.members.push(Member { task_id, socket });
     }
 
-    /// Whether somebody waits to be accepted, or a datagram to be read.
+    /// Whether a connection waits to be accepted, or a datagram to be read.
     pub(super) fn has_waiting(&self, task_id: usize) -> bool {
         self.of(task_id).is_some_and(|socket| sys::wait_readable(socket, Some(Duration::ZERO)))
     }
 
-    /// From here on what is new goes to the slots that are open; where none is, to those that will be again; where there
-    /// are none of these, everything stays as it is.
+    /// Has the kernel give what is new to the slots with an open intake. Where there are none, to those whose intake will open
+    /// again. Where there are none of these either, nothing changes.
     pub(super) fn steer(&self, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
         let places_of = |wanted| ranges(self.members.iter().map(|member| intake(member.task_id) == wanted));
         let places = [Intake::Open, Intake::Away].into_iter().map(places_of).find(|places| !places.is_empty());
@@ -101,24 +102,24 @@ impl Slots {
         }
     }
 
-    /// Closes a slot's socket, for whoever else may have it, too. Nothing new goes to it already.
+    /// Closes a slot's socket, which gets nothing new any more, for all processes that have it.
     ///
-    /// From the moment in which the last socket takes its place, what the kernel goes by is out of date: so it goes by
-    /// what is right before and after in between.
+    /// When the last socket takes the place of this one, the kernel's steering program is out of date. So the program that is
+    /// installed before that leaves the last socket out, and is right before and after.
     pub(super) fn close(&mut self, task_id: usize, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
         let Some(place) = self.members.iter().position(|member| member.task_id == task_id) else { return Ok(()) };
         let last = self.members.last().map_or(task_id, |member| member.task_id);
         let without_last = |other| if other == last { Intake::Closed } else { intake(other) };
         let prepared = if last == task_id { Ok(()) } else { self.steer(without_last) };
         let gone = self.members.swap_remove(place);
-        // A process that the worker left behind would keep it among those that share the address.
+        // Otherwise a process that the worker left behind would keep the socket in the kernel's list.
         let _ = SockRef::from(&gone.socket).shutdown(Shutdown::Both);
         drop(gone);
         prepared.and_then(|()| if last == task_id { Ok(()) } else { self.steer(intake) })
     }
 
-    /// In a worker: its own, and the others are closed. The memory stays shared with the supervisor as long as nobody
-    /// frees it.
+    /// In a worker: retains its own socket, and closes those of the other slots. The memory stays shared with the supervisor as
+    /// long as the worker does not free it.
     pub(super) fn retain(mut self, task_id: usize) -> Option<OwnedFd> {
         let mut own = None;
         for member in self.members.drain(..) {
@@ -135,7 +136,7 @@ impl Slots {
     }
 }
 
-/// Where runs of those that are chosen begin and end.
+/// The ranges of consecutive places that are chosen.
 fn ranges(chosen: impl Iterator<Item = bool>) -> Vec<Range<u32>> {
     let mut ranges: Vec<Range<u32>> = Vec::new();
     for (place, _) in (0..).zip(chosen).filter(|&(_, chosen)| chosen) {
@@ -196,7 +197,7 @@ mod tests {
         slots
     }
 
-    /// To how many slots it went, of 64 that were sent, and to nobody else.
+    /// Sends 64 connections or datagrams, and says how many slots they reached. They must reach these slots only.
     fn spread(slots: &Slots, task_ids: &[usize]) -> usize {
         let address = address(slots);
         let mut clients = Vec::new();
@@ -205,7 +206,7 @@ mod tests {
                 let client = UdpSocket::bind((address.ip(), 0)).expect("a client");
                 client.send_to(b"x", address).expect("it is sent");
             } else {
-                clients.push(TcpStream::connect(address).expect("somebody listens"));
+                clients.push(TcpStream::connect(address).expect("a slot listens"));
             }
         }
         let (mut reached, mut all) = (BTreeSet::new(), 0);
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_goes_where_it_is_steered_whoever_came_and_went() {
+    fn what_is_new_goes_where_it_is_steered_whichever_sockets_came_and_went() {
         for kind in [Kind::Tcp, Kind::Udp] {
             let mut slots = slots(kind, 5, LOCALHOST);
             let steer = |slots: &Slots, task_ids: &[usize]| {

@@ -1,5 +1,5 @@
-//! A service manager's descriptor store: which of the sockets that come back are still listened on, and what it holds from
-//! here on.
+//! A service manager's descriptor store: which of the sockets that come back still serve an entry of `listen`, and what the
+//! store holds from then on.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ use super::unix;
 use crate::grammar::Kind;
 use crate::logging;
 
-/// What was stored of each place, all of it or nothing. Returns the rest, too.
+/// The stored sockets that serve a place, for each place all that it needs or none, and the sockets that serve none.
 pub(super) fn restore(
     places: &[Resolved],
     mut stored: Vec<Inherited>,
@@ -44,7 +44,7 @@ pub(super) fn restore(
     (restored, stored)
 }
 
-/// Which of the sockets are all that this place needs, and what for.
+/// The positions of the stored sockets that this place needs, each with its entry, if all of them are there.
 fn find(index: usize, places: &[Resolved], stored: &[Inherited], per_slot: bool) -> Option<Vec<(usize, String)>> {
     let Resolved { label, key, at } = &places[index];
     match at {
@@ -70,7 +70,7 @@ fn find(index: usize, places: &[Resolved], stored: &[Inherited], per_slot: bool)
     }
 }
 
-/// Whether it is what binding this address would give.
+/// Whether a socket is as binding this address would make it.
 fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool) -> bool {
     let fits =
         |bound: SocketAddr| bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0);
@@ -79,7 +79,7 @@ fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool
     socket.kind() == Ok(label.kind) && bound_to(&socket.socket).is_some_and(fits) && same_families
 }
 
-/// Closes those that are listened on no more. Returns the names that are to be removed from the store.
+/// Closes the sockets that serve no entry any more. Returns the names under which the store must drop them.
 pub(super) fn close(
     obsolete: Vec<Inherited>,
     restored: &[BoundBefore],
@@ -99,7 +99,7 @@ pub(super) fn close(
     names
 }
 
-/// Why a stored socket is of no use when all this is listened on.
+/// Why a stored socket serves none of these places.
 pub(super) fn why_obsolete(stored: &Inherited, places: &[Resolved], per_slot: bool) -> &'static str {
     let entry = entry_of(&stored.name);
     match places.iter().find(|place| entry.as_ref() == Some(&place.key)).map(|place| &place.at) {
@@ -116,24 +116,24 @@ pub(super) fn why_obsolete(stored: &Inherited, places: &[Resolved], per_slot: bo
     }
 }
 
-/// What a service manager is to do with its store.
+/// A change of the store, for the service manager.
 pub(crate) enum Change<'a> {
     Remove(&'a str),
     Store(&'a str, Kind, &'a OwnedFd),
 }
 
-/// Has the store hold what is listened on, and nothing else of ours, as far as there is room. The file of a socket that is
-/// stored is left in its place for the next start. Sockets of slots are not stored: whoever comes next may have other
-/// slots.
+/// Has the store hold the sockets of these listeners, as far as there is room, and no others of prefork's. The file of a stored
+/// Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may have another
+/// number of slots.
 pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
     let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
     obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));
     obsolete.iter().for_each(|name| change(Change::Remove(name)));
-    // Nobody else has these sockets any more, so their files go at the end.
+    // No other process has these sockets any more, so their files are removed at the end.
     let left = listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry));
     let renamed = listeners.listeners.iter().filter_map(|own| file_of(own.outdated_name()?, &own.key));
     unix::adopt_files(left.chain(renamed));
-    // It takes no socket that it has under another name; and with a name go all sockets that are called so.
+    // systemd takes no socket that it has under another name, and removes all sockets of a name at once.
     for listener in &mut listeners.listeners {
         listener.stored.take_if(|name| obsolete.contains(name));
     }

@@ -1,7 +1,7 @@
-//! What a socket is called in a service manager's descriptor store.
+//! The name of a socket in a service manager's descriptor store.
 //!
-//! The name says which entry of `listen` it is, as written, and for a Unix socket which file: where the file has gone or is
-//! another's, nobody could reach the socket.
+//! It contains the entry of `listen`, as written, and for a Unix socket the identity of its file: no client could reach the
+//! socket if the file is gone or belongs to another socket.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,15 @@ use super::label::without_name;
 use super::unix;
 use crate::sys::FileId;
 
-/// What the names of ours begin with, and no socket unit's: `prefork admin=127.0.0.1%3A9000`.
+/// The beginning of prefork's names, which no socket unit uses: `prefork admin=127.0.0.1%3A9000`.
 const MARK: &str = "prefork ";
-/// systemd takes no longer name, and none with a colon or what cannot be printed.
+/// systemd takes no longer name, and none with a colon or a character that cannot be printed.
 pub(super) const LONGEST: usize = 255;
 
-/// A listener that this process has bound, and can have stored.
+/// How a listener that this process has bound is stored.
 pub(super) struct Storable {
     pub(super) name: String,
-    /// Of a Unix socket.
+    /// The path of a Unix socket.
     pub(super) path: Option<PathBuf>,
 }
 
@@ -27,12 +27,12 @@ impl Storable {
         Storable { name: name(key, None), path: None }
     }
 
-    /// None where this process has made no file there, as in a rehearsal.
+    /// `None` where this process has made no file there, as in a rehearsal.
     pub(super) fn unix(key: &str, path: &str) -> Option<Storable> {
         Some(Storable::of_file(key, path, unix::own_file(Path::new(path))?))
     }
 
-    /// The same entry, with another socket. None where this process has made no file for it.
+    /// For another socket of the same entry. `None` where this process has made no file for it.
     pub(super) fn again(self) -> Option<Storable> {
         let Storable { name, path } = self;
         let Some(path) = path else { return Some(Storable { name, path: None }) };
@@ -40,7 +40,7 @@ impl Storable {
         Some(Storable { name: format!("{entry}{}", suffix(unix::own_file(&path)?)), path: Some(path) })
     }
 
-    /// One that is stored under this name. None where the file is another by now.
+    /// For a Unix socket that is stored under this name. `None` where its file was replaced.
     pub(super) fn unix_again(key: &str, path: &str, stored: &str) -> Option<Storable> {
         let file = file_id(stored)?;
         (unix::socket_at(Path::new(path)) == Some(file)).then(|| Storable::of_file(key, path, file))
@@ -51,7 +51,7 @@ impl Storable {
     }
 }
 
-/// What the socket of an entry is called in the store.
+/// The name of an entry's socket in the store.
 pub(super) fn name(key: &str, file: Option<FileId>) -> String {
     let mut name = MARK.to_owned();
     for byte in key.bytes() {
@@ -66,14 +66,14 @@ pub(super) fn name(key: &str, file: Option<FileId>) -> String {
     name
 }
 
-/// Which file the socket has that is stored under this name.
+/// The file of the Unix socket that is stored under this name.
 pub(super) fn file_id(stored: &str) -> Option<FileId> {
     let (device, inode) = stored.rsplit_once(' ')?.1.split_once('-')?;
     let number = |digits| u64::from_str_radix(digits, 16).ok();
     Some((number(device)?, number(inode)?))
 }
 
-/// Which file the socket has that is stored under this name, for this entry of `listen`.
+/// The path, device and inode of the Unix socket that is stored under this name for this entry of `listen`.
 pub(super) fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, u64, u64)> {
     let path = without_name(entry).strip_prefix("unix:")?;
     let (device, inode) = file_id(stored)?;
@@ -89,7 +89,7 @@ pub(super) fn is_ours(stored: &str) -> bool {
     stored.starts_with(MARK)
 }
 
-/// The entry of `listen` that a socket was stored for.
+/// The entry of `listen` for which a socket was stored under this name.
 pub(super) fn entry_of(stored: &str) -> Option<String> {
     let key = stored.strip_prefix(MARK)?.split(' ').next()?;
     let mut bytes = key.bytes();

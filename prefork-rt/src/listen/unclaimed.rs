@@ -1,6 +1,6 @@
-//! What was bound before this start, by another binary or by the last start: which entry of `listen` it is for now.
+//! The sockets that were bound before this start, and which entry of `listen` each of them serves now.
 //!
-//! It must not know how it came here.
+//! It must not know how they came here.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -21,16 +21,16 @@ use super::slots::{Slots, Sockets};
 use crate::error::Error;
 use crate::logging;
 
-/// What was handed over and not taken yet.
+/// The sockets that no entry of `listen` has claimed yet.
 pub(super) struct Unclaimed {
     pub(super) rest: Vec<BoundBefore>,
-    /// The entries of all that is listened on: what was bound for one of them is for no other.
+    /// All entries of `listen`: a socket that was bound for one of them serves no other.
     entries: BTreeSet<String>,
 }
 
-/// Where something is to be listened on.
+/// An address or a path that needs a socket.
 pub(super) enum Target<'a> {
-    /// And whether it leaves its port to IPv4.
+    /// The address, and whether it leaves its port to IPv4.
     Address(SocketAddr, bool),
     Path(&'a str),
 }
@@ -45,7 +45,7 @@ impl Unclaimed {
         Unclaimed { rest: bound_before, entries: entries.collect() }
     }
 
-    /// What there is for this place. Of several with one entry, the first.
+    /// A listener made of the first socket for this place, or of all sockets that slots have there. `None` where there is none.
     pub(super) fn claim(
         &mut self,
         label: &Label,
@@ -54,7 +54,7 @@ impl Unclaimed {
         leaves_no_trace: bool,
     ) -> Result<Option<Listener>, Error> {
         if matches!(*place, Target::Path(path) if fs::symlink_metadata(path).is_err()) {
-            // Nobody could reach it.
+            // No client could reach a socket whose file is gone.
             return Ok(None);
         }
         let Some(first) = self.find(label, place) else { return Ok(None) };
@@ -76,7 +76,7 @@ impl Unclaimed {
             bound.map_or_else(|| Labelled(label, place).to_string(), |bound| Labelled(label, &bound).to_string());
         logging::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
-            // With port 0 there may be others with this entry, at another port.
+            // With port 0, two listeners can have one entry and two ports.
             let is_there = |one: &BoundBefore| one.entry == entry && bound_to(&one.socket) == bound;
             let (members, others) = self.rest.drain(..).partition(|one| one.slot.is_some() && is_there(one));
             self.rest = others;
@@ -89,7 +89,8 @@ impl Unclaimed {
         Ok(Some(Listener::at(label, place, sockets).bound_before_as(entry, stored).in_use(is_in_use)))
     }
 
-    /// What was bound for this entry, or else for the same place: under another name, or with port 0.
+    /// The first socket that was bound for this entry. Otherwise the first at the same place, where the entry had another name,
+    /// or port 0.
     fn find(&self, label: &Label, place: &Target<'_>) -> Option<usize> {
         let (entry, asked) = (Labelled(label, place).to_string(), Labelled(&unnamed(label.kind), place).to_string());
         let is_there = |one: &BoundBefore| {
@@ -103,7 +104,7 @@ impl Unclaimed {
         exact.or_else(|| self.rest.iter().position(same_place))
     }
 
-    /// An address is in use: perhaps by what was handed over for another one, of which it is a part.
+    /// Where an address is in use by an unclaimed socket with the same port, adds that to the error.
     pub(super) fn explain(&self, label: &Label, error: Error) -> Error {
         let port = |address: &str| address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
         let is_part = |port: u16, one: &BoundBefore| {
@@ -124,7 +125,8 @@ impl Unclaimed {
     }
 }
 
-/// Whether IPv4 is served, too, is settled when a socket is bound.
+/// Refuses a socket that serves IPv4 where this start needs one that does not, or the other way round: that is decided when a
+/// socket is bound.
 fn check_families(place: &Target<'_>, socket: &OwnedFd) -> Result<(), Error> {
     let Target::Address(address, only_ipv6) = *place else { return Ok(()) };
     if !is_every_ipv6(address) || SockRef::from(socket).only_v6().is_ok_and(|only| only == only_ipv6) {

@@ -1,23 +1,23 @@
-//! Unix sockets: how a file comes to be, and whose it is.
+//! Unix sockets: how the file of a socket is made, and who owns it.
 //!
-//! The directory of a socket's file often belongs to the workers' user, who may exchange any name in it at any moment, for a
-//! link to a file of root's too. So nothing of root's is done to a name that this user can exchange:
+//! The directory of a socket's file often belongs to the workers' user, who may replace any name in it at any moment, also by a
+//! link to a file of root's. So the supervisor does nothing with root's rights to a name that this user can replace:
 //!
 //! 1. The directory is opened once, and all names are relative to its descriptor ([`place`]).
-//! 2. The supervisor makes a directory of its own in it, which no other user can enter ([`private`]). In there the socket is
-//!    bound, gets its owner and mode, and listens. No other user can exchange a name in there, or connect before all is as it
-//!    should be, and the umask of the process stays as it is.
-//! 3. The socket is moved to its place, if the place is free (renameat2(2) with RENAME_NOREPLACE). What a dead server has
-//!    left there is first moved into the private directory, looked at again, and removed there.
+//! 2. The supervisor makes a private directory in it, which no other user can enter ([`private`]). In there the socket is
+//!    bound, gets its owner and mode, and listens. No other user can replace a name in there, or connect before the socket is
+//!    ready, and the umask of the process stays as it is.
+//! 3. The socket is moved to its place, if the place is free (renameat2(2) with RENAME_NOREPLACE). The file of a dead server
+//!    is first moved into the private directory, checked again, and removed there.
 //!
-//! The private directory is also the lock of the path: flock(2) on it, which takes a descriptor, and no other user can get
-//! one. So of two servers that start at once and find the file of a dead one, one sees the other. If another user has made
-//! something else under the name of the private directory, or moves it away, the supervisor takes a random name, says so, and
-//! goes on without the lock. A free place still has one winner. Only servers that at that moment replace the file of a dead
-//! one can be in each other's way: one may move the file of another for an instant, and puts it back.
+//! The private directory is also the lock of the path: flock(2) on it needs a descriptor, which no other user can get. So if two
+//! servers start at once and find the file of a dead one, one of them sees the other. If another user has made something else
+//! under the name of the private directory, or moves it away, the supervisor takes a random name, says so, and goes on without
+//! the lock. Only one server can take a free place even then. But servers that replace the file of a dead one at that moment
+//! can disturb each other: one may move the file of another for an instant, and puts it back.
 //!
-//! When an upgrade changes owner and mode of a file that is in its place, this happens through a descriptor of that very
-//! file, after a look whether it is the file of the socket that this process holds.
+//! When an upgrade changes owner and mode of a file that is in its place, it does so through a descriptor of that file, after it
+//! has checked that the file is that of the socket that this process holds.
 
 mod advice;
 mod files;
@@ -47,12 +47,12 @@ pub(super) use place::socket_at;
 use private::Private;
 use rights::Rights;
 
-/// Binds the path; in a rehearsal or a check everything but the last step, after which there would be a file. Of a check,
-/// `None` for a path in use.
+/// Binds the path. A rehearsal or a check leaves out the last step, which makes the file. For a check, `None` stands for a path
+/// in use.
 pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<Option<OwnedFd>, Error> {
     let rights = Rights::of(unix)?;
     let path = Path::new(&unix.path);
-    // The end of the supervisor removes the file.
+    // The supervisor must not be ended in between: it removes the file at its end.
     sys::hold_stops();
     let bound =
         try_again(&Labelled(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
@@ -70,7 +70,7 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
     Ok(socket.map(OwnedFd::from))
 }
 
-/// Binds a path anew whose file is that of a socket of ours, which is of no use any more.
+/// Binds a path anew, in the place of this process's own file, whose socket is of no use any more.
 pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
     let (path, own) = (Path::new(&unix.path), own_file(Path::new(&unix.path)));
     let rights = Rights::of(unix).map_err(io::Error::other)?;
@@ -87,13 +87,13 @@ pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
     }
 }
 
-/// Whether there is such an owner and group, of a file that is there already.
+/// Checks that the owner and group of a file that is there already exist.
 pub(super) fn check(unix: &UnixPath) -> Result<(), Error> {
     Rights::of(unix).map(drop)
 }
 
-/// Gives a file that this process made as another binary the rights that it is to have now, if what is at the path is still
-/// that file, or this one, which a stored socket has. The socket is open, so no other file can have its device and inode.
+/// Gives a file that this process made as another binary, or the file `stored` of a stored socket, the rights that the options
+/// ask for, if it is still at the path. Its socket is open, so no other file can have its device and inode.
 pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
     let path = Path::new(&unix.path);
     let own = [own_file(path), stored];
@@ -111,7 +111,7 @@ pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
     }
 }
 
-/// The socket, and warnings about its place. It takes the place of a dead server's, or of this file's.
+/// Binds a path. Replaces the file of a dead server, or this file. Returns the socket, and warnings about its place.
 fn bind_now(
     path: &Path,
     rights: &Rights,
@@ -119,10 +119,10 @@ fn bind_now(
     replaced: Option<FileId>,
 ) -> Result<(Socket, Vec<String>), Refusal> {
     let place = Place::open(path)?;
-    // What is in use leaves nothing to do, and this takes no right to write.
+    // Says that the path is in use even where this user may not write to the directory.
     place.refuse_what_is_there_but(replaced)?;
     let private = Private::enter(&place)?;
-    // Another server may have come before the lock.
+    // Another server may have bound the path before this one had the lock.
     let stale = place.refuse_what_is_there_but(replaced)?;
     let (socket, file) = private.listen(rights)?;
     let unlocked =

@@ -151,7 +151,7 @@ fn a_port_takes_what_is_bound_to_it_of_its_kind() {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let at = socket.local_addr().expect("an address");
     let tcp_at = TcpListener::bind(at).map(drop).map(|()| at.to_string());
-    // Somebody else may have the port for TCP.
+    // Another process may have the port for TCP.
     if let Ok(at) = tcp_at {
         let (took_what, left) = bound(&at, vec![before("udp:127.0.0.1:0", socket)]);
         assert_eq!((took_what, left.len()), (vec![took(&at, None)], 1));

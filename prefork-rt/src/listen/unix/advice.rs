@@ -1,4 +1,4 @@
-//! Why a socket cannot be at a path, and what to do.
+//! The reasons why a socket cannot be bound at a path, and what to do.
 
 use std::io::{self, ErrorKind};
 

@@ -1,4 +1,4 @@
-//! The sockets' files that this process has made, and how they go at its end.
+//! The files of Unix sockets that this process has made, and their removal at its end.
 
 use std::path::{Path, PathBuf};
 use std::process;
@@ -15,7 +15,7 @@ use crate::sys::FileId;
 struct OwnFile {
     path: PathBuf,
     file: FileId,
-    /// A worker has a copy of the list, and removes nothing.
+    /// The process that made it. A worker has a copy of the list, and removes nothing.
     process: u32,
 }
 
@@ -34,17 +34,17 @@ pub(crate) fn files() -> Vec<(PathBuf, u64, u64)> {
     own_files().iter().map(|file| (file.path.clone(), file.file.0, file.file.1)).collect()
 }
 
-/// Makes files its own that this process has made as another binary.
+/// Adds files that this process made as another binary.
 pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
     files.for_each(|(path, device, inode)| add(&path, (device, inode)));
 }
 
-/// Which file this process has made at this path.
+/// The file that this process has made at this path.
 pub(in crate::listen) fn own_file(path: &Path) -> Option<FileId> {
     own_files().iter().rev().find(|file| file.path == path).map(|file| file.file)
 }
 
-/// Which file this process has made at this path, and forgets it.
+/// The file that this process has made at this path. It is not removed at the end.
 #[cfg(all(test, target_os = "linux"))]
 pub(super) fn take(path: &Path) -> Option<FileId> {
     let file = own_file(path);
@@ -62,8 +62,8 @@ pub(in crate::listen) fn has_made_files() -> bool {
     own_files().first().is_some_and(|file| file.process == process::id())
 }
 
-/// Removes the files that this process has made, where they are still its own. Another socket there may have the same
-/// inode number by now, but then a process listens on it.
+/// Removes the files that this process has made, where they are still in place. The file of another socket may have the same
+/// inode number by now, but then a process listens on it, and it stays.
 pub(in crate::listen) fn remove_files() {
     for file in own_files().drain(..) {
         if let Err(Refusal { source, advice }) = remove(&file.path, file.file) {
@@ -78,7 +78,7 @@ pub(super) fn remove(path: &Path, file: FileId) -> Result<(), Refusal> {
     if !place.has_stale(file)? {
         return Ok(());
     }
-    // For the lock. On a full disk, the file goes without.
+    // For the lock. On a full disk, the file is removed without it.
     let _private = Private::enter(&place).ok();
     if !place.has_stale(file)? {
         return Ok(());

@@ -11,7 +11,7 @@ use super::advice::{advise, in_use, no_socket};
 use crate::listen::attempt::Refusal;
 use crate::sys::{Directory, Entry, FileId, ForeignLink};
 
-/// With `/proc/self/fd/1234567/` before it, a name of this length fits into the address of a socket.
+/// A name of this length fits into the address of a socket, with `/proc/self/fd/1234567/` before it.
 const LONGEST_NAME: usize = 80;
 
 pub(super) struct Place {
@@ -19,12 +19,12 @@ pub(super) struct Place {
     pub(super) name: OsString,
 }
 
-/// What is at a socket's path.
+/// What there is at the path of a socket.
 enum Found {
     Nothing,
     /// A socket on which no process listens.
     Stale(Entry),
-    /// One that is alive.
+    /// A socket on which a process listens.
     Socket,
     Other,
 }
@@ -42,7 +42,7 @@ impl Place {
         Ok(Place { directory, name: path.file_name().unwrap_or_default().to_owned() })
     }
 
-    /// What has the name now.
+    /// The file that has the name now.
     pub(super) fn entry(&self) -> Result<Option<Entry>, Refusal> {
         self.directory.look(&self.name).map_err(advise("this user must be able to look into the directory"))
     }
@@ -55,8 +55,7 @@ impl Place {
         }
     }
 
-    /// What a dead server has left, or the socket to replace, if there is anything. An error for anything else
-    /// that is there.
+    /// The file of a dead server, or the file `replaced`, or nothing. An error for any other file that is there.
     pub(super) fn refuse_what_is_there_but(&self, replaced: Option<FileId>) -> Result<Option<Entry>, Refusal> {
         if let Some(replaced) = replaced {
             if let Some(entry) = self.entry()?.filter(|entry| entry.is_socket() && entry.id() == replaced) {
@@ -71,15 +70,15 @@ impl Place {
         }
     }
 
-    /// Which file is there, if it is this one and no process listens on it.
+    /// Whether this file is there and no process listens on it.
     pub(super) fn has_stale(&self, file: FileId) -> Result<bool, Refusal> {
         Ok(matches!(self.look()?, Found::Stale(entry) if entry.id() == file))
     }
 
-    /// Whether a process has this socket: connect(2) with a socket of another type, which is refused where none has it,
-    /// and which a process that has it does not notice.
+    /// Whether a process has this socket. connect(2) with a socket of another type fails with one error where a process has it,
+    /// which does not notice, and with another where none has.
     fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
-        // Whether there is such a probe says nothing of the socket.
+        // That a probe cannot be made says nothing about the socket.
         let probe = || {
             let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
             probe.set_nonblocking(true)?;
@@ -93,7 +92,7 @@ impl Place {
             None => self.directory.with_address(&self.name, connect),
         };
         match connected {
-            // It is of this type, or of another.
+            // It is a datagram socket. EPROTOTYPE: it is one of another type.
             Ok(()) => Ok(true),
             Err(error) if matches!(error.raw_os_error(), Some(libc::EPROTOTYPE | libc::EAGAIN)) => Ok(true),
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound) => Ok(false),
@@ -104,7 +103,7 @@ impl Place {
         }
     }
 
-    /// What the socket is called in the private directory. `ss` shows it, and `local_addr()`, so it says the whole path, as
+    /// The name of the socket in the private directory. `ss` and `local_addr()` show it, so it contains the whole path, as
     /// systemd writes paths in names: `run-app-app.sock`. A long one is cut at its beginning.
     pub(super) fn name_of_socket(&self) -> OsString {
         let path = self.directory.path().join(&self.name);
@@ -115,15 +114,14 @@ impl Place {
     }
 }
 
-/// The addresses by which the system may list a socket that is in this place: what its own server has bound, and what a pool
-/// has bound.
+/// The addresses under which the system may list a socket in this place: the one of another server, and the one of a pool.
 pub(super) fn names_of_sockets(path: &Path) -> Vec<PathBuf> {
     let mut names = vec![path.to_owned()];
     names.extend(Place::open(path).map(|place| Path::new("/proc/self/fd").join(place.name_of_socket())));
     names
 }
 
-/// Which file is there, if it is a socket's. As long as the socket lives, no other file is called so.
+/// The identity of the file at this path, if it is a socket. No other file has it as long as the socket lives.
 pub(in crate::listen) fn socket_at(path: &Path) -> Option<FileId> {
     let found = Place::open(path).ok()?.entry().ok()??;
     found.is_socket().then(|| found.id())

@@ -1,4 +1,5 @@
-//! A directory of this user alone, beside a socket's place: there the socket is made, and its lock is this path's.
+//! A private directory beside a socket's place, which only this user can enter: the socket is made in it, and its lock is the
+//! lock of the path.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -18,13 +19,13 @@ use crate::sys::{self, Directory, FileId, FileLock};
 /// Other starts and ends of this user hold the lock for moments only.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
-/// Others that have had the lock remove the directory: as many starts at once see each other. And as often may another user
-/// exchange names before this process gives up.
+/// The number of times that the directory may vanish: other starts remove it when they have had the lock, and another user may
+/// replace names.
 const MOST_TRIES: u32 = 64;
-/// What was in the place before.
+/// The name of the file that was in the place before.
 const OLD: &str = "old";
 
-/// Removed when it is dropped, with what is left in it.
+/// The directory, which is removed on drop, with what is left in it.
 pub(super) struct Private<'a> {
     place: &'a Place,
     name: OsString,
@@ -36,9 +37,9 @@ pub(super) struct Private<'a> {
 
 enum Tried {
     Entered(Directory, FileLock),
-    /// The directory was removed, or exchanged, in the meantime.
+    /// The directory was removed or replaced in the meantime.
     Again,
-    /// There is something else, or there are no locks.
+    /// Something else has the name, or the file system has no locks.
     NotLocked(String),
 }
 
@@ -77,14 +78,14 @@ impl<'a> Private<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Tried::Again),
             Ok(None) | Err(_) if !is_new => return Ok(Tried::NotLocked(foreign)),
             result => {
-                // Another user may be exchanging names; but if not, this directory is of no use.
+                // This directory is of no use, unless another user has just replaced it.
                 let _ = place.directory.remove_directory(name);
                 return result.map(|_| Tried::NotLocked(foreign)).map_err(advise(PRIVATE));
             }
         };
         let lock = match lock(&directory, start)? {
             Ok(lock) => lock,
-            // Another start may be in it.
+            // Another start may be in the directory, which stays then.
             Err(error) => {
                 let _ = place.directory.remove_directory(name);
                 return Ok(Tried::NotLocked(format!("{} cannot be locked: {error}", directory.path().display())));
@@ -116,7 +117,7 @@ impl<'a> Private<'a> {
         Err(advise(PRIVATE)(source))
     }
 
-    /// A socket that listens, with its file's rights. Nobody can connect before it is moved to its place.
+    /// Makes a socket that listens, with the rights of its file. No client can connect before it is moved to its place.
     pub(super) fn listen(&self, rights: &Rights) -> Result<(Socket, FileId), Refusal> {
         let Private { directory, socket: name, .. } = self;
         let socket =
@@ -130,7 +131,7 @@ impl<'a> Private<'a> {
         Ok((socket, file.id()))
     }
 
-    /// Removes the file of a dead server from the place. Whatever else is there by now stays, or comes back.
+    /// Removes the file of a dead server from the place. Any other file that is there by now stays, or is put back.
     pub(super) fn remove_stale(&self, stale: FileId) -> Result<(), Refusal> {
         let (old, place) = (OsStr::new(OLD), self.place);
         match place.directory.rename(&place.name, &self.directory, old) {
@@ -168,7 +169,7 @@ impl Drop for Private<'_> {
         let is_gone = |error: &io::Error| error.kind() == ErrorKind::NotFound;
         let left = directory.remove(socket).err().filter(|error| !is_gone(error));
         let left = left.or_else(|| place.directory.remove_directory(name).err());
-        // Another user may have put anything in its place, or it holds what could not be put back.
+        // Another user may have replaced it, or it contains a file that could not be put back.
         let is_by_others = |error: &io::Error| {
             is_gone(error) || matches!(error.raw_os_error(), Some(libc::ENOTDIR | libc::ENOTEMPTY | libc::EEXIST))
         };
@@ -197,7 +198,7 @@ fn lock(directory: &Directory, start: Instant) -> Result<io::Result<FileLock>, R
     }
 }
 
-/// Removes what a process has left that was killed, as this process holds the lock. Says no where there is something else.
+/// Removes the files of a process that was killed: this one holds the lock. Says whether the directory is empty then.
 fn clear(directory: &Directory, place: &Place) -> bool {
     [place.name_of_socket(), OLD.into()].iter().all(|name| match directory.look(name) {
         Ok(None) => true,

@@ -1,4 +1,4 @@
-//! What a socket's file is to have: mode, owner and group.
+//! The mode, owner and group that the file of a socket gets.
 
 use std::io;
 
@@ -8,7 +8,7 @@ use crate::grammar::UnixPath;
 use crate::listen::attempt::Refusal;
 use crate::sys;
 
-/// What becomes of the file. What is not set stays as it is.
+/// The rights of the file. `None` leaves a right as it is.
 #[derive(Default)]
 pub(super) struct Rights {
     pub(super) mode: Option<u32>,
@@ -27,7 +27,7 @@ impl Rights {
         })
     }
 
-    /// The owner first: the mode is then never more than what the owner of the moment may have.
+    /// Sets the owner first, so that the mode never gives rights to an owner who should not have them.
     pub(super) fn set(
         &self,
         set_owner: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>,
@@ -44,7 +44,7 @@ impl Rights {
     }
 }
 
-/// The number of what is given by name or number.
+/// The number of a user or group that is given by name or number.
 fn id(
     unix: &UnixPath,
     what: &str,
