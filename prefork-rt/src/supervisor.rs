@@ -234,7 +234,7 @@ impl Supervisor {
             let ready = self.signals.ready(self.others(), Some(Duration::ZERO));
             if ready.other {
                 self.answer_bell();
-                self.rehearsal.iter_mut().for_each(Rehearsal::listen);
+                self.rehearsal.iter_mut().for_each(Rehearsal::read_output);
             }
             let received = if ready.signals { self.signals.read() } else { None };
             match received {

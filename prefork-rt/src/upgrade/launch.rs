@@ -1,4 +1,4 @@
-//! How this program was started, so that its next binary is started in the same way.
+//! The arguments, variables and directory with which this program was started, and with which its next binary is started.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -6,7 +6,9 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// As it was before any code of the program's own ran.
+use super::state::VARIABLE;
+
+/// How this program was started, before its own code could change any of it.
 #[derive(Clone, Default)]
 pub(crate) struct Launch {
     pub(super) arguments: Vec<OsString>,
@@ -18,18 +20,18 @@ impl Launch {
     pub(crate) fn of_this_program() -> Launch {
         Launch {
             arguments: env::args_os().collect(),
-            variables: env::vars_os().filter(|(name, _)| name != super::VARIABLE).collect(),
+            variables: env::vars_os().filter(|(name, _)| name != VARIABLE).collect(),
             directory: logical_directory(),
         }
     }
 
-    /// Where the program runs, and its next binary will.
+    /// The directory in which the program runs, and its next binary will.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// Where it is that the program was started as: links are followed when it is run, and not before, so that one that
-    /// points to the newest release does.
+    /// The path under which the program was started. Links in it are followed only when it is run, so that a link to the newest
+    /// release leads there.
     pub(super) fn binary(&self) -> Result<PathBuf, String> {
         let name = self.arguments.first().ok_or("the program was started without a name for itself (argv[0])")?;
         let found = self.candidates().pop();
@@ -38,7 +40,7 @@ impl Launch {
         })
     }
 
-    /// Where the binary is looked for: it is the last of these, if it is there, and none before it can be executed.
+    /// The paths at which the binary is looked for. It is the last of them, if it is there: the others cannot be executed.
     pub(super) fn candidates(&self) -> Vec<PathBuf> {
         let Some(name) = self.arguments.first() else { return Vec::new() };
         if has_slash(name) {
@@ -52,14 +54,14 @@ impl Launch {
         candidates
     }
 
-    /// What a variable was at the start.
+    /// The value of a variable at the start.
     pub(super) fn variable(&self, name: &str) -> Option<&OsStr> {
         self.variables.iter().find(|(variable, _)| variable == name).map(|(_, value)| value.as_os_str())
     }
 
-    /// A path that is relative to where the program was started.
+    /// A path, relative to the directory in which the program was started.
     pub(super) fn at(&self, path: &Path) -> PathBuf {
-        // Without the dots that mean nothing.
+        // Collecting the components leaves out each `.`.
         self.directory.join(path).components().collect()
     }
 }
@@ -72,7 +74,7 @@ fn is_executable(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
 
-/// The working directory as the shell that started this program calls it, links kept, if it does: pwd(1).
+/// The working directory as the shell that started this program calls it, with links in it: `pwd -L`.
 fn logical_directory() -> PathBuf {
     let identity = |path: &Path| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
     let called = env::var_os("PWD").map(PathBuf::from).filter(|path| path.is_absolute());

@@ -1,4 +1,4 @@
-//! What the binary before has handed to this one, until the supervisor has taken it over.
+//! The handoff of the previous binary, until the supervisor has taken it over.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::state::{self, State, Unreadable};
-use super::{Before, Launch, VARIABLE, become_before};
+use super::exec::{Before, become_before};
+use super::launch::Launch;
+use super::state::{self, State, Unreadable, VARIABLE};
 use crate::error::Error;
 use crate::listen::{self, BoundBefore};
 use crate::logging;
@@ -29,8 +30,8 @@ pub(crate) struct Received {
     launch: Launch,
 }
 
-/// So many descriptors more may a supervisor that takes over need than its rehearsal. Where there are not, neither it nor
-/// the binary before could go on.
+/// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them, neither it
+/// nor the previous binary could go on.
 const SPARE: usize = 16;
 
 const READ_AGAIN: usize = 20;
@@ -99,7 +100,7 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
     }
 }
 
-/// What hangs on it is the pool: so what fails (for want of memory, say) is tried once more, and again.
+/// Reads the state, and tries again if that fails, for want of memory for example: the pool depends on it.
 fn read_with_patience(number: RawFd) -> io::Result<Option<String>> {
     for _ in 0..READ_AGAIN {
         if let Ok(text) = read(number) {
@@ -110,10 +111,10 @@ fn read_with_patience(number: RawFd) -> io::Result<Option<String>> {
     read(number)
 }
 
-/// What is in the file that is open under this number, if there is one and it is a text.
+/// The contents of the file that is open under this number, if it is a file with a text.
 fn read(number: RawFd) -> io::Result<Option<String>> {
     let path = format!("/proc/self/fd/{number}");
-    // Of a pipe or a terminal, the end would be waited for.
+    // Reading a pipe or a terminal would wait for its end.
     let text = fs::metadata(&path).and_then(|file| file.is_file().then(|| fs::read_to_string(path)).transpose());
     match text {
         Err(error)
@@ -125,20 +126,20 @@ fn read(number: RawFd) -> io::Result<Option<String>> {
     }
 }
 
-/// Workers of the binary that has failed may have changed the mode of a socket, for the others, too.
+/// Sets the modes that the previous binary's workers expect: those of the binary that failed may have changed them for all.
 fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
     for socket in &state.sockets {
         if let Some(descriptor) = descriptors.get(&socket.descriptor) {
-            // A socket that is open takes its mode.
+            // This does not fail for an open socket.
             let _ = SockRef::from(descriptor).set_nonblocking(socket.nonblocking);
         }
     }
 }
 
-/// Lets the binary that runs know that this one would start.
+/// Tells the running binary that this one would start.
 pub(crate) fn say_rehearsed() -> Result<(), Error> {
     let Some(received) = received().take() else { return Ok(()) };
-    // One that was not taken has been refused.
+    // If the state's descriptor was not open, the handoff was refused before.
     let Some(file) = received.file else { return Ok(()) };
     let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| file.try_clone()).collect();
     spare.map_err(Error::fcntl)?;
@@ -178,7 +179,7 @@ impl Received {
         descriptor.try_clone().map_err(sys::of_call("fcntl(2)"))
     }
 
-    /// The sockets that this process has bound, as whichever binary.
+    /// The sockets that this process bound, as this or another binary.
     pub(crate) fn bound_before(&self) -> Result<Vec<BoundBefore>, Error> {
         let bound = self.state.sockets.iter().filter(|socket| socket.inherited.is_none());
         let copies = bound.map(|socket| {
@@ -190,7 +191,7 @@ impl Received {
         copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }
 
-    /// The sockets that this process was started with, with the names and numbers that they came under.
+    /// The sockets that this process was started with, and their names and numbers.
     pub(crate) fn inherited(&self) -> Result<Vec<(String, usize, OwnedFd)>, Error> {
         let copies = self.state.sockets.iter().filter_map(|socket| {
             let (name, number) = socket.inherited.clone()?;
@@ -199,7 +200,7 @@ impl Received {
         copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }
 
-    /// The binary before, where this is a new one.
+    /// The previous binary, where this is a new one.
     pub(crate) fn before(&self) -> io::Result<Option<Before>> {
         let before = self.state.before.as_ref().filter(|_| self.state.back.is_none());
         let copies = |before: &state::Before| {
@@ -212,15 +213,15 @@ impl Received {
         &self.launch
     }
 
-    /// Hands all of it back, for this reason. Returns when that fails.
+    /// Hands everything back to the previous binary, for this reason. Returns if that fails.
     fn go_back(mut self, why: String) {
         let before = match self.before() {
             Ok(Some(before)) if sys::is_main_thread() => before,
-            // Workers would die with the thread that started them.
+            // This is no new binary, or the workers would die with the thread that started them.
             Ok(_) => return,
             Err(error) => return logging::error(&format!("cannot go back to the binary before: {error}")),
         };
-        // What arrives from here on, or was noted, waits for the binary before.
+        // Signals that arrive from here on, or were noted, wait for the previous binary.
         let mask = match Mask::block() {
             Ok(mask) => mask,
             Err(error) => {
@@ -230,7 +231,7 @@ impl Received {
         self.state.back = Some(why);
         let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.values().map(AsFd::as_fd).collect();
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
-        // It fails for no signal that has a disposition.
+        // This does not fail for a mask that was read before.
         let _ = mask.restore();
         logging::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
     }

@@ -1,5 +1,5 @@
-//! Whether the next binary would start: it does all it does before the first fork, as a child, with what it would be
-//! handed.
+//! Whether the next binary would start: as a child, it does everything that comes before the first fork, with the handoff that
+//! it would get.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,37 +8,39 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::state::{self, State};
-use super::{Launch, Next, VARIABLE, write};
+use super::exec::write;
+use super::launch::Launch;
+use super::next::Next;
+use super::state::{self, State, VARIABLE};
 use crate::error::advice_on_descriptors;
 use crate::sys::{self, Alone, End, Mask, Pid, SignalQueue, Start};
 
-/// The most characters of what it prints that may be the reason.
+/// The longest line of its output that becomes the reason, in characters.
 const LONGEST_REASON: usize = 1000;
-/// The most bytes that are kept of what it prints.
+/// The number of bytes at the end of its output that are kept.
 const KEPT: usize = 16 << 10;
-/// The most bytes that are read of its output at a time, so that the pool is looked after meanwhile.
+/// The number of bytes of its output that are read at a time, so that the pool is looked after meanwhile.
 const READ_AT_ONCE: usize = 64 << 10;
 
-/// A child that is to tell.
+/// The child that rehearses the start.
 pub(crate) struct Rehearsal {
     pub(crate) pid: Pid,
     next: Next,
     state: File,
-    /// Where the state ends, and what the child adds begins.
+    /// The length of the state. The child writes its signature behind it.
     length: u64,
     output: Output,
 }
 
-/// What it prints: to a pipe, of which only the end is kept, so that it may print as much as it likes.
+/// The child's output: a pipe. Only the end is kept, so that the child may print as much as it likes.
 struct Output {
-    /// Non-blocking. `None` once its end was read.
+    /// Non-blocking. `None` once its end has been read.
     pipe: Option<File>,
     end: Vec<u8>,
 }
 
 impl Rehearsal {
-    /// Starts it. It has the signal mask that this program was started with.
+    /// Starts the child. It gets the signal mask that this program was started with.
     pub(crate) fn start(
         launch: &Launch,
         binary: PathBuf,
@@ -47,7 +49,7 @@ impl Rehearsal {
         mask: &Mask,
         alone: Alone,
     ) -> Result<Rehearsal, String> {
-        // So that it is not taken for the binary that cannot be run.
+        // Otherwise the error would read as if the binary could not be run.
         fs::metadata(&launch.directory).map_err(|error| {
             let directory = launch.directory.display();
             format!("{directory}, the directory that this program was started in, cannot be entered: {error}")
@@ -55,7 +57,7 @@ impl Rehearsal {
         let failed = |error: io::Error| {
             format!("{} cannot be rehearsed: {error}{}", binary.display(), advice_on_descriptors(&error))
         };
-        // Before it runs: what comes into its place from here on was not rehearsed.
+        // Before the child runs: a file that takes its place from here on was not rehearsed.
         let next = Next::at(binary.clone());
         let files = || {
             let state = write(state)?;
@@ -83,17 +85,17 @@ impl Rehearsal {
         Ok(Rehearsal { pid, next, state, length, output: Output { pipe: Some(output.into()), end: Vec::new() } })
     }
 
-    /// What the supervisor waits for besides signals: that the rehearsal prints.
+    /// The pipe on which the supervisor waits for output of the rehearsal.
     pub(crate) fn output(&self) -> Option<BorrowedFd<'_>> {
         self.output.pipe.as_ref().map(File::as_fd)
     }
 
-    /// Reads some of what it has printed, without waiting.
-    pub(crate) fn listen(&mut self) {
+    /// Reads some of the output, without waiting.
+    pub(crate) fn read_output(&mut self) {
         self.output.read();
     }
 
-    /// What its end means: nothing is good but status 0 of a program that has read what it was handed.
+    /// What the child's end means. Only status 0 of a program that has read the handoff is good.
     pub(crate) fn judge(self, end: &End) -> Result<Next, String> {
         let Rehearsal { next, state, length, mut output, .. } = self;
         let name = next.binary.display();
@@ -114,47 +116,47 @@ impl Rehearsal {
     }
 }
 
-/// Whether the child has written its signature behind the state. Not more than that is read.
+/// Whether the child has written its signature behind the state. Reads no more than a signature needs.
 fn is_signed(state: &File, length: u64) -> bool {
     let mut bytes = [0; 64];
-    // What cannot be read is as good as nothing.
+    // A file that cannot be read has no signature.
     let count = state.read_at(&mut bytes, length).unwrap_or(0);
     state::is_signature(&String::from_utf8_lossy(&bytes[..count]))
 }
 
 impl Output {
-    /// Reads some of it. Says whether there may be more.
+    /// Reads some of the output. Says whether there may be more.
     fn read(&mut self) -> bool {
         let Some(mut pipe) = self.pipe.as_ref() else { return false };
         let mut bytes = vec![0; READ_AT_ONCE];
         match pipe.read(&mut bytes) {
             Ok(0) => self.pipe = None,
-            Ok(count) => self.keep(&bytes[..count]),
+            Ok(count) => self.append(&bytes[..count]),
             Err(error) => return error.kind() == ErrorKind::Interrupted,
         }
         self.pipe.is_some()
     }
 
-    /// Reads what the child has left in the pipe. A process that has left the child's group may go on to write.
+    /// Reads what the child has left in the pipe, and no more: a process that has left the child's group may go on writing.
     fn read_rest(&mut self) {
         let most_reads = sys::WIDEST_PIPE / READ_AT_ONCE + 1;
         let _ = (0..most_reads).find(|_| !self.read());
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) {
         let bytes = &bytes[bytes.len().saturating_sub(KEPT)..];
         let too_many = (self.end.len() + bytes.len()).saturating_sub(KEPT);
         self.end.drain(..too_many);
         self.end.extend(bytes);
     }
 
-    /// The end of it, but for what is no text.
+    /// The end of the output, as text.
     fn text(&self) -> String {
         String::from_utf8_lossy(&self.end).into_owned()
     }
 }
 
-/// Without what marks it as ours.
+/// The last line with text, without prefork's prefix.
 fn last_line(output: &str) -> Option<String> {
     let line = output.lines().rev().map(str::trim).find(|line| !line.is_empty())?;
     let line = line.strip_prefix("prefork: ").unwrap_or(line);
@@ -170,11 +172,11 @@ mod tests {
         let mut output = Output { pipe: None, end: Vec::new() };
         for (bytes, kept) in [(3, 3), (KEPT - 5, KEPT - 2), (1, KEPT - 1), (7, KEPT), (3 * KEPT, KEPT), (1, KEPT)] {
             let text: Vec<u8> = (0..bytes).map(|nth| nth as u8).collect();
-            output.keep(&text);
+            output.append(&text);
             assert_eq!(output.end.len(), kept);
             assert!(output.end.ends_with(&text[bytes.saturating_sub(KEPT)..]));
         }
-        output.keep(b"\nprefork: why\n");
+        output.append(b"\nprefork: why\n");
         assert_eq!(last_line(&output.text()).as_deref(), Some("why"));
     }
 

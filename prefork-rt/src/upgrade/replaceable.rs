@@ -1,7 +1,7 @@
 //! Whether workers of another user, or every user, may change which program an upgrade runs, with the supervisor's rights.
 //!
-//! A path is walked as the kernel walks it, from `/` on: each directory in which a part of it or of a link is looked up, and
-//! in the end the file. It must not know what an upgrade is, nor who decides about it.
+//! It walks a path as the kernel does, from `/` on, and checks each directory in which a part of the path or of a link is looked
+//! up, and the file at the end. It must not know what an upgrade is, nor when one happens.
 
 #[cfg(test)]
 mod tests;
@@ -14,35 +14,35 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::Launch;
+use super::launch::Launch;
 use crate::sys::{self, Gid, Uid};
 
-/// How many links the kernel follows in one path.
+/// The number of links that the kernel follows in one path.
 const MOST_LINKS: usize = 40;
-/// How many scripts may be each other's interpreters, and how many bytes of each the kernel reads.
+/// The number of scripts that may be each other's interpreters, and the number of bytes of each that the kernel reads.
 const MOST_SCRIPTS: usize = 5;
 const BYTES_OF_A_SCRIPT: u64 = 256;
 
-/// What root, and the supervisor itself, must be safe from.
+/// The user and groups of workers that must not be able to change what the supervisor runs.
 pub(crate) struct Workers {
     pub(crate) user: Uid,
-    /// All of them.
+    /// All groups of the user.
     pub(crate) groups: Vec<Gid>,
     pub(crate) supervisor: Uid,
 }
 
-/// What decides who may write to a file or a directory.
+/// The rights that decide which users may write to a file or a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Rights {
     uid: u32,
     gid: u32,
     mode: u32,
     is_directory: bool,
-    /// Its bits for the group are then the most that the list gives to any user.
+    /// The bits for the group are then the most that the list gives to any user.
     has_acl: bool,
 }
 
-/// Who may write to something.
+/// The reason why workers may write to a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writer {
     /// The workers' user owns it, and can give itself what its mode does not.
@@ -52,14 +52,14 @@ enum Writer {
     Everybody,
 }
 
-/// Who may put another file in the place of one that is looked up in this directory, or write to this file. `entry` is the
-/// owner of what is looked up in a directory, where it is there.
+/// Why workers may replace the file that is looked up in this directory, or write to this file, if they may. `entry` is the
+/// owner of the file that is looked up in a directory, if it is there.
 fn writer(of: Rights, entry: Option<u32>, workers: &Workers) -> Option<Writer> {
     if of.uid == workers.user.as_raw() {
         return Some(Writer::Owner);
     }
-    // In a directory for all users, only its owner, the entry's owner and root rename or remove an entry: unlink(2). A name
-    // that is not there yet can be made by any user.
+    // In a sticky directory, only its owner, the entry's owner and root may rename or remove an entry: unlink(2). Any user may
+    // make a name that is not there yet.
     let is_sticky = of.is_directory && of.mode & 0o1000 != 0;
     let is_trusted = |owner: u32| owner == 0 || owner == workers.supervisor.as_raw() && !workers.is(owner);
     if is_sticky && entry.is_some_and(is_trusted) {
@@ -80,18 +80,18 @@ impl Workers {
     }
 }
 
-/// What a user may write to who should not.
+/// A file or directory to which workers may write, and should not.
 #[derive(Debug, PartialEq, Eq)]
 struct Weakness {
     path: PathBuf,
     rights: Rights,
     writer: Writer,
-    /// What is looked up there, where everybody may write but only owners may replace.
+    /// The file that is looked up in a sticky directory, where all users may write but only owners may replace.
     entry: Option<PathBuf>,
 }
 
 impl fmt::Display for Weakness {
-    /// What is wrong, and what to do.
+    /// What is wrong, and what to do about it.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (path, mode) = (self.path.display(), self.rights.mode & 0o7777);
         match (self.writer, &self.entry) {
@@ -117,11 +117,10 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// Why the next binary of this program, or code that it loads from where this one did, may be of the workers' making.
+/// An error if workers could have made the next binary of this program, or code that it loads from the places of this one.
 ///
-/// What was checked stays as it is: a user who could change it may write to a directory or file that was looked at, and so is
-/// root, the supervisor's user, or an owner that is neither the workers' user nor a passer-by in a sticky directory. So it can
-/// be executed by its path a moment later.
+/// The result stays true: a user who could change it may write to a directory or file that was checked, and so is root, the
+/// supervisor's user, or an owner that is not the workers' user. So the binary can be executed by its path a moment later.
 pub(crate) fn check(launch: &Launch, workers: &Workers) -> Result<(), String> {
     let refuse = |what: String, weakness: Weakness| {
         Err(format!("uid {}, which workers run as, may replace {what}: {weakness}", workers.user))
@@ -144,7 +143,7 @@ pub(crate) fn check(launch: &Launch, workers: &Workers) -> Result<(), String> {
     Ok(())
 }
 
-/// The weakness of a program's place or file, or of those of its interpreter, and which of them has it.
+/// The first weakness of a program or of its interpreters, and the file that has it.
 fn weakness_of_program(program: &Path, directory: &Path, workers: &Workers) -> Option<(PathBuf, Weakness)> {
     let mut file = program.to_owned();
     for _ in 0..MOST_SCRIPTS {
@@ -156,9 +155,9 @@ fn weakness_of_program(program: &Path, directory: &Path, workers: &Workers) -> O
     None
 }
 
-/// The program that runs this one, where it is a script.
+/// The program that runs this file, if it is a script.
 fn interpreter(script: &Path) -> Option<PathBuf> {
-    // A FIFO would have to be waited for.
+    // Opening a FIFO would wait for a writer.
     let script = fs::metadata(script).is_ok_and(|file| file.is_file()).then_some(script)?;
     let mut beginning = Vec::new();
     File::open(script).ok()?.take(BYTES_OF_A_SCRIPT).read_to_end(&mut beginning).ok()?;
@@ -167,7 +166,7 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 
-/// What the dynamic loader takes before anything else, by the environment of the start: ld.so(8).
+/// The paths that the dynamic loader takes first, from the variables at the start: ld.so(8).
 fn preloaded(launch: &Launch) -> impl Iterator<Item = (&'static str, PathBuf, bool)> {
     let lists = [("LD_LIBRARY_PATH", true), ("LD_PRELOAD", false), ("LD_AUDIT", false)];
     lists.into_iter().flat_map(move |(variable, is_directory)| {
@@ -176,14 +175,14 @@ fn preloaded(launch: &Launch) -> impl Iterator<Item = (&'static str, PathBuf, bo
             let separates = |byte: &u8| b":;".contains(byte) || !is_directory && *byte == b' ';
             value.as_bytes().split(separates).map(|entry| PathBuf::from(OsStr::from_bytes(entry))).collect()
         });
-        // A library without a slash is looked for in the system's directories; an empty directory is the working one.
+        // A library without a slash is looked for in the system's directories; an empty directory means the working directory.
         let is_path = move |entry: &PathBuf| is_directory || entry.as_os_str().as_bytes().contains(&b'/');
         let entries = entries.into_iter().filter(is_path);
         entries.map(move |entry| (variable, launch.at(&entry), is_directory))
     })
 }
 
-/// Code that this process has from other files than its own: its libraries, wherever the loader found them.
+/// The libraries of this process, wherever the loader found them.
 fn loaded_libraries() -> Vec<PathBuf> {
     let own = fs::read_link("/proc/self/exe").unwrap_or_default();
     let maps = fs::read("/proc/self/maps").unwrap_or_default();
@@ -194,7 +193,7 @@ fn loaded_libraries() -> Vec<PathBuf> {
     files
 }
 
-/// The file in a line of /proc/PID/maps, where it is mapped to be executed and still there.
+/// The file in a line of /proc/PID/maps, if it is mapped as code and still there.
 fn mapped_code(line: &[u8]) -> Option<PathBuf> {
     let rights = line.split(|&byte| byte == b' ').nth(1)?;
     let path = &line[line.iter().position(|&byte| byte == b'/')?..];
@@ -202,7 +201,8 @@ fn mapped_code(line: &[u8]) -> Option<PathBuf> {
     is_code.then(|| PathBuf::from(OsString::from_vec(path.to_vec())))
 }
 
-/// The first weakness on the way to a file, or in it; of a directory from which anything may be loaded, in that too.
+/// The first weakness on the way to a file, or of the file itself. `is_directory`: of the directory itself, from which any
+/// library may be loaded.
 fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakness> {
     let mut here = PathBuf::from("/");
     let mut links = 0;
@@ -210,13 +210,13 @@ fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakne
     while let Some(part) = to_do.pop() {
         match part.as_bytes() {
             b"/" => here = PathBuf::from("/"),
-            // Here is no link, so this is the directory that the kernel goes up to.
+            // `here` contains no links, so its parent is the directory that the kernel goes up to.
             b".." => drop(here.pop()),
             _ => {
                 let at = here.join(&part);
                 let entry = fs::symlink_metadata(&at).ok();
                 let found = weakness_at(&here, Some((&at, entry.as_ref())), workers);
-                // Where nothing is there, nothing is run; the call that tries says so.
+                // A missing file is not run; the call that tries says so.
                 let (None, Some(entry)) = (&found, entry) else { return found };
                 if entry.is_symlink() {
                     links += 1;
@@ -233,12 +233,13 @@ fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakne
     if is_directory { weakness_at(&here, None, workers) } else { None }
 }
 
-/// The last part first.
+/// The parts of a path, the last one first.
 fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().rev().filter(|part| *part != Component::CurDir).map(|part| part.as_os_str().to_owned())
 }
 
-/// That of one file or directory. `entry` is what is looked up in a directory, and what is known of it.
+/// The weakness of one file or directory. `entry` is the file that is looked up in a directory, and its metadata if it is
+/// there.
 fn weakness_at(path: &Path, entry: Option<(&Path, Option<&Metadata>)>, workers: &Workers) -> Option<Weakness> {
     let file = fs::symlink_metadata(path).ok()?;
     let rights = Rights {

@@ -1,8 +1,7 @@
-//! What one binary hands to the next, and how it is written.
+//! The state that one binary hands off to the next, and how it is written.
 //!
-//! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe that
-//! the workers of the binary before go on using. A binary of another shape says so when it is rehearsed, and nothing has
-//! changed.
+//! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe that the
+//! workers of the previous binary go on using. A binary of another shape says so when it is rehearsed, and nothing has changed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,22 +12,24 @@ use crate::policy::Kept;
 use crate::scoreboard;
 use crate::sys;
 
-/// The first line is this and the number of the format.
+/// The variable that says under which descriptor a binary finds the state.
+pub(crate) const VARIABLE: &str = "PREFORK_UPGRADE";
+/// The beginning of the first line, before the number of the format.
 const TITLE: &str = "prefork upgrade, format ";
-/// What a rehearsal adds when all is well.
+/// The beginning of the signature that a rehearsal writes behind the state when it succeeds.
 const REHEARSED: &str = "rehearsed";
 
-/// Descriptors are numbers, which stay the same. Times are those of CLOCK_MONOTONIC.
+/// Everything that the next binary must know. Descriptors are numbers, which exec(2) keeps. Times are those of CLOCK_MONOTONIC.
 pub(crate) struct State {
     pub(crate) supervisor: i32,
-    /// Why the new binary has failed, where this is for the one before.
+    /// On the way back to the previous binary: why the new one has failed.
     pub(crate) back: Option<String>,
-    /// What the program is called.
+    /// The name of the program's process.
     pub(crate) name: String,
     pub(crate) directory: PathBuf,
     pub(crate) clock: Clock,
     pub(crate) signals: Signals,
-    /// What the service manager was told, where there is one.
+    /// The messages that the service manager got or still needs, if there is one.
     pub(crate) manager: Option<Told>,
     pub(crate) board: Board,
     pub(crate) bell: (i32, i32),
@@ -39,13 +40,13 @@ pub(crate) struct State {
     pub(crate) pool: Kept,
 }
 
-/// The time by which the policy goes.
+/// The clock of the policy.
 pub(crate) struct Clock {
     pub(crate) started: Duration,
     pub(crate) suspended: Duration,
 }
 
-/// What exec(2) does not keep as it was.
+/// The signals that this binary has changed, and that exec(2) does not restore.
 pub(crate) struct Signals {
     pub(crate) blocked: Vec<i32>,
     pub(crate) ignored: Vec<i32>,
@@ -60,29 +61,29 @@ pub(crate) struct Board {
     pub(crate) started: Duration,
 }
 
-/// A socket that is listened on.
+/// A socket on which the pool listens.
 pub(crate) struct Socket {
     /// The entry of `listen`.
     pub(crate) entry: String,
-    /// Whose it is, where each slot has its own.
+    /// The slot that it belongs to, where each slot has a socket of its own.
     pub(crate) slot: Option<usize>,
-    /// What it is called in a service manager's store, if it is there.
+    /// Its name in a service manager's descriptor store, if it is there.
     pub(crate) stored: Option<String>,
-    /// Under which name and number the process was started with it, if it was.
+    /// The name and number under which this process was started with it, if it was.
     pub(crate) inherited: Option<(String, usize)>,
-    /// The mode that the workers know, which the binary before has again if it comes back.
+    /// The mode that the workers expect. The previous binary restores it if it comes back.
     pub(crate) nonblocking: bool,
     pub(crate) descriptor: i32,
 }
 
-/// The file of a Unix socket, to be removed at the end.
+/// The file of a Unix socket, which is removed at the end.
 pub(crate) struct File {
     pub(crate) path: PathBuf,
     pub(crate) device: u64,
     pub(crate) inode: u64,
 }
 
-/// The binary that ran before the one that is on probation, and its working directory.
+/// The binary that comes back if the next one fails, and its working directory.
 pub(crate) struct Before {
     pub(crate) binary: i32,
     pub(crate) directory: i32,
@@ -94,7 +95,7 @@ pub(crate) struct Process {
     pub(crate) fork: u64,
     pub(crate) pid: i32,
     pub(crate) seat: usize,
-    /// Since the scoreboard was made.
+    /// The time since the scoreboard was made.
     pub(crate) started: Duration,
     pub(crate) killed: bool,
 }
@@ -123,14 +124,14 @@ words_of_fields!(File { path, device, inode });
 words_of_fields!(Before { binary, directory });
 words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
 
-/// How a text is no state that can be used.
+/// Why a text is no state that this binary can use.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// It is something else.
+    /// It is no state.
     Foreign,
-    /// It is of this other format.
+    /// It has another format, which has this number.
     Format(String),
-    /// It is of this format, and broken.
+    /// It has this format, and is broken.
     Broken,
 }
 
@@ -139,7 +140,7 @@ pub(super) fn format() -> String {
     format!("{:016x}", codec::number_of(&shape()))
 }
 
-/// All that two binaries must have in common for one to take over from the other.
+/// The shape of everything that two binaries must share for one to take over from the other.
 fn shape() -> String {
     [REHEARSED, &State::shape(), &scoreboard::shape(), &sys::wake_pipe_shape()].join(";")
 }
@@ -158,7 +159,7 @@ impl State {
         rest.split_once('\n').and_then(|(line, _)| codec::read(line)).ok_or(Unreadable::Broken)
     }
 
-    /// Every descriptor that is handed over.
+    /// Every descriptor in the state.
     pub(super) fn descriptors(&self) -> Vec<i32> {
         let sockets = self.sockets.iter().map(|socket| socket.descriptor);
         let before = self.before.iter().flat_map(|before| [before.binary, before.directory]);
@@ -167,12 +168,12 @@ impl State {
     }
 }
 
-/// What a rehearsal writes behind the state.
+/// The line that a rehearsal writes behind the state.
 pub(super) fn signature() -> String {
     format!("{REHEARSED} by prefork-rt {}\n", env!("CARGO_PKG_VERSION"))
 }
 
-/// Whether what stands behind the state is that.
+/// Whether the text behind the state is a signature.
 pub(super) fn is_signature(text: &str) -> bool {
     text.starts_with(REHEARSED)
 }
