@@ -54,8 +54,6 @@ pub use state::State;
 pub(crate) use turn::Recycle;
 pub(crate) use upgrade::Succession;
 
-/// A worker that lived this long is forgiven its own end and its predecessors', whether it announces readiness or not.
-const STABLE: Duration = Duration::from_secs(10);
 /// A process that SIGKILL has not ended by then is left behind.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -358,15 +356,6 @@ impl Policy {
         self.slots[id.task_id].take(id)?;
         self.alive -= 1;
         Some(id.task_id)
-    }
-
-    /// How long the next start of this slot waits: not at all, where its replacement is there already.
-    fn backoff(&mut self, task_id: usize) -> Duration {
-        let slot = &self.slots[task_id];
-        if slot.current.is_some() {
-            return Duration::ZERO;
-        }
-        backoff::delay(self.rules.backoff, slot.quick_ends, &mut self.jitter)
     }
 
     fn start_after(&mut self, task_id: usize, delay: Duration) {

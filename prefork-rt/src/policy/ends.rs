@@ -5,12 +5,10 @@ use std::time::Duration;
 use super::budget::Spent;
 use super::notice::{GiveUp, Notice, TurnFailure};
 use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
-use super::{Exit, Policy, ProcId, STABLE, Status};
+use super::{Exit, Policy, ProcId, Status};
 
 /// Where readiness is not announced, a worker that lived this long has booted.
 pub(super) const BOOT: Duration = Duration::from_secs(1);
-/// Where readiness is announced, a worker that was ready for this long has proved itself.
-const PROOF: Duration = Duration::from_secs(1);
 /// So many failures to boot in a row are no accident.
 const BOOT_FAILURES: u32 = 2;
 
@@ -87,7 +85,7 @@ impl Policy {
 
     fn worker_ended(&mut self, proc: &Proc, why: Neutral, up: Duration) {
         let task_id = proc.id.task_id;
-        self.note_end_of(proc, up);
+        self.count_end(proc, up);
         if why == Neutral::Always && self.cannot_boot(proc, up) {
             return self.give_up(proc.id, Failure::Ended(Status::Exited(0)), up, GiveUp::Boot);
         }
@@ -98,7 +96,7 @@ impl Policy {
 
     fn worker_failed(&mut self, proc: &Proc, failure: Failure, up: Duration) {
         let (worker, task_id) = (proc.id, proc.id.task_id);
-        self.note_end_of(proc, up);
+        self.count_end(proc, up);
         let cannot_boot = self.cannot_boot(proc, up);
         let spent = self.budget.spend(self.now, task_id, failure);
         if cannot_boot {
@@ -113,24 +111,6 @@ impl Policy {
         self.tell_if_boot_looks_broken(task_id);
         self.tell_if_low(spent);
         self.start_after(task_id, delay);
-    }
-
-    /// Readiness that is announced is evidence that the service works. What ends a worker that was ready for a second
-    /// (`PROOF`) came from outside, as a request does, and a delay would punish the clients of the others: its successor is
-    /// started at once. An attack ends some workers sooner, and with them the row of quick ends would grow: so for ten
-    /// seconds (`STABLE`) after any worker that has proved itself, those that were ready at all wait for the first delay only.
-    /// Those that were not ready, because a database is down for example, wait longer and longer.
-    fn note_end_of(&mut self, proc: &Proc, up: Duration) {
-        let (task_id, now) = (proc.id.task_id, self.now);
-        let has_proved_itself = self.rules.readiness.is_announced() && proc.was_ready_for(PROOF, now);
-        self.note_end(task_id, up >= STABLE || has_proved_itself);
-        let is_trusted = self.proved_at.is_some_and(|proved_at| now.since(proved_at) < STABLE);
-        if has_proved_itself {
-            self.proved_at = Some(now);
-        } else if is_trusted && proc.ready_since.is_some() {
-            let slot = &mut self.slots[task_id];
-            slot.quick_ends = slot.quick_ends.min(1);
-        }
     }
 
     /// The replacement that stood beside a worker that is gone.

@@ -1,6 +1,6 @@
 //! What of the policy outlives its binary: an upgrade hands it to the next one.
 
-use super::backoff;
+use super::backoff::{self, Backoff};
 use super::budget::Counted;
 use super::deadlines::{Alarm, Deadline};
 use super::refusal::Refusals;
@@ -190,8 +190,7 @@ words_of_fields!(Slot {
     current,
     beside,
     starts,
-    is_replaced,
-    quick_ends,
+    backoff,
     refusals,
     boot_failures,
     finished,
@@ -201,6 +200,7 @@ words_of_fields!(Slot {
     intake,
     drains,
 });
+words_of_fields!(Backoff { is_replacement, quick_ends });
 words_of_variants!(Sockets { None, Asked, Open });
 words_of_variants!(Intake { Open, Away, Closed });
 words_of_fields!(Proc {

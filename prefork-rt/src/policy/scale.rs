@@ -24,9 +24,7 @@ impl Policy {
         if self.stop_to_drain(task_id) {
             self.recycle_after_all(task_id);
         } else {
-            let slot = &mut self.slots[task_id];
-            (slot.finished, slot.is_replaced, slot.quick_ends, slot.boot_failures) = (false, false, 0, 0);
-            slot.is_added = true;
+            self.slots[task_id].begin_anew();
             self.ask_for_sockets(task_id);
         }
         self.dirty.push_back(task_id);

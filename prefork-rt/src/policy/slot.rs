@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::deadlines::Alarm;
 use super::{Intake, ProcId, Recycle, Status, Time};
 use crate::exit_status::EXIT_GIVE_UP;
@@ -13,10 +14,7 @@ pub(crate) struct Slot {
     /// Beside it: its replacement, which is not ready yet, or its predecessor, which was told to end.
     pub(crate) beside: Option<Proc>,
     pub(crate) starts: usize,
-    /// Its next process is, or the one it has was, started because its predecessor ended.
-    pub(crate) is_replaced: bool,
-    /// Replacements in a row that ended soon: doublings of the backoff, plus one.
-    pub(crate) quick_ends: u32,
+    pub(crate) backoff: Backoff,
     /// Forks in a row that the system refused, since its last worker.
     pub(crate) refusals: u32,
     /// Failures in a row before it was ready, or, where readiness is not announced, within a moment.
@@ -154,6 +152,12 @@ pub(crate) fn classify(proc: &Proc, status: Status, now: Time, rules: &super::Ru
 }
 
 impl Slot {
+    /// It is added once more, and what was before means nothing.
+    pub(crate) fn begin_anew(&mut self) {
+        self.backoff.forgive();
+        (self.finished, self.boot_failures, self.is_added) = (false, 0, true);
+    }
+
     /// The process with this id, whichever place it holds.
     pub(crate) fn proc(&mut self, id: ProcId) -> Option<&mut Proc> {
         self.procs().find(|proc| proc.id == id)

@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::backoff;
+use super::backoff::STABLE;
 use super::deadlines::Alarm;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, Why};
-use super::{Phase, Place, Policy, ProcId, STABLE, Time};
+use super::{Phase, Place, Policy, ProcId, Time};
 use crate::grammar::Reload as Style;
 
 /// A worker that could not be recycled is tried again after this.
@@ -115,7 +115,7 @@ impl Policy {
 
     /// Has a worker replaced when its turn comes.
     pub(super) fn ask_recycle(&mut self, id: ProcId, why: Recycle) {
-        let (now, backoff, task_id) = (self.now, self.rules.backoff, id.task_id);
+        let now = self.now;
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
         let is_first = proc.recycle.is_none();
         // That it asked says what its end means, if it does not wait for its turn.
@@ -126,9 +126,7 @@ impl Policy {
             return;
         }
         let is_soon = why == Recycle::Asked && now.since(proc.born) < STABLE;
-        let slot = &self.slots[task_id];
-        let quick_ends = if is_soon { slot.quick_ends.saturating_add(slot.is_replaced.into()) } else { 0 };
-        let delay = backoff::delay(backoff, quick_ends, &mut self.jitter);
+        let delay = self.recycling_delay(id.task_id, is_soon);
         self.arm(id, Alarm::Recycle, delay);
     }
 
@@ -318,17 +316,6 @@ impl Policy {
         self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id)
     }
 
-    /// What a slot's next start has to do with its last end.
-    pub(super) fn note_end(&mut self, task_id: usize, is_proved: bool) {
-        let slot = &mut self.slots[task_id];
-        if is_proved {
-            slot.quick_ends = 0;
-        } else if slot.is_replaced {
-            slot.quick_ends = slot.quick_ends.saturating_add(1);
-        }
-        slot.is_replaced = true;
-    }
-
     fn begin_reload(&mut self, by: String) {
         self.replace_all(Some(by.clone()));
         self.tell(Notice::Reloading { by, alive: self.alive });
@@ -392,7 +379,7 @@ impl Policy {
         let awaits = match self.rules.reload {
             Style::Overlap => Awaits::Ready(self.fork(task_id, Place::Beside)),
             Style::Exclusive => {
-                self.note_turn(task_id, recycle.is_some(), up);
+                self.count_turn(task_id, recycle.is_some(), up);
                 self.terminate(old, Why::Turn);
                 Awaits::End(old)
             }
@@ -410,20 +397,11 @@ impl Policy {
         let old = slot.beside.as_ref()?;
         let (old, is_working, up) = (old.id, old.is_working(), self.now.since(old.born));
         let is_recycled = self.turns.current.as_ref().is_some_and(|turn| turn.recycle.is_some());
-        self.note_turn(incoming.task_id, is_recycled, up);
+        self.count_turn(incoming.task_id, is_recycled, up);
         if is_working {
             self.terminate(old, Why::Turn);
         }
         Some(old)
-    }
-
-    /// A reload is a new beginning. Recycling is one only of a worker that lived for long.
-    fn note_turn(&mut self, task_id: usize, is_recycled: bool, up: Duration) {
-        if is_recycled {
-            return self.note_end(task_id, up >= STABLE);
-        }
-        let slot = &mut self.slots[task_id];
-        (slot.quick_ends, slot.is_replaced) = (0, false);
     }
 
     fn turn_awaits(&mut self, awaits: Awaits) {
