@@ -13,6 +13,7 @@ mod budget;
 mod contract;
 mod deadlines;
 mod ends;
+mod headcount;
 mod hold;
 mod intake;
 mod keep;
@@ -35,6 +36,7 @@ use backoff::Jitter;
 use budget::Budget;
 use deadlines::{Alarm, Deadline, Deadlines};
 use ends::BOOT;
+use headcount::Headcount;
 use refusal::Refusals;
 use slot::{Proc, ProcState, Slot, Sockets, Why};
 use stand_still::Watched;
@@ -65,10 +67,7 @@ pub(crate) struct Policy {
     slots: Vec<Slot>,
     size: usize,
     alive: usize,
-    /// How many of those wanted have finished, and how many are ready or have finished.
-    finished: usize,
-    ready: usize,
-    was_ready: bool,
+    headcount: Headcount,
     /// How many slots that are not wanted any more serve those who wait.
     draining: usize,
     /// A worker has lived for a moment, or that none did was said.
@@ -132,9 +131,7 @@ impl Policy {
             slots: (0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }).collect(),
             size: rules.workers,
             alive: 0,
-            finished: 0,
-            ready: 0,
-            was_ready: false,
+            headcount: Headcount::default(),
             draining: 0,
             booted: false,
             proved_at: None,
@@ -243,7 +240,7 @@ impl Policy {
 
     /// How many of them are ready.
     pub(crate) fn ready(&self) -> usize {
-        self.ready.saturating_sub(self.finished)
+        self.headcount.ready()
     }
 
     /// Whether a worker is ready or about to be, or none is wanted any more.
@@ -487,25 +484,10 @@ impl Policy {
         if self.rules.slots_have_sockets {
             self.unsteered.push(task_id);
         }
-        if task_id >= self.size {
-            return;
+        self.count(task_id);
+        if task_id < self.size {
+            self.tell_if_ready();
         }
-        let slot = &mut self.slots[task_id];
-        let is_ready = slot.finished || slot.current.as_ref().is_some_and(|proc| proc.state == ProcState::Ready);
-        let was_ready = std::mem::replace(&mut slot.counted_ready, is_ready);
-        self.ready = self.ready + usize::from(is_ready) - usize::from(was_ready);
-        self.tell_if_ready();
-    }
-
-    fn tell_if_ready(&mut self) {
-        let running = matches!(self.phase, Phase::Running) && self.finished < self.size;
-        if running && self.ready == self.size && !std::mem::replace(&mut self.was_ready, true) {
-            self.tell(Notice::PoolReady { workers: self.size, took: self.now.since(Time(Duration::ZERO)) });
-        }
-    }
-
-    fn uncount_ready(&mut self, task_id: usize) {
-        self.ready -= usize::from(std::mem::take(&mut self.slots[task_id].counted_ready));
     }
 
     fn tell(&mut self, notice: Notice) {

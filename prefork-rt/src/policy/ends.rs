@@ -72,8 +72,8 @@ impl Policy {
         slot.finished = true;
         let has_replacement = slot.current.is_some();
         let others: Vec<ProcId> = slot.procs().map(|proc| proc.id).collect();
-        self.finished += 1;
-        self.tell(Notice::Finished { worker, up, left: self.size - self.finished });
+        self.count(worker.task_id);
+        self.tell(Notice::Finished { worker, up, left: self.size - self.headcount.finished() });
         if has_replacement {
             self.cancel_turn(worker.task_id);
         }
@@ -125,7 +125,7 @@ impl Policy {
         let booted = if announced { proc.ready_since.is_some() } else { up >= BOOT };
         let slot = &mut self.slots[proc.id.task_id];
         slot.boot_failures = if booted { 0 } else { slot.boot_failures.saturating_add(1) };
-        announced && !self.was_ready && slot.boot_failures >= BOOT_FAILURES
+        announced && !self.headcount.was_complete() && slot.boot_failures >= BOOT_FAILURES
     }
 
     fn tell_if_boot_looks_broken(&mut self, task_id: usize) {

@@ -3,6 +3,7 @@
 use super::backoff::{self, Backoff};
 use super::budget::Counted;
 use super::deadlines::{Alarm, Deadline};
+use super::headcount::{Headcount, Standing};
 use super::refusal::Refusals;
 use super::slot::{Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
@@ -19,7 +20,7 @@ pub(crate) struct Kept {
     planned: usize,
     size: usize,
     forks: u64,
-    was_ready: bool,
+    was_complete: bool,
     booted: bool,
     proved_at: Option<Time>,
     slots: Vec<Slot>,
@@ -38,7 +39,7 @@ words_of_fields!(Kept {
     planned,
     size,
     forks,
-    was_ready,
+    was_complete,
     booted,
     proved_at,
     slots,
@@ -87,7 +88,7 @@ impl Policy {
             planned: self.planned,
             size: self.size,
             forks: self.forks,
-            was_ready: self.was_ready,
+            was_complete: self.headcount.was_complete(),
             booted: self.booted,
             proved_at: self.proved_at,
             slots: self.slots.clone(),
@@ -102,13 +103,13 @@ impl Policy {
 
     /// Takes the place of what was there.
     pub(super) fn restore(&mut self, kept: Kept) {
-        let Kept { planned, size, forks, was_ready, booted, proved_at, slots, counted, ever, .. } = kept;
+        let Kept { planned, size, forks, was_complete, booted, proved_at, slots, counted, ever, .. } = kept;
         let (refusals, next_upgrade) = (kept.refusals, kept.next_upgrade);
         self.budget.restore(counted, ever);
         (self.refusals, self.next_upgrade) = (refusals, next_upgrade);
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
-        (self.was_ready, self.booted, self.proved_at, self.slots) = (was_ready, booted, proved_at, slots);
-        self.finished = self.slots[..self.size].iter().filter(|slot| slot.finished).count();
+        (self.booted, self.proved_at, self.slots) = (booted, proved_at, slots);
+        self.headcount = Headcount::adopted(was_complete);
         self.dirty = (0..self.slots.len()).collect();
         kept.deadlines.into_iter().for_each(|(time, deadline)| self.restore_deadline(time, deadline));
         for task_id in 0..self.slots.len() {
@@ -127,7 +128,7 @@ impl Policy {
 
     fn restore_procs(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
-        slot.counted_ready = false;
+        slot.counted = Standing::default();
         let mut working = Vec::new();
         for proc in slot.procs() {
             self.alive += 1;
@@ -195,12 +196,13 @@ words_of_fields!(Slot {
     boot_failures,
     finished,
     is_added,
-    counted_ready,
+    counted,
     sockets,
     intake,
     drains,
 });
 words_of_fields!(Backoff { is_replacement, quick_ends });
+words_of_variants!(Standing { Uncounted, Ready, Finished });
 words_of_variants!(Sockets { None, Asked, Open });
 words_of_variants!(Intake { Open, Away, Closed });
 words_of_fields!(Proc {

@@ -68,7 +68,6 @@ impl Policy {
 
     fn drop_last(&mut self) {
         let task_id = self.size - 1;
-        self.finished -= usize::from(self.slots[task_id].finished);
         self.cancel_turn(task_id);
         let drains = self.begin_to_drain(task_id);
         if !drains {
@@ -81,8 +80,6 @@ impl Policy {
         for id in procs {
             self.terminate(id, Why::Surplus);
         }
-        // Only now: what is not wanted is not counted among those that are ready.
-        self.uncount_ready(task_id);
         self.size = task_id;
         self.touched(task_id);
         self.settle_intake(task_id);

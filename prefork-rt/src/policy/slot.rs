@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::deadlines::Alarm;
+use super::headcount::Standing;
 use super::{Intake, ProcId, Recycle, Status, Time};
 use crate::exit_status::EXIT_GIVE_UP;
 
@@ -22,8 +23,8 @@ pub(crate) struct Slot {
     pub(crate) finished: bool,
     /// It was added while the pool runs, and never had a process since.
     pub(crate) is_added: bool,
-    /// Counted among those that are ready.
-    pub(crate) counted_ready: bool,
+    /// As what it is counted.
+    pub(crate) counted: Standing,
     /// Where each slot has some of its own.
     pub(crate) sockets: Sockets,
     pub(crate) intake: Intake,
@@ -165,6 +166,15 @@ impl Slot {
 
     pub(crate) fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
         self.current.iter_mut().chain(&mut self.beside)
+    }
+
+    /// As what it counts, where it is wanted.
+    pub(crate) fn standing(&self) -> Standing {
+        match &self.current {
+            _ if self.finished => Standing::Finished,
+            Some(Proc { state: ProcState::Ready, .. }) => Standing::Ready,
+            _ => Standing::Uncounted,
+        }
     }
 
     /// Whether it has a worker that is ready or may become so, or will be given one.

@@ -83,7 +83,7 @@ impl Policy {
         let over = match &self.phase {
             Phase::Running => {
                 let is_settled = self.draining == 0 && !self.has_to_settle_upgrade();
-                self.finished == self.size && self.alive == 0 && is_settled
+                self.headcount.finished() == self.size && self.alive == 0 && is_settled
             }
             Phase::Stopping(_) => self.alive == 0,
             Phase::Done => false,

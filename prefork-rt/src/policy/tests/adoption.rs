@@ -54,7 +54,7 @@ fn it_looks_at_each_worker_and_says_again_where_nothing_new_goes_in_the_order_of
     news.sort();
     news.dedup();
     assert_eq!(news, [0, 1, 2, 3], "there is news of every slot");
-    assert_eq!((policy.draining, policy.finished, policy.alive, policy.ready), (1, 1, 2, 2));
+    assert_eq!((policy.draining, policy.headcount.finished(), policy.alive, policy.headcount.ready()), (1, 1, 2, 1));
 }
 
 #[test]

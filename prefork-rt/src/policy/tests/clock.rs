@@ -44,7 +44,7 @@ fn ticks_and_unknown_and_repeated_processes_change_nothing() {
             assert_eq!(world.policy.poll_timeout(), before, "{event_was}");
         }
         assert_eq!(world.used(), 2);
-        assert_eq!(world.policy.finished, 1);
+        assert_eq!(world.policy.headcount.finished(), 1);
     }
 }
 

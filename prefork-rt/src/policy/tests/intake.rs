@@ -274,7 +274,7 @@ fn a_worker_that_finishes_while_its_slot_drains_is_the_last() {
     world.ask(Ask::Fewer);
     world.run_for(100_000);
     assert_eq!(deeds(&world)[2..], [Deed::SetIntake(1, Closed), Deed::CloseSockets(1)]);
-    assert_eq!(world.policy.finished, 0, "it is not one of those wanted");
+    assert_eq!(world.policy.headcount.finished(), 0, "it is not one of those wanted");
 }
 
 #[test]
