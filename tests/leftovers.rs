@@ -13,8 +13,6 @@ use support::session::Session;
 use support::upgrading::Upgrading;
 use support::{Program, Signal, clean_command, is_alive, own_path, send, status_of, until, wait_until_gone};
 
-const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
-
 /// The process that the nth line names that says this.
 fn nth_pid(program: &Program, line: &str, nth: usize) -> i32 {
     let line = program.stdout.wait_for_nth(line, nth);
@@ -214,9 +212,9 @@ fn children_that_a_worker_never_waited_for_are_no_leftovers() {
 
 #[test]
 fn what_is_left_of_the_group_of_a_worker_of_the_binary_before_dies_with_it() {
-    let pool = Upgrading::start(FIXTURE, "spawns");
+    let pool = Upgrading::start("spawns");
     let children = [1, 2].map(|nth| nth_pid(&pool.program, "spawned pid ", nth));
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     wait_until_gone(&children);
     pool.stop();
@@ -242,7 +240,7 @@ fn what_is_left_of_a_rehearsals_group_dies_with_it() {
         ("kill -9 $$", "by SIGKILL"),
         ("kill -11 $$", "by SIGSEGV"),
     ] {
-        let pool = Upgrading::start(FIXTURE, "serves-1");
+        let pool = Upgrading::start("serves-1");
         let address = pool.address.to_string();
         install_script(&pool, then);
         pool.program.signal(Signal::SIGUSR2);
@@ -256,7 +254,7 @@ fn what_is_left_of_a_rehearsals_group_dies_with_it() {
         next.stop();
     }
     // One that is in progress when the pool is stopped.
-    let pool = Upgrading::start(FIXTURE, "serves-1");
+    let pool = Upgrading::start("serves-1");
     install_script(&pool, "wait");
     pool.program.signal(Signal::SIGUSR2);
     let child = pid_in(&pool.release.path("pid"));
@@ -267,7 +265,7 @@ fn what_is_left_of_a_rehearsals_group_dies_with_it() {
 /// Promise 12. Twice, as the supervisor may have had room for it once.
 #[test]
 fn a_rehearsal_may_print_as_much_as_it_likes() {
-    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+    let pool = Upgrading::start_as("serves-1", |command| {
         let mut sh = clean_command("sh");
         sh.args(["-c", "ulimit -v 400000; exec ./app"]);
         sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -275,14 +273,14 @@ fn a_rehearsal_may_print_as_much_as_it_likes() {
     });
     let workers = pool.program.children();
     for nth in 1..=2 {
-        pool.upgrade_to(FIXTURE, "chatty-in-vain");
+        pool.upgrade_to("chatty-in-vain");
         let line = pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
         assert!(line.contains("with status 1: preload failed: all was said in vain"), "{line}");
     }
     let most: u64 = status_of(pool.program.pid(), "VmHWM").trim_end_matches(" kB").parse().expect("a number");
     assert!(most < 64 << 10, "{most} kB");
     assert_eq!((pool.ask().as_str(), pool.program.children()), ("serves-1", workers));
-    pool.upgrade_to(FIXTURE, "chatty");
+    pool.upgrade_to("chatty");
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "chatty");
     pool.stop();

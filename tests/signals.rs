@@ -448,8 +448,8 @@ fn pid_1_is_ended_by_a_stop_signal_without_a_pool_too() {
 
 #[test]
 fn a_stop_during_the_preload_of_an_upgrade_lets_the_workers_drain() {
-    let mut upgrading = Upgrading::start(env!("CARGO_BIN_EXE_upgrades"), "serves-1");
-    upgrading.upgrade_to(env!("CARGO_BIN_EXE_upgrades"), "waits-later");
+    let mut upgrading = Upgrading::start("serves-1");
+    upgrading.upgrade_to("waits-later");
     upgrading.program.stdout.wait_for("preloads");
     let pid = upgrading.program.pid();
     // Nothing is blocked but what a terminal sends to its background, so nothing is in the commands that it runs.
@@ -472,8 +472,8 @@ fn a_stop_during_the_preload_of_an_upgrade_lets_the_workers_drain() {
 
 #[test]
 fn what_was_asked_of_a_new_binary_that_cannot_start_is_asked_of_the_one_before() {
-    let mut upgrading = Upgrading::start(env!("CARGO_BIN_EXE_upgrades"), "serves-1");
-    upgrading.upgrade_to(env!("CARGO_BIN_EXE_upgrades"), "fails-late");
+    let mut upgrading = Upgrading::start("serves-1");
+    upgrading.upgrade_to("fails-late");
     upgrading.program.stdout.wait_for("preloads");
     let pid = upgrading.program.pid();
     upgrading.program.signal(Signal::SIGTERM);

@@ -16,12 +16,10 @@ use support::pid_1::as_pid_1;
 use support::release::Release;
 use support::session::Session;
 use support::upgrading::{Upgrading, ask, asks_the_fixture, install};
-use support::{Program, Signal, children_of, clean_command, descriptors_of, send, status_of, until};
-
-const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
+use support::{Program, Signal, children_of, clean_command, descriptors_of, fixture, send, status_of, until};
 
 fn start(behaviour: &str) -> Upgrading {
-    Upgrading::start(FIXTURE, behaviour)
+    Upgrading::start(behaviour)
 }
 
 #[test]
@@ -29,7 +27,7 @@ fn the_new_binary_answers_and_the_pid_stays() {
     let pool = start("serves-1");
     let (pid, workers) = (pool.program.pid(), pool.program.children());
     assert_eq!(pool.ask(), "serves-1");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "serves-2");
     let line = pool.program.stderr.wait_for("upgraded: ");
@@ -125,12 +123,13 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         let mode = Permissions::from_mode(0o644);
         fs::set_permissions(pool.release.path("app"), mode).expect("it is ours");
     };
-    let scramble = |pool: &Upgrading| pool.release.install("app", FIXTURE.as_ref(), "\x7fELF", "\x7fFLE");
-    // As a build is in which a field of what is handed over is called otherwise.
-    let reshape = |pool: &Upgrading| {
-        pool.release.install("app", FIXTURE.as_ref(), "hangups_ignored", "hangups_dropped");
+    let other = |pool: &Upgrading, text, instead| {
+        pool.release.install("app", Path::new(fixture("upgrades").get_program()), text, instead);
     };
-    let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, FIXTURE, behaviour);
+    let scramble = |pool: &Upgrading| other(pool, "\x7fELF", "\x7fFLE");
+    // As a build is in which a field of what is handed over is called otherwise.
+    let reshape = |pool: &Upgrading| other(pool, "hangups_ignored", "hangups_dropped");
+    let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, behaviour);
     let cases: [(Spoil<'_>, &str); 12] = [
         (&remove, "app cannot be run: No such file or directory"),
         (&forbid, "app cannot be run: Permission denied"),
@@ -151,8 +150,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
     for (nth, (spoil, why)) in cases.into_iter().enumerate() {
         // Who is never ready is waited for.
         let patience = if nth == cases.len() - 1 { "5s" } else { "30s" };
-        let mut pool =
-            Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
+        let mut pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
         let (pid, workers) = (pool.program.pid(), pool.program.children());
         let client: Client<'_> = &asks_the_fixture;
         let seen = under_load(&[client; 2], pool.address, |_| {
@@ -169,7 +167,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         pool.program.stderr.wait_for("reload done after");
         assert_eq!(pool.ask(), "serves-1");
         // And the next binary is welcome.
-        pool.upgrade_to(FIXTURE, "serves-2");
+        pool.upgrade_to("serves-2");
         pool.wait_for_upgrade(1);
         assert_eq!((pool.ask().as_str(), pool.program.pid()), ("serves-2", pid));
         pool.program.stop();
@@ -181,12 +179,12 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
 fn the_binary_before_comes_back_in_the_exclusive_style_too() {
     let pool = start("exclusive-1");
     let workers = pool.program.children();
-    pool.upgrade_to(FIXTURE, "exclusive-dies");
+    pool.upgrade_to("exclusive-dies");
     pool.wait_for_failure();
     let now = pool.program.wait_for_children(2);
     assert!(now.iter().any(|worker| workers.contains(worker)), "one of them was not touched: {workers:?} {now:?}");
     pool.program.stdout.wait_for_nth("exclusive-1 0", 2);
-    pool.upgrade_to(FIXTURE, "exclusive-2");
+    pool.upgrade_to("exclusive-2");
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "exclusive-2");
     pool.stop();
@@ -196,11 +194,11 @@ fn the_binary_before_comes_back_in_the_exclusive_style_too() {
 fn a_second_upgrade_waits_for_the_first_and_a_stop_ends_both() {
     let pool = start("serves-1");
     let workers = pool.program.children();
-    pool.upgrade_to(FIXTURE, "waits");
+    pool.upgrade_to("waits");
     let rehearsal =
         until("the rehearsal runs", || pool.program.children().into_iter().find(|child| !workers.contains(child)));
     // What is rehearsed may be an older file than what is there now.
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.program.stderr.wait_for("an upgrade is in progress; when it is over, the next begins");
     fs::write(pool.release.path("go"), "").expect("written");
     pool.wait_for_upgrade(1);
@@ -208,7 +206,7 @@ fn a_second_upgrade_waits_for_the_first_and_a_stop_ends_both() {
     assert_eq!((pool.ask().as_str(), pool.program.stderr.count("rehearsing the start of")), ("serves-2", 2));
     fs::remove_file(pool.release.path("go")).expect("it was there");
     let workers = pool.program.wait_for_children(2);
-    pool.upgrade_to(FIXTURE, "waits");
+    pool.upgrade_to("waits");
     until("the rehearsal runs", || pool.program.children().into_iter().find(|child| !workers.contains(child)));
     pool.program.signal(Signal::SIGUSR2);
     pool.program.stderr.wait_for_nth("an upgrade is in progress; when it is over, the next begins", 2);
@@ -218,10 +216,10 @@ fn a_second_upgrade_waits_for_the_first_and_a_stop_ends_both() {
 /// Also where the one between fails, and the binary before comes back and knows of it.
 #[test]
 fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_booted() {
-    let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
-    pool.upgrade_to(FIXTURE, "never-ready");
+    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
+    pool.upgrade_to("never-ready");
     pool.program.stderr.wait_for("to take the place of");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.program.stderr.wait_for("an upgrade is in progress; when it is over, the next begins");
     pool.wait_for_failure();
     pool.wait_for_upgrade(1);
@@ -232,9 +230,9 @@ fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_booted(
 #[test]
 fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_replaced_workers() {
     let pool = start("serves-1");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.program.stderr.wait_for("upgraded: ");
-    pool.upgrade_to(FIXTURE, "serves-3");
+    pool.upgrade_to("serves-3");
     pool.wait_for_upgrade(2);
     assert_eq!(pool.ask(), "serves-3");
     pool.stop();
@@ -242,8 +240,8 @@ fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_replace
 
 #[test]
 fn a_reload_that_was_asked_for_while_a_binary_booted_is_made_by_the_binary_before() {
-    let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
-    pool.upgrade_to(FIXTURE, "never-ready");
+    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
+    pool.upgrade_to("never-ready");
     pool.program.stderr.wait_for("to take the place of");
     pool.program.signal(Signal::SIGHUP);
     pool.program.stderr.wait_for("workers are being replaced already; a reload begins when that is done");
@@ -258,17 +256,17 @@ fn a_reload_that_was_asked_for_while_a_binary_booted_is_made_by_the_binary_befor
 #[test]
 fn a_binary_that_comes_after_the_rehearsal_is_not_run() {
     let pool = start("serves-1");
-    pool.upgrade_to(FIXTURE, "waits");
+    pool.upgrade_to("waits");
     pool.program.stderr.wait_for("rehearsing the start of");
     let binary = pool.release.path("app");
     let runs_it = |child: &i32| fs::read_link(format!("/proc/{child}/exe")).is_ok_and(|runs| runs == binary);
     until("the rehearsal runs", || pool.program.children().iter().any(runs_it).then_some(()));
-    install(&pool.release, FIXTURE, "exits-with-3");
+    install(&pool.release, "exits-with-3");
     fs::write(pool.release.path("go"), "").expect("written");
     let line = pool.wait_for_failure();
     assert!(line.contains("app is another than the one that was rehearsed"), "{line}");
     assert_eq!(pool.ask(), "serves-1");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     pool.stop();
 }
@@ -276,7 +274,7 @@ fn a_binary_that_comes_after_the_rehearsal_is_not_run() {
 #[test]
 fn a_pool_whose_directory_has_gone_says_so() {
     let release = Release::new();
-    install(&release, FIXTURE, "serves-1");
+    install(&release, "serves-1");
     fs::create_dir(release.path("here")).expect("a directory");
     let mut command = clean_command(release.path("app").to_str().expect("text"));
     let mut program = Session::start(command.current_dir(release.path("here")));
@@ -291,7 +289,7 @@ fn a_pool_whose_directory_has_gone_says_so() {
 #[test]
 fn no_worker_outlives_a_supervisor_that_was_another_binary() {
     let mut pool = start("serves-1");
-    pool.upgrade_to(FIXTURE, "never-ready");
+    pool.upgrade_to("never-ready");
     // With workers of both.
     pool.program.stderr.wait_for("to take the place of");
     pool.program.wait_for_children(3);
@@ -304,7 +302,7 @@ fn no_worker_outlives_a_supervisor_that_was_another_binary() {
 fn signals_that_come_meanwhile_are_not_lost() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
         let mut pool = start("serves-1");
-        pool.upgrade_to(FIXTURE, "serves-2");
+        pool.upgrade_to("serves-2");
         pool.program.stderr.wait_for("the rehearsal was good");
         pool.program.signal(signal);
         assert_eq!(pool.program.exit_code(), 0, "{:#?}", pool.program.stderr.all());
@@ -319,7 +317,7 @@ fn the_budget_stays_spent_and_dead_workers_are_known() {
     send(pool.program.children()[0], Signal::SIGKILL);
     pool.program.stderr.wait_for("(1/100)");
     pool.program.wait_for_children(2);
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     send(pool.program.wait_for_children(2)[1], Signal::SIGKILL);
     pool.program.stderr.wait_for("(2/100)");
@@ -330,7 +328,7 @@ fn the_budget_stays_spent_and_dead_workers_are_known() {
 #[test]
 fn listeners_come_and_go_with_what_the_binary_listens_on() {
     let pool = start("serves-1");
-    pool.upgrade_to(FIXTURE, "listens-to-two");
+    pool.upgrade_to("listens-to-two");
     pool.wait_for_upgrade(1);
     let extra = address_in(&pool.program.stderr.wait_for("listening on extra="));
     assert_eq!(
@@ -338,10 +336,10 @@ fn listeners_come_and_go_with_what_the_binary_listens_on() {
         ("listens-to-two".to_owned(), "listens-to-two".to_owned())
     );
     // What fails takes nothing away.
-    pool.upgrade_to(FIXTURE, "dies");
+    pool.upgrade_to("dies");
     pool.wait_for_failure();
     assert_eq!(ask(extra).expect("an answer"), "listens-to-two");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(2);
     until("nobody listens there any more", || ask(extra).is_err().then_some(()));
     assert_eq!(pool.ask(), "serves-2");
@@ -368,11 +366,11 @@ fn nothing_is_left_over_in_the_new_binary() {
         |command| ignoring(command, [Signal::SIGCHLD, Signal::SIGHUP, Signal::SIGTSTP]),
     ];
     for start in starts {
-        let pool = Upgrading::start_with(FIXTURE, "serves-1", start);
+        let pool = Upgrading::start_with("serves-1", start);
         let supervisor = pool.program.pid();
         let before = [supervisor, pool.program.children()[0]].map(state_of);
         for nth in 1..=3 {
-            pool.upgrade_to(FIXTURE, &format!("serves-{nth}"));
+            pool.upgrade_to(&format!("serves-{nth}"));
             pool.wait_for_upgrade(nth);
         }
         let worker = pool.program.wait_for_children(2)[0];
@@ -388,13 +386,13 @@ fn nothing_is_left_over_in_the_new_binary() {
 #[test]
 fn a_program_that_was_found_in_the_path_is_found_there_again() {
     let release = Release::new();
-    install(&release, FIXTURE, "serves-1");
+    install(&release, "serves-1");
     let mut command = clean_command("/bin/sh");
     command.args(["-c", "exec app"]).env("PATH", format!("{}:/usr/bin:/bin", release.path("").display()));
     let mut program = Session::start(&mut command);
     let address = address_in(&program.stderr.wait_for("listening on "));
     program.stderr.wait_for("ready after");
-    install(&release, FIXTURE, "serves-2");
+    install(&release, "serves-2");
     program.signal(Signal::SIGUSR2);
     program.stderr.wait_for("upgrade done after");
     assert_eq!(ask(address).expect("an answer"), "serves-2");
@@ -405,7 +403,7 @@ fn a_program_that_was_found_in_the_path_is_found_there_again() {
 #[test]
 fn what_was_handed_to_somebody_else_is_ignored() {
     for number in ["0", "7", "-1", "nonsense"] {
-        let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| command.env("PREFORK_UPGRADE", number));
+        let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_UPGRADE", number));
         assert_eq!(pool.ask(), "serves-1");
         pool.stop();
     }
@@ -414,14 +412,14 @@ fn what_was_handed_to_somebody_else_is_ignored() {
 /// Nobody waits for what may never end, or takes away what somebody else is to read.
 #[test]
 fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
-    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+    let pool = Upgrading::start_as("serves-1", |command| {
         let mut sh = clean_command("sh");
         sh.args(["-c", "mkfifo pipe; exec 7<>pipe; exec ./app"]).env("PREFORK_UPGRADE", "7");
         sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         sh
     });
     assert_eq!(pool.ask(), "serves-1");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     pool.stop();
 }
@@ -429,13 +427,13 @@ fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
 #[test]
 fn a_service_manager_hears_how_an_upgrade_goes() {
     let manager = Manager::with_a_path();
-    let pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command));
+    let pool = Upgrading::start_with("serves-1", |command| manager.watches(command));
     manager.wait_for("READY=1");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     assert!(manager.wait_for("RELOADING=1").contains("MONOTONIC_USEC="));
     assert!(manager.wait_for("READY=1").contains("upgrade done after"));
     for behaviour in ["fails-check", "dies"] {
-        pool.upgrade_to(FIXTURE, behaviour);
+        pool.upgrade_to(behaviour);
         manager.wait_for("RELOADING=1");
         assert!(manager.wait_for("READY=1").contains("upgrade abandoned: "), "{behaviour}");
     }
@@ -445,7 +443,7 @@ fn a_service_manager_hears_how_an_upgrade_goes() {
 #[test]
 fn a_pool_without_memory_to_hand_over_says_so() {
     let release = Release::new();
-    install(&release, FIXTURE, "serves-1");
+    install(&release, "serves-1");
     // No file may have a byte.
     let mut command = clean_command("/bin/sh");
     command.args(["-c", "ulimit -f 0; exec ./app"]).current_dir(release.path(""));
@@ -461,7 +459,7 @@ fn a_pool_without_memory_to_hand_over_says_so() {
 fn a_pool_that_has_no_proc_says_so() {
     let may = Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success());
     skip_unless!(may.then_some(()), "unshare(1) may not make a mount namespace");
-    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| {
+    let pool = Upgrading::start_as("serves-1", |command| {
         let mut unshare = clean_command("unshare");
         unshare.args(["--mount", "sh", "-c", "mount -t tmpfs none /proc; exec ./app"]);
         unshare.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -519,7 +517,7 @@ fn root_does_not_run_what_the_workers_user_may_have_put_in_place_of_the_binary()
     ];
     for Entrusted { does, says } in cases {
         let release = Release::new();
-        install(&release, FIXTURE, "serves-1");
+        install(&release, "serves-1");
         let directory = release.path("srv");
         fs::create_dir(&directory).expect("a directory");
         fs::set_permissions(&directory, Permissions::from_mode(0o755)).expect("root may");
@@ -553,7 +551,7 @@ fn a_place_that_the_path_or_the_loader_looks_at_first_is_one_where_the_binary_co
         skip!("only root can have workers of another user");
     }
     let release = Release::new();
-    install(&release, FIXTURE, "serves-1");
+    install(&release, "serves-1");
     fs::create_dir(release.path("early")).expect("a directory");
     std::os::unix::fs::chown(release.path("early"), Some(NOBODY), None).expect("root may");
     let (first, early) = (release.path("").display().to_string(), release.path("early").display().to_string());

@@ -15,17 +15,15 @@ use support::manager::Manager;
 use support::upgrading::{Upgrading, ask, asks_the_fixture};
 use support::{Signal, clean_command, descriptors_of, until};
 
-const FIXTURE: &str = env!("CARGO_BIN_EXE_upgrades");
-
 #[test]
 fn no_connection_is_lost_while_slots_with_sockets_of_their_own_change_hands() {
-    let pool = Upgrading::start(FIXTURE, "per-slot-1");
+    let pool = Upgrading::start("per-slot-1");
     let client: Client<'_> = &asks_the_fixture;
     let seen = under_load(&[client; 4], pool.address, |seen| {
         for (nth, signal) in (1..).zip([Signal::SIGTTIN, Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTTIN]) {
             pool.program.signal(signal);
             pool.program.stderr.wait_for_nth(" instead of ", nth);
-            pool.upgrade_to(FIXTURE, &format!("per-slot-{}", nth + 1));
+            pool.upgrade_to(&format!("per-slot-{}", nth + 1));
             pool.wait_for_upgrade(nth);
         }
         let is_over = || thousands(seen) || !seen.failures.lock().unwrap().is_empty();
@@ -39,10 +37,10 @@ fn no_connection_is_lost_while_slots_with_sockets_of_their_own_change_hands() {
 
 #[test]
 fn a_new_binary_that_fails_gives_the_sockets_of_slots_back() {
-    let pool = Upgrading::start(FIXTURE, "per-slot-1");
+    let pool = Upgrading::start("per-slot-1");
     let client: Client<'_> = &asks_the_fixture;
     let seen = under_load(&[client; 4], pool.address, |_| {
-        pool.upgrade_to(FIXTURE, "per-slot-dies");
+        pool.upgrade_to("per-slot-dies");
         pool.wait_for_failure();
         // All that is done with sockets still works: one more slot, one fewer, and fresh workers.
         pool.program.signal(Signal::SIGTTIN);
@@ -60,9 +58,9 @@ fn a_new_binary_that_fails_gives_the_sockets_of_slots_back() {
 /// The worker that did it is alive when its binary is replaced.
 #[test]
 fn a_new_binary_repairs_a_listener_that_a_worker_has_spoilt() {
-    let pool = Upgrading::start(FIXTURE, "spoils");
+    let pool = Upgrading::start("spoils");
     pool.program.stdout.wait_for("has spoilt it");
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     let line = pool.program.stderr.wait_for(" was repaired as this program took it over: ");
     assert!(line.contains(&pool.address.to_string()) && line.ends_with(": it was shut down"), "{line}");
     pool.wait_for_upgrade(1);
@@ -72,13 +70,13 @@ fn a_new_binary_repairs_a_listener_that_a_worker_has_spoilt() {
 
 #[test]
 fn a_new_binary_that_wants_more_workers_gets_sockets_for_them() {
-    let pool = Upgrading::start(FIXTURE, "per-slot-1");
-    pool.upgrade_to(FIXTURE, "per-slot-wants-4");
+    let pool = Upgrading::start("per-slot-1");
+    pool.upgrade_to("per-slot-wants-4");
     pool.wait_for_upgrade(1);
     for task_id in 0..4 {
         pool.program.stdout.wait_for(&format!("per-slot-wants-4 {task_id} "));
     }
-    pool.upgrade_to(FIXTURE, "per-slot-2");
+    pool.upgrade_to("per-slot-2");
     pool.wait_for_upgrade(2);
     pool.program.wait_for_children(2);
     assert_eq!(pool.ask(), "per-slot-2");
@@ -89,7 +87,7 @@ fn a_new_binary_that_wants_more_workers_gets_sockets_for_them() {
 #[test]
 fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
     let listen = |release: &Path, listen: &str| fs::write(release.join("address"), listen).expect("written");
-    let pool = Upgrading::start_with(FIXTURE, "per-slot-pinned-ends", |command| {
+    let pool = Upgrading::start_with("per-slot-pinned-ends", |command| {
         listen(command.get_current_dir().expect("a directory"), "127.0.0.1:0");
         command
     });
@@ -99,7 +97,7 @@ fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
     let count = || fs::read_to_string("/proc/net/tcp").expect("/proc").lines().filter(listens).count();
     until("its socket has gone", || (count() == 1).then_some(()));
     listen(&pool.release.path(""), "127.0.0.1:0, new=127.0.0.1:0");
-    pool.upgrade_to(FIXTURE, "per-slot-pinned-2");
+    pool.upgrade_to("per-slot-pinned-2");
     pool.wait_for_upgrade(1);
     let new = address_in(&pool.program.stderr.wait_for("listening on new="));
     for _ in 0..20 {
@@ -112,7 +110,7 @@ fn a_slot_that_has_finished_gets_no_sockets_at_a_new_address() {
 #[test]
 fn an_upgrade_for_which_there_are_too_few_descriptors_is_abandoned() {
     let start = |limit: usize| {
-        Upgrading::start_as(FIXTURE, "per-slot-1", |command| {
+        Upgrading::start_as("per-slot-1", |command| {
             let mut sh = clean_command("sh");
             sh.args(["-c", &format!("ulimit -n {limit}; exec ./app")]).env("PREFORK_WORKERS", "16");
             sh.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -126,7 +124,7 @@ fn an_upgrade_for_which_there_are_too_few_descriptors_is_abandoned() {
     let mut ends = [0, 0];
     for limit in (open + 6..=open + 42).step_by(3) {
         let mut pool = start(limit);
-        pool.upgrade_to(FIXTURE, "per-slot-2");
+        pool.upgrade_to("per-slot-2");
         let abandoned = until("the upgrade ends", || {
             let count = |text: &str| pool.program.stderr.count(text);
             assert_eq!(count("no way back"), 0, "{limit}");
@@ -151,8 +149,8 @@ fn whether_slots_have_sockets_of_their_own_is_no_matter_of_an_upgrade() {
         ("serves-1", "per-slot-1", "one socket that all workers share"),
         ("per-slot-1", "serves-1", "a socket for each"),
     ] {
-        let pool = Upgrading::start(FIXTURE, before);
-        pool.upgrade_to(FIXTURE, after);
+        let pool = Upgrading::start(before);
+        pool.upgrade_to(after);
         let line = pool.wait_for_failure();
         assert!(line.contains("reuse_port: at 127.0.0.1:0 the running pool has") && line.contains(has), "{line}");
         assert_eq!(pool.ask(), before);
@@ -165,24 +163,24 @@ fn sockets_that_a_program_was_started_with_stay_through_upgrades_and_the_way_bac
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     let socket = OwnedFd::from(listener);
-    let pool = Upgrading::start_as(FIXTURE, "serves-1", |command| with_sockets(&command, &[("web", &socket)]));
+    let pool = Upgrading::start_as("serves-1", |command| with_sockets(&command, &[("web", &socket)]));
     drop(socket);
     assert_eq!(pool.address, address);
     let client: Client<'_> = &asks_the_fixture;
     let seen = under_load(&[client; 2], address, |_| {
-        pool.upgrade_to(FIXTURE, "serves-2");
+        pool.upgrade_to("serves-2");
         pool.wait_for_upgrade(1);
-        pool.upgrade_to(FIXTURE, "dies");
+        pool.upgrade_to("dies");
         pool.wait_for_failure();
-        pool.upgrade_to(FIXTURE, "makes-a-second-builder");
+        pool.upgrade_to("makes-a-second-builder");
         pool.wait_for_upgrade(2);
-        pool.upgrade_to(FIXTURE, "serves-3");
+        pool.upgrade_to("serves-3");
         pool.wait_for_upgrade(3);
     });
     assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{:#?}", pool.program.stderr.all());
     assert_eq!(ask(address).expect("an answer"), "serves-3");
     // A binary that listens on more than came is told so, and nothing has changed.
-    pool.upgrade_to(FIXTURE, "listens-to-two");
+    pool.upgrade_to("listens-to-two");
     let line = pool.program.stderr.wait_for("are not those of listen");
     assert!(line.contains("upgrade abandoned: "), "{line}");
     assert_eq!(pool.ask(), "serves-3");
@@ -198,15 +196,15 @@ fn a_listener_that_is_written_in_another_way_is_the_same() {
         ("serves-1", "pinned", "pinned-3"),
     ];
     for (first, then, last) in cases {
-        let pool = Upgrading::start(FIXTURE, first);
+        let pool = Upgrading::start(first);
         fs::write(pool.release.path("address"), pool.address.to_string()).expect("written");
         let client: Client<'_> = &asks_the_fixture;
         let seen = under_load(&[client; 2], pool.address, |_| {
-            pool.upgrade_to(FIXTURE, &format!("{then}-dies"));
+            pool.upgrade_to(&format!("{then}-dies"));
             pool.wait_for_failure();
-            pool.upgrade_to(FIXTURE, &format!("{then}-2"));
+            pool.upgrade_to(&format!("{then}-2"));
             pool.wait_for_upgrade(1);
-            pool.upgrade_to(FIXTURE, last);
+            pool.upgrade_to(last);
             pool.wait_for_upgrade(2);
         });
         assert_eq!(*seen.failures.lock().unwrap(), [""; 0], "{:#?}", pool.program.stderr.all());
@@ -228,13 +226,13 @@ fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
             let unix = unix.replace("PATH", socket.to_str().expect("text"));
             fs::write(release.join("address"), format!("127.0.0.1:0{unix}")).expect("written");
         };
-        let mut pool = Upgrading::start_with(FIXTURE, "pinned-1", |command| {
+        let mut pool = Upgrading::start_with("pinned-1", |command| {
             listen(command.get_current_dir().expect("a directory"), ", unix:PATH?mode=640");
             if is_stored { manager.watches(command).env("FDSTORE", "16") } else { command }
         });
         let upgrade = |behaviour: &str, unix: &str| {
             listen(&pool.release.path(""), unix);
-            pool.upgrade_to(FIXTURE, behaviour);
+            pool.upgrade_to(behaviour);
         };
         let mode = |socket: &Path| fs::metadata(socket).expect("it is there").permissions().mode() & 0o777;
         let socket = pool.release.path("app.sock");
@@ -264,10 +262,10 @@ fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
 /// It has bound all that it listens on before it fails.
 #[test]
 fn a_new_binary_that_cannot_start_leaves_no_file() {
-    let pool = Upgrading::start(FIXTURE, "serves-1");
+    let pool = Upgrading::start("serves-1");
     let socket = pool.release.path("app.sock");
     fs::write(pool.release.path("address"), format!("127.0.0.1:0, unix:{}", socket.display())).expect("written");
-    pool.upgrade_to(FIXTURE, "pinned-threads");
+    pool.upgrade_to("pinned-threads");
     let line = pool.wait_for_failure();
     assert!(line.contains("could not start: forking is unsafe"), "{line}");
     assert!(!socket.exists());
@@ -281,12 +279,12 @@ fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let socket = OwnedFd::from(listener);
     for is_inherited in [false, true] {
-        let pool = Upgrading::start_as(FIXTURE, "blocks-1", |command| {
+        let pool = Upgrading::start_as("blocks-1", |command| {
             if is_inherited { with_sockets(&command, &[("web", &socket)]) } else { command }
         });
         let workers = pool.program.children();
         for nth in 1..=2 {
-            pool.upgrade_to(FIXTURE, "unblocks-dies");
+            pool.upgrade_to("unblocks-dies");
             pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
             for _ in 0..10 {
                 assert_eq!(pool.ask(), "blocks-1");
@@ -294,7 +292,7 @@ fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {
         }
         assert_eq!(pool.program.wait_for_children(2), workers, "{:#?}", pool.program.stderr.all());
         assert_eq!(pool.program.stderr.count("exited with status 1"), 0, "{:#?}", pool.program.stderr.all());
-        pool.upgrade_to(FIXTURE, "blocks-2");
+        pool.upgrade_to("blocks-2");
         pool.wait_for_upgrade(1);
         assert_eq!(pool.ask(), "blocks-2");
         pool.stop();
@@ -305,7 +303,7 @@ fn a_new_binary_that_fails_gives_sockets_back_in_the_mode_that_they_had() {
 #[test]
 fn what_a_service_manager_stores_follows_the_binary_that_stays() {
     let manager = Manager::with_a_path();
-    let mut pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
+    let mut pool = Upgrading::start_with("serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
     let changes = || {
         let messages = manager.receive_until("READY=1");
         let changes = messages.into_iter().filter(|message| message.starts_with("FDSTORE"));
@@ -314,23 +312,23 @@ fn what_a_service_manager_stores_follows_the_binary_that_stays() {
     let stores = |name: &str| format!("FDSTORE=1\nFDNAME=prefork {name}127.0.0.1%3A0");
     let removes = |name: &str| format!("FDSTOREREMOVE=1\nFDNAME=prefork {name}127.0.0.1%3A0");
     assert_eq!(changes(), [stores("")]);
-    pool.upgrade_to(FIXTURE, "listens-to-two");
+    pool.upgrade_to("listens-to-two");
     pool.wait_for_upgrade(1);
     assert_eq!(changes(), [stores("extra=")]);
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(2);
     assert_eq!(changes(), [removes("extra=")]);
     // A binary that does not stay changes nothing.
     for other in ["named-dies", "dies"] {
-        pool.upgrade_to(FIXTURE, other);
+        pool.upgrade_to(other);
         assert_eq!(changes(), [""; 0], "{other}");
     }
     pool.program.stderr.wait_for_nth("upgrade abandoned: ", 2);
     // No socket is taken that is there under another name.
-    pool.upgrade_to(FIXTURE, "named-2");
+    pool.upgrade_to("named-2");
     pool.wait_for_upgrade(3);
     assert_eq!(changes(), [removes(""), stores("web=")]);
-    pool.upgrade_to(FIXTURE, "named-3");
+    pool.upgrade_to("named-3");
     pool.wait_for_upgrade(4);
     assert_eq!(changes(), [""; 0]);
     pool.program.stop();
@@ -341,13 +339,13 @@ fn what_a_service_manager_stores_follows_the_binary_that_stays() {
 fn what_a_service_manager_has_not_taken_yet_outlives_the_binary() {
     let manager = Manager::with_a_path();
     manager.fill();
-    let mut pool = Upgrading::start_with(FIXTURE, "serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
+    let mut pool = Upgrading::start_with("serves-1", |command| manager.watches(command).env("FDSTORE", "16"));
     let before = descriptors_of(pool.program.pid()).len();
     for (nth, behaviour) in (1..).zip(["dies", "fails-later", "dies"]) {
-        pool.upgrade_to(FIXTURE, behaviour);
+        pool.upgrade_to(behaviour);
         pool.program.stderr.wait_for_nth("upgrade abandoned: ", nth);
     }
-    pool.upgrade_to(FIXTURE, "serves-2");
+    pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(1);
     // One to tell it with may be open for a moment.
     until("nothing is left over", || (descriptors_of(pool.program.pid()).len() <= before).then_some(()));
@@ -368,7 +366,7 @@ fn what_came_back_from_the_store_stays_through_upgrades() {
     let manager = Manager::with_a_path();
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let (address, socket) = (listener.local_addr().expect("an address"), OwnedFd::from(listener));
-    let pool = Upgrading::start_as(FIXTURE, "serves-1", |mut command| {
+    let pool = Upgrading::start_as("serves-1", |mut command| {
         manager.watches(&mut command).env("FDSTORE", "16");
         with_sockets(&command, &[("prefork 127.0.0.1%3A0", &socket)])
     });
@@ -376,7 +374,7 @@ fn what_came_back_from_the_store_stays_through_upgrades() {
     let client: Client<'_> = &asks_the_fixture;
     let seen = under_load(&[client; 2], address, |_| {
         for (nth, behaviour) in (1..).zip(["serves-2", "named-1", "listens-to-two", "serves-3"]) {
-            pool.upgrade_to(FIXTURE, behaviour);
+            pool.upgrade_to(behaviour);
             pool.wait_for_upgrade(nth);
         }
     });

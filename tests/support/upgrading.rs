@@ -8,7 +8,7 @@ use std::process::Command;
 use super::http::{Seen, address_in};
 use super::release::Release;
 use super::session::Session;
-use super::{DEADLINE, Signal, clean_command};
+use super::{DEADLINE, Signal, clean_command, fixture};
 
 pub struct Upgrading {
     pub release: Release,
@@ -17,25 +17,21 @@ pub struct Upgrading {
 }
 
 impl Upgrading {
-    pub fn start(fixture: &'static str, behaviour: &str) -> Upgrading {
-        Upgrading::start_with(fixture, behaviour, |command| command)
+    pub fn start(behaviour: &str) -> Upgrading {
+        Upgrading::start_with(behaviour, |command| command)
     }
 
-    pub fn start_with(
-        fixture: &'static str,
-        behaviour: &str,
-        prepare: impl Fn(&mut Command) -> &mut Command,
-    ) -> Upgrading {
-        Upgrading::start_as(fixture, behaviour, |mut command| {
+    pub fn start_with(behaviour: &str, prepare: impl Fn(&mut Command) -> &mut Command) -> Upgrading {
+        Upgrading::start_as(behaviour, |mut command| {
             prepare(&mut command);
             command
         })
     }
 
     /// With a command that becomes the fixture.
-    pub fn start_as(fixture: &'static str, behaviour: &str, becomes: impl FnOnce(Command) -> Command) -> Upgrading {
+    pub fn start_as(behaviour: &str, becomes: impl FnOnce(Command) -> Command) -> Upgrading {
         let release = Release::new();
-        install(&release, fixture, behaviour);
+        install(&release, behaviour);
         let mut command = clean_command("./app");
         let directory = release.path("");
         command.current_dir(&directory).env("PWD", &directory);
@@ -47,8 +43,8 @@ impl Upgrading {
     }
 
     /// Replaces the binary and asks for the upgrade.
-    pub fn upgrade_to(&self, fixture: &'static str, behaviour: &str) {
-        install(&self.release, fixture, behaviour);
+    pub fn upgrade_to(&self, behaviour: &str) {
+        install(&self.release, behaviour);
         self.program.signal(Signal::SIGUSR2);
     }
 
@@ -77,8 +73,8 @@ fn word(behaviour: &str) -> String {
     format!("{:.<32}", format!("behaviour={behaviour}"))
 }
 
-pub fn install(release: &Release, fixture: &str, behaviour: &str) {
-    release.install("app", Path::new(fixture), &word("serves-1"), &word(behaviour));
+pub fn install(release: &Release, behaviour: &str) {
+    release.install("app", Path::new(fixture("upgrades").get_program()), &word("serves-1"), &word(behaviour));
 }
 
 /// What a worker answers there: what it does.
