@@ -7,13 +7,13 @@ use std::future::Future;
 use std::ops::Deref;
 use std::process::{ExitCode, Termination};
 
-use crate::argument::Needs;
 use crate::error::Error;
 use crate::identity::{Worker, worker};
 use crate::logging;
 use crate::options::Prefork;
-use crate::preload;
 use crate::upgrade;
+use crate::worker::argument::Needs;
+use crate::worker::preload;
 
 /// States what an argument needs before the first fork.
 pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {

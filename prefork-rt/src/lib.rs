@@ -7,27 +7,15 @@ compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested,
 #[cfg(unix)]
 mod account;
 #[cfg(unix)]
-mod after_fork;
-#[cfg(unix)]
-mod argument;
-#[cfg(unix)]
 mod codec;
 #[cfg(unix)]
-mod connections;
-#[cfg(unix)]
 mod cpu;
-#[cfg(unix)]
-mod credentials;
-#[cfg(unix)]
-mod detachment;
 #[cfg(unix)]
 mod error;
 #[cfg(unix)]
 mod exit_status;
 #[cfg(unix)]
 mod expansion;
-#[cfg(unix)]
-mod fork_check;
 #[cfg(unix)]
 mod grammar;
 #[cfg(any(doc, doctest))]
@@ -37,25 +25,17 @@ mod identity;
 #[cfg(unix)]
 mod listen;
 #[cfg(unix)]
-mod listener;
-#[cfg(unix)]
 mod logging;
 #[cfg(unix)]
 mod notify;
-#[cfg(unix)]
-mod oom;
 #[cfg(unix)]
 mod options;
 #[cfg(unix)]
 mod policy;
 #[cfg(unix)]
-mod preload;
-#[cfg(unix)]
 mod report;
 #[cfg(unix)]
 mod scoreboard;
-#[cfg(unix)]
-mod shutdown;
 #[cfg(unix)]
 mod start;
 mod status;
@@ -63,8 +43,6 @@ mod status;
 mod supervisor;
 #[cfg(unix)]
 mod sys;
-#[cfg(unix)]
-mod tie;
 #[cfg(unix)]
 mod trust;
 #[cfg(unix)]
@@ -74,12 +52,6 @@ mod wording;
 #[cfg(unix)]
 mod worker;
 
-#[cfg(unix)]
-pub use after_fork::after_fork;
-#[cfg(unix)]
-pub use argument::FromWorker;
-#[cfg(unix)]
-pub use connections::share_connection;
 #[cfg(unix)]
 pub use cpu::cpu_count;
 #[cfg(unix)]
@@ -91,8 +63,6 @@ pub use grammar::{Reload, Restart};
 #[cfg(unix)]
 pub use identity::{Worker, task_id, worker};
 #[cfg(unix)]
-pub use listener::FromListener;
-#[cfg(unix)]
 pub use options::{
     IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
     IntoReload, IntoRestart, IntoWorkers, Prefork,
@@ -100,10 +70,18 @@ pub use options::{
 #[cfg(unix)]
 pub use policy::State;
 #[cfg(unix)]
-pub use shutdown::Shutdown;
-#[cfg(unix)]
 pub use start::{Role, fork_processes};
 pub use status::{Status, WorkerStatus, status};
+#[cfg(unix)]
+pub use supervisor::connections::share_connection;
+#[cfg(unix)]
+pub use worker::after_fork::after_fork;
+#[cfg(unix)]
+pub use worker::argument::FromWorker;
+#[cfg(unix)]
+pub use worker::listener::FromListener;
+#[cfg(unix)]
+pub use worker::shutdown::Shutdown;
 
 /// Runs `main` in supervised worker processes.
 ///

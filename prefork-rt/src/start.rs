@@ -7,12 +7,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::after_fork;
-use crate::argument::{check_needs, needs_nonblocking};
-use crate::credentials::{Credentials, stays_root};
-use crate::detachment::{self, Detachment};
 use crate::error::Error;
-use crate::fork_check::ForkCheck;
 use crate::identity::{Worker, worker};
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
@@ -20,11 +15,16 @@ use crate::notify::{self, Address, Manager};
 use crate::options::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
+use crate::supervisor::credentials::{Credentials, stays_root};
+use crate::supervisor::detachment::{self, Detachment};
+use crate::supervisor::fork_check::ForkCheck;
 use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::trust;
 use crate::upgrade::{self, Launch};
 use crate::wording;
+use crate::worker::after_fork;
+use crate::worker::argument::{check_needs, needs_nonblocking};
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]

@@ -4,6 +4,11 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
+pub(crate) mod connections;
+pub(crate) mod credentials;
+pub(crate) mod detachment;
+pub(crate) mod fork_check;
+mod oom;
 mod signals;
 mod succession;
 mod table;
@@ -15,15 +20,11 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use crate::credentials::Credentials;
-use crate::detachment::{Detachment, Keys};
 use crate::error::Error;
-use crate::fork_check::ForkCheck;
 use crate::identity::{self, Worker};
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
-use crate::oom::OomKills;
 use crate::policy::{
     self, Action, Ask, Event, Exit, GiveUp, Hold, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
 };
@@ -32,9 +33,13 @@ use crate::scoreboard::{Occupant, Publisher, Row};
 use crate::sys::{
     self, Alone, Bell, End, Fork, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
 };
-use crate::tie;
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
 use crate::wording;
+use crate::worker::tie;
+use credentials::Credentials;
+use detachment::{Detachment, Keys};
+use fork_check::ForkCheck;
+use oom::OomKills;
 use signals::Heard;
 use table::Table;
 

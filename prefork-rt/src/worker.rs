@@ -2,13 +2,19 @@
 //!
 //! It must not know the supervisor's table.
 
-use crate::argument::FromWorker;
+pub(crate) mod after_fork;
+pub(crate) mod argument;
+pub(crate) mod listener;
+pub(crate) mod preload;
+pub(crate) mod shutdown;
+pub(crate) mod tie;
+
 use crate::error::Error;
 use crate::identity::Worker;
-use crate::listener::{self, FromListener};
 use crate::scoreboard;
-use crate::shutdown::{self, Shutdown};
-use crate::tie;
+use argument::FromWorker;
+use listener::FromListener;
+use shutdown::Shutdown;
 
 impl Worker {
     /// Which of the workers this is: `0..workers`. A replacement has the id of the worker it replaces.

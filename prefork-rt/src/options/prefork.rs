@@ -11,14 +11,14 @@ use super::into::{
     IntoReload, IntoRestart, IntoWorkers,
 };
 use super::settings::Values;
-use crate::argument::Needs;
-use crate::connections;
 use crate::error::Error;
 use crate::grammar;
 #[cfg(doc)]
 use crate::grammar::{Reload, Restart};
+use crate::supervisor::connections;
 use crate::sys::{self, Owned};
 use crate::upgrade;
+use crate::worker::argument::Needs;
 
 /// Starts and supervises the workers: the builder that `#[prefork]` expands to a call of.
 ///

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use super::credentials::Credentials;
 use super::{Clock, Pool, Supervisor};
-use crate::credentials::Credentials;
 use crate::error::advice_on_descriptors;
 use crate::listen::{self, Handoff};
 use crate::logging;

@@ -2,11 +2,11 @@
 
 use std::any::{Any, TypeId, type_name};
 
+use super::preload;
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::identity::Worker;
 use crate::listen::{self, Label, Wanted};
-use crate::preload;
 
 /// What may be an argument of a `#[prefork]` function, and asked for with [`Worker::get`]. Sealed.
 ///

@@ -6,7 +6,7 @@
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::connections::may_be_shared;
+use super::connections::may_be_shared;
 use crate::error::Error;
 use crate::logging;
 use crate::sys::{self, Alone, Connection, Threads};

@@ -6,7 +6,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
-use crate::argument::{FromWorker, Needs, sealed::Sealed};
+use super::argument::{FromWorker, Needs, sealed::Sealed};
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::identity::Worker;
