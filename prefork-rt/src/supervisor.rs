@@ -8,40 +8,40 @@ pub(crate) mod connections;
 pub(crate) mod credentials;
 pub(crate) mod detachment;
 pub(crate) mod fork_check;
+mod newcomer;
 mod oom;
+mod reap;
 mod signals;
 mod succession;
 mod table;
 
 use std::ffi::c_int;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::identity::{self, Worker};
+use crate::identity::Worker;
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
-use crate::policy::{
-    self, Action, Ask, Event, Exit, GiveUp, Hold, Killer, Notice, Policy, ProcId, Rules, Spent, Status, Time,
-};
+use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Hold, Notice, Policy, ProcId, Rules, Spent, Time};
 use crate::report;
-use crate::scoreboard::{Occupant, Publisher, Row};
-use crate::sys::{
-    self, Alone, Bell, End, Fork, Mask, Member, News, Pid, ProcessName, Received, Rest, Signal, SignalQueue,
-};
+use crate::scoreboard::{Publisher, Row};
+use crate::sys::{self, Bell, Mask, Pid, Received, Signal, SignalQueue};
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
 use crate::wording;
-use crate::worker::tie;
 use credentials::Credentials;
-use detachment::{Detachment, Keys};
+use detachment::Detachment;
 use fork_check::ForkCheck;
+use newcomer::flush_buffers;
 use oom::OomKills;
 use signals::Heard;
 use table::Table;
+
+pub(crate) use newcomer::become_worker;
 
 /// Who sends signals on and on must not keep the supervisor from its work.
 const MOST_SIGNALS: usize = 64;
@@ -175,22 +175,6 @@ struct Supervisor {
     service: Service,
 }
 
-/// What a worker is to know of itself, found out before the fork: each page of code that a new worker enters, and each
-/// page of memory that it writes to, costs it a fault.
-struct Newcomer {
-    fork: u64,
-    seat: usize,
-    /// Since the scoreboard was made.
-    started: Duration,
-    name: ProcessName,
-}
-
-impl Newcomer {
-    fn occupant(&self, pid: Pid) -> Occupant {
-        Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
-    }
-}
-
 impl Supervisor {
     fn run(mut self) -> Result<Outcome, Error> {
         loop {
@@ -293,31 +277,6 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Reported(proc, reported));
     }
 
-    /// Hears of every child that has ended or stopped.
-    fn take_news(&mut self) {
-        let mut left = Vec::new();
-        while self.unreaped {
-            let taken = match sys::next_news() {
-                Ok(Some(News::Ended(pid))) => self.bury(pid).map(|leftovers| left.extend(leftovers)),
-                Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
-                Ok(None) => {
-                    self.unreaped = false;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            };
-            if taken.is_err() {
-                // No signal comes again for this child: `wait` does not wait long.
-                break;
-            }
-        }
-        tell_leftovers(&left);
-        let ended = mem::take(&mut self.ended);
-        if !ended.is_empty() {
-            self.inspect_listeners(Moment::Ends(&ended));
-        }
-    }
-
     /// Repairs listeners: what one process does to a socket holds for all that have it.
     fn inspect_listeners(&mut self, moment: Moment<'_>) {
         let (mut anew, mut outdated) = (false, false);
@@ -335,102 +294,6 @@ impl Supervisor {
         if anew {
             self.policy.handle(self.clock.now(), Event::Ask(Ask::Reload, "a listener was bound anew".to_owned()));
         }
-    }
-
-    /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
-    /// as the group's id can be no other's.
-    fn bury(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
-        let proc = self.table.proc(pid);
-        let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
-        if proc.is_none() && !rehearsal {
-            // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all: its group
-            // may be a daemon's.
-            return reap(pid).map(|_| None);
-        }
-        sys::kill_rest(pid);
-        let end = reap(pid)?;
-        let rest = self.rest_of(pid);
-        match proc {
-            Some(proc) => self.take_end(proc, pid, &end),
-            None => {
-                if let Some(rehearsal) = self.rehearsal.take() {
-                    self.judge(rehearsal, &end);
-                }
-            }
-        }
-        Ok((rest != Rest::Nothing).then_some(Leftovers { task_id: proc.map(ProcId::task_id), leader: pid, rest }))
-    }
-
-    /// What is left of the group of a child that was reaped, but for processes that had ended before it was killed.
-    fn rest_of(&self, leader: Pid) -> Rest {
-        let mut rest = sys::rest_of(leader);
-        let mut were_killed = false;
-        // As PID 1 or subreaper, this process inherits them.
-        while rest == Rest::Ours {
-            let stranger = sys::next_ended_in(leader).ok().flatten().filter(|&pid| self.table.proc(pid).is_none());
-            let Some(end) = stranger.and_then(|pid| reap(pid).ok()) else { break };
-            were_killed |= matches!(end, End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int);
-            rest = sys::rest_of(leader);
-        }
-        if were_killed && rest == Rest::Nothing { Rest::Ours } else { rest }
-    }
-
-    fn take_stop(&self, pid: Pid) -> io::Result<()> {
-        let signal = sys::take_stop(pid)?;
-        if let (Some(proc), Some(signal)) = (self.table.proc(pid), signal) {
-            if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
-                report::stopped_by_terminal(proc.task_id(), pid, signal);
-            }
-        }
-        Ok(())
-    }
-
-    fn take_end(&mut self, proc: ProcId, pid: Pid, end: &End) {
-        let status = match *end {
-            End::Exited(code) => Status::Exited(code),
-            End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
-                Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
-            }
-            End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
-        };
-        self.hear(proc);
-        self.table.remove(pid);
-        self.ended.push((proc.task_id(), pid.as_raw()));
-        self.policy.handle(self.clock.now(), Event::Ended(proc, status));
-    }
-
-    fn expect(&self, proc: ProcId) -> Newcomer {
-        let task_id = proc.task_id();
-        Newcomer {
-            fork: proc.fork(),
-            seat: self.table.next_seat(task_id),
-            started: self.publisher.board().age(),
-            name: sys::worker_name(&self.name, task_id),
-        }
-    }
-
-    /// Returns in both processes: in the worker with the proof that it has one thread.
-    fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
-        self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
-            Err(why) => Event::ForkUnsafe(proc, why),
-            Ok(Err(error)) => Event::ForkFailed(proc, error),
-            Ok(Ok(Fork::Child(alone))) => return Some(alone),
-            Ok(Ok(Fork::Parent(pid))) => {
-                self.table.enter(proc, newcomer.seat, pid, newcomer.started);
-                Event::Forked(proc)
-            }
-        };
-        self.policy.handle(self.clock.now(), event);
-        None
-    }
-
-    /// Once everything was handed on, only a logger can write more: nobody else's code runs between two forks.
-    fn flush_what_a_logger_wrote(&mut self) {
-        if mem::replace(&mut self.flushed, !logging::logger_is_installed()) {
-            return;
-        }
-        flush_buffers();
     }
 
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
@@ -556,64 +419,6 @@ impl Supervisor {
         self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
 
-    /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
-    /// its listeners.
-    fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
-        let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
-            self;
-        // Before it can make a process of its own: whoever signals the group reaches them all.
-        let detached = match &service.detachment {
-            Some(detachment) => detachment.detach(),
-            None => {
-                sys::lead_group();
-                Ok(Keys::Kept)
-            }
-        };
-        logging::close();
-        let tied = tie::tie_to(pid);
-        let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
-        let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
-        let keys = prepared.and(detached).unwrap_or_else(|error| {
-            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
-            sys::end_now(1);
-        });
-        if let Some(credentials) = &service.credentials {
-            // The change of credentials has cut the tie.
-            let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
-            if let Err(error) = assumed {
-                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
-                sys::end_now(1);
-            }
-        }
-        if service.no_new_privs {
-            if let Err(error) = sys::set_no_new_privs() {
-                logging::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
-                sys::end_now(1);
-            }
-        }
-        newcomer.name.set();
-        bell.keep();
-        drop(board_file);
-        let mut listeners = service.listeners;
-        listeners.retain(worker.task_id);
-        become_worker(worker, listeners, &service.variables, Some(alone));
-        // The memory stays shared with the supervisor as long as nobody frees it.
-        mem::forget(policy);
-        mem::forget(table);
-        mem::forget(name);
-        mem::forget(heard);
-        mem::forget(self.oom_kills);
-        mem::forget(service.variables);
-        if let Some(manager) = service.manager {
-            manager.leave();
-        }
-        mem::forget(service.credentials);
-        // It closes what it has open, and frees nothing where that is nothing.
-        drop(service.detachment);
-        mem::forget(service.launch);
-    }
-
     fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
         self.service.listeners.close();
         if let Some(line) = self.service.listeners.still_held() {
@@ -659,58 +464,8 @@ impl Supervisor {
     }
 }
 
-/// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
-/// it may have other threads, which may read them.
-pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
-    if let Some(alone) = alone {
-        variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
-    }
-    listen::give(listeners);
-    identity::become_worker(worker);
-}
-
 fn ready(policy: &Policy) -> notify::Pool {
     notify::Pool { ready: policy.ready(), workers: policy.size() }
-}
-
-/// What a worker, or a rehearsal, has left in its process group.
-struct Leftovers {
-    task_id: Option<usize>,
-    leader: Pid,
-    rest: Rest,
-}
-
-/// Names what was left. A worker that has not waited for its children leaves them as zombies: that is no news.
-fn tell_leftovers(left: &[Leftovers]) {
-    if left.is_empty() {
-        return;
-    }
-    let leaders: Vec<Pid> = left.iter().map(|left| left.leader).collect();
-    let members = sys::members(&leaders);
-    for &Leftovers { task_id, leader, rest } in left {
-        let members: Vec<&Member> = members.iter().filter(|member| member.group == leader).collect();
-        let running: Vec<&Member> = members.iter().copied().filter(|member| !member.had_ended).collect();
-        // Where none is there any more, the system has been fast.
-        if members.is_empty() || !running.is_empty() {
-            report::left_behind(task_id, leader, rest, &running);
-        }
-    }
-}
-
-/// How a child ended that is known to have ended.
-fn reap(pid: Pid) -> io::Result<End> {
-    sys::reap(pid)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
-}
-
-/// What was written but not handed on would be copied by a fork, and appear twice.
-fn flush_buffers() {
-    // First, because it may print.
-    logging::flush();
-    // A closed standard output loses its text with or without a fork; one that is full for now does not.
-    while io::stdout().flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-        sys::wait_for_stdout();
-    }
-    sys::flush_c_stdio();
 }
 
 fn gave_up(task_id: usize, reason: GiveUp) -> Error {

@@ -1,0 +1,148 @@
+//! The fork, and how its child becomes a worker.
+//!
+//! It must not know why a worker is forked.
+
+use std::io::{self, Write};
+use std::mem;
+use std::time::Duration;
+
+use super::Supervisor;
+use super::detachment::Keys;
+use crate::identity::{self, Worker};
+use crate::listen::{self, Listeners};
+use crate::logging;
+use crate::policy::{Event, ProcId};
+use crate::scoreboard::Occupant;
+use crate::sys::{self, Alone, Fork, Pid, ProcessName};
+use crate::worker::tie;
+
+/// What a worker is to know of itself, found out before the fork: each page of code that a new worker enters, and each
+/// page of memory that it writes to, costs it a fault.
+pub(super) struct Newcomer {
+    fork: u64,
+    seat: usize,
+    /// Since the scoreboard was made.
+    started: Duration,
+    name: ProcessName,
+}
+
+impl Newcomer {
+    fn occupant(&self, pid: Pid) -> Occupant {
+        Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
+    }
+}
+
+impl Supervisor {
+    pub(super) fn expect(&self, proc: ProcId) -> Newcomer {
+        let task_id = proc.task_id();
+        Newcomer {
+            fork: proc.fork(),
+            seat: self.table.next_seat(task_id),
+            started: self.publisher.board().age(),
+            name: sys::worker_name(&self.name, task_id),
+        }
+    }
+
+    /// Returns in both processes: in the worker with the proof that it has one thread.
+    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
+        self.flush_what_a_logger_wrote();
+        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
+            Err(why) => Event::ForkUnsafe(proc, why),
+            Ok(Err(error)) => Event::ForkFailed(proc, error),
+            Ok(Ok(Fork::Child(alone))) => return Some(alone),
+            Ok(Ok(Fork::Parent(pid))) => {
+                self.table.enter(proc, newcomer.seat, pid, newcomer.started);
+                Event::Forked(proc)
+            }
+        };
+        self.policy.handle(self.clock.now(), event);
+        None
+    }
+
+    /// Once everything was handed on, only a logger can write more: nobody else's code runs between two forks.
+    fn flush_what_a_logger_wrote(&mut self) {
+        if mem::replace(&mut self.flushed, !logging::logger_is_installed()) {
+            return;
+        }
+        flush_buffers();
+    }
+
+    /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
+    /// its listeners.
+    pub(super) fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
+        let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
+            self;
+        // Before it can make a process of its own: whoever signals the group reaches them all.
+        let detached = match &service.detachment {
+            Some(detachment) => detachment.detach(),
+            None => {
+                sys::lead_group();
+                Ok(Keys::Kept)
+            }
+        };
+        logging::close();
+        let tied = tie::tie_to(pid);
+        let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
+        let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
+        let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
+        let keys = prepared.and(detached).unwrap_or_else(|error| {
+            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
+            sys::end_now(1);
+        });
+        if let Some(credentials) = &service.credentials {
+            // The change of credentials has cut the tie.
+            let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
+            if let Err(error) = assumed {
+                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                sys::end_now(1);
+            }
+        }
+        if service.no_new_privs {
+            if let Err(error) = sys::set_no_new_privs() {
+                logging::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
+                sys::end_now(1);
+            }
+        }
+        newcomer.name.set();
+        bell.keep();
+        drop(board_file);
+        let mut listeners = service.listeners;
+        listeners.retain(worker.task_id);
+        become_worker(worker, listeners, &service.variables, Some(alone));
+        // The memory stays shared with the supervisor as long as nobody frees it.
+        mem::forget(policy);
+        mem::forget(table);
+        mem::forget(name);
+        mem::forget(heard);
+        mem::forget(self.oom_kills);
+        mem::forget(service.variables);
+        if let Some(manager) = service.manager {
+            manager.leave();
+        }
+        mem::forget(service.credentials);
+        // It closes what it has open, and frees nothing where that is nothing.
+        drop(service.detachment);
+        mem::forget(service.launch);
+    }
+}
+
+/// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
+/// it may have other threads, which may read them.
+pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
+    if let Some(alone) = alone {
+        variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
+    }
+    listen::give(listeners);
+    identity::become_worker(worker);
+}
+
+/// What was written but not handed on would be copied by a fork, and appear twice.
+pub(super) fn flush_buffers() {
+    // First, because it may print.
+    logging::flush();
+    // A closed standard output loses its text with or without a fork; one that is full for now does not.
+    while io::stdout().flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        sys::wait_for_stdout();
+    }
+    sys::flush_c_stdio();
+}

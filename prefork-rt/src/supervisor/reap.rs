@@ -1,0 +1,131 @@
+//! The end of a child: how it ended, and what it leaves in its process group.
+//!
+//! It must not know what an end means.
+
+use std::ffi::c_int;
+use std::io;
+use std::mem;
+
+use super::Supervisor;
+use crate::listen::Moment;
+use crate::policy::{Event, Killer, ProcId, Status};
+use crate::report;
+use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
+
+impl Supervisor {
+    /// Hears of every child that has ended or stopped.
+    pub(super) fn take_news(&mut self) {
+        let mut left = Vec::new();
+        while self.unreaped {
+            let taken = match sys::next_news() {
+                Ok(Some(News::Ended(pid))) => self.bury(pid).map(|leftovers| left.extend(leftovers)),
+                Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
+                Ok(None) => {
+                    self.unreaped = false;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            if taken.is_err() {
+                // No signal comes again for this child: `wait` does not wait long.
+                break;
+            }
+        }
+        tell_leftovers(&left);
+        let ended = mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            self.inspect_listeners(Moment::Ends(&ended));
+        }
+    }
+
+    /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
+    /// as the group's id can be no other's.
+    fn bury(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
+        let proc = self.table.proc(pid);
+        let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
+        if proc.is_none() && !rehearsal {
+            // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all: its group
+            // may be a daemon's.
+            return reap(pid).map(|_| None);
+        }
+        sys::kill_rest(pid);
+        let end = reap(pid)?;
+        let rest = self.rest_of(pid);
+        match proc {
+            Some(proc) => self.take_end(proc, pid, &end),
+            None => {
+                if let Some(rehearsal) = self.rehearsal.take() {
+                    self.judge(rehearsal, &end);
+                }
+            }
+        }
+        Ok((rest != Rest::Nothing).then_some(Leftovers { task_id: proc.map(ProcId::task_id), leader: pid, rest }))
+    }
+
+    /// What is left of the group of a child that was reaped, but for processes that had ended before it was killed.
+    fn rest_of(&self, leader: Pid) -> Rest {
+        let mut rest = sys::rest_of(leader);
+        let mut were_killed = false;
+        // As PID 1 or subreaper, this process inherits them.
+        while rest == Rest::Ours {
+            let stranger = sys::next_ended_in(leader).ok().flatten().filter(|&pid| self.table.proc(pid).is_none());
+            let Some(end) = stranger.and_then(|pid| reap(pid).ok()) else { break };
+            were_killed |= matches!(end, End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int);
+            rest = sys::rest_of(leader);
+        }
+        if were_killed && rest == Rest::Nothing { Rest::Ours } else { rest }
+    }
+
+    fn take_stop(&self, pid: Pid) -> io::Result<()> {
+        let signal = sys::take_stop(pid)?;
+        if let (Some(proc), Some(signal)) = (self.table.proc(pid), signal) {
+            if signal == Signal::SIGTTIN as c_int || signal == Signal::SIGTTOU as c_int {
+                report::stopped_by_terminal(proc.task_id(), pid, signal);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_end(&mut self, proc: ProcId, pid: Pid, end: &End) {
+        let status = match *end {
+            End::Exited(code) => Status::Exited(code),
+            End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
+                Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
+            }
+            End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
+        };
+        self.hear(proc);
+        self.table.remove(pid);
+        self.ended.push((proc.task_id(), pid.as_raw()));
+        self.policy.handle(self.clock.now(), Event::Ended(proc, status));
+    }
+}
+
+/// What a worker, or a rehearsal, has left in its process group.
+struct Leftovers {
+    task_id: Option<usize>,
+    leader: Pid,
+    rest: Rest,
+}
+
+/// Names what was left. A worker that has not waited for its children leaves them as zombies: that is no news.
+fn tell_leftovers(left: &[Leftovers]) {
+    if left.is_empty() {
+        return;
+    }
+    let leaders: Vec<Pid> = left.iter().map(|left| left.leader).collect();
+    let members = sys::members(&leaders);
+    for &Leftovers { task_id, leader, rest } in left {
+        let members: Vec<&Member> = members.iter().filter(|member| member.group == leader).collect();
+        let running: Vec<&Member> = members.iter().copied().filter(|member| !member.had_ended).collect();
+        // Where none is there any more, the system has been fast.
+        if members.is_empty() || !running.is_empty() {
+            report::left_behind(task_id, leader, rest, &running);
+        }
+    }
+}
+
+/// How a child ended that is known to have ended.
+fn reap(pid: Pid) -> io::Result<End> {
+    sys::reap(pid)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
+}
