@@ -4,84 +4,14 @@
 #[cfg(not(unix))]
 compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested, Windows cannot be supported");
 
-#[cfg(unix)]
-mod account;
-#[cfg(unix)]
-mod codec;
-#[cfg(unix)]
-mod cpu;
-#[cfg(unix)]
-mod error;
-#[cfg(unix)]
-mod exit_status;
-#[cfg(unix)]
-mod expansion;
-#[cfg(unix)]
-mod grammar;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(unix)]
-mod identity;
-#[cfg(unix)]
-mod listen;
-#[cfg(unix)]
-mod logging;
-#[cfg(unix)]
-mod notify;
-#[cfg(unix)]
-mod options;
-#[cfg(unix)]
-mod policy;
-#[cfg(unix)]
-mod report;
-#[cfg(unix)]
-mod scoreboard;
-#[cfg(unix)]
-mod start;
-mod status;
-#[cfg(unix)]
-mod supervisor;
-#[cfg(unix)]
-mod sys;
-#[cfg(unix)]
-mod trust;
-#[cfg(unix)]
-mod upgrade;
-#[cfg(unix)]
-mod wording;
-#[cfg(unix)]
-mod worker;
+#[path = "unix.rs"] // Its modules are files beside this one.
+mod unix;
 
 #[cfg(unix)]
-pub use cpu::cpu_count;
-#[cfg(unix)]
-pub use error::Error;
-#[cfg(unix)]
-pub use exit_status::EXIT_GIVE_UP;
-#[cfg(unix)]
-pub use grammar::{Reload, Restart};
-#[cfg(unix)]
-pub use identity::{Worker, task_id, worker};
-#[cfg(unix)]
-pub use options::{
-    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
-    IntoReload, IntoRestart, IntoWorkers, Prefork,
-};
-#[cfg(unix)]
-pub use policy::State;
-#[cfg(unix)]
-pub use start::{Role, fork_processes};
-pub use status::{Status, WorkerStatus, status};
-#[cfg(unix)]
-pub use supervisor::connections::share_connection;
-#[cfg(unix)]
-pub use worker::after_fork::after_fork;
-#[cfg(unix)]
-pub use worker::argument::FromWorker;
-#[cfg(unix)]
-pub use worker::listener::FromListener;
-#[cfg(unix)]
-pub use worker::shutdown::Shutdown;
+pub use unix::*;
 
 /// Runs `main` in supervised worker processes.
 ///
@@ -163,10 +93,3 @@ pub use worker::shutdown::Shutdown;
 ///
 /// For a function that is not `main`, a test, or more control, use [`Prefork::run`] or [`Prefork::start`].
 pub use prefork_macros::prefork;
-
-/// What only the expansion of `#[prefork]` uses.
-#[cfg(unix)]
-#[doc(hidden)]
-pub mod __private {
-    pub use crate::expansion::{argument, needs, preloaded, run};
-}

@@ -49,7 +49,7 @@ fn names_in_another_order_are_another_shape_and_have_other_numbers() {
         use super::super::layout::numbered;
         numbered!(NAMES: usize = 0, then [+ 1] { SAID, TERMINATED_AT, BEAT });
         pub(super) const PLACES: [usize; 3] = [SAID, BEAT, TERMINATED_AT];
-        pub(in crate::scoreboard) const SHAPE: &[&str] = NAMES;
+        pub(in super::super) const SHAPE: &[&str] = NAMES;
     }
     assert_eq!(([SAID, BEAT, TERMINATED_AT], other::PLACES), ([0, 1, 2], [0, 2, 1]));
     assert_ne!(SEAT_WORDS, other::SHAPE);

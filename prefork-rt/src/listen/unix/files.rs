@@ -40,7 +40,7 @@ pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
 }
 
 /// The file that this process has made at this path.
-pub(in crate::listen) fn own_file(path: &Path) -> Option<FileId> {
+pub(in super::super) fn own_file(path: &Path) -> Option<FileId> {
     own_files().iter().rev().find(|file| file.path == path).map(|file| file.file)
 }
 
@@ -53,18 +53,18 @@ pub(super) fn take(path: &Path) -> Option<FileId> {
 }
 
 /// Leaves the file in its place: another process has the socket too.
-pub(in crate::listen) fn leave_file(path: &Path) {
+pub(in super::super) fn leave_file(path: &Path) {
     own_files().retain(|file| file.path != path);
 }
 
 /// Whether this process has made files. A worker has only a copy of the list.
-pub(in crate::listen) fn has_made_files() -> bool {
+pub(in super::super) fn has_made_files() -> bool {
     own_files().first().is_some_and(|file| file.process == process::id())
 }
 
 /// Removes the files that this process has made, where they are still in place. The file of another socket may have the same
 /// inode number by now, but then a process listens on it, and it stays.
-pub(in crate::listen) fn remove_files() {
+pub(in super::super) fn remove_files() {
     for file in own_files().drain(..) {
         if let Err(Refusal { source, advice }) = remove(&file.path, file.file) {
             logging::warn(&format!("unix:{} is left behind: {source}; {advice}", file.path.display()));

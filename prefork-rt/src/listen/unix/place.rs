@@ -122,7 +122,7 @@ pub(super) fn names_of_sockets(path: &Path) -> Vec<PathBuf> {
 }
 
 /// The identity of the file at this path, if it is a socket. No other file has it as long as the socket lives.
-pub(in crate::listen) fn socket_at(path: &Path) -> Option<FileId> {
+pub(in super::super) fn socket_at(path: &Path) -> Option<FileId> {
     let found = Place::open(path).ok()?.entry().ok()??;
     found.is_socket().then(|| found.id())
 }

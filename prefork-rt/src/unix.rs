@@ -1,0 +1,51 @@
+//! The modules of this crate and its public names: all there is on Unix, and nothing on other systems.
+//!
+//! [`lib.rs`](crate) takes them all in, so `crate::policy` is the module that is declared here.
+
+pub(crate) mod account;
+pub(crate) mod codec;
+pub(crate) mod cpu;
+pub(crate) mod error;
+pub(crate) mod exit_status;
+pub(crate) mod expansion;
+pub(crate) mod grammar;
+pub(crate) mod identity;
+pub(crate) mod listen;
+pub(crate) mod logging;
+pub(crate) mod notify;
+pub(crate) mod options;
+pub(crate) mod policy;
+pub(crate) mod report;
+pub(crate) mod scoreboard;
+pub(crate) mod start;
+pub(crate) mod status;
+pub(crate) mod supervisor;
+pub(crate) mod sys;
+pub(crate) mod trust;
+pub(crate) mod upgrade;
+pub(crate) mod wording;
+pub(crate) mod worker;
+
+pub use cpu::cpu_count;
+pub use error::Error;
+pub use exit_status::EXIT_GIVE_UP;
+pub use grammar::{Reload, Restart};
+pub use identity::{Worker, task_id, worker};
+pub use options::{
+    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoReload, IntoRestart, IntoWorkers, Prefork,
+};
+pub use policy::State;
+pub use start::{Role, fork_processes};
+pub use status::{Status, WorkerStatus, status};
+pub use supervisor::connections::share_connection;
+pub use worker::after_fork::after_fork;
+pub use worker::argument::FromWorker;
+pub use worker::listener::FromListener;
+pub use worker::shutdown::Shutdown;
+
+/// What only the expansion of `#[prefork]` uses.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::expansion::{argument, needs, preloaded, run};
+}
