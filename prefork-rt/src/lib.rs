@@ -4,6 +4,8 @@
 #[cfg(not(unix))]
 compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested, Windows cannot be supported");
 
+#[cfg(unix)]
+mod expansion; // Here, because compile errors in a user's crate name it.
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(unix)]

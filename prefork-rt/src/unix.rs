@@ -7,7 +7,6 @@ pub(crate) mod codec;
 pub(crate) mod cpu;
 pub(crate) mod error;
 pub(crate) mod exit_status;
-pub(crate) mod expansion;
 pub(crate) mod grammar;
 pub(crate) mod identity;
 pub(crate) mod listen;
