@@ -8,6 +8,7 @@
 //! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
 //! slots for one event. A deadline that is due marks its slot dirty, too, or moves a process or the pool on.
 
+mod alarms;
 mod backoff;
 mod budget;
 mod contract;
@@ -17,11 +18,13 @@ mod headcount;
 mod hold;
 mod intake;
 mod keep;
+mod kill;
 mod notice;
 mod refusal;
 mod scale;
 mod slot;
 mod stand_still;
+mod start;
 mod state;
 mod stop;
 mod turn;
@@ -29,20 +32,17 @@ mod upgrade;
 mod watch;
 
 use std::collections::VecDeque;
-use std::io;
 use std::time::Duration;
 
 use backoff::Jitter;
 use budget::Budget;
-use deadlines::{Alarm, Deadline, Deadlines};
-use ends::BOOT;
+use deadlines::{Deadline, Deadlines};
 use headcount::Headcount;
 use refusal::Refusals;
-use slot::{Proc, ProcState, Slot, Sockets, Why};
+use slot::{Proc, ProcState, Slot, Sockets};
 use stand_still::Watched;
 use turn::Turns;
 use upgrade::Upgrade;
-use watch::WEIGH_EVERY;
 
 pub(crate) use budget::{Share, Spent};
 pub(crate) use contract::{
@@ -55,9 +55,6 @@ pub(crate) use slot::{Failure, Neutral};
 pub use state::State;
 pub(crate) use turn::Recycle;
 pub(crate) use upgrade::Succession;
-
-/// A process that SIGKILL has not ended by then is left behind.
-const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) struct Policy {
     rules: Rules,
@@ -113,13 +110,6 @@ struct Stopping {
     asked_again: bool,
     /// SIGKILL was sent.
     immediate: bool,
-}
-
-/// Which place of its slot a process is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Current,
-    Beside,
 }
 
 impl Policy {
@@ -254,120 +244,6 @@ impl Policy {
         self.budget.used(self.now)
     }
 
-    /// Starts a worker where one is missing.
-    fn settle(&mut self, task_id: usize) {
-        let slot = &self.slots[task_id];
-        let is_wanted = task_id < self.size || slot.drains.is_some();
-        let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
-        let open = is_running && is_wanted && self.has_sockets(task_id);
-        let early = self.deadlines.has(Deadline::Start(task_id));
-        // A surplus worker that still drains is waited for.
-        let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
-        if open && !early && !slot.finished && is_free {
-            self.fork(task_id, Place::Current);
-        }
-    }
-
-    fn fork(&mut self, task_id: usize, place: Place) -> ProcId {
-        let id = ProcId { task_id, fork: self.forks };
-        self.forks += 1;
-        self.alive += 1;
-        let slot = &mut self.slots[task_id];
-        let proc = Some(Proc::forking(id, self.now));
-        match place {
-            Place::Current => slot.current = proc,
-            Place::Beside => slot.beside = proc,
-        }
-        let (restarts, workers) = (slot.starts, self.size);
-        self.turn_forks(id);
-        // Before what else is to be done, so that no fact comes between the decision and the fork.
-        self.actions.push_front(Action::Fork { proc: id, restarts, workers });
-        id
-    }
-
-    fn forked(&mut self, id: ProcId) {
-        let (now, says_ready) = (self.now, self.rules.readiness != Readiness::AtFork);
-        let Some(proc) = self.proc(id).filter(|proc| proc.state == ProcState::Forking) else { return };
-        (proc.state, proc.born, proc.says_ready) = (ProcState::Starting, now, says_ready);
-        let replaces = self.is_incoming(id).then(|| self.slots[id.task_id].current.as_ref().map(|old| old.id));
-        let slot = &mut self.slots[id.task_id];
-        let restarts = slot.starts;
-        slot.starts += 1;
-        slot.is_added = false;
-        self.tell(Notice::Started { worker: id, restarts, replaces: replaces.flatten() });
-        self.forget_refusals_of(id.task_id);
-        if let Some(max_lifetime) = self.rules.max_lifetime {
-            let lifetime = backoff::lifetime(max_lifetime, &mut self.jitter);
-            self.arm(id, Alarm::Retire, lifetime);
-        }
-        if self.rules.max_memory.is_some() {
-            self.arm(id, Alarm::Weigh, WEIGH_EVERY);
-        }
-        match self.rules.readiness {
-            Readiness::AtFork | Readiness::AtBody if self.decides_upgrade(id) => {
-                self.arm(id, Alarm::Trial, BOOT);
-                self.touched(id.task_id);
-            }
-            Readiness::AtFork => self.became_ready(id),
-            Readiness::AtBody => self.touched(id.task_id),
-            Readiness::Announced(ready_timeout) => {
-                self.arm(id, Alarm::Ready, ready_timeout);
-                self.touched(id.task_id);
-            }
-        }
-    }
-
-    fn fork_failed(&mut self, id: ProcId, error: io::Error) {
-        let is_incoming = self.is_incoming(id);
-        let Some(task_id) = self.unfork(id) else { return };
-        if self.decides_upgrade(id) {
-            return self.go_back(task_id, TurnFailure::CannotFork(error));
-        }
-        if is_incoming {
-            return self.turn_failed(TurnFailure::CannotFork(error));
-        }
-        let added = self.slots.get(task_id..self.size);
-        if added.is_some_and(|added| !added.is_empty() && added.iter().all(|slot| slot.is_added)) {
-            return self.take_back(task_id, error);
-        }
-        // First starts come before all restarts: the pool is not complete yet.
-        if self.slots[task_id].starts == 0 && task_id < self.rules.workers {
-            return self.stop(Exit::CannotFork(error), None);
-        }
-        let awaited = self.awaits_ready(id).then(|| copy(&error));
-        self.fork_refused(task_id, error);
-        if let Some(error) = awaited {
-            self.turn_failed(TurnFailure::CannotFork(error));
-        }
-    }
-
-    fn fork_unsafe(&mut self, id: ProcId, why: String) {
-        if self.unfork(id).is_some() {
-            self.stop(Exit::Unsafe(why), None);
-        }
-    }
-
-    /// Empties the place of a process that was never made.
-    fn unfork(&mut self, id: ProcId) -> Option<usize> {
-        self.proc(id).filter(|proc| proc.state == ProcState::Forking)?;
-        self.slots[id.task_id].take(id)?;
-        self.alive -= 1;
-        Some(id.task_id)
-    }
-
-    fn start_after(&mut self, task_id: usize, delay: Duration) {
-        self.forget_start(task_id);
-        if delay.is_zero() {
-            self.dirty.push_back(task_id);
-        } else {
-            self.deadlines.set(Deadline::Start(task_id), self.now.after(delay));
-        }
-    }
-
-    fn forget_start(&mut self, task_id: usize) {
-        self.deadlines.clear(Deadline::Start(task_id));
-    }
-
     fn asked(&mut self, ask: Ask, by: String) {
         match (&mut self.phase, ask) {
             (Phase::Running, Ask::Stop | Ask::Interrupt | Ask::HangUp) => {
@@ -394,33 +270,6 @@ impl Policy {
         }
     }
 
-    /// Tells a process to end, in the time that a graceful stop has. One that is ending already only learns why.
-    fn terminate(&mut self, id: ProcId, why: Why) {
-        let Some(proc) = self.proc(id) else { return };
-        match &mut proc.state {
-            ProcState::Ending(before) | ProcState::Killed(before) => *before = why,
-            _ => self.end(id, why, Signal::Terminate, self.rules.graceful_timeout),
-        }
-    }
-
-    fn end(&mut self, id: ProcId, why: Why, signal: Signal, timeout: Duration) {
-        self.disarm_all(id);
-        let Some(proc) = self.proc(id) else { return };
-        (proc.state, proc.grace) = (ProcState::Ending(why), timeout);
-        self.arm(id, Alarm::Kill, timeout);
-        self.actions.push_back(Action::Signal(id, signal));
-        self.touched(id.task_id);
-    }
-
-    fn kill(&mut self, id: ProcId, why: Why) {
-        self.disarm_all(id);
-        let Some(proc) = self.proc(id) else { return };
-        proc.state = ProcState::Killed(why);
-        self.arm(id, Alarm::Overdue, KILL_TIMEOUT);
-        self.actions.push_back(Action::Signal(id, Signal::Kill));
-        self.touched(id.task_id);
-    }
-
     /// In `poll`, when the facts are in: a process that has ended by now was not too late.
     fn take_due_deadline(&mut self) -> bool {
         let Some(time) = self.deadlines.next().filter(|&time| time <= self.now) else { return false };
@@ -437,31 +286,6 @@ impl Policy {
             None => {}
         }
         true
-    }
-
-    /// An alarm rings once: this takes the place of what was armed before.
-    fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
-        self.disarm(id, alarm);
-        if self.proc(id).is_some() {
-            self.deadlines.set(Deadline::Proc { id, alarm }, self.now.after(delay));
-            self.watch(alarm);
-        }
-    }
-
-    fn disarm(&mut self, id: ProcId, alarm: Alarm) {
-        if self.deadlines.clear(Deadline::Proc { id, alarm }) {
-            self.unwatch(alarm);
-        }
-    }
-
-    fn disarm_all(&mut self, id: ProcId) {
-        while let Some(alarm) = self.deadlines.clear_one_of(id) {
-            self.unwatch(alarm);
-        }
-    }
-
-    fn is_armed(&self, id: ProcId, alarm: Alarm) -> bool {
-        self.deadlines.has(Deadline::Proc { id, alarm })
     }
 
     fn proc(&mut self, id: ProcId) -> Option<&mut Proc> {
@@ -493,11 +317,6 @@ impl Policy {
     fn tell(&mut self, notice: Notice) {
         self.actions.push_back(Action::Tell(notice));
     }
-}
-
-/// The same error once more, for a second line.
-fn copy(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

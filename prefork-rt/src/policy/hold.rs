@@ -8,9 +8,9 @@
 use std::time::Duration;
 
 use super::deadlines::Alarm;
+use super::kill::ABORT_TIMEOUT;
 use super::notice::Notice;
 use super::slot::{Proc, ProcState, Why};
-use super::watch::ABORT_TIMEOUT;
 use super::{Action, Hold, Policy, ProcId, Readiness};
 
 /// The longest that SIGKILL waits for a core dump: at 100 MB/s, long enough for 30 GB. Without the supervisor's SIGKILL

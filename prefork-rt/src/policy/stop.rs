@@ -1,9 +1,10 @@
 //! The end of the pool: graceful, immediate, and over.
 
 use super::deadlines::{Alarm, Deadline};
+use super::kill::KILL_TIMEOUT;
 use super::notice::{KillReason, Notice};
 use super::slot::{ProcState, Why};
-use super::{Action, Exit, KILL_TIMEOUT, Phase, Policy, ProcId, Signal, Stopping};
+use super::{Action, Exit, Phase, Policy, ProcId, Signal, Stopping};
 
 impl Policy {
     /// Begins a graceful stop.

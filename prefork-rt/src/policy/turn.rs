@@ -7,7 +7,8 @@ use super::backoff::STABLE;
 use super::deadlines::Alarm;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, Why};
-use super::{Phase, Place, Policy, ProcId, Time};
+use super::start::Place;
+use super::{Phase, Policy, ProcId, Time};
 use crate::grammar::Reload as Style;
 
 /// A worker that could not be recycled is tried again after this.

@@ -8,7 +8,8 @@ use super::deadlines::Deadline;
 use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState, Slot, Why};
-use super::{Action, Kept, Phase, Place, Policy, ProcId, Readiness, Rules, Time};
+use super::start::Place;
+use super::{Action, Kept, Phase, Policy, ProcId, Readiness, Rules, Time};
 
 /// A rehearsal that takes longer has failed: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);

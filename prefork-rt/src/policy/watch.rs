@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use super::deadlines::{Alarm, Deadline};
-use super::notice::Notice;
-use super::slot::{Proc, ProcState, Why};
-use super::{Action, Policy, ProcId, Readiness, Recycle, Reported, Signal};
+use super::slot::ProcState;
+use super::{Policy, ProcId, Recycle, Reported};
 
-/// From SIGABRT to SIGKILL.
-pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often the memory of a worker is measured.
 pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
 
@@ -63,12 +60,6 @@ impl Policy {
         }
     }
 
-    pub(super) fn kill_unready(&mut self, id: ProcId) {
-        let Readiness::Announced(ready_timeout) = self.rules.readiness else { return };
-        self.tell(Notice::NotReady { worker: id, ready_timeout });
-        self.kill(id, Why::NotReady);
-    }
-
     /// From its first beat on.
     fn watch_beats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
@@ -100,50 +91,9 @@ impl Policy {
         }
     }
 
-    pub(super) fn abort(&mut self, id: ProcId) {
-        let now = self.now;
-        let Some(last_beat) = self.proc(id).and_then(|proc| proc.last_beat) else { return };
-        self.tell(Notice::Hung { worker: id, silent: now.since(last_beat), kill_after: ABORT_TIMEOUT });
-        self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
-    }
-
     pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
         if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
             self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
         }
-    }
-
-    /// The alarm rings.
-    pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm) {
-        self.unwatch(alarm);
-        let Some(proc) = self.proc(id) else { return };
-        match alarm {
-            Alarm::Trial if !proc.says_ready => self.became_ready(id),
-            Alarm::Ready | Alarm::Trial | Alarm::Beat => {
-                proc.looked_at = Some(alarm);
-                self.actions.push_back(Action::Look(id));
-            }
-            Alarm::Weigh if proc.recycle.is_some() => {}
-            Alarm::Weigh => {
-                self.arm(id, Alarm::Weigh, WEIGH_EVERY);
-                self.actions.push_back(Action::Weigh(id));
-            }
-            Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
-            Alarm::Recycle => self.queue_recycle(id),
-            Alarm::Kill => self.inspect(id, Alarm::Kill),
-            Alarm::Overdue => {
-                proc.is_overdue = true;
-                self.tell(Notice::Overdue { worker: id });
-                self.turn_overdue(id);
-            }
-        }
-    }
-
-    /// It was told to end, and had its time.
-    pub(super) fn kill_late(&mut self, id: ProcId) {
-        let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
-        self.tell(Notice::KillingOne { worker: id, after });
-        self.count_killed(1);
-        self.kill(id, why);
     }
 }

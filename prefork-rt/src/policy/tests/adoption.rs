@@ -1,5 +1,6 @@
 //! What a binary makes of the pool that it takes over.
 
+use super::super::deadlines::Alarm;
 use super::*;
 
 fn own(rules: Rules) -> Rules {

@@ -1,6 +1,7 @@
 //! Facts that are none, and clocks that are wrong.
 
 use super::*;
+use std::io;
 
 pub(super) const NOBODY: ProcId = ProcId { task_id: usize::MAX, fork: u64::MAX };
 

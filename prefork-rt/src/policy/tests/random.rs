@@ -1,5 +1,6 @@
 //! Everything at once.
 
+use super::super::kill::KILL_TIMEOUT;
 use super::clock::{NOBODY, nonsense};
 use super::*;
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! Workers that are replaced for their own sake.
 
+use super::super::deadlines::Alarm;
 use super::*;
 
 fn recycled(world: &World) -> Vec<(usize, Recycle)> {

@@ -1,5 +1,6 @@
 //! What a supervisor that stood still with its workers holds against them, and what only looks like that.
 
+use super::super::deadlines::Alarm;
 use super::*;
 
 const ENDLESS: u64 = u64::MAX / 1_000_000;

@@ -1,5 +1,6 @@
 //! The end of the pool, asked for or not.
 
+use super::super::kill::KILL_TIMEOUT;
 use super::*;
 
 #[test]

@@ -1,0 +1,61 @@
+//! The alarms of processes: armed, disarmed, and what each does when it rings.
+
+use std::time::Duration;
+
+use super::deadlines::{Alarm, Deadline};
+use super::notice::Notice;
+use super::watch::WEIGH_EVERY;
+use super::{Action, Policy, ProcId, Recycle};
+
+impl Policy {
+    /// An alarm rings once: this takes the place of what was armed before.
+    pub(super) fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
+        self.disarm(id, alarm);
+        if self.proc(id).is_some() {
+            self.deadlines.set(Deadline::Proc { id, alarm }, self.now.after(delay));
+            self.watch(alarm);
+        }
+    }
+
+    pub(super) fn disarm(&mut self, id: ProcId, alarm: Alarm) {
+        if self.deadlines.clear(Deadline::Proc { id, alarm }) {
+            self.unwatch(alarm);
+        }
+    }
+
+    pub(super) fn disarm_all(&mut self, id: ProcId) {
+        while let Some(alarm) = self.deadlines.clear_one_of(id) {
+            self.unwatch(alarm);
+        }
+    }
+
+    pub(super) fn is_armed(&self, id: ProcId, alarm: Alarm) -> bool {
+        self.deadlines.has(Deadline::Proc { id, alarm })
+    }
+
+    /// The alarm rings.
+    pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm) {
+        self.unwatch(alarm);
+        let Some(proc) = self.proc(id) else { return };
+        match alarm {
+            Alarm::Trial if !proc.says_ready => self.became_ready(id),
+            Alarm::Ready | Alarm::Trial | Alarm::Beat => {
+                proc.looked_at = Some(alarm);
+                self.actions.push_back(Action::Look(id));
+            }
+            Alarm::Weigh if proc.recycle.is_some() => {}
+            Alarm::Weigh => {
+                self.arm(id, Alarm::Weigh, WEIGH_EVERY);
+                self.actions.push_back(Action::Weigh(id));
+            }
+            Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
+            Alarm::Recycle => self.queue_recycle(id),
+            Alarm::Kill => self.inspect(id, Alarm::Kill),
+            Alarm::Overdue => {
+                proc.is_overdue = true;
+                self.tell(Notice::Overdue { worker: id });
+                self.turn_overdue(id);
+            }
+        }
+    }
+}
