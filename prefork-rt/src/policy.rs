@@ -17,12 +17,12 @@ mod ends;
 mod headcount;
 mod hold;
 mod intake;
-mod keep;
 mod kill;
 mod notice;
 mod refusal;
 mod scale;
 mod slot;
+mod snapshot;
 mod stand_still;
 mod start;
 mod state;
@@ -49,9 +49,9 @@ pub(crate) use contract::{
     Action, Ask, Event, Exit, Growth, Hold, Intake, Killer, ProcId, Readiness, Reported, Rules, Scope, Signal, Status,
     Time, View,
 };
-pub(crate) use keep::Kept;
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
 pub(crate) use slot::{Failure, Neutral};
+pub(crate) use snapshot::Snapshot;
 pub use state::State;
 pub(crate) use turn::Recycle;
 pub(crate) use upgrade::Succession;
@@ -156,11 +156,11 @@ impl Policy {
             Event::ForkUnsafe(proc, why) => self.fork_unsafe(proc, why),
             Event::Reported(proc, reported) => self.reported(proc, reported),
             Event::Inspected(proc, hold) => self.inspected(proc, hold),
-            Event::Weighed(proc, bytes) => self.weighed(proc, bytes),
+            Event::Measured(proc, bytes) => self.measured(proc, bytes),
             Event::Ended(proc, status) => self.ended(proc, status),
             Event::SocketsOpen(task_id) => self.sockets_open(task_id),
             Event::SocketsRefused(task_id, error) => self.sockets_refused(task_id, error),
-            Event::Queue { task_id, waiting } => self.looked_at_queue(task_id, waiting),
+            Event::Queue { task_id, waiting } => self.queue_inspected(task_id, waiting),
             Event::Ask(ask, by) => self.asked(ask, by),
             Event::Rehearsed(result) => self.rehearsed(result),
             Event::NotReplaced(why) => self.not_replaced(why),
@@ -190,12 +190,12 @@ impl Policy {
                 continue;
             }
             if let Some(task_id) = self.dirty.pop_front() {
-                self.settle(task_id);
+                self.fill(task_id);
                 continue;
             }
             // Only now: who has a worker again at once was never without.
             match self.unsteered.pop() {
-                Some(task_id) => self.settle_intake(task_id),
+                Some(task_id) => self.update_intake(task_id),
                 // That there is no turn can be news, too.
                 None if self.go_on_with_upgrade() || self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,

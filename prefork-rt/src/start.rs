@@ -289,7 +289,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         launch,
     };
     if upgrade::received().is_none() {
-        service.believe();
+        service.commit();
     }
     Ok(ControlFlow::Continue((rules, service)))
 }

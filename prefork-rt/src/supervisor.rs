@@ -76,7 +76,7 @@ pub(crate) struct Service {
 
 impl Service {
     /// This binary stays: the service manager stores what it listens on, and nothing else.
-    pub(crate) fn believe(&mut self) {
+    pub(crate) fn commit(&mut self) {
         self.settle();
         self.listeners.forget_before();
     }
@@ -125,7 +125,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         heard,
         flushed: !logging::logger_is_installed(),
         oom_kills: OomKills::read(),
-        weighs: true,
+        measures: true,
         ended: Vec::new(),
         to_pass_on: None,
         rehearsal: None,
@@ -162,7 +162,7 @@ struct Supervisor {
     flushed: bool,
     oom_kills: OomKills,
     /// That memory cannot be measured was not said yet.
-    weighs: bool,
+    measures: bool,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
     ended: Vec<(usize, i32)>,
     /// To every worker.
@@ -266,12 +266,12 @@ impl Supervisor {
             heard.task_ids.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
         };
         for proc in procs {
-            self.hear(proc);
+            self.read_report(proc);
         }
     }
 
     /// Takes in what a worker has said of itself so far.
-    fn hear(&mut self, proc: ProcId) {
+    fn read_report(&mut self, proc: ProcId) {
         let Some(occupant) = self.table.occupant(proc) else { return };
         let reported = self.publisher.board().hear(proc.task_id(), &occupant);
         self.policy.handle(self.clock.now(), Event::Reported(proc, reported));
@@ -300,9 +300,9 @@ impl Supervisor {
     fn perform(&mut self, action: Action) {
         match action {
             Action::Signal(proc, signal) => self.signal(proc, signal),
-            Action::Look(proc) => self.hear(proc),
+            Action::ReadReport(proc) => self.read_report(proc),
             Action::Inspect(proc) => self.inspect(proc),
-            Action::Weigh(proc) => self.weigh(proc),
+            Action::Measure(proc) => self.measure(proc),
             Action::CloseListeners => self.service.listeners.close(),
             Action::SetIntake(task_id, intake) => self.service.listeners.set_intake(task_id, intake),
             Action::OpenSockets(task_id) => {
@@ -312,7 +312,7 @@ impl Supervisor {
                 };
                 self.policy.handle(self.clock.now(), event);
             }
-            Action::LookAtQueue(task_id) => {
+            Action::InspectQueue(task_id) => {
                 let waiting = self.service.listeners.has_waiting(task_id);
                 self.policy.handle(self.clock.now(), Event::Queue { task_id, waiting });
             }
@@ -320,7 +320,7 @@ impl Supervisor {
             Action::Tell(notice) => self.tell(&notice),
             Action::Rehearse => self.rehearse(),
             Action::EndRehearsal => self.end_rehearsal(),
-            Action::ForgetBinaryBefore => self.forget_before(),
+            Action::Commit => self.forget_before(),
             Action::Fork { .. } | Action::Exit(_) | Action::Upgrade | Action::GoBack { .. } => {
                 unreachable!("run performs these itself")
             }
@@ -366,12 +366,12 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Inspected(proc, hold));
     }
 
-    fn weigh(&mut self, proc: ProcId) {
+    fn measure(&mut self, proc: ProcId) {
         let Some(pid) = self.table.living_pid(proc) else { return };
         match sys::private_memory(pid) {
-            Ok(bytes) => self.policy.handle(self.clock.now(), Event::Weighed(proc, bytes)),
+            Ok(bytes) => self.policy.handle(self.clock.now(), Event::Measured(proc, bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) if mem::take(&mut self.weighs) => logging::warn(&format!(
+            Err(error) if mem::take(&mut self.measures) => logging::warn(&format!(
                 "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
                  be measured: one that changed its user takes root with CAP_SYS_PTRACE",
                 proc.task_id()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::deadlines::{Alarm, Deadline};
 use super::notice::Notice;
-use super::watch::WEIGH_EVERY;
+use super::watch::MEASURE_EVERY;
 use super::{Action, Policy, ProcId, Recycle};
 
 impl Policy {
@@ -39,14 +39,14 @@ impl Policy {
         let Some(proc) = self.proc(id) else { return };
         match alarm {
             Alarm::Trial if !proc.says_ready => self.became_ready(id),
-            Alarm::Ready | Alarm::Trial | Alarm::Beat => {
-                proc.looked_at = Some(alarm);
-                self.actions.push_back(Action::Look(id));
+            Alarm::Ready | Alarm::Trial | Alarm::Heartbeat => {
+                proc.inspected_for = Some(alarm);
+                self.actions.push_back(Action::ReadReport(id));
             }
-            Alarm::Weigh if proc.recycle.is_some() => {}
-            Alarm::Weigh => {
-                self.arm(id, Alarm::Weigh, WEIGH_EVERY);
-                self.actions.push_back(Action::Weigh(id));
+            Alarm::Measure if proc.recycle.is_some() => {}
+            Alarm::Measure => {
+                self.arm(id, Alarm::Measure, MEASURE_EVERY);
+                self.actions.push_back(Action::Measure(id));
             }
             Alarm::Retire => self.ask_recycle(id, Recycle::Lifetime),
             Alarm::Recycle => self.queue_recycle(id),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Failure, Time};
 
 /// So many failures are kept, to tell of them, where they count for ever.
-const KEPT: usize = 1000;
+const MOST_REMEMBERED: usize = 1000;
 
 /// The failures that count now, or the latest of them, and how many may.
 pub(crate) struct Budget {
@@ -54,7 +54,7 @@ impl Budget {
         self.ever = self.ever.saturating_add(1);
         self.counted.push_back(Counted { when: now, task_id, failure });
         if !self.is_windowed() {
-            self.counted.drain(..self.counted.len().saturating_sub(KEPT));
+            self.counted.drain(..self.counted.len().saturating_sub(MOST_REMEMBERED));
         }
         if left { Ok(self.spent()) } else { Err(self.spent()) }
     }
@@ -78,7 +78,7 @@ impl Budget {
     }
 
     /// What counts, and how many there ever were.
-    pub(super) fn keep(&self) -> (Vec<Counted>, usize) {
+    pub(super) fn snapshot(&self) -> (Vec<Counted>, usize) {
         (self.counted.iter().cloned().collect(), self.ever)
     }
 

@@ -90,17 +90,17 @@ pub(crate) enum Event {
     ForkFailed(ProcId, io::Error),
     /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
     ForkUnsafe(ProcId, String),
-    /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::Look`].
+    /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::ReadReport`].
     Reported(ProcId, Reported),
     /// The answer to [`Action::Inspect`].
     Inspected(ProcId, Hold),
-    /// The answer to [`Action::Weigh`]: so many bytes are its own.
-    Weighed(ProcId, u64),
+    /// The answer to [`Action::Measure`]: so many bytes are its own.
+    Measured(ProcId, u64),
     /// The answer to [`Action::OpenSockets`]: the slot has them.
     SocketsOpen(usize),
     /// The answer to [`Action::OpenSockets`]: the system refused.
     SocketsRefused(usize, io::Error),
-    /// The answer to [`Action::LookAtQueue`].
+    /// The answer to [`Action::InspectQueue`].
     Queue {
         task_id: usize,
         /// Somebody waits there.
@@ -126,7 +126,7 @@ pub(crate) struct Reported {
     /// It was last told to end, by any process.
     pub(crate) terminated: Option<Duration>,
     /// Its last heartbeat.
-    pub(crate) beat: Option<Duration>,
+    pub(crate) heartbeat: Option<Duration>,
 }
 
 /// What keeps a process from running on.
@@ -205,17 +205,17 @@ pub(crate) enum Action {
     },
     Signal(ProcId, Signal),
     /// See what a worker has said of itself; to be answered before any other fact.
-    Look(ProcId),
+    ReadReport(ProcId),
     /// See whether a debugger or a core dump holds a worker; to be answered before any other fact.
     Inspect(ProcId),
     /// Measure a worker's memory.
-    Weigh(ProcId),
+    Measure(ProcId),
     /// Let new connections go to the sockets of this slot, or not.
     SetIntake(usize, Intake),
     /// Make sockets for this slot, to which nothing new goes yet; to be answered before any other fact.
     OpenSockets(usize),
     /// See whether somebody waits in the queue of this slot; to be answered before any other fact.
-    LookAtQueue(usize),
+    InspectQueue(usize),
     /// Nobody is to use the sockets of this slot any more.
     CloseSockets(usize),
     /// The pool is stopping: new connections are to be refused from here on.
@@ -227,7 +227,7 @@ pub(crate) enum Action {
     /// Become the binary on disk; to be answered before any other fact.
     Upgrade,
     /// The binary that was on disk has proved itself: the one before is not needed any more.
-    ForgetBinaryBefore,
+    Commit,
     /// Become the binary before again, because this worker failed so; to be answered before any other fact.
     GoBack {
         task_id: usize,

@@ -35,9 +35,9 @@ pub(crate) enum Alarm {
     /// It has lived for a moment, for which it was on trial.
     Trial,
     /// It should have beaten by now.
-    Beat,
+    Heartbeat,
     /// Its memory is to be measured.
-    Weigh,
+    Measure,
     /// It has lived long enough.
     Retire,
     /// It may be recycled.
@@ -55,7 +55,7 @@ impl Alarm {
 
 impl Deadline {
     /// Whether the next binary goes by it, too: it belongs to a slot or a process, which outlive this binary.
-    fn is_handed_over(self) -> bool {
+    fn outlives_binary(self) -> bool {
         match self {
             Deadline::Start(_) | Deadline::Proc { .. } | Deadline::Queue(_) => true,
             Deadline::Kill | Deadline::LeaveBehind | Deadline::Rehearsal | Deadline::Awake => false,
@@ -97,13 +97,13 @@ impl Deadlines {
     }
 
     /// Clears all others.
-    pub(super) fn keep(&mut self, is_kept: impl Fn(Deadline) -> bool) {
-        self.times.retain(|&deadline, _| is_kept(deadline));
-        self.in_order.retain(|&(_, deadline)| is_kept(deadline));
+    pub(super) fn retain(&mut self, is_retained: impl Fn(Deadline) -> bool) {
+        self.times.retain(|&deadline, _| is_retained(deadline));
+        self.in_order.retain(|&(_, deadline)| is_retained(deadline));
     }
 
     pub(super) fn clear_all(&mut self) {
-        self.keep(|_| false);
+        self.retain(|_| false);
     }
 
     /// When it is due, if it is set.
@@ -137,8 +137,8 @@ impl Deadlines {
     }
 
     /// Those by which the next binary goes, in the order of their times.
-    pub(super) fn to_hand_over(&self) -> Vec<(Time, Deadline)> {
-        self.in_order.iter().filter(|(_, deadline)| deadline.is_handed_over()).copied().collect()
+    pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
+        self.in_order.iter().filter(|(_, deadline)| deadline.outlives_binary()).copied().collect()
     }
 }
 
@@ -229,10 +229,10 @@ mod tests {
     fn the_processes_that_have_an_alarm_are_found() {
         let mut deadlines = Deadlines::default();
         for task_id in [2, 0, 1] {
-            deadlines.set(alarm(proc(task_id, 0), Alarm::Beat), at(10));
+            deadlines.set(alarm(proc(task_id, 0), Alarm::Heartbeat), at(10));
         }
         deadlines.set(alarm(proc(4, 0), Alarm::Kill), at(10));
-        assert_eq!(deadlines.procs_with(Alarm::Beat), [0, 1, 2].map(|task_id| proc(task_id, 0)));
+        assert_eq!(deadlines.procs_with(Alarm::Heartbeat), [0, 1, 2].map(|task_id| proc(task_id, 0)));
         assert_eq!(deadlines.procs_with(Alarm::Ready), []);
     }
 
@@ -242,7 +242,7 @@ mod tests {
         deadlines.set(alarm(proc(0, 0), Alarm::Kill), at(10));
         deadlines.set(alarm(proc(0, 0), Alarm::Ready), at(5));
         deadlines.set(Deadline::Awake, at(1));
-        deadlines.keep(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
+        deadlines.retain(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
         assert_eq!((deadlines.next(), deadlines.len()), (Some(at(10)), 1));
         deadlines.clear_all();
         assert_eq!((deadlines.next(), deadlines.len()), (None, 0));
@@ -256,6 +256,6 @@ mod tests {
         let handed_over = [Deadline::Queue(1), Deadline::Start(0), alarm(proc(0, 0), Alarm::Retire)];
         (10..).zip(handed_over).for_each(|(time, deadline)| deadlines.set(deadline, at(time)));
         let expected: Vec<_> = (10..).map(at).zip(handed_over).collect();
-        assert_eq!(deadlines.to_hand_over(), expected);
+        assert_eq!(deadlines.snapshot(), expected);
     }
 }

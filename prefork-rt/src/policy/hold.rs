@@ -23,14 +23,14 @@ impl Policy {
     /// Asks what holds the worker before it is killed for what this alarm is about.
     pub(super) fn inspect(&mut self, id: ProcId, alarm: Alarm) {
         let Some(proc) = self.proc(id) else { return };
-        proc.looked_at = Some(alarm);
+        proc.inspected_for = Some(alarm);
         // Before what else is to be done, so that few facts come between the question and the answer.
         self.actions.push_front(Action::Inspect(id));
     }
 
     pub(super) fn inspected(&mut self, id: ProcId, hold: Hold) {
         let Some(proc) = self.made(id) else { return };
-        let Some(alarm) = proc.looked_at.take().filter(|&alarm| is_due(proc, alarm)) else { return };
+        let Some(alarm) = proc.inspected_for.take().filter(|&alarm| is_due(proc, alarm)) else { return };
         let is_hung = proc.state == ProcState::Ending(Why::Hung);
         match hold {
             Hold::Debugger(by) if alarm != Alarm::Kill || is_hung => self.wait_for_debugger(id, alarm, by),
@@ -87,7 +87,7 @@ impl Policy {
     fn patience(&self, alarm: Alarm) -> Duration {
         match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
             (Alarm::Ready, Readiness::Announced(ready_timeout), _) => ready_timeout,
-            (Alarm::Beat, _, Some(heartbeat_timeout)) => heartbeat_timeout,
+            (Alarm::Heartbeat, _, Some(heartbeat_timeout)) => heartbeat_timeout,
             _ => ABORT_TIMEOUT,
         }
     }
@@ -95,9 +95,9 @@ impl Policy {
     fn act(&mut self, id: ProcId, alarm: Alarm) {
         match alarm {
             Alarm::Ready => self.kill_unready(id),
-            Alarm::Beat => self.abort(id),
+            Alarm::Heartbeat => self.abort(id),
             Alarm::Kill => self.kill_late(id),
-            Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => {}
+            Alarm::Trial | Alarm::Measure | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => {}
         }
     }
 }
@@ -106,8 +106,8 @@ impl Policy {
 fn is_due(proc: &Proc, alarm: Alarm) -> bool {
     match alarm {
         Alarm::Ready => proc.state == ProcState::Starting,
-        Alarm::Beat => proc.is_working(),
+        Alarm::Heartbeat => proc.is_working(),
         Alarm::Kill => matches!(proc.state, ProcState::Ending(_)),
-        Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => false,
+        Alarm::Trial | Alarm::Measure | Alarm::Retire | Alarm::Recycle | Alarm::Overdue => false,
     }
 }

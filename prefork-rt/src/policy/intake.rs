@@ -17,11 +17,11 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// queue: a lost packet is sent again after a second.
 pub(super) const SETTLE: Duration = Duration::from_millis(1500);
 /// How often a queue is looked at that is to become empty.
-const LOOK_AGAIN: Duration = Duration::from_millis(50);
+const INSPECT_AGAIN: Duration = Duration::from_millis(50);
 
 impl Policy {
     /// Lets new connections go to a slot or not, as its worker does.
-    pub(super) fn settle_intake(&mut self, task_id: usize) {
+    pub(super) fn update_intake(&mut self, task_id: usize) {
         let Some(intake) = self.right_intake(task_id) else { return };
         let slot = &mut self.slots[task_id];
         if slot.sockets != Sockets::Open || slot.intake == intake {
@@ -32,7 +32,7 @@ impl Policy {
         self.actions.push_back(Action::SetIntake(task_id, intake));
         // Nobody will ever serve those that wait.
         if intake == Intake::Closed && is_left {
-            self.look_at_queue_after(task_id, SETTLE);
+            self.inspect_queue_after(task_id, SETTLE);
         }
     }
 
@@ -98,7 +98,7 @@ impl Policy {
         }
         slot.drains = Some(until);
         self.draining += 1;
-        self.look_at_queue_after(task_id, SETTLE.min(timeout));
+        self.inspect_queue_after(task_id, SETTLE.min(timeout));
         true
     }
 
@@ -116,18 +116,18 @@ impl Policy {
             return;
         }
         if self.drains(task_id) {
-            self.actions.push_back(Action::LookAtQueue(task_id));
+            self.actions.push_back(Action::InspectQueue(task_id));
         } else {
             self.close_sockets_if_left(task_id);
         }
     }
 
     /// Whether somebody waits.
-    pub(super) fn looked_at_queue(&mut self, task_id: usize, waiting: bool) {
+    pub(super) fn queue_inspected(&mut self, task_id: usize, waiting: bool) {
         let drains = self.slots.get(task_id).and_then(|slot| slot.drains);
         let Some(until) = drains.filter(|_| matches!(self.phase, Phase::Running)) else { return };
         if waiting && self.now < until {
-            return self.look_at_queue_after(task_id, LOOK_AGAIN.min(until.since(self.now)));
+            return self.inspect_queue_after(task_id, INSPECT_AGAIN.min(until.since(self.now)));
         }
         if waiting {
             self.tell(Notice::NotDrained { task_id, after: self.rules.graceful_timeout });
@@ -170,7 +170,7 @@ impl Policy {
         !self.rules.slots_have_sockets || self.slots[task_id].sockets == Sockets::Open
     }
 
-    fn look_at_queue_after(&mut self, task_id: usize, delay: Duration) {
+    fn inspect_queue_after(&mut self, task_id: usize, delay: Duration) {
         self.deadlines.set(Deadline::Queue(task_id), self.now.after(delay));
     }
 

@@ -48,8 +48,8 @@ impl Policy {
 
     pub(super) fn abort(&mut self, id: ProcId) {
         let now = self.now;
-        let Some(last_beat) = self.proc(id).and_then(|proc| proc.last_beat) else { return };
-        self.tell(Notice::Hung { worker: id, silent: now.since(last_beat), kill_after: ABORT_TIMEOUT });
+        let Some(last_heartbeat) = self.proc(id).and_then(|proc| proc.last_heartbeat) else { return };
+        self.tell(Notice::Hung { worker: id, silent: now.since(last_heartbeat), kill_after: ABORT_TIMEOUT });
         self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
     }
 

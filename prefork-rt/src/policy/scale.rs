@@ -82,7 +82,7 @@ impl Policy {
         }
         self.size = task_id;
         self.touched(task_id);
-        self.settle_intake(task_id);
+        self.update_intake(task_id);
         self.close_sockets_if_left(task_id);
         self.tell_if_ready();
         self.exit_if_over();

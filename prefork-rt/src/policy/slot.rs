@@ -53,7 +53,7 @@ pub(crate) struct Proc {
     pub(crate) says_ready: bool,
     /// Since when it has been ready, or was before it was told to end.
     pub(crate) ready_since: Option<Time>,
-    pub(crate) last_beat: Option<Time>,
+    pub(crate) last_heartbeat: Option<Time>,
     /// It did not beat in time: it is looked at once more before that is held against it.
     pub(crate) was_silent: bool,
     /// It noticed a SIGTERM then, whoever sent it.
@@ -61,7 +61,7 @@ pub(crate) struct Proc {
     /// Why it is to be replaced when its turn comes.
     pub(crate) recycle: Option<Recycle>,
     /// What is asked of it was for this.
-    pub(crate) looked_at: Option<Alarm>,
+    pub(crate) inspected_for: Option<Alarm>,
     /// A debugger held it when it was last to be killed.
     pub(crate) held: bool,
     /// Until then, SIGKILL waits for its core dump.
@@ -210,11 +210,11 @@ impl Proc {
             grace: Duration::ZERO,
             says_ready: false,
             ready_since: None,
-            last_beat: None,
+            last_heartbeat: None,
             was_silent: false,
             terminated: None,
             recycle: None,
-            looked_at: None,
+            inspected_for: None,
             held: false,
             dumps_until: None,
             is_overdue: false,

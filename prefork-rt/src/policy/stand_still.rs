@@ -19,7 +19,7 @@ const MOMENTS: u32 = 4;
 #[derive(Default)]
 pub(super) struct Watched {
     starts: usize,
-    beats: usize,
+    heartbeats: usize,
     /// When intervals began anew last.
     anew: Option<Time>,
 }
@@ -28,8 +28,8 @@ impl Watched {
     fn of(&mut self, alarm: Alarm) -> Option<&mut usize> {
         match alarm {
             Alarm::Ready => Some(&mut self.starts),
-            Alarm::Beat => Some(&mut self.beats),
-            Alarm::Trial | Alarm::Weigh | Alarm::Retire | Alarm::Recycle | Alarm::Kill | Alarm::Overdue => None,
+            Alarm::Heartbeat => Some(&mut self.heartbeats),
+            Alarm::Trial | Alarm::Measure | Alarm::Retire | Alarm::Recycle | Alarm::Kill | Alarm::Overdue => None,
         }
     }
 }
@@ -76,8 +76,8 @@ impl Policy {
 
     fn next_moment(&self) -> Option<Time> {
         let starts = self.start_interval().filter(|_| self.watched.starts > 0);
-        let beats = self.rules.heartbeat_timeout.filter(|_| self.watched.beats > 0);
-        let shortest = starts.into_iter().chain(beats).min()?;
+        let heartbeats = self.rules.heartbeat_timeout.filter(|_| self.watched.heartbeats > 0);
+        let shortest = starts.into_iter().chain(heartbeats).min()?;
         Some(self.now.after(shortest / MOMENTS))
     }
 
@@ -105,7 +105,7 @@ impl Policy {
     }
 
     fn begin_silence_anew(&mut self, timeout: Duration) {
-        for id in self.begin_anew(Alarm::Beat, timeout) {
+        for id in self.begin_anew(Alarm::Heartbeat, timeout) {
             if let Some(proc) = self.proc(id) {
                 proc.was_silent = false;
             }

@@ -8,7 +8,7 @@ use super::deadlines::{Alarm, Deadline};
 use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState};
-use super::watch::WEIGH_EVERY;
+use super::watch::MEASURE_EVERY;
 use super::{Action, Exit, Phase, Policy, ProcId, Readiness};
 
 /// Which place of its slot a process is for.
@@ -20,7 +20,7 @@ pub(super) enum Place {
 
 impl Policy {
     /// Starts a worker where one is missing.
-    pub(super) fn settle(&mut self, task_id: usize) {
+    pub(super) fn fill(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
         let is_wanted = task_id < self.size || slot.drains.is_some();
         let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
@@ -66,7 +66,7 @@ impl Policy {
             self.arm(id, Alarm::Retire, lifetime);
         }
         if self.rules.max_memory.is_some() {
-            self.arm(id, Alarm::Weigh, WEIGH_EVERY);
+            self.arm(id, Alarm::Measure, MEASURE_EVERY);
         }
         match self.rules.readiness {
             Readiness::AtFork | Readiness::AtBody if self.decides_upgrade(id) => {

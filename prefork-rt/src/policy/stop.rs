@@ -28,7 +28,7 @@ impl Policy {
         self.forget_upgrade();
         // Whoever waited to be started is not waiting any more.
         self.changed.extend(0..self.slots.len());
-        self.deadlines.keep(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
+        self.deadlines.retain(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
         self.unwatch_all();
         self.actions.push_back(Action::CloseListeners);
     }
@@ -83,7 +83,7 @@ impl Policy {
     pub(super) fn exit_if_over(&mut self) {
         let over = match &self.phase {
             Phase::Running => {
-                let is_settled = self.draining == 0 && !self.has_to_settle_upgrade();
+                let is_settled = self.draining == 0 && !self.has_just_committed();
                 self.headcount.finished() == self.size && self.alive == 0 && is_settled
             }
             Phase::Stopping(_) => self.alive == 0,

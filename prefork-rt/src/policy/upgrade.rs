@@ -9,7 +9,7 @@ use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState, Slot, Why};
 use super::start::Place;
-use super::{Action, Kept, Phase, Policy, ProcId, Readiness, Rules, Time};
+use super::{Action, Phase, Policy, ProcId, Readiness, Rules, Snapshot, Time};
 
 /// A rehearsal that takes longer has failed: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);
@@ -27,7 +27,7 @@ pub(super) enum Upgrade {
         first_fork: u64,
     },
     /// It stays.
-    Accepted,
+    Committed,
     /// The rest of the workers are being replaced.
     Replacing,
     /// It has failed, and nothing else is to be done before it is gone. Why, until it is asked for that.
@@ -48,11 +48,11 @@ pub(crate) enum Succession {
 
 impl Policy {
     /// Goes on where another binary has stopped.
-    pub(crate) fn adopt(rules: Rules, kept: Kept, now: Time, succession: Succession) -> Policy {
-        let (newcomers, reload) = (kept.newcomers, kept.reload.clone());
+    pub(crate) fn adopt(rules: Rules, snapshot: Snapshot, now: Time, succession: Succession) -> Policy {
+        let (newcomers, reload) = (snapshot.newcomers, snapshot.reload.clone());
         let mut policy = Policy::new(rules);
         policy.now = now;
-        policy.restore(kept);
+        policy.restore(snapshot);
         let alive = policy.alive;
         match succession {
             Succession::Forwards => {
@@ -79,7 +79,7 @@ impl Policy {
                 Upgrade::Rehearsing
                 | Upgrade::UnderWay
                 | Upgrade::OnProbation { .. }
-                | Upgrade::Accepted
+                | Upgrade::Committed
                 | Upgrade::Replacing
                 | Upgrade::GoingBack { .. },
             ) => {
@@ -145,11 +145,11 @@ impl Policy {
                 self.upgrade = Some(Upgrade::UnderWay);
                 self.actions.push_back(Action::Upgrade);
             }
-            Some(Upgrade::Accepted) => {
+            Some(Upgrade::Committed) => {
                 // Where that has failed already, there is nothing more to do.
                 self.upgrade = self.turns.have_reload().then_some(Upgrade::Replacing);
                 self.owed_reload = None;
-                self.actions.push_back(Action::ForgetBinaryBefore);
+                self.actions.push_back(Action::Commit);
                 // How many were asked for by signals holds as long as nobody has planned anew.
                 if std::mem::replace(&mut self.planned, self.rules.workers) != self.rules.workers {
                     self.scale_to(self.rules.workers, "the new binary".to_owned());
@@ -174,8 +174,8 @@ impl Policy {
     }
 
     /// How many workers there are to be is about to be decided.
-    pub(super) fn has_to_settle_upgrade(&self) -> bool {
-        matches!(self.upgrade, Some(Upgrade::Accepted))
+    pub(super) fn has_just_committed(&self) -> bool {
+        matches!(self.upgrade, Some(Upgrade::Committed))
     }
 
     /// Whether this process is of a binary that has failed, and there for nothing any more.
@@ -188,9 +188,9 @@ impl Policy {
     }
 
     /// A process is ready: if the upgrade depended on it, the new binary stays.
-    pub(super) fn accept_upgrade(&mut self, id: ProcId) {
+    pub(super) fn commit_upgrade(&mut self, id: ProcId) {
         if self.decides_upgrade(id) {
-            self.upgrade = Some(Upgrade::Accepted);
+            self.upgrade = Some(Upgrade::Committed);
         }
     }
 

@@ -7,7 +7,7 @@ use super::slot::ProcState;
 use super::{Policy, ProcId, Recycle, Reported};
 
 /// How often the memory of a worker is measured.
-pub(super) const WEIGH_EVERY: Duration = Duration::from_secs(10);
+pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(10);
 
 impl Policy {
     pub(super) fn reported(&mut self, id: ProcId, reported: Reported) {
@@ -18,10 +18,10 @@ impl Policy {
         if let Some(age) = reported.terminated {
             proc.terminated = Some(now.before(age));
         }
-        if let Some(age) = reported.beat {
-            proc.last_beat = proc.last_beat.max(Some(now.before(age)));
+        if let Some(age) = reported.heartbeat {
+            proc.last_heartbeat = proc.last_heartbeat.max(Some(now.before(age)));
         }
-        let looked_at = proc.looked_at.take();
+        let inspected_for = proc.inspected_for.take();
         let is_on_trial = trial.is_some_and(|until| now < until);
         let has_stood_it = trial.is_some() && !proc.says_ready;
         if (reported.ready || has_stood_it) && !is_on_trial {
@@ -30,12 +30,12 @@ impl Policy {
         if reported.recycle {
             self.ask_recycle(id, Recycle::Asked);
         }
-        match looked_at {
+        match inspected_for {
             Some(Alarm::Ready) => self.judge_readiness(id),
-            Some(Alarm::Beat) => self.judge_silence(id),
+            Some(Alarm::Heartbeat) => self.judge_silence(id),
             // The question what holds it was lost with the binary that asked it.
             Some(Alarm::Kill) => self.inspect(id, Alarm::Kill),
-            _ => self.watch_beats(id),
+            _ => self.watch_heartbeats(id),
         }
     }
 
@@ -49,7 +49,7 @@ impl Policy {
         if self.rules.readiness.is_announced() {
             self.slots[id.task_id].boot_failures = 0;
         }
-        self.accept_upgrade(id);
+        self.commit_upgrade(id);
         self.turn_ready(id);
         self.touched(id.task_id);
     }
@@ -61,12 +61,12 @@ impl Policy {
     }
 
     /// From its first beat on.
-    fn watch_beats(&mut self, id: ProcId) {
+    fn watch_heartbeats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
-        let is_watched = self.is_armed(id, Alarm::Beat);
+        let is_watched = self.is_armed(id, Alarm::Heartbeat);
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        if let Some(last_beat) = proc.last_beat.filter(|_| !is_watched) {
-            self.arm(id, Alarm::Beat, last_beat.after(timeout).since(now));
+        if let Some(last_heartbeat) = proc.last_heartbeat.filter(|_| !is_watched) {
+            self.arm(id, Alarm::Heartbeat, last_heartbeat.after(timeout).since(now));
         }
     }
 
@@ -77,21 +77,21 @@ impl Policy {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let graceful_timeout = self.rules.graceful_timeout;
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
-        let silent = proc.last_beat.map_or(Duration::ZERO, |last_beat| now.since(last_beat));
+        let silent = proc.last_heartbeat.map_or(Duration::ZERO, |last_heartbeat| now.since(last_heartbeat));
         let drains_for = proc.terminated.map_or(Duration::ZERO, |when| when.after(graceful_timeout).since(now));
         let left = timeout.saturating_sub(silent).max(drains_for);
         if !left.is_zero() {
             proc.was_silent = false;
-            self.arm(id, Alarm::Beat, left);
+            self.arm(id, Alarm::Heartbeat, left);
         } else if !proc.was_silent {
             proc.was_silent = true;
-            self.arm(id, Alarm::Beat, timeout / 10);
+            self.arm(id, Alarm::Heartbeat, timeout / 10);
         } else {
-            self.inspect(id, Alarm::Beat);
+            self.inspect(id, Alarm::Heartbeat);
         }
     }
 
-    pub(super) fn weighed(&mut self, id: ProcId, bytes: u64) {
+    pub(super) fn measured(&mut self, id: ProcId, bytes: u64) {
         if let Some(max_memory) = self.rules.max_memory.filter(|&max_memory| bytes > max_memory) {
             self.ask_recycle(id, Recycle::Memory { used: bytes, max_memory });
         }

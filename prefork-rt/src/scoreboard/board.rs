@@ -216,7 +216,7 @@ impl Board {
             ready: said(READY),
             recycle: said(RECYCLE),
             terminated: said(TERMINATED).then(|| age(load(seat.terminated) as u32).min(lifetime)),
-            beat: said(BEATING).then(|| age(beat_time(load(seat.beat))).min(lifetime)),
+            heartbeat: said(BEATING).then(|| age(beat_time(load(seat.beat))).min(lifetime)),
         }
     }
 

@@ -113,7 +113,7 @@ fn a_worker_is_heard_in_its_seat_alone() {
     seat.beat();
     seat.terminated();
     let said = pool.board().hear(1, &process(5, 0));
-    assert!(said.ready && said.recycle && said.beat.is_some());
+    assert!(said.ready && said.recycle && said.heartbeat.is_some());
     assert_eq!(said.terminated, None, "pid 4711 is another process");
     for (task_id, seat, fork) in [(1, 0, 4), (1, 0, 6), (1, 1, 5), (0, 0, 5)] {
         assert_eq!(
@@ -153,7 +153,7 @@ fn what_a_worker_says_of_times_is_within_its_life() {
         store(seat.terminated, u64::from(time) | 1 << 63);
         for (started, most) in [(Duration::ZERO, Duration::from_secs(60)), (Duration::MAX, Duration::ZERO)] {
             let said = pool.board().hear(0, &process(started));
-            assert!(said.beat.unwrap() <= most && said.terminated.unwrap() <= most, "{said:?}");
+            assert!(said.heartbeat.unwrap() <= most && said.terminated.unwrap() <= most, "{said:?}");
             assert!(pool.board().beats(0, &process(started)).unwrap().0 <= most);
         }
     }
@@ -179,7 +179,7 @@ fn beats_are_counted_and_dated() {
     }
     let (age, count) = pool.board().beats(0, &process(1, 0)).unwrap();
     assert!(count == 1000 && age < Duration::from_secs(60));
-    assert!(pool.board().hear(0, &process(1, 0)).beat.unwrap() < Duration::from_secs(60));
+    assert!(pool.board().hear(0, &process(1, 0)).heartbeat.unwrap() < Duration::from_secs(60));
     assert_eq!(pool.board().beats(0, &process(2, 0)), None, "they were a predecessor's");
 }
 

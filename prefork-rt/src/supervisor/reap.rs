@@ -94,7 +94,7 @@ impl Supervisor {
             }
             End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
         };
-        self.hear(proc);
+        self.read_report(proc);
         self.table.remove(pid);
         self.ended.push((proc.task_id(), pid.as_raw()));
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));

@@ -176,7 +176,7 @@ impl Supervisor {
         logging::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
         // The age of a heartbeat goes on while the clock stands still: what was said before is taken in before.
         let workers: Vec<ProcId> = self.table.alive().map(|(_, proc)| proc).collect();
-        workers.into_iter().for_each(|proc| self.hear(proc));
+        workers.into_iter().for_each(|proc| self.read_report(proc));
         let before = Instant::now();
         self.signal_all(Signal::SIGSTOP);
         if let Err(error) = sys::suspend() {

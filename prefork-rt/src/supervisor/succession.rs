@@ -157,14 +157,14 @@ impl Supervisor {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
         logging::warn(&format!("the new binary fails {why}; going back to the one before"));
         let reason = self.become_before(why);
-        self.service.believe();
+        self.service.commit();
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
     }
 
     /// There is no way back to the binary before any more.
     pub(super) fn forget_before(&mut self) {
         self.before = None;
-        self.service.believe();
+        self.service.commit();
     }
 
     fn become_before(&mut self, why: String) -> String {
@@ -223,7 +223,7 @@ impl Supervisor {
             files: listen::files().into_iter().map(file).collect(),
             before: before.map(Before::numbers),
             processes: self.table.to_hand_over(),
-            pool: self.policy.keep(),
+            pool: self.policy.snapshot(),
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::codec::{self, Words, words_of_fields};
 use crate::notify::Told;
-use crate::policy::Kept;
+use crate::policy::Snapshot;
 use crate::scoreboard;
 use crate::sys;
 
@@ -37,7 +37,7 @@ pub(crate) struct State {
     pub(crate) files: Vec<File>,
     pub(crate) before: Option<Before>,
     pub(crate) processes: Vec<Process>,
-    pub(crate) pool: Kept,
+    pub(crate) pool: Snapshot,
 }
 
 /// The clock of the policy.

@@ -10,7 +10,7 @@ fn own(rules: Rules) -> Rules {
 /// Goes on under other rules, as after an upgrade.
 fn adopted(world: &mut World, rules: Rules) -> Policy {
     let succession = Succession::Back { why: "a test".to_owned() };
-    Policy::adopt(rules, world.policy.keep(), Time(world.now), succession)
+    Policy::adopt(rules, world.policy.snapshot(), Time(world.now), succession)
 }
 
 /// What it does at once, but for what it says.
@@ -46,10 +46,15 @@ fn it_looks_at_each_worker_and_says_again_where_nothing_new_goes_in_the_order_of
     let mut world = in_all_states(own(announced(4, 1000)));
     let procs = [1, 3].map(|task_id| world.alive_of(task_id)[0]);
     let mut policy = adopted(&mut world, own(announced(4, 1000)));
-    let look = |proc: ProcId| format!("{:?}", Action::Look(proc));
+    let report = |proc: ProcId| format!("{:?}", Action::ReadReport(proc));
     let intake = |task_id, intake| format!("{:?}", Action::SetIntake(task_id, intake));
-    let expected =
-        [intake(0, Intake::Away), look(procs[0]), intake(2, Intake::Closed), look(procs[1]), intake(3, Intake::Closed)];
+    let expected = [
+        intake(0, Intake::Away),
+        report(procs[0]),
+        intake(2, Intake::Closed),
+        report(procs[1]),
+        intake(3, Intake::Closed),
+    ];
     assert_eq!(actions(&mut policy), expected);
     let mut news: Vec<usize> = std::iter::from_fn(|| policy.take_changed()).map(|(task_id, _)| task_id).collect();
     news.sort();
@@ -61,20 +66,20 @@ fn it_looks_at_each_worker_and_says_again_where_nothing_new_goes_in_the_order_of
 #[test]
 fn it_is_told_which_slots_and_processes_there_are() {
     let mut world = in_all_states(own(announced(4, 1000)));
-    let kept = world.policy.keep();
-    assert_eq!(kept.size(), 3);
-    assert_eq!(kept.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 2, 3]);
-    assert_eq!(kept.slots_without_sockets().count(), 0);
-    assert_eq!(kept.procs().collect::<Vec<_>>(), [1, 3].map(|task_id| world.alive_of(task_id)[0]));
+    let snapshot = world.policy.snapshot();
+    assert_eq!(snapshot.size(), 3);
+    assert_eq!(snapshot.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 2, 3]);
+    assert_eq!(snapshot.slots_without_sockets().count(), 0);
+    assert_eq!(snapshot.procs().collect::<Vec<_>>(), [1, 3].map(|task_id| world.alive_of(task_id)[0]));
     // The one that has finished loses its sockets, the one that waits for its backoff does not.
     world.run_for(2000);
-    let kept = world.policy.keep();
-    assert_eq!(kept.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 3]);
-    assert_eq!(kept.slots_without_sockets().collect::<Vec<_>>(), [2]);
+    let snapshot = world.policy.snapshot();
+    assert_eq!(snapshot.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 3]);
+    assert_eq!(snapshot.slots_without_sockets().collect::<Vec<_>>(), [2]);
     // A fork that is under way has made no process.
     let mut policy = Policy::new(rules(1));
     assert!(matches!(policy.poll(), Some(Action::Fork { .. })));
-    assert_eq!(policy.keep().procs().count(), 0);
+    assert_eq!(policy.snapshot().procs().count(), 0);
 }
 
 #[test]
@@ -82,7 +87,7 @@ fn what_was_to_happen_at_a_time_happens_then() {
     let mut world = in_all_states(own(announced(4, 1000)));
     let before: Vec<_> = world.policy.deadlines.iter().collect();
     let policy = adopted(&mut world, own(announced(4, 1000)));
-    assert_eq!(policy.deadlines.iter().collect::<Vec<_>>(), before, "a start, and looks at queues");
+    assert_eq!(policy.deadlines.iter().collect::<Vec<_>>(), before, "a start, and inspections of queues");
     assert!(before.iter().any(|&(_, deadline)| deadline == Deadline::Start(0)));
     assert!([2, 3].iter().all(|&slot| before.iter().any(|&(_, deadline)| deadline == Deadline::Queue(slot))));
 }
@@ -112,10 +117,10 @@ fn options_that_have_to_do_with_time_hold_for_workers_that_are_there() {
     let mut world = World::new(rules(1), |_, _| serves());
     world.run_for(7000);
     let policy = adopted(&mut world, timed());
-    let [(Alarm::Weigh, weighed), (Alarm::Retire, retired)] = alarms(&policy)[..] else {
+    let [(Alarm::Measure, measured), (Alarm::Retire, retired)] = alarms(&policy)[..] else {
         panic!("{:?}", alarms(&policy))
     };
-    assert_eq!(weighed, ms(17_000), "10 s from now");
+    assert_eq!(measured, ms(17_000), "10 s from now");
     assert!((ms(90_000)..=ms(110_000)).contains(&retired), "it has lived for a while: {retired:?}");
 
     let mut world = World::new(timed(), |_, _| serves());
@@ -139,10 +144,10 @@ fn a_worker_that_waits_to_be_recycled_has_no_other_time_to_wait_for() {
 }
 
 #[test]
-fn beats_are_not_waited_for_any_more_where_the_option_is_gone() {
+fn heartbeats_are_not_waited_for_any_more_where_the_option_is_gone() {
     let watched = Rules { heartbeat_timeout: Some(ms(1000)), ..rules(1) };
-    let mut world = World::new(watched, |_, _| serves().beats(0, 100, u64::MAX / 1_000_000));
+    let mut world = World::new(watched, |_, _| serves().heartbeats(0, 100, u64::MAX / 1_000_000));
     world.run_for(2050);
-    assert!(matches!(alarms(&world.policy)[..], [(Alarm::Beat, _)]));
+    assert!(matches!(alarms(&world.policy)[..], [(Alarm::Heartbeat, _)]));
     assert_eq!(alarms(&adopted(&mut world, rules(1))), []);
 }

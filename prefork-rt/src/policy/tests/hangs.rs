@@ -8,14 +8,14 @@ pub(super) fn watched(rules: Rules) -> Rules {
 
 /// Beats for 2 s, then hangs, which is found out 1.1 s later.
 pub(super) fn hangs() -> Fork {
-    serves().beats(0, 100, 2000)
+    serves().heartbeats(0, 100, 2000)
 }
 
 pub(super) const FOUND_OUT: u64 = 3100;
 
 #[test]
 fn during_a_graceful_stop_nobody_hangs() {
-    let mut world = World::new(watched(rules(1)), |_, _| drains(20_000, NORMAL).beats(0, 100, 2000));
+    let mut world = World::new(watched(rules(1)), |_, _| drains(20_000, NORMAL).heartbeats(0, 100, 2000));
     world.run_for(2500);
     world.ask(Ask::Stop);
     assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
@@ -111,7 +111,7 @@ fn a_worker_that_an_operator_tells_to_end_may_be_silent_as_long_as_a_stop_may_ta
 }
 
 fn told_while_silent(drain: u64) -> Fork {
-    drains(drain, NORMAL).beats(0, 100, 2000).told_by_operator(FOUND_OUT - 10)
+    drains(drain, NORMAL).heartbeats(0, 100, 2000).told_by_operator(FOUND_OUT - 10)
 }
 
 #[test]

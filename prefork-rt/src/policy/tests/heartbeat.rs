@@ -1,8 +1,8 @@
-//! Who has beaten once and then is silent hangs.
+//! A worker that has sent a heartbeat once and then is silent hangs.
 
 use super::*;
 
-/// Between the moment that a worker should have beaten and SIGABRT.
+/// Between the moment that a worker should have sent a heartbeat and SIGABRT.
 const SECOND_LOOK: u64 = 100;
 
 fn watched(workers: usize) -> Rules {
@@ -12,10 +12,10 @@ fn watched(workers: usize) -> Rules {
 const ENDLESS: u64 = u64::MAX / 1_000_000;
 
 #[test]
-fn a_worker_that_stops_beating_gets_sigabrt_and_is_replaced_and_counted() {
+fn a_worker_whose_heartbeats_stop_gets_sigabrt_and_is_replaced_and_counted() {
     let mut world = World::new(watched(2), |task_id, fork| match (task_id, fork) {
-        (1, 0) => serves().beats(0, 100, 2000),
-        _ => serves().beats(0, 100, ENDLESS),
+        (1, 0) => serves().heartbeats(0, 100, 2000),
+        _ => serves().heartbeats(0, 100, ENDLESS),
     });
     world.run_for(10_000);
     assert_eq!(world.times(Deed::Abort(1)), [ms(3000 + SECOND_LOOK)]);
@@ -30,7 +30,7 @@ fn a_worker_that_stops_beating_gets_sigabrt_and_is_replaced_and_counted() {
 #[test]
 fn whoever_sigabrt_does_not_end_gets_sigkill_5_s_later() {
     let mut world = World::new(watched(1), |_, fork| match fork {
-        0 => serves().beats(0, 100, 2000).ignores_sigabrt(),
+        0 => serves().heartbeats(0, 100, 2000).ignores_sigabrt(),
         _ => serves(),
     });
     world.run_for(100_000);
@@ -45,17 +45,17 @@ fn a_hung_worker_that_exits_with_0_has_not_finished() {
     let mut world = World::new(watched(1), |_, fork| {
         let mut life = OBEYS;
         life.aborted = Some((ms(10), NORMAL));
-        if fork == 0 { Fork::Runs(life).beats(0, 100, 2000) } else { serves() }
+        if fork == 0 { Fork::Runs(life).heartbeats(0, 100, 2000) } else { serves() }
     });
     world.run_for(10_000);
     assert_eq!((world.used(), world.times(Deed::Fork(0)).len()), (1, 2));
 }
 
 #[test]
-fn before_the_first_beat_nobody_is_watched() {
+fn before_its_first_heartbeat_a_worker_is_not_watched() {
     let mut world = World::new(watched(2), |task_id, _| match task_id {
         0 => serves(),
-        _ => serves().beats(60_000, 100, ENDLESS),
+        _ => serves().heartbeats(60_000, 100, ENDLESS),
     });
     world.run_for(59_999);
     assert_eq!((world.policy.poll_timeout(), world.wakeups), (None, 0));
@@ -66,14 +66,14 @@ fn before_the_first_beat_nobody_is_watched() {
 }
 
 #[test]
-fn before_the_first_beat_only_ready_timeout_applies() {
+fn before_the_first_heartbeat_only_ready_timeout_applies() {
     let both = Rules { heartbeat_timeout: Some(ms(100)), ..announced(1, 1000) };
     let mut world = World::new(both, |_, _| serves().ready(900));
     world.run_for(10_000);
     assert_eq!(world.deeds(), [Deed::Fork(0)]);
     let both = Rules { heartbeat_timeout: Some(ms(100)), ..announced(1, 1000) };
     let mut world = World::new(both, |_, fork| match fork {
-        0 => serves().ready(900).beats(10, 10, 50),
+        0 => serves().ready(900).heartbeats(10, 10, 50),
         _ => serves(),
     });
     world.run_for(10_000);
@@ -81,11 +81,11 @@ fn before_the_first_beat_only_ready_timeout_applies() {
 }
 
 #[test]
-fn a_worker_that_beats_costs_four_wakeups_per_timeout() {
-    let mut world = World::new(watched(1), |_, _| serves().beats(0, 10, ENDLESS));
+fn a_worker_with_heartbeats_costs_four_wakeups_per_timeout() {
+    let mut world = World::new(watched(1), |_, _| serves().heartbeats(0, 10, ENDLESS));
     world.run_for(100_000);
     assert!((399..=410).contains(&world.wakeups), "{}", world.wakeups);
-    let mut world = World::new(watched(1), |_, _| serves().beats(0, 999, ENDLESS));
+    let mut world = World::new(watched(1), |_, _| serves().heartbeats(0, 999, ENDLESS));
     world.run_for(100_000);
     assert!(world.wakeups <= 410, "{}", world.wakeups);
     assert!(world.times(Deed::Abort(0)).is_empty());
@@ -94,7 +94,7 @@ fn a_worker_that_beats_costs_four_wakeups_per_timeout() {
 #[test]
 fn a_worker_that_says_more_is_watched_once() {
     let both = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 60_000) };
-    let mut world = World::new(both, |_, _| serves().beats(0, 10, ENDLESS).ready(450));
+    let mut world = World::new(both, |_, _| serves().heartbeats(0, 10, ENDLESS).ready(450));
     world.run_for(500);
     let is_alarm = |&(_, deadline): &(Time, Deadline)| matches!(deadline, Deadline::Proc { .. });
     assert_eq!(world.policy.deadlines.iter().filter(is_alarm).count(), 1);
@@ -103,8 +103,8 @@ fn a_worker_that_says_more_is_watched_once() {
 }
 
 #[test]
-fn a_worker_that_beats_just_in_time_is_left_alone() {
-    let mut world = World::new(watched(1), |_, _| serves().beats(0, 1000, ENDLESS));
+fn a_worker_whose_heartbeats_come_just_in_time_is_left_alone() {
+    let mut world = World::new(watched(1), |_, _| serves().heartbeats(0, 1000, ENDLESS));
     world.run_for(100_000);
     assert!(world.times(Deed::Abort(0)).is_empty());
 }
@@ -113,7 +113,7 @@ fn a_worker_that_beats_just_in_time_is_left_alone() {
 fn a_silent_worker_is_looked_at_a_second_time() {
     for (every, aborted) in [(1050, 0), (1099, 0), (1101, 1)] {
         let mut world = World::new(watched(1), move |_, fork| match fork {
-            0 => serves().beats(0, every, ENDLESS),
+            0 => serves().heartbeats(0, every, ENDLESS),
             _ => serves(),
         });
         world.run_for(10_000);
@@ -122,14 +122,14 @@ fn a_silent_worker_is_looked_at_a_second_time() {
 }
 
 #[test]
-fn a_beat_between_two_looks_is_forgiven_for_good() {
+fn a_heartbeat_between_two_reports_is_forgiveness_for_good() {
     let mut world = World::new(watched(1), |_, _| serves());
     world.run_for(0);
     let proc = world.alive_of(0)[0];
-    let first = Reported { beat: Some(ms(0)), ..Reported::default() };
+    let first = Reported { heartbeat: Some(ms(0)), ..Reported::default() };
     world.policy.handle(Time(ms(0)), Event::Reported(proc, first));
-    let mut look = |at: u64, beat: u64, next: u64| {
-        let said = Reported { beat: Some(ms(at - beat)), ..Reported::default() };
+    let mut report = |at: u64, heartbeat: u64, next: u64| {
+        let said = Reported { heartbeat: Some(ms(at - heartbeat)), ..Reported::default() };
         while let Some(awake) = world.policy.poll_timeout().filter(|&awake| awake < Time(ms(at))) {
             world.policy.handle(awake, Event::Tick);
             assert!(world.policy.poll().is_none(), "before {at}");
@@ -137,7 +137,7 @@ fn a_beat_between_two_looks_is_forgiven_for_good() {
         world.policy.handle(Time(ms(at)), Event::Tick);
         let mut actions = Vec::new();
         while let Some(action) = world.policy.poll() {
-            if matches!(action, Action::Look(_)) {
+            if matches!(action, Action::ReadReport(_)) {
                 world.policy.handle(Time(ms(at)), Event::Reported(proc, said));
             }
             actions.push(action);
@@ -145,15 +145,15 @@ fn a_beat_between_two_looks_is_forgiven_for_good() {
         assert!(!actions.iter().any(|action| matches!(action, Action::Signal(..))), "at {at}");
         assert_eq!(world.next_deadline(), Some(Time(ms(next))), "after {at}");
     };
-    look(1000, 0, 1100);
-    look(1100, 1050, 2050);
-    look(2050, 1050, 2150);
-    look(2150, 2100, 3100);
+    report(1000, 0, 1100);
+    report(1100, 1050, 2050);
+    report(2050, 1050, 2150);
+    report(2150, 2100, 3100);
 }
 
 #[test]
 fn a_supervisor_that_was_late_gives_everybody_a_fresh_interval() {
-    let mut world = World::new(watched(3), |_, _| serves().beats(0, 100, 2000));
+    let mut world = World::new(watched(3), |_, _| serves().heartbeats(0, 100, 2000));
     world.run_for(1990);
     world.sleep(ms(60_000));
     world.run_for(0);
@@ -167,9 +167,9 @@ fn a_supervisor_that_was_late_gives_everybody_a_fresh_interval() {
 
 #[test]
 fn a_supervisor_that_was_late_forgets_first_looks() {
-    let mut world = World::new(watched(1), |_, _| serves().beats(0, 100, 2000));
+    let mut world = World::new(watched(1), |_, _| serves().heartbeats(0, 100, 2000));
     world.run_for(3050);
-    assert_eq!(world.times(Deed::Look(0)).last(), Some(&ms(3000)));
+    assert_eq!(world.times(Deed::ReadReport(0)).last(), Some(&ms(3000)));
     world.sleep(ms(500));
     world.run_for(1000 + SECOND_LOOK - 1);
     assert!(world.times(Deed::Abort(0)).is_empty());
@@ -180,7 +180,7 @@ fn a_supervisor_that_was_late_forgets_first_looks() {
 #[test]
 fn a_supervisor_that_was_a_little_late_goes_on() {
     let mut world = World::new(watched(1), |_, fork| match fork {
-        0 => serves().beats(0, 100, 2000),
+        0 => serves().heartbeats(0, 100, 2000),
         _ => serves(),
     });
     world.run_for(2999);
@@ -188,7 +188,7 @@ fn a_supervisor_that_was_a_little_late_goes_on() {
     world.run_for(150);
     assert_eq!(world.times(Deed::Abort(0)), [ms(3250 + SECOND_LOOK)]);
     let short = Rules { heartbeat_timeout: Some(ms(100)), ..rules(1) };
-    let mut world = World::new(short, |_, fork| if fork == 0 { serves().beats(0, 10, 200) } else { serves() });
+    let mut world = World::new(short, |_, fork| if fork == 0 { serves().heartbeats(0, 10, 200) } else { serves() });
     world.run_for(299);
     world.sleep(ms(90));
     world.run_for(150);
@@ -196,12 +196,12 @@ fn a_supervisor_that_was_a_little_late_goes_on() {
 }
 
 #[test]
-fn a_worker_that_was_told_to_end_need_not_beat() {
-    let mut world = World::new(watched(2), |_, _| drains(20_000, NORMAL).beats(0, 100, 500));
+fn a_worker_that_was_told_to_end_needs_no_heartbeat() {
+    let mut world = World::new(watched(2), |_, _| drains(20_000, NORMAL).heartbeats(0, 100, 500));
     world.run_for(600);
     world.ask(Ask::Fewer);
     world.run_for(100);
     world.ask(Ask::Stop);
     assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
-    assert!(!world.deeds().iter().any(|deed| matches!(deed, Deed::Abort(_) | Deed::Look(_))));
+    assert!(!world.deeds().iter().any(|deed| matches!(deed, Deed::Abort(_) | Deed::ReadReport(_))));
 }

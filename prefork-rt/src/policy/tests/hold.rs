@@ -16,7 +16,8 @@ fn watched() -> Rules {
 
 /// The first beats for 2 s, and is held so.
 fn held(from: u64, until: u64, hold: Hold) -> World {
-    let mut world = World::new(watched(), |_, fork| if fork == 0 { serves().beats(0, 100, 2000) } else { serves() });
+    let mut world =
+        World::new(watched(), |_, fork| if fork == 0 { serves().heartbeats(0, 100, 2000) } else { serves() });
     world.holds.push((0, from, until, hold));
     world
 }
@@ -59,7 +60,7 @@ fn a_debugger_that_comes_again_is_said_again() {
 #[test]
 fn a_debugger_that_comes_before_sigkill_holds_it_off() {
     let mut world = World::new(watched(), |_, fork| match fork {
-        0 => serves().beats(0, 100, 2000).ignores_sigabrt(),
+        0 => serves().heartbeats(0, 100, 2000).ignores_sigabrt(),
         _ => serves(),
     });
     world.holds.push((0, HUNG + 1, 60_000, debugger()));
@@ -105,7 +106,7 @@ fn a_stop_and_a_reload_do_not_wait_for_a_debugger() {
 fn sigkill_waits_for_a_core_dump_within_a_bound() {
     for (dumps_until, killed) in [(20_000, 25_100), (10_000_000, 5000 + HUNG + DUMP_TIMEOUT.as_millis() as u64)] {
         let mut world = World::new(watched(), |_, fork| match fork {
-            0 => serves().beats(0, 100, 2000).ignores_sigabrt(),
+            0 => serves().heartbeats(0, 100, 2000).ignores_sigabrt(),
             _ => serves(),
         });
         world.holds.push((0, HUNG, dumps_until, Hold::CoreDump));
@@ -124,7 +125,7 @@ fn a_worker_that_has_dumped_core_has_a_while_to_end() {
     let mut world = World::new(watched(), |_, fork| {
         let mut life = OBEYS;
         life.aborted = Some((ms(14_000), ABORTED));
-        if fork == 0 { Fork::Runs(life).beats(0, 100, 2000) } else { serves() }
+        if fork == 0 { Fork::Runs(life).heartbeats(0, 100, 2000) } else { serves() }
     });
     world.holds.push((0, HUNG + 1, 16_000, Hold::CoreDump));
     world.run_for(100_000);
@@ -157,7 +158,7 @@ fn a_worker_that_dumps_core_when_its_time_to_end_is_over_is_waited_for() {
 
 #[test]
 fn what_comes_meanwhile_makes_an_answer_pointless() {
-    let mut world = World::new(watched(), |_, _| serves().beats(0, 100, 2000));
+    let mut world = World::new(watched(), |_, _| serves().heartbeats(0, 100, 2000));
     world.run_for(0);
     let proc = world.alive_of(0)[0];
     for hold in [Hold::Nothing, debugger(), Hold::CoreDump] {

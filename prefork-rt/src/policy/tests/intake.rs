@@ -19,7 +19,7 @@ fn intakes(world: &World, task_id: usize) -> Vec<(Duration, Intake)> {
 
 /// What was done, but for looks at a queue.
 fn deeds(world: &World) -> Vec<Deed> {
-    world.deeds().into_iter().filter(|deed| !matches!(deed, Deed::LookAtQueue(_))).collect()
+    world.deeds().into_iter().filter(|deed| !matches!(deed, Deed::InspectQueue(_))).collect()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_worker_that_is_to_say_that_it_is_ready_gets_nothing_new_before() {
 #[test]
 fn nothing_new_goes_to_a_worker_that_hangs() {
     let rules = Rules { heartbeat_timeout: Some(ms(1000)), ..own(2) };
-    let script = |_, fork| if fork == 0 { serves().beats(0, 100, 2000).ignores_sigabrt() } else { serves() };
+    let script = |_, fork| if fork == 0 { serves().heartbeats(0, 100, 2000).ignores_sigabrt() } else { serves() };
     let mut world = World::new(rules, script);
     world.run_for(20_000);
     let aborted = world.times(Deed::Abort(0))[0];
@@ -180,7 +180,7 @@ fn one_fewer_serves_those_who_wait_before_it_is_told_to_end_and_its_sockets_go_l
     assert_eq!(world.times(order[0]), [ms(1000)]);
     assert_eq!(world.times(order[1]), [ms(5000)]);
     assert_eq!(world.times(order[2]), [ms(5200)]);
-    assert_eq!(world.times(Deed::LookAtQueue(2))[0], ms(1000) + SETTLE);
+    assert_eq!(world.times(Deed::InspectQueue(2))[0], ms(1000) + SETTLE);
     assert_eq!((world.used(), world.policy.poll_timeout()), (0, None));
 }
 
@@ -417,7 +417,7 @@ fn a_worker_that_exits_normally_while_it_serves_those_who_wait_gives_them_up() {
     world.ask(Ask::Fewer);
     world.run_for(10_000);
     assert_eq!(world.times(Deed::CloseSockets(1)), [ms(700)], "at once");
-    assert_eq!(world.times(Deed::LookAtQueue(1)), []);
+    assert_eq!(world.times(Deed::InspectQueue(1)), []);
     assert_eq!(world.count(|notice| matches!(notice, Notice::Stopped { .. })), 1);
     assert_eq!((world.policy.draining, world.policy.poll_timeout()), (0, None));
 }

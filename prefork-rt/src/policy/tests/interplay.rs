@@ -224,8 +224,8 @@ fn a_year_missed_breaks_nothing() {
         for wait in (0..400).step_by(20) {
             let mut world = World::new(Rules { reload, ..everything() }, |task_id, fork| match (task_id, fork) {
                 (0, 0..3) => ends(10, FAILED).ready(0),
-                (1, 0) => ignores_sigterm().beats(0, 100, 200),
-                (2, _) => serves().ready(100).beats(100, 100, u64::MAX / 1_000_000).grows(2000, 0),
+                (1, 0) => ignores_sigterm().heartbeats(0, 100, 200),
+                (2, _) => serves().ready(100).heartbeats(100, 100, u64::MAX / 1_000_000).grows(2000, 0),
                 _ => serves().ready(100),
             });
             world.run_for(150);

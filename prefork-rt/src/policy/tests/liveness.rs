@@ -41,7 +41,7 @@ fn a_slot_that_was_one_too_many_while_its_newcomer_booted_has_its_turn_once_more
         world.ask(ask);
     }
     world.run_for(60_000);
-    assert_eq!(world.times(Deed::ForgetBinaryBefore).len(), 1);
+    assert_eq!(world.times(Deed::Commit).len(), 1);
     assert_eq!(world.count(|notice| matches!(notice, Notice::UpgradeDone { .. })), 1);
     world.ask(Ask::Reload);
     world.run_for(60_000);
@@ -72,7 +72,7 @@ fn a_reload_does_not_wait_for_a_worker_that_sigkill_does_not_end() {
 fn what_replaces_a_worker_that_sigkill_did_not_end_before_waits_for_nothing() {
     for ask in [Ask::Reload, Ask::Upgrade] {
         let script = |task_id, fork| match (task_id, fork) {
-            (0, 0) => stuck().beats(0, 100, 500),
+            (0, 0) => stuck().heartbeats(0, 100, 500),
             (0, 1) => drains(50, NORMAL).ready(20_000),
             _ => steady(),
         };
@@ -149,7 +149,7 @@ fn an_upgrade_does_not_wait_for_a_process_that_sigkill_does_not_end() {
 #[test]
 fn a_new_binary_that_cannot_start_a_worker_goes_back() {
     let watched = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 1000) };
-    let mut world = World::new(watched, |_, _| stuck().beats(0, 100, 500));
+    let mut world = World::new(watched, |_, _| stuck().heartbeats(0, 100, 500));
     world.run_for(2000);
     world.ask(Ask::Upgrade);
     world.run_for(60_000);

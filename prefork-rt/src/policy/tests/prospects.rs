@@ -20,8 +20,8 @@ fn hopeless(world: &mut World, seconds: u64) -> Vec<u64> {
 fn hangs(workers: usize) -> World {
     let watched = Rules { heartbeat_timeout: Some(ms(1000)), ..rules(workers) };
     World::new(watched, |task_id, fork| match (task_id, fork) {
-        (0, 0) => serves().beats(0, 100, 2000).ignores_sigabrt(),
-        _ => serves().beats(0, 100, ENDLESS),
+        (0, 0) => serves().heartbeats(0, 100, 2000).ignores_sigabrt(),
+        _ => serves().heartbeats(0, 100, ENDLESS),
     })
 }
 

@@ -70,10 +70,10 @@ impl Dice {
     }
 
     fn life(&mut self, fork: usize) -> Life {
-        let beats = self.sometimes(2).map(|from| (from, ms(1 + self.roll(120)), from + self.delay() * 20));
+        let heartbeats = self.sometimes(2).map(|from| (from, ms(1 + self.roll(120)), from + self.delay() * 20));
         Life {
             ready: if self.roll(2) == 0 { Some(Duration::ZERO) } else { Some(self.delay()).filter(|_| fork % 9 < 8) },
-            beats,
+            heartbeats,
             recycle: self.sometimes(5),
             operator: self.sometimes(12),
             memory: (self.roll(1200), self.roll(20)),

@@ -87,8 +87,8 @@ fn a_worker_whose_ring_was_lost_is_looked_at_before_it_is_killed() {
     world.run_for(500);
     let proc = *world.alive.keys().next().unwrap();
     world.policy.handle(Time(ms(1000)), Event::Tick);
-    let look = std::iter::from_fn(|| world.policy.poll()).find(|action| matches!(action, Action::Look(_)));
-    assert!(matches!(look, Some(Action::Look(looked_at)) if looked_at == proc));
+    let action = std::iter::from_fn(|| world.policy.poll()).find(|action| matches!(action, Action::ReadReport(_)));
+    assert!(matches!(action, Some(Action::ReadReport(asked)) if asked == proc));
     world.policy.handle(Time(ms(1000)), Event::Reported(proc, Reported { ready: true, ..Reported::default() }));
     let killed = std::iter::from_fn(|| world.policy.poll()).any(|action| matches!(action, Action::Signal(..)));
     assert!(!killed);

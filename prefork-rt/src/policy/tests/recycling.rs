@@ -58,7 +58,7 @@ fn a_worker_that_waits_to_be_recycled_is_not_measured_any_more() {
     });
     world.run_for(25_000);
     let old = world.alive_of(0)[0];
-    assert!(!world.policy.is_armed(old, Alarm::Weigh));
+    assert!(!world.policy.is_armed(old, Alarm::Measure));
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn an_old_worker_that_hangs_is_counted_and_the_reload_goes_on() {
             0 => {
                 let mut life = OBEYS;
                 life.aborted = Some((ms(500), ABORTED));
-                Fork::Runs(life).beats(0, 100, 2000)
+                Fork::Runs(life).heartbeats(0, 100, 2000)
             }
             _ => serves().ready(ready),
         });
@@ -142,7 +142,7 @@ fn a_worker_that_was_restarted_during_a_reload_is_not_replaced_once_more() {
 fn a_replacement_that_hangs_before_it_is_ready_abandons_the_reload() {
     let mut world = World::new(watched(announced(1, 60_000)), |_, fork| match fork {
         0 => serves(),
-        _ => serves().never_ready().beats(0, 100, 2000).ignores_sigabrt(),
+        _ => serves().never_ready().heartbeats(0, 100, 2000).ignores_sigabrt(),
     });
     world.run_for(500);
     let old = world.alive_of(0)[0];

@@ -4,7 +4,7 @@ use super::super::deadlines::Alarm;
 use super::*;
 
 const ENDLESS: u64 = u64::MAX / 1_000_000;
-/// From the moment that a worker should have beaten to SIGABRT.
+/// From the moment that a worker should have sent a heartbeat to SIGABRT.
 const SECOND_LOOK: u64 = 100;
 
 fn watched(workers: usize) -> Rules {
@@ -17,10 +17,10 @@ fn is_harsh(deed: &Deed) -> bool {
 
 /// At whatever moment it begins, and however long it takes.
 #[test]
-fn a_stop_of_everything_ends_no_worker_that_beats_twice_in_each_interval() {
+fn a_stop_of_everything_ends_no_worker_with_two_heartbeats_in_each_interval() {
     for stop in [100, 240, 260, 400, 499, 501, 700, 900, 999, 1001, 1100, 60_000] {
         for moment in (0..1500).step_by(7) {
-            let mut world = World::new(watched(2), |_, _| serves().beats(3, 500, ENDLESS));
+            let mut world = World::new(watched(2), |_, _| serves().heartbeats(3, 500, ENDLESS));
             world.run_for(2000 + moment);
             world.stand_still(ms(stop));
             world.run_for(5000);
@@ -47,7 +47,7 @@ fn who_hangs_is_found_after_a_stop_all_the_same() {
     for stop in [100, 400, 900, 60_000] {
         for moment in (0..1500).step_by(70) {
             let mut world = World::new(watched(1), |_, fork| match fork {
-                0 => serves().beats(3, 500, 1600),
+                0 => serves().heartbeats(3, 500, 1600),
                 _ => serves(),
             });
             world.run_for(2000 + moment);
@@ -65,7 +65,7 @@ fn facts_without_number_do_not_delay_what_is_due() {
         let mut world =
             World::new(Rules { heartbeat_timeout: Some(ms(1000)), ..announced(2, 1000) }, |task_id, fork| {
                 match (task_id, fork) {
-                    (0, 0) => serves().beats(0, 100, 2000),
+                    (0, 0) => serves().heartbeats(0, 100, 2000),
                     (1, 0) => serves().never_ready(),
                     _ => serves(),
                 }
@@ -94,7 +94,7 @@ fn all_workers_together_cost_four_wakeups_in_an_interval() {
 #[test]
 fn the_shortest_interval_that_is_watched_counts() {
     let both = Rules { heartbeat_timeout: Some(ms(400)), ..announced(1, 60_000) };
-    let mut world = World::new(both, |_, _| serves().ready(30_000).beats(1000, 10, 2000));
+    let mut world = World::new(both, |_, _| serves().ready(30_000).heartbeats(1000, 10, 2000));
     world.run_for(999);
     assert_eq!(world.policy.poll_timeout(), Some(Time(ms(15_000))));
     world.run_for(1);
@@ -105,7 +105,7 @@ fn the_shortest_interval_that_is_watched_counts() {
 fn a_stop_counts_for_the_intervals_that_it_is_long_for() {
     let both = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 10_000) };
     let mut world = World::new(both, |_, fork| match fork {
-        0 => serves().never_ready().beats(0, 100, ENDLESS),
+        0 => serves().never_ready().heartbeats(0, 100, ENDLESS),
         _ => serves(),
     });
     world.run_for(5000);
@@ -118,14 +118,15 @@ fn a_stop_counts_for_the_intervals_that_it_is_long_for() {
 /// As many as the pool has workers would be due.
 #[test]
 fn a_pool_of_many_begins_anew_once() {
-    let mut world =
-        World::new(Rules { max_lifetime: Some(ms(10_000)), ..watched(50) }, |_, _| serves().beats(0, 100, ENDLESS));
+    let mut world = World::new(Rules { max_lifetime: Some(ms(10_000)), ..watched(50) }, |_, _| {
+        serves().heartbeats(0, 100, ENDLESS)
+    });
     world.run_for(2000);
     world.sleep(YEAR);
     world.run_for(0);
     let now = Time(world.now);
-    let beats = |&(when, deadline): &(Time, Deadline)| {
-        matches!(deadline, Deadline::Proc { alarm: Alarm::Beat, .. }) && when == now.after(ms(1000))
+    let heartbeats = |&(when, deadline): &(Time, Deadline)| {
+        matches!(deadline, Deadline::Proc { alarm: Alarm::Heartbeat, .. }) && when == now.after(ms(1000))
     };
-    assert_eq!(world.policy.deadlines.iter().filter(beats).count(), 50);
+    assert_eq!(world.policy.deadlines.iter().filter(heartbeats).count(), 50);
 }

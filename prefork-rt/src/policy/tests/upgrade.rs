@@ -40,7 +40,7 @@ fn a_new_binary_replaces_the_workers_one_at_a_time() {
             upgrade(&mut world);
             assert_eq!(world.count(upgraded(3)), 1, "{style:?} {readiness:?}");
             assert!(world.alive.len() == 3 && old.iter().all(|old| !world.alive.contains_key(old)));
-            let steps = [Deed::Rehearse, Deed::Upgrade, Deed::ForgetBinaryBefore].map(|deed| world.times(deed).len());
+            let steps = [Deed::Rehearse, Deed::Upgrade, Deed::Commit].map(|deed| world.times(deed).len());
             assert_eq!(steps, [1, 1, 1]);
             assert_eq!((world.used(), world.policy.poll_timeout()), (0, None));
             let begun = world.count(|notice| matches!(notice, Notice::Upgrading { .. }));
@@ -267,7 +267,7 @@ fn where_readiness_is_not_announced_the_first_worker_has_to_live_for_a_moment() 
             assert_eq!(world.alive_of(0).len(), 2, "the old one is still there");
             world.run_for(20_000);
             assert_eq!(world.count(went_back), usize::from(!stays));
-            assert_eq!(world.times(Deed::ForgetBinaryBefore).len(), usize::from(stays));
+            assert_eq!(world.times(Deed::Commit).len(), usize::from(stays));
         }
     }
 }
@@ -365,7 +365,7 @@ fn the_new_binary_s_number_of_workers_holds_once_it_has_proved_itself() {
         world.next.rules = Some(announced(planned, 1000));
         upgrade(&mut world);
         assert_eq!(world.alive.len(), is, "3 are there, and {planned} planned; by signal only where nobody plans anew");
-        assert_eq!(world.times(Deed::ForgetBinaryBefore).len(), 1);
+        assert_eq!(world.times(Deed::Commit).len(), 1);
     }
     let mut world = World::new(announced(3, 1000), |_, fork| if fork == 1 { Fork::Refused } else { steady() });
     world.run_for(500);
@@ -378,8 +378,8 @@ fn the_new_binary_s_number_of_workers_holds_once_it_has_proved_itself() {
 fn old_workers_are_watched_by_the_new_binary() {
     let rules = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 10_000) };
     let script = |_, fork| match fork {
-        0 => steady().beats(0, 100, 2000),
-        _ => drains(50, NORMAL).ready(6000).beats(0, 100, 1_000_000),
+        0 => steady().heartbeats(0, 100, 2000),
+        _ => drains(50, NORMAL).ready(6000).heartbeats(0, 100, 1_000_000),
     };
     let mut world = World::new(rules, script);
     world.run_for(1500);
@@ -408,9 +408,9 @@ fn a_newcomer_beside_the_one_that_failed_goes_too() {
 #[test]
 fn what_was_written_by_nobody_is_no_pool() {
     let mut world = world(announced(2, 1000), |_| steady());
-    let words = crate::codec::written(&world.policy.keep());
-    assert!(crate::codec::read::<Kept>(&words).is_some());
+    let words = crate::codec::written(&world.policy.snapshot());
+    assert!(crate::codec::read::<Snapshot>(&words).is_some());
     for broken in [words.replacen("false", "maybe", 1), format!("{words} 1"), words[2..].to_owned(), String::new()] {
-        assert!(crate::codec::read::<Kept>(&broken).is_none(), "{broken}");
+        assert!(crate::codec::read::<Snapshot>(&broken).is_none(), "{broken}");
     }
 }

@@ -32,16 +32,16 @@ pub(super) enum Deed {
     Terminate(usize),
     Abort(usize),
     Kill(usize),
-    Look(usize),
+    ReadReport(usize),
     SetIntake(usize, Intake),
     OpenSockets(usize),
-    LookAtQueue(usize),
+    InspectQueue(usize),
     CloseSockets(usize),
     Close,
     Rehearse,
     EndRehearsal,
     Upgrade,
-    ForgetBinaryBefore,
+    Commit,
     GoBack(usize),
     Exit,
 }
@@ -58,7 +58,7 @@ pub(super) struct NextBinary {
 /// What can happen by itself, what is said before what ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
-    Rings,
+    Reports,
     Ends(u8),
 }
 
@@ -278,7 +278,7 @@ impl World {
         if let Some(first) = self.coming.first_entry().filter(|first| first.key().0 <= self.now) {
             let ((_, kind, proc), status) = first.remove_entry();
             match kind {
-                Kind::Rings => self.hear(proc),
+                Kind::Reports => self.read_report(proc),
                 Kind::Ends(_) => self.end(proc, status),
             }
             return true;
@@ -317,9 +317,9 @@ impl World {
                 return self.fork(proc, restarts);
             }
             Action::Signal(proc, signal) => return self.signal(proc, signal),
-            Action::Look(proc) => {
-                self.deeds.push((self.now, Deed::Look(proc.task_id)));
-                return self.hear(proc);
+            Action::ReadReport(proc) => {
+                self.deeds.push((self.now, Deed::ReadReport(proc.task_id)));
+                return self.read_report(proc);
             }
             Action::Inspect(proc) => {
                 let holds = |&&(task_id, from, until, _): &&(usize, u64, u64, Hold)| {
@@ -328,14 +328,14 @@ impl World {
                 let hold = self.holds.iter().find(holds).map_or(Hold::Nothing, |(.., hold)| hold.clone());
                 return self.handle(Event::Inspected(proc, hold));
             }
-            Action::Weigh(proc) => return self.weigh(proc),
+            Action::Measure(proc) => return self.measure(proc),
             Action::SetIntake(task_id, intake) => {
                 let before = self.intakes.insert(task_id, intake);
                 assert!(before.is_some_and(|before| before != intake), "{intake:?} for {task_id}, which is {before:?}");
                 Deed::SetIntake(task_id, intake)
             }
             Action::OpenSockets(task_id) => return self.open_sockets(task_id),
-            Action::LookAtQueue(task_id) => return self.look_at_queue(task_id),
+            Action::InspectQueue(task_id) => return self.inspect_queue(task_id),
             Action::CloseSockets(task_id) => {
                 let is_wanted = self.draining.contains_key(&task_id) || task_id < self.size;
                 let is_again = |action: &Action| matches!(action, Action::OpenSockets(again) if *again == task_id);
@@ -362,10 +362,10 @@ impl World {
                 assert_eq!(self.turns(), [], "an upgrade is no moment to replace a worker");
                 return self.become_next();
             }
-            Action::ForgetBinaryBefore => {
+            Action::Commit => {
                 assert!(self.newcomers.take().is_some(), "no upgrade is on probation");
                 self.plan(self.policy.rules.workers);
-                Deed::ForgetBinaryBefore
+                Deed::Commit
             }
             Action::GoBack { task_id, .. } => {
                 self.deeds.push((self.now, Deed::GoBack(task_id)));

@@ -30,7 +30,7 @@ pub(in super::super) type End = Option<(Duration, Status)>;
 pub(in super::super) struct Life {
     pub(in super::super) ready: Option<Duration>,
     /// The first beat, the time between two, and the last.
-    pub(in super::super) beats: Option<(Duration, Duration, Duration)>,
+    pub(in super::super) heartbeats: Option<(Duration, Duration, Duration)>,
     pub(in super::super) recycle: Option<Duration>,
     /// Somebody sends it SIGTERM.
     pub(in super::super) operator: Option<Duration>,
@@ -45,7 +45,7 @@ pub(in super::super) struct Life {
 /// Is ready at once, runs until it is told to end, and then ends at once.
 pub(in super::super) const OBEYS: Life = Life {
     ready: Some(Duration::ZERO),
-    beats: None,
+    heartbeats: None,
     recycle: None,
     operator: None,
     memory: (0, 0),
@@ -92,8 +92,8 @@ impl Fork {
     }
 
     /// Beats from then on, so often, and hangs after so long.
-    pub(in super::super) fn beats(self, from: u64, every: u64, until: u64) -> Fork {
-        self.but(|life| life.beats = Some((ms(from), ms(every), ms(until))))
+    pub(in super::super) fn heartbeats(self, from: u64, every: u64, until: u64) -> Fork {
+        self.but(|life| life.heartbeats = Some((ms(from), ms(every), ms(until))))
     }
 
     pub(in super::super) fn asks_at(self, milliseconds: u64) -> Fork {

@@ -62,9 +62,9 @@ impl World {
                 assert!(self.alive.insert(proc, alive).is_none(), "{proc:?} is used twice");
                 self.schedule(proc, life.alone);
                 let trial = on_trial.then_some(BOOT);
-                let rings = [life.ready, life.recycle, life.beats.map(|(from, ..)| from), trial];
-                for ring in rings.into_iter().flatten() {
-                    self.coming.insert((self.now + ring, Kind::Rings, proc), NORMAL);
+                let reports = [life.ready, life.recycle, life.heartbeats.map(|(from, ..)| from), trial];
+                for report in reports.into_iter().flatten() {
+                    self.coming.insert((self.now + report, Kind::Reports, proc), NORMAL);
                 }
                 if let (Some(at), Some((after, status))) = (life.operator, life.terminated) {
                     self.schedule(proc, Some((at + after, status)));
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// What it says of itself, told to the policy.
-    pub(super) fn hear(&mut self, proc: ProcId) {
+    pub(super) fn read_report(&mut self, proc: ProcId) {
         let Some(said) = self.said(proc) else { return };
         let is_at_fork = self.alive.get(&proc).is_some_and(|alive| alive.at_fork);
         let was_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > alive.born);
@@ -151,10 +151,10 @@ impl World {
         let age = self.now - alive.born - stops().map(|&(_, duration)| duration).sum();
         let since = |at: Option<Duration>| at.and_then(|at| age.checked_sub(at));
         let terminated = alive.told.iter().find(|&&(signal, _)| signal == Signal::Terminate);
-        let beat = life.beats.filter(|&(from, ..)| from <= age).map(|(from, every, until)| {
+        let heartbeat = life.heartbeats.filter(|&(from, ..)| from <= age).map(|(from, every, until)| {
             let beating = age.min(until).saturating_sub(from).as_nanos();
             let last = from + Duration::from_nanos((beating - beating % every.as_nanos()) as u64);
-            // The stops so far count for the age of a beat, not for how long the worker has lived.
+            // The stops so far count for the age of a heartbeat, not for how long the worker has lived.
             let when = stops().fold(alive.born + last, |at, &(when, stop)| if when < at { at + stop } else { at });
             self.now - when
         });
@@ -162,15 +162,15 @@ impl World {
             ready: since(life.ready).is_some(),
             recycle: since(life.recycle).is_some(),
             terminated: terminated.map(|&(_, when)| self.now - when).or(since(life.operator)),
-            beat,
+            heartbeat,
         })
     }
 
-    pub(super) fn weigh(&mut self, proc: ProcId) {
+    pub(super) fn measure(&mut self, proc: ProcId) {
         let Some(alive) = self.alive.get(&proc) else { return };
         let (bytes, per_second) = alive.life.memory;
         let age = (self.now - alive.born).as_secs();
-        self.handle(Event::Weighed(proc, bytes.saturating_add(per_second.saturating_mul(age))));
+        self.handle(Event::Measured(proc, bytes.saturating_add(per_second.saturating_mul(age))));
     }
 
     pub(super) fn is_ready(&mut self, proc: ProcId) {
@@ -194,7 +194,7 @@ impl World {
         if !self.alive.contains_key(&proc) {
             return;
         }
-        self.hear(proc);
+        self.read_report(proc);
         let told = self.told(proc);
         let Some(gone) = self.alive.remove(&proc) else { return };
         let task_id = gone.task_id;

@@ -21,8 +21,8 @@ impl World {
         self.handle(Event::SocketsOpen(task_id));
     }
 
-    pub(super) fn look_at_queue(&mut self, task_id: usize) {
-        self.deeds.push((self.now, Deed::LookAtQueue(task_id)));
+    pub(super) fn inspect_queue(&mut self, task_id: usize) {
+        self.deeds.push((self.now, Deed::InspectQueue(task_id)));
         let waiting = self.draining.get(&task_id).is_some_and(|&(since, until)| {
             assert!(self.now >= until || self.now - since >= SETTLE, "too soon to be sure");
             self.now - since < self.queue_lasts

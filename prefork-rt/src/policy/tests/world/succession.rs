@@ -48,12 +48,12 @@ impl World {
     }
 
     pub(super) fn adopt(&mut self, rules: Rules, succession: Succession) {
-        let words = crate::codec::written(&self.policy.keep());
-        let kept = crate::codec::read(&words).expect("what was written can be read");
+        let words = crate::codec::written(&self.policy.snapshot());
+        let snapshot = crate::codec::read(&words).expect("what was written can be read");
         // The kernel goes on as before, but the new binary knows of nothing that it was told.
         self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
         self.longest_backoff = self.longest_backoff.max(longest_backoff(&rules));
-        self.policy = Policy::adopt(rules, kept, Time(self.now), succession);
+        self.policy = Policy::adopt(rules, snapshot, Time(self.now), succession);
     }
 }
 

@@ -7,14 +7,14 @@ use super::headcount::{Headcount, Standing};
 use super::refusal::Refusals;
 use super::slot::{Failure, Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
-use super::watch::WEIGH_EVERY;
+use super::watch::MEASURE_EVERY;
 use super::{Action, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
 use crate::codec::{words_of_fields, words_of_variants};
 
 /// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a
 /// reload, an upgrade) only what was asked for is kept, as it begins anew.
 #[derive(Clone)]
-pub(crate) struct Kept {
+pub(crate) struct Snapshot {
     /// What was forked from here on is a binary's that is on probation.
     pub(super) newcomers: Option<u64>,
     planned: usize,
@@ -34,7 +34,7 @@ pub(crate) struct Kept {
     pub(super) reload: Option<String>,
 }
 
-words_of_fields!(Kept {
+words_of_fields!(Snapshot {
     newcomers,
     planned,
     size,
@@ -51,7 +51,7 @@ words_of_fields!(Kept {
     reload,
 });
 
-impl Kept {
+impl Snapshot {
     /// How many slots are wanted.
     pub(crate) fn size(&self) -> usize {
         self.size
@@ -77,13 +77,13 @@ impl Kept {
 
 impl Policy {
     /// What there is to hand over, as words.
-    pub(crate) fn keep(&mut self) -> Kept {
-        let (counted, ever) = self.budget.keep();
+    pub(crate) fn snapshot(&mut self) -> Snapshot {
+        let (counted, ever) = self.budget.snapshot();
         let newcomers = match self.upgrade {
             Some(Upgrade::GoingBack { first_fork, .. }) => Some(first_fork),
             _ => None,
         };
-        Kept {
+        Snapshot {
             newcomers,
             planned: self.planned,
             size: self.size,
@@ -92,7 +92,7 @@ impl Policy {
             booted: self.booted,
             proved_at: self.proved_at,
             slots: self.slots.clone(),
-            deadlines: self.deadlines.to_hand_over(),
+            deadlines: self.deadlines.snapshot(),
             counted,
             ever,
             refusals: self.refusals,
@@ -102,16 +102,16 @@ impl Policy {
     }
 
     /// Takes the place of what was there.
-    pub(super) fn restore(&mut self, kept: Kept) {
-        let Kept { planned, size, forks, was_complete, booted, proved_at, slots, counted, ever, .. } = kept;
-        let (refusals, next_upgrade) = (kept.refusals, kept.next_upgrade);
+    pub(super) fn restore(&mut self, snapshot: Snapshot) {
+        let Snapshot { planned, size, forks, was_complete, booted, proved_at, slots, counted, ever, .. } = snapshot;
+        let (refusals, next_upgrade) = (snapshot.refusals, snapshot.next_upgrade);
         self.budget.restore(counted, ever);
         (self.refusals, self.next_upgrade) = (refusals, next_upgrade);
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
         (self.booted, self.proved_at, self.slots) = (booted, proved_at, slots);
         self.headcount = Headcount::adopted(was_complete);
         self.dirty = (0..self.slots.len()).collect();
-        kept.deadlines.into_iter().for_each(|(time, deadline)| self.restore_deadline(time, deadline));
+        snapshot.deadlines.into_iter().for_each(|(time, deadline)| self.restore_deadline(time, deadline));
         for task_id in 0..self.slots.len() {
             self.restore_procs(task_id);
             self.restore_sockets(task_id);
@@ -135,7 +135,7 @@ impl Policy {
             if proc.is_working() {
                 working.push(proc.id);
             }
-            self.actions.push_back(Action::Look(proc.id));
+            self.actions.push_back(Action::ReadReport(proc.id));
         }
         self.recycle_after_all(task_id);
         working.into_iter().for_each(|id| self.rearm_for_options(id));
@@ -163,7 +163,7 @@ impl Policy {
 
     /// The binary before may have had other options. Beats are watched as soon as the worker was looked at.
     fn rearm_for_options(&mut self, id: ProcId) {
-        let (retires, weighs) = (self.is_armed(id, Alarm::Retire), self.is_armed(id, Alarm::Weigh));
+        let (retires, measures) = (self.is_armed(id, Alarm::Retire), self.is_armed(id, Alarm::Measure));
         let Some(proc) = self.proc(id) else { return };
         let born = proc.born;
         let is_recycled = proc.recycle.is_some();
@@ -177,12 +177,12 @@ impl Policy {
             Some(_) => {}
         }
         match self.rules.max_memory {
-            None => self.disarm(id, Alarm::Weigh),
-            Some(_) if !weighs && !is_recycled => self.arm(id, Alarm::Weigh, WEIGH_EVERY),
+            None => self.disarm(id, Alarm::Measure),
+            Some(_) if !measures && !is_recycled => self.arm(id, Alarm::Measure, MEASURE_EVERY),
             Some(_) => {}
         }
         if self.rules.heartbeat_timeout.is_none() {
-            self.disarm(id, Alarm::Beat);
+            self.disarm(id, Alarm::Heartbeat);
         }
     }
 }
@@ -212,11 +212,11 @@ words_of_fields!(Proc {
     grace,
     says_ready,
     ready_since,
-    last_beat,
+    last_heartbeat,
     was_silent,
     terminated,
     recycle,
-    looked_at,
+    inspected_for,
     held,
     dumps_until,
     is_overdue,
@@ -227,7 +227,7 @@ words_of_fields!(Counted { when, task_id, failure });
 words_of_variants!(ProcState { Forking, Starting, Ready, Ending(why), Killed(why) });
 words_of_variants!(Why { Stop, Turn, Surplus, Hung, NotReady });
 words_of_variants!(Deadline { Start(task_id), Proc { id, alarm }, Queue(task_id), Kill, LeaveBehind, Rehearsal, Awake });
-words_of_variants!(Alarm { Ready, Trial, Beat, Weigh, Retire, Recycle, Kill, Overdue });
+words_of_variants!(Alarm { Ready, Trial, Heartbeat, Measure, Retire, Recycle, Kill, Overdue });
 words_of_fields!(Time { 0 });
 words_of_variants!(Recycle { Asked, Lifetime, Memory { used, max_memory } });
 words_of_variants!(Failure { Ended(status), Hung(status), NotReady, CannotFork });
