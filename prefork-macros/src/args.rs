@@ -2,15 +2,13 @@
 //!
 //! It must not know what the item looks like.
 
-use std::time::Duration;
-
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Expr, ExprLit, ExprPath, Lit, Path, Result, Token, UnOp};
+use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, Path, Result, Token, UnOp};
 
-use crate::grammar::{self, Entry};
+use crate::grammar::{self, Entry, for_each_option};
 
 /// What the attribute says.
 pub(crate) struct Args {
@@ -27,44 +25,69 @@ pub(crate) struct Args {
     meant: Vec<&'static str>,
 }
 
-/// Each option: its name, a value to show in messages, and what it takes.
-const OPTIONS: &[(&str, &str, Takes)] = &[
-    ("workers", "4", Takes::Number("usize", |text| grammar::workers(text).map(drop))),
-    ("max_restarts", "100", Takes::Number("usize", |text| grammar::max_restarts(text).map(drop))),
-    ("restart_window", "\"10m\"", Takes::Value(|text| optional_duration(text, grammar::restart_window))),
-    ("restart", "\"always\"", Takes::Value(|text| grammar::restart(text).map(drop))),
-    ("graceful_timeout", "\"30s\"", Takes::Value(|text| grammar::duration(text).map(drop))),
-    ("backoff", "\"100ms..1s\"", Takes::Value(|text| grammar::backoff(text).map(drop))),
-    ("listen", "\"127.0.0.1:8080\"", Takes::Addresses),
-    ("reuse_port", "true", Takes::Bool(|text| grammar::reuse_port(text).map(drop))),
-    ("ready_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::ready_timeout))),
-    ("heartbeat_timeout", "\"30s\"", Takes::Value(|text| optional_duration(text, grammar::heartbeat_timeout))),
-    ("max_lifetime", "\"1h\"", Takes::Value(|text| optional_duration(text, grammar::max_lifetime))),
-    ("max_memory", "\"512MiB\"", Takes::Number("u64", |text| grammar::max_memory(text).map(drop))),
-    ("reload", "\"exclusive\"", Takes::Value(|text| grammar::reload(text).map(drop))),
-    ("user", "\"nobody\"", Takes::Value(|text| grammar::account(text).map(drop))),
-    ("group", "\"nogroup\"", Takes::Value(|text| grammar::account(text).map(drop))),
-    ("no_new_privs", "true", Takes::Bool(|text| grammar::no_new_privs(text).map(drop))),
-    ("preload", "path::to::function", Takes::Function),
-    ("crate", "path::to::prefork_rt", Takes::Crate),
-];
+/// What the attribute knows of an option.
+struct Row {
+    name: &'static str,
+    /// A value to show in messages.
+    example: &'static str,
+    takes: Takes,
+}
 
 enum Takes {
-    /// A literal that this function accepts, or any expression.
-    Value(Check),
-    /// The same, and the literal may be an integer of this type.
-    Number(&'static str, Check),
-    /// `true`, `false`, or any expression.
-    Bool(Check),
-    /// Literals that are addresses, lists of them, or any expression.
-    Addresses,
+    /// Literals of this kind that the function accepts, or any expression.
+    Value(Literal, Check),
     /// The path of a function.
     Function,
     /// The path of a crate or module.
     Crate,
 }
 
+/// The literals that an option takes. A string is one of them, but for [`Bool`](Self::Bool).
+#[derive(Clone, Copy)]
+enum Literal {
+    Text,
+    /// Integers of this type.
+    Number(&'static str),
+    Bool,
+    /// Lists of strings.
+    Addresses,
+}
+
 type Check = fn(&str) -> std::result::Result<(), String>;
+
+macro_rules! list {
+    ($(
+        #[doc = $doc:literal]
+        $option:ident: $type:ty {
+            takes: $takes:literal,
+            example: $example:literal,
+            default: $default:literal $($more:literal)?,
+            read: $read:ident,
+            literal: $literal:ident$(($integer:literal))?,
+            without_workers: $without_workers:literal,
+            chapter: $chapter:literal,
+        }
+    )+ only the attribute $(
+        #[doc = $only_doc:literal]
+        $only:ident {
+            takes: $only_takes:literal,
+            example: $only_example:path,
+            default: $only_default:literal,
+            literal: $only_literal:ident,
+            chapter: $only_chapter:literal,
+        }
+    )+) => {
+        const OPTIONS: &[Row] = &[
+            $(Row {
+                name: stringify!($option),
+                example: stringify!($example),
+                takes: Takes::Value(Literal::$literal$(($integer))?, |text| grammar::$read(text).map(drop)),
+            },)+
+            $(Row { name: stringify!($only), example: stringify!($only_example), takes: Takes::$only_literal },)+
+        ];
+    };
+}
+for_each_option!(list);
 
 impl Args {
     /// Reads all there is, and adds one error for each mistake.
@@ -99,30 +122,22 @@ impl Args {
 
     fn read_option(&mut self, input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
         let name = input.call(Ident::parse_any).map_err(|_| nameless(input))?;
-        let Some((option, example, takes)) = OPTIONS.iter().find(|(option, ..)| name == option) else {
+        let Some(row) = OPTIONS.iter().find(|row| name == row.name) else {
             return Err(self.unknown(&name, input));
         };
-        let duplicate = self.given.contains(option);
-        self.given.push(option);
-        let value = read_value(input, &name, example)?;
+        let duplicate = self.given.contains(&row.name);
+        self.given.push(row.name);
+        let value = read_value(input, &name, row.example)?;
         if duplicate {
-            return Err(Error::new(name.span(), format!("`{option}` is given twice: keep one")));
+            return Err(Error::new(name.span(), format!("`{name}` is given twice: keep one")));
         }
-        match takes {
-            Takes::Value(check) => {
-                check_literal(&value, check, None).map_err(|reason| about(&name, &value, &reason))?;
-                self.calls.push((name, value));
-            }
-            Takes::Number(integer, check) => {
-                check_literal(&value, check, Some(integer)).map_err(|reason| about(&name, &value, &reason))?;
-                self.calls.push((name, value));
-            }
-            Takes::Bool(check) => {
-                check_bool(&value, check).map_err(|reason| about(&name, &value, &reason))?;
-                self.calls.push((name, value));
-            }
-            Takes::Addresses => {
+        match row.takes {
+            Takes::Value(Literal::Addresses, _) => {
                 self.addresses = listed_once(read_addresses(&value, &name, errors), &value, &name, errors);
+                self.calls.push((name, value));
+            }
+            Takes::Value(takes, check) => {
+                check_literal(&value, takes, check).map_err(|reason| about(&name, &value, &reason))?;
                 self.calls.push((name, value));
             }
             Takes::Function => self.preload = Some(function(&value, &name)?),
@@ -134,12 +149,14 @@ impl Args {
     fn unknown(&mut self, name: &Ident, input: ParseStream<'_>) -> Error {
         // Its value is read for what follows it; the name is the mistake, whatever the value.
         let _ = read_value(input, name, "");
-        let known: Vec<&'static str> = OPTIONS.iter().map(|(option, ..)| *option).collect();
+        let known: Vec<&'static str> = OPTIONS.iter().map(|row| row.name).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
         self.meant.extend(nearest);
-        let advice = nearest.map(|nearest| format!(": did you mean `{nearest}`?")).unwrap_or_default();
-        let message = format!("unknown option `{name}`{advice} (options: {})", known.join(", "));
-        Error::new(name.span(), message)
+        let advice = match nearest {
+            Some(nearest) => format!(": did you mean `{nearest}`?"),
+            None => format!(" (options: {})", known.join(", ")),
+        };
+        Error::new(name.span(), format!("unknown option `{name}`{advice}"))
     }
 }
 
@@ -184,38 +201,36 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
     Error::new_spanned(value, format!("{name}: {reason}"))
 }
 
-fn optional_duration(
-    text: &str,
-    check: fn(Option<Duration>) -> std::result::Result<Option<Duration>, String>,
-) -> std::result::Result<(), String> {
-    grammar::optional_duration(text).and_then(check).map(drop)
-}
-
-/// `integer` is the type of the option's numbers, if it takes any.
-fn check_literal(value: &Expr, check: &Check, integer: Option<&str>) -> std::result::Result<(), String> {
+fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Result<(), String> {
     let Some(text) = literal(value) else { return Ok(()) };
     check(&text)?;
-    match (bare(value), integer) {
-        (Expr::Lit(ExprLit { lit: Lit::Str(_), .. }), _) => Ok(()),
-        (Expr::Lit(ExprLit { lit: Lit::Int(number), .. }), Some(integer)) if is_integer(number.suffix()) => {
-            match number.suffix() {
-                suffix if suffix.is_empty() || suffix == integer => Ok(()),
-                suffix => {
-                    let article = if suffix.starts_with('i') { "an" } else { "a" };
-                    Err(format!("expected a `{integer}`, found {article} `{suffix}`: write `{text}`"))
-                }
-            }
-        }
-        _ => Err(format!("write it in quotes: {text:?}")),
+    match (takes, bare(value), number(value)) {
+        (Literal::Bool, Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }), _) => Ok(()),
+        (Literal::Bool, ..) => Err(format!("write it without quotes: {text}")),
+        (_, Expr::Lit(ExprLit { lit: Lit::Str(_), .. }), _) => Ok(()),
+        (Literal::Number(integer), _, Some(number)) => check_suffix(number, integer, &text),
+        (Literal::Text | Literal::Number(_) | Literal::Addresses, ..) => Err(format!("write it in quotes: {text:?}")),
     }
 }
 
-fn check_bool(value: &Expr, check: &Check) -> std::result::Result<(), String> {
-    let Some(text) = literal(value) else { return Ok(()) };
-    check(&text)?;
+/// A number has the type of its option, or none.
+fn check_suffix(number: &LitInt, integer: &str, text: &str) -> std::result::Result<(), String> {
+    match number.suffix() {
+        suffix if suffix.is_empty() || suffix == integer => Ok(()),
+        suffix => {
+            let with_article =
+                |integer: &str| format!("{} `{integer}`", if integer.starts_with('i') { "an" } else { "a" });
+            Err(format!("expected {}, found {}: write `{text}`", with_article(integer), with_article(suffix)))
+        }
+    }
+}
+
+/// The digits of an integer, which may be negative.
+fn number(value: &Expr) -> Option<&LitInt> {
     match bare(value) {
-        Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }) => Ok(()),
-        _ => Err(format!("write it without quotes: {text}")),
+        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => Some(number),
+        Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => number(&minus.expr),
+        _ => None,
     }
 }
 
@@ -356,6 +371,14 @@ mod tests {
     }
 
     #[test]
+    fn what_messages_show_is_accepted() {
+        for Row { name, example, .. } in OPTIONS {
+            let tokens = format!("{name} = {example}").parse().expect("tokens");
+            accepted(tokens);
+        }
+    }
+
+    #[test]
     fn every_mistake_is_one_error() {
         for (tokens, mistakes) in [
             (quote!(4, workers, max_restarts =, backoff: "1s", listen("a"), workers = 1), 6),
@@ -403,6 +426,52 @@ mod tests {
                 "max_memory: expected a `u64`, found a `usize`: write `536870912`",
             ]
         );
+    }
+
+    /// No option takes them yet. `nice = -5` would.
+    #[test]
+    fn negative_literals_are_numbers() {
+        let nice: Check = |text| match text.parse() {
+            Ok(-20..=19) => Ok(()),
+            _ => Err(format!("{text} is not from -20 to 19")),
+        };
+        let check = |value: Expr| check_literal(&value, Literal::Number("i32"), nice);
+        for good in [
+            syn::parse_quote!(-5),
+            syn::parse_quote!(5),
+            syn::parse_quote!((-5i32)),
+            syn::parse_quote!("-5"),
+            syn::parse_quote!(-(5)),
+            syn::parse_quote!(-N),
+        ] {
+            assert_eq!(check(good), Ok(()));
+        }
+        for (bad, why) in [
+            (syn::parse_quote!(-21), "-21 is not from -20 to 19"),
+            (syn::parse_quote!(-5i64), "expected an `i32`, found an `i64`: write `-5`"),
+            (syn::parse_quote!(-5u32), "expected an `i32`, found a `u32`: write `-5`"),
+            (syn::parse_quote!(-1.5), "-1.5 is not from -20 to 19"),
+        ] {
+            assert_eq!(check(bad), Err(why.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_negative_number_that_makes_no_sense_is_an_error_about_the_value() {
+        let (_, errors) = parse(quote!(
+            workers = -1,
+            graceful_timeout = -5,
+            max_memory = -1,
+            user = -1,
+            restart = -1,
+            reuse_port = -1,
+            listen = -1
+        ));
+        assert_eq!(errors.len(), 7, "{errors:#?}");
+        for error in errors {
+            assert!(error.contains("-1") || error.contains("-5"), "{error}");
+            assert!(!error.contains("in quotes"), "{error}");
+        }
     }
 
     #[test]

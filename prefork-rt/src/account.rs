@@ -20,14 +20,8 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    pub(crate) fn new(
-        option: &'static str,
-        environment: Option<Option<String>>,
-        code: Option<Option<String>>,
-    ) -> Option<Account> {
-        let from_environment = environment.is_some();
-        let name = environment.or(code).flatten()?;
-        Some(Account { name, option, from_environment })
+    pub(crate) fn new(option: &'static str, name: &str, from_environment: bool) -> Account {
+        Account { name: name.to_owned(), option, from_environment }
     }
 
     /// Where it is written as a number.

@@ -184,7 +184,7 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
 fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
     let unused = unused_without_workers(&prefork.environment);
     let Environment { mode, values, mut warnings, mut variables, launch, .. } = prefork.environment;
-    let settings = Settings::new(values, prefork.code, &mut warnings);
+    let mut settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", wording::workers(settings.workers), settings.workers_because);
     match mode {
         Mode::On if upgrade::received().is_some() => logging::info(&format!("taking over to run {workers}")),
@@ -203,14 +203,14 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Off {
         warn_of_few_restarts(&settings);
     }
-    let plan = listen::plan(settings.listen, listen::copies()?, settings.reuse_port)?;
+    let plan = listen::plan(mem::take(&mut settings.listen), listen::copies()?, settings.reuse_port)?;
     if let Some(manager) = &manager {
         plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
     }
     check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
     check_rights_can_be_refused(settings.no_new_privs)?;
-    let credentials = Credentials::resolve(settings.user.as_ref(), settings.group.as_ref())?;
+    let credentials = Credentials::resolve(settings.user_account().as_ref(), settings.group_account().as_ref())?;
     if let Some(credentials) = &credentials {
         logging::info(&credentials.line());
     }

@@ -29,18 +29,35 @@ pub(crate) fn optional_duration(text: &str) -> Result<Option<Duration>, String> 
     }
 }
 
-/// How long a restart counts.
-pub(crate) fn restart_window(window: Option<Duration>) -> Result<Option<Duration>, String> {
+/// For how long a restart counts; `None` is `"none"`.
+pub(crate) fn restart_window(text: &str) -> Result<Option<Duration>, String> {
+    optional_duration(text).and_then(check_restart_window)
+}
+
+/// How long a worker may take to be ready; `None` is `"none"`.
+pub(crate) fn ready_timeout(text: &str) -> Result<Option<Duration>, String> {
+    optional_duration(text).and_then(check_ready_timeout)
+}
+
+/// How long a worker may be silent; `None` is `"none"`.
+pub(crate) fn heartbeat_timeout(text: &str) -> Result<Option<Duration>, String> {
+    optional_duration(text).and_then(check_heartbeat_timeout)
+}
+
+/// How long a worker may live; `None` is `"none"`.
+pub(crate) fn max_lifetime(text: &str) -> Result<Option<Duration>, String> {
+    optional_duration(text).and_then(check_max_lifetime)
+}
+
+pub(crate) fn check_restart_window(window: Option<Duration>) -> Result<Option<Duration>, String> {
     not_zero(window, "0s would forget every restart at once: write for example \"10m\", or \"none\" to count them all")
 }
 
-/// How long a worker may take to be ready.
-pub(crate) fn ready_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
+pub(crate) fn check_ready_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
     not_zero(timeout, "0s gives no worker the time to get ready: write for example \"30s\", or \"none\"")
 }
 
-/// How long a worker may be silent.
-pub(crate) fn heartbeat_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
+pub(crate) fn check_heartbeat_timeout(timeout: Option<Duration>) -> Result<Option<Duration>, String> {
     match timeout {
         Some(timeout) if timeout < SHORTEST_HEARTBEAT_TIMEOUT => Err(format!(
             "{} is too short, because the clock of a heartbeat is coarse: write \"100ms\" or more, or \"none\"",
@@ -55,8 +72,7 @@ pub(crate) fn heartbeat_timeout(timeout: Option<Duration>) -> Result<Option<Dura
     }
 }
 
-/// How long a worker may live.
-pub(crate) fn max_lifetime(lifetime: Option<Duration>) -> Result<Option<Duration>, String> {
+pub(crate) fn check_max_lifetime(lifetime: Option<Duration>) -> Result<Option<Duration>, String> {
     not_zero(lifetime, "0s lets no worker live: write for example \"1h\", or \"none\"")
 }
 
@@ -106,11 +122,11 @@ pub(crate) fn backoff(text: &str) -> Result<Backoff, String> {
         return Ok(Backoff { first: delay, longest: delay });
     };
     let longest = longest.strip_prefix('=').unwrap_or(longest);
-    backoff_between(duration(first)?, duration(longest)?)
+    check_backoff(duration(first)?, duration(longest)?)
 }
 
 /// The same of values that are durations already.
-pub(crate) fn backoff_between(first: Duration, longest: Duration) -> Result<Backoff, String> {
+pub(crate) fn check_backoff(first: Duration, longest: Duration) -> Result<Backoff, String> {
     if first > longest {
         return Err(format!(
             "the first delay, {first:?}, is longer than the longest, {longest:?}: write the shorter one first, for example \"100ms..1s\""
@@ -158,21 +174,21 @@ mod tests {
     #[test]
     fn durations_that_would_do_harm_are_refused() {
         let (zero, short) = (Some(Duration::ZERO), Some(Duration::from_nanos(1)));
-        for check in [restart_window, ready_timeout, max_lifetime] {
+        for check in [check_restart_window, check_ready_timeout, check_max_lifetime] {
             assert_eq!(check(None), Ok(None));
             assert_eq!(check(short), Ok(short));
             assert_eq!(check(Some(Duration::MAX)), Ok(Some(Duration::MAX)));
             assert!(check(zero).unwrap_err().starts_with("0s "));
         }
-        assert_eq!(heartbeat_timeout(None), Ok(None));
+        assert_eq!(check_heartbeat_timeout(None), Ok(None));
         for good in ["100ms", "1s", "500h"] {
-            assert!(optional_duration(good).and_then(heartbeat_timeout).is_ok(), "{good}");
+            assert!(heartbeat_timeout(good).is_ok(), "{good}");
         }
         for (bad, accepted) in [("0s", "\"100ms\""), ("99ms", "\"100ms\""), ("501h", "\"500h\"")] {
-            let why = optional_duration(bad).and_then(heartbeat_timeout).unwrap_err();
+            let why = heartbeat_timeout(bad).unwrap_err();
             assert!(why.starts_with(bad) && why.contains(accepted), "{bad}: {why}");
         }
-        assert!(heartbeat_timeout(Some(Duration::MAX)).is_err());
+        assert!(check_heartbeat_timeout(Some(Duration::MAX)).is_err());
     }
 
     #[test]

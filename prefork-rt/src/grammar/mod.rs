@@ -1,15 +1,19 @@
-//! How option values are written, and which known name a misspelt one is nearest to.
+//! Which options there are, and how their values are written.
 //!
 //! One folder serves the macro's literals, the builder and the environment (prefork-macros sees it through a symbolic
-//! link), so a value is read, and refused, in the same words everywhere. It must not know which option or variable a
-//! value belongs to: each error is the end of a sentence that the caller begins with that name.
+//! link), so a value is read, and refused, in the same words everywhere. It holds nothing that only one of the two
+//! crates needs. A reader must not know which option or variable its text belongs to: each error is the end of a
+//! sentence that the caller begins with that name.
 
 mod account;
 mod address;
 mod duration;
 mod nearest;
 mod number;
+mod options;
 mod size;
+#[cfg(test)]
+pub(crate) mod tables;
 mod words;
 
 pub(crate) use account::*;
@@ -17,5 +21,6 @@ pub(crate) use address::*;
 pub(crate) use duration::*;
 pub(crate) use nearest::*;
 pub(crate) use number::*;
+pub(crate) use options::*;
 pub(crate) use size::*;
 pub use words::*;

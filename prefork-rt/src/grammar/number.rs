@@ -5,19 +5,17 @@
 /// Linux has no greater process id on any machine.
 const MOST_WORKERS: usize = 1 << 22;
 
-/// `"auto"` or a number; `None` is `"auto"`, which 0 means too.
-pub(crate) fn workers(text: &str) -> Result<Option<usize>, String> {
+/// `"auto"` or a number; 0 is `"auto"`.
+pub(crate) fn workers(text: &str) -> Result<usize, String> {
     match text {
-        "auto" => Ok(None),
-        _ => workers_counted(count(text, "or \"auto\"")?),
+        "auto" => Ok(0),
+        _ => check_workers(count(text, "or \"auto\"")?),
     }
 }
 
-/// The same of a number.
-pub(crate) fn workers_counted(workers: usize) -> Result<Option<usize>, String> {
+pub(crate) fn check_workers(workers: usize) -> Result<usize, String> {
     match workers {
-        0 => Ok(None),
-        1..=MOST_WORKERS => Ok(Some(workers)),
+        0..=MOST_WORKERS => Ok(workers),
         _ => Err(format!("{workers} is too large: Linux has no more than {MOST_WORKERS} processes")),
     }
 }
@@ -55,9 +53,9 @@ mod tests {
 
     #[test]
     fn counts_have_a_word_for_their_special_value() {
-        assert_eq!(workers("4"), Ok(Some(4)));
-        assert_eq!(workers("0"), Ok(None));
-        assert_eq!(workers("auto"), Ok(None));
+        assert_eq!(workers("4"), Ok(4));
+        assert_eq!(workers("0"), Ok(0));
+        assert_eq!(workers("auto"), Ok(0));
         assert_eq!(max_restarts("0"), Ok(Some(0)));
         assert_eq!(max_restarts("unlimited"), Ok(None));
         assert!(workers("four").unwrap_err().contains("or \"auto\""));

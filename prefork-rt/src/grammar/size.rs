@@ -11,12 +11,12 @@ const LEAST_MEMORY: u64 = 1 << 20;
 pub(crate) fn max_memory(text: &str) -> Result<Option<u64>, String> {
     match text {
         "none" => Ok(None),
-        _ => max_memory_counted(size(text)?, text).map(Some),
+        _ => check_max_memory(size(text)?, text).map(Some),
     }
 }
 
 /// The same of a number of bytes, which was written like this.
-pub(crate) fn max_memory_counted(bytes: u64, text: &str) -> Result<u64, String> {
+pub(crate) fn check_max_memory(bytes: u64, text: &str) -> Result<u64, String> {
     if bytes < LEAST_MEMORY {
         return Err(format!(
             "{text} is {bytes} bytes, which is less than any process has: write for example \"512MiB\", or \"none\""
@@ -83,12 +83,12 @@ mod tests {
         assert_eq!(max_memory("2GiB"), Ok(Some(2 << 30)));
         assert_eq!(max_memory("1TiB"), Ok(Some(1 << 40)));
         assert_eq!(max_memory("18446744073709551615"), Ok(Some(u64::MAX)));
-        assert_eq!(max_memory_counted(1 << 20, "1048576"), Ok(1 << 20));
+        assert_eq!(check_max_memory(1 << 20, "1048576"), Ok(1 << 20));
         assert_eq!(
             max_memory("512").unwrap_err(),
             "512 is 512 bytes, which is less than any process has: write for example \"512MiB\", or \"none\""
         );
-        assert_eq!(max_memory("512").unwrap_err(), max_memory_counted(512, "512").unwrap_err());
+        assert_eq!(max_memory("512").unwrap_err(), check_max_memory(512, "512").unwrap_err());
         for (bad, advice) in [
             ("0", "less than any process has"),
             ("1023KiB", "1023KiB is 1047552 bytes"),

@@ -2,9 +2,9 @@
 //!
 //! It must not know what wins over what: the settings are made of what it has read.
 
-use super::settings::Values;
+use super::settings::{ROWS, Row, Values};
 use crate::error::Error;
-use crate::grammar;
+use crate::grammar::{self, for_each_option};
 use crate::listen;
 use crate::notify;
 use crate::sys;
@@ -27,8 +27,8 @@ pub(crate) enum Mode {
 pub(crate) struct Environment {
     pub(crate) mode: Mode,
     pub(crate) values: Values,
-    /// The options that have a value, as they are called after `PREFORK_`.
-    options: Vec<&'static str>,
+    /// The options that have a value, whatever it is.
+    given: Vec<&'static Row>,
     pub(crate) warnings: Vec<String>,
     /// Every variable that is ours, known or not, or announces sockets: workers do not see them.
     pub(crate) variables: Vec<String>,
@@ -36,45 +36,16 @@ pub(crate) struct Environment {
     pub(crate) launch: Launch,
 }
 
-/// The options that have a variable: its name after `PREFORK_`, and what reads it.
-const OPTIONS: &[(&str, Read)] = &[
-    ("WORKERS", |values, text| grammar::workers(text).map(|value| values.workers = Some(value))),
-    ("MAX_RESTARTS", |values, text| grammar::max_restarts(text).map(|value| values.max_restarts = Some(value))),
-    ("RESTART_WINDOW", |values, text| {
-        let value = grammar::optional_duration(text).and_then(grammar::restart_window);
-        value.map(|value| values.restart_window = Some(value))
-    }),
-    ("RESTART", |values, text| grammar::restart(text).map(|value| values.restart = Some(value))),
-    ("GRACEFUL_TIMEOUT", |values, text| grammar::duration(text).map(|value| values.graceful_timeout = Some(value))),
-    ("BACKOFF", |values, text| grammar::backoff(text).map(|value| values.backoff = Some(value))),
-    ("LISTEN", |values, text| grammar::addresses(text).map(|value| values.listen = Some(value))),
-    ("REUSE_PORT", |values, text| grammar::reuse_port(text).map(|value| values.reuse_port = Some(value))),
-    ("READY_TIMEOUT", |values, text| {
-        let value = grammar::optional_duration(text).and_then(grammar::ready_timeout);
-        value.map(|value| values.ready_timeout = Some(value))
-    }),
-    ("HEARTBEAT_TIMEOUT", |values, text| {
-        let value = grammar::optional_duration(text).and_then(grammar::heartbeat_timeout);
-        value.map(|value| values.heartbeat_timeout = Some(value))
-    }),
-    ("MAX_LIFETIME", |values, text| {
-        let value = grammar::optional_duration(text).and_then(grammar::max_lifetime);
-        value.map(|value| values.max_lifetime = Some(value))
-    }),
-    ("MAX_MEMORY", |values, text| grammar::max_memory(text).map(|value| values.max_memory = Some(value))),
-    ("RELOAD", |values, text| grammar::reload(text).map(|value| values.reload = Some(value))),
-    ("USER", |values, text| grammar::account(text).map(|value| values.user = Some(value))),
-    ("GROUP", |values, text| grammar::account(text).map(|value| values.group = Some(value))),
-    ("NO_NEW_PRIVS", |values, text| grammar::no_new_privs(text).map(|value| values.no_new_privs = Some(value))),
-];
-
-/// What `PREFORK=off` needs of them.
-const WITHOUT_WORKERS: &[&str] = &["LISTEN", "REUSE_PORT", "USER", "GROUP", "NO_NEW_PRIVS"];
-
-type Read = fn(&mut Values, &str) -> Result<(), String>;
-
-/// Options of the attribute that have neither a method nor a variable.
-const ATTRIBUTE_ONLY: &[&str] = &["PRELOAD", "CRATE"];
+macro_rules! name_attribute_only {
+    ($($(#[doc = $doc:literal])+ $option:ident: $type:ty { $($row:tt)* })+ only the attribute $(
+        $(#[doc = $only_doc:literal])+
+        $only:ident { $($only_row:tt)* }
+    )+) => {
+        /// Options of the attribute that have neither a method nor a variable.
+        const ATTRIBUTE_ONLY: &[&str] = &[$(stringify!($only)),+];
+    };
+}
+for_each_option!(name_attribute_only);
 
 impl Environment {
     pub(super) fn read() -> Result<Self, Error> {
@@ -130,12 +101,11 @@ impl Environment {
 
     /// The variables that have a value which a process without workers does not use.
     pub(crate) fn unused_without_workers(&self) -> Vec<String> {
-        let unused = self.options.iter().filter(|option| !WITHOUT_WORKERS.contains(option));
-        unused.map(|option| format!("PREFORK_{option}")).collect()
+        self.given.iter().filter(|row| !row.without_workers).map(|row| variable(row.option)).collect()
     }
 
     pub(super) fn read_one(&mut self, variable: &str, value: &str) -> Result<(), String> {
-        let Some(option) = variable.strip_prefix("PREFORK_") else {
+        let Some(name) = variable.strip_prefix("PREFORK_") else {
             self.mode = match value {
                 "off" => Mode::Off,
                 "check" => Mode::Check,
@@ -148,17 +118,26 @@ impl Environment {
             };
             return Ok(());
         };
-        match OPTIONS.iter().find(|(name, _)| *name == option) {
-            Some((name, read)) => {
-                self.options.push(name);
-                read(&mut self.values, value)
+        match row(variable) {
+            Some(row) => {
+                self.given.push(row);
+                (row.read)(&mut self.values, value)
             }
             None => {
-                self.warnings.push(unknown_variable(option));
+                self.warnings.push(unknown_variable(name));
                 Ok(())
             }
         }
     }
+}
+
+fn row(variable: &str) -> Option<&'static Row> {
+    ROWS.iter().find(|row| self::variable(row.option) == variable)
+}
+
+/// `PREFORK_WORKERS` for `workers`.
+fn variable(option: &str) -> String {
+    format!("PREFORK_{}", option.to_uppercase())
 }
 
 /// What to say of variables that are not believed.
@@ -177,21 +156,22 @@ fn more_rights(variables: Vec<String>) -> Option<String> {
 /// Whether a variable is meant for us; not those that container links make, which are named after a service that
 /// happens to be called prefork, and are there for the workers.
 fn is_ours(variable: &str) -> bool {
-    let Some(option) = variable.strip_prefix("PREFORK_") else { return variable == "PREFORK" };
+    if !variable.starts_with("PREFORK_") {
+        return variable == "PREFORK";
+    }
     let linked = variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") || variable.contains("_PORT_");
-    !linked || OPTIONS.iter().any(|&(name, _)| name == option)
+    !linked || row(variable).is_some()
 }
 
-/// What to say of a `PREFORK_…` variable that no option has.
-fn unknown_variable(option: &str) -> String {
-    if ATTRIBUTE_ONLY.contains(&option) {
-        let argument = option.to_lowercase();
-        return format!("environment variable PREFORK_{option} is ignored: {argument} is set in the code only");
+/// What to say of a `PREFORK_…` variable that no option has; `name` is what follows the prefix.
+fn unknown_variable(name: &str) -> String {
+    if let Some(option) = ATTRIBUTE_ONLY.iter().find(|option| option.to_uppercase() == name) {
+        return format!("environment variable PREFORK_{name} is ignored: {option} is set in the code only");
     }
-    let known: Vec<&str> = OPTIONS.iter().map(|(name, _)| *name).collect();
-    let advice = match grammar::nearest(option, &known) {
-        Some(name) => format!("did you mean PREFORK_{name}?"),
-        None => format!("known are PREFORK and PREFORK_ with {}", known.join(", ")),
+    let options: Vec<&str> = ROWS.iter().map(|row| row.option).collect();
+    let advice = match grammar::nearest(name, &options) {
+        Some(option) => format!("did you mean {}?", variable(option)),
+        None => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_uppercase()),
     };
-    format!("environment variable PREFORK_{option} is unknown and ignored: {advice}")
+    format!("environment variable PREFORK_{name} is unknown and ignored: {advice}")
 }

@@ -44,7 +44,7 @@ impl<T: IntoListen> Sealed for Vec<T> {}
 )]
 pub trait IntoWorkers: Sealed {
     #[doc(hidden)]
-    fn into_workers(self) -> Result<Option<usize>, String>;
+    fn into_workers(self) -> Result<usize, String>;
 }
 
 /// What [`Prefork::max_restarts`] takes: `usize`, or a string (`"unlimited"` or a number).
@@ -139,14 +139,14 @@ pub trait IntoListen: Sealed {
 }
 
 impl IntoWorkers for usize {
-    fn into_workers(self) -> Result<Option<usize>, String> {
-        grammar::workers_counted(self)
+    fn into_workers(self) -> Result<usize, String> {
+        grammar::check_workers(self)
     }
 }
 
 impl IntoWorkers for NonZeroUsize {
-    fn into_workers(self) -> Result<Option<usize>, String> {
-        grammar::workers_counted(self.get())
+    fn into_workers(self) -> Result<usize, String> {
+        grammar::check_workers(self.get())
     }
 }
 
@@ -177,7 +177,7 @@ impl IntoOptionalDuration for Option<Duration> {
 
 impl IntoMaxMemory for u64 {
     fn into_max_memory(self) -> Result<Option<u64>, String> {
-        grammar::max_memory_counted(self, &self.to_string()).map(Some)
+        grammar::check_max_memory(self, &self.to_string()).map(Some)
     }
 }
 
@@ -209,19 +209,19 @@ impl IntoAccount for Option<&str> {
 
 impl IntoBackoff for Duration {
     fn into_backoff(self) -> Result<Backoff, String> {
-        grammar::backoff_between(self, self)
+        grammar::check_backoff(self, self)
     }
 }
 
 impl IntoBackoff for Range<Duration> {
     fn into_backoff(self) -> Result<Backoff, String> {
-        grammar::backoff_between(self.start, self.end)
+        grammar::check_backoff(self.start, self.end)
     }
 }
 
 impl IntoBackoff for RangeInclusive<Duration> {
     fn into_backoff(self) -> Result<Backoff, String> {
-        grammar::backoff_between(*self.start(), *self.end())
+        grammar::check_backoff(*self.start(), *self.end())
     }
 }
 
@@ -276,7 +276,7 @@ fn all_of<T: IntoListen>(list: impl IntoIterator<Item = T>) -> Result<Vec<Entry>
 macro_rules! strings_are_read_by_the_grammar {
     ($($text:ty),*) => {$(
         impl IntoWorkers for $text {
-            fn into_workers(self) -> Result<Option<usize>, String> {
+            fn into_workers(self) -> Result<usize, String> {
                 grammar::workers(self.as_ref())
             }
         }

@@ -94,7 +94,7 @@ impl Prefork {
     /// intensity and period of an Erlang/OTP supervisor. Without a window, a service that runs for years gives up one
     /// day, however rarely it fails. `"0s"` is refused. Environment: `PREFORK_RESTART_WINDOW`.
     pub fn restart_window(mut self, restart_window: impl IntoOptionalDuration) -> Self {
-        let window = restart_window.into_optional_duration().and_then(grammar::restart_window);
+        let window = restart_window.into_optional_duration().and_then(grammar::check_restart_window);
         self.code.restart_window = self.accept("restart_window", window);
         self
     }
@@ -228,7 +228,7 @@ impl Prefork {
     /// Environment: `PREFORK_READY_TIMEOUT`, which can change or switch off what the code sets. Where the code sets
     /// none, the program does not announce that it is ready, so the variable is ignored with a warning.
     pub fn ready_timeout(mut self, ready_timeout: impl IntoOptionalDuration) -> Self {
-        let timeout = ready_timeout.into_optional_duration().and_then(grammar::ready_timeout);
+        let timeout = ready_timeout.into_optional_duration().and_then(grammar::check_ready_timeout);
         self.code.ready_timeout = self.accept("ready_timeout", timeout);
         self
     }
@@ -244,7 +244,7 @@ impl Prefork {
     /// supervisor itself was late by more than a quarter of the timeout, because it was stopped, frozen or starved, every
     /// worker gets a fresh interval. A worker that a debugger holds is left alone until it is let go. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
     pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
-        let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::heartbeat_timeout);
+        let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::check_heartbeat_timeout);
         self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);
         self
     }
@@ -257,7 +257,7 @@ impl Prefork {
     /// random, so that those that started together do not end together: uWSGI's `max-worker-lifetime`, with the jitter
     /// of gunicorn's `max_requests`. `"0s"` is refused. Environment: `PREFORK_MAX_LIFETIME`.
     pub fn max_lifetime(mut self, max_lifetime: impl IntoOptionalDuration) -> Self {
-        let lifetime = max_lifetime.into_optional_duration().and_then(grammar::max_lifetime);
+        let lifetime = max_lifetime.into_optional_duration().and_then(grammar::check_max_lifetime);
         self.code.max_lifetime = self.accept("max_lifetime", lifetime);
         self
     }

@@ -6,129 +6,140 @@ use std::time::Duration;
 
 use crate::account::{Account, Overruled};
 use crate::cpu;
-use crate::grammar::{Backoff, Entry, Reload, Restart};
+use crate::grammar::{self, Backoff, Entry, Reload, Restart, for_each_option};
 
-/// What was given for each option, in the code or in the environment.
-#[derive(Default)]
-pub(crate) struct Values {
-    pub(crate) workers: Option<Option<usize>>,
-    pub(crate) max_restarts: Option<Option<usize>>,
-    pub(crate) restart_window: Option<Option<Duration>>,
-    pub(crate) restart: Option<Restart>,
-    pub(crate) graceful_timeout: Option<Duration>,
-    pub(crate) backoff: Option<Backoff>,
-    pub(crate) listen: Option<Vec<Entry>>,
-    pub(crate) reuse_port: Option<bool>,
-    pub(crate) ready_timeout: Option<Option<Duration>>,
-    pub(crate) heartbeat_timeout: Option<Option<Duration>>,
-    pub(crate) max_lifetime: Option<Option<Duration>>,
-    pub(crate) max_memory: Option<Option<u64>>,
-    pub(crate) reload: Option<Reload>,
-    pub(crate) user: Option<Option<String>>,
-    pub(crate) group: Option<Option<String>>,
-    pub(crate) no_new_privs: Option<bool>,
-}
-
-/// The values to run with.
-pub(crate) struct Settings {
-    pub(crate) workers: usize,
-    /// Why that many.
-    pub(crate) workers_because: String,
-    pub(crate) max_restarts: Option<usize>,
-    pub(crate) restart_window: Option<Duration>,
-    pub(crate) restart: Restart,
-    pub(crate) graceful_timeout: Duration,
-    pub(crate) backoff: Backoff,
-    pub(crate) listen: Vec<Entry>,
-    pub(crate) reuse_port: bool,
-    pub(crate) ready_timeout: Option<Duration>,
-    pub(crate) heartbeat_timeout: Option<Duration>,
-    pub(crate) max_lifetime: Option<Duration>,
-    pub(crate) max_memory: Option<u64>,
-    pub(crate) reload: Reload,
-    pub(crate) user: Option<Account>,
-    pub(crate) group: Option<Account>,
-    pub(crate) no_new_privs: bool,
-    /// What the code says of the last two, and the environment says otherwise.
-    pub(crate) overruled: Vec<Overruled>,
-}
-
-/// The default is this, or [`RESTARTS_PER_WORKER`] for each worker, where that is more.
-const LEAST_MAX_RESTARTS: usize = 100;
+/// The default of `max_restarts` is this for each worker, where that is more than the default in the table.
 pub(crate) const RESTARTS_PER_WORKER: usize = 10;
-const DEFAULT_GRACEFUL_TIMEOUT: Duration = Duration::from_secs(25);
-const DEFAULT_BACKOFF: Backoff = Backoff { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+
+macro_rules! make_values_and_settings {
+    ($(
+        #[doc = $doc:literal]
+        $option:ident: $type:ty {
+            takes: $takes:literal,
+            example: $example:literal,
+            default: $default:literal $($more:literal)?,
+            read: $read:ident,
+            literal: $literal:ident$(($integer:literal))?,
+            without_workers: $without_workers:literal,
+            chapter: $chapter:literal,
+        }
+    )+ only the attribute $($only:tt)*) => {
+        /// What was given for each option, in the code or in the environment.
+        #[derive(Default)]
+        pub(crate) struct Values {
+            $(pub(super) $option: Option<$type>,)+
+        }
+
+        /// The values to run with.
+        pub(crate) struct Settings {
+            $(#[doc = $doc] pub(crate) $option: $type,)+
+            /// Why there are that many workers.
+            pub(crate) workers_because: String,
+            /// The options whose value is the environment's.
+            from_environment: Vec<&'static str>,
+            /// What the code says of `user` and `group`, and the environment says otherwise.
+            pub(crate) overruled: Vec<Overruled>,
+        }
+
+        impl Settings {
+            /// The environment's values, else the code's, else the defaults.
+            fn choose(environment: Values, code: Values) -> Settings {
+                let mut from_environment = Vec::new();
+                $(if environment.$option.is_some() {
+                    from_environment.push(stringify!($option));
+                })+
+                Settings {
+                    $($option: environment.$option.or(code.$option).unwrap_or_else(|| {
+                        grammar::$read(concat!($default)).expect("the defaults are good values, as a test shows")
+                    }),)+
+                    workers_because: String::new(),
+                    from_environment,
+                    overruled: Vec::new(),
+                }
+            }
+        }
+
+        /// The options that have a variable.
+        pub(super) const ROWS: &[Row] = &[$(Row {
+            option: stringify!($option),
+            without_workers: $without_workers,
+            read: |values, text| grammar::$read(text).map(|value| values.$option = Some(value)),
+        }),+];
+    };
+}
+for_each_option!(make_values_and_settings);
+
+/// What the environment's reader knows of an option.
+pub(super) struct Row {
+    pub(super) option: &'static str,
+    /// Whether `PREFORK=off` uses it.
+    pub(super) without_workers: bool,
+    pub(super) read: fn(&mut Values, &str) -> Result<(), String>,
+}
 
 impl Settings {
     /// The environment's values, else the code's, else the defaults; and a warning for what is ignored.
-    pub(crate) fn new(environment: Values, code: Values, warnings: &mut Vec<String>) -> Settings {
+    pub(crate) fn new(mut environment: Values, code: Values, warnings: &mut Vec<String>) -> Settings {
+        warn_of_a_lost_protection(&environment, &code, warnings);
+        forget_an_introduced_ready_timeout(&mut environment, &code, warnings);
         let (workers, workers_because) = match (environment.workers, code.workers) {
-            (Some(Some(workers)), _) => (workers, format!("PREFORK_WORKERS={workers}")),
-            (None, Some(Some(workers))) => (workers, format!("workers = {workers}")),
+            (Some(workers @ 1..), _) => (workers, format!("PREFORK_WORKERS={workers}")),
+            (None, Some(workers @ 1..)) => (workers, format!("workers = {workers}")),
             _ => cpu::count_and_why(),
         };
-        let max_restarts = environment.max_restarts.or(code.max_restarts);
-        let graceful_timeout = environment.graceful_timeout.or(code.graceful_timeout);
+        let restarts_are_given = environment.max_restarts.or(code.max_restarts).is_some();
         let overruled = [
             Overruled::new("user", &environment.user, &code.user),
             Overruled::new("group", &environment.group, &code.group),
         ];
-        Settings {
-            workers,
-            workers_because,
-            max_restarts: max_restarts.unwrap_or(Some(default_max_restarts(workers))),
-            graceful_timeout: graceful_timeout.unwrap_or(DEFAULT_GRACEFUL_TIMEOUT),
-            restart_window: environment.restart_window.or(code.restart_window).flatten(),
-            restart: environment.restart.or(code.restart).unwrap_or_default(),
-            backoff: environment.backoff.or(code.backoff).unwrap_or(DEFAULT_BACKOFF),
-            listen: environment.listen.or(code.listen).unwrap_or_default(),
-            reuse_port: environment.reuse_port.or(code.reuse_port).unwrap_or_default(),
-            ready_timeout: ready_timeout(environment.ready_timeout, code.ready_timeout.flatten(), warnings),
-            heartbeat_timeout: environment.heartbeat_timeout.or(code.heartbeat_timeout).flatten(),
-            max_lifetime: environment.max_lifetime.or(code.max_lifetime).flatten(),
-            max_memory: environment.max_memory.or(code.max_memory).flatten(),
-            reload: environment.reload.or(code.reload).unwrap_or_default(),
-            user: Account::new("user", environment.user, code.user),
-            group: Account::new("group", environment.group, code.group),
-            no_new_privs: no_new_privs(environment.no_new_privs, code.no_new_privs, warnings),
-            overruled: overruled.into_iter().flatten().collect(),
+        let mut settings = Settings::choose(environment, code);
+        settings.workers = workers;
+        settings.workers_because = workers_because;
+        settings.overruled = overruled.into_iter().flatten().collect();
+        if !restarts_are_given {
+            let enough = workers.saturating_mul(RESTARTS_PER_WORKER);
+            settings.max_restarts = settings.max_restarts.map(|least| least.max(enough));
         }
+        settings
+    }
+
+    /// The user that workers become.
+    pub(crate) fn user_account(&self) -> Option<Account> {
+        self.account("user", self.user.as_deref())
+    }
+
+    /// The group that workers become.
+    pub(crate) fn group_account(&self) -> Option<Account> {
+        self.account("group", self.group.as_deref())
+    }
+
+    fn account(&self, option: &'static str, name: Option<&str>) -> Option<Account> {
+        Some(Account::new(option, name?, self.from_environment.contains(&option)))
     }
 }
 
-fn default_max_restarts(workers: usize) -> usize {
-    workers.saturating_mul(RESTARTS_PER_WORKER).max(LEAST_MAX_RESTARTS)
-}
-
-/// The environment wins here too, but what it takes away is said.
-fn no_new_privs(environment: Option<bool>, code: Option<bool>, warnings: &mut Vec<String>) -> bool {
-    if (environment, code) == (Some(false), Some(true)) {
+/// The environment wins here too, but the log says what it takes away.
+fn warn_of_a_lost_protection(environment: &Values, code: &Values, warnings: &mut Vec<String>) {
+    if (environment.no_new_privs, code.no_new_privs) == (Some(false), Some(true)) {
         warnings.push(
             "workers may gain rights by set-user-ID programs: PREFORK_NO_NEW_PRIVS=false in the environment overrules \
              no_new_privs = true in the code; unset it, unless that is wanted"
                 .to_owned(),
         );
     }
-    environment.or(code).unwrap_or_default()
 }
 
 /// The environment changes a timeout but introduces none: a program that never announces readiness would never be
 /// ready.
-fn ready_timeout(
-    environment: Option<Option<Duration>>,
-    code: Option<Duration>,
-    warnings: &mut Vec<String>,
-) -> Option<Duration> {
-    let timeout = environment.unwrap_or(code);
-    if code.is_none() && timeout.is_some() {
+fn forget_an_introduced_ready_timeout(environment: &mut Values, code: &Values, warnings: &mut Vec<String>) {
+    if code.ready_timeout.flatten().is_none() && environment.ready_timeout.flatten().is_some() {
         warnings.push(
             "environment variable PREFORK_READY_TIMEOUT is ignored: this program does not announce readiness, because \
              its code sets no ready_timeout"
                 .to_owned(),
         );
-        return None;
+        environment.ready_timeout = None;
     }
-    timeout
 }
 
 #[cfg(test)]
@@ -198,6 +209,16 @@ mod tests {
         Some(5_000_000),
         Reload::Exclusive,
     );
+
+    #[test]
+    fn the_defaults_are_what_the_table_says() {
+        let (Settings { restart, backoff, graceful_timeout, listen, reuse_port, user, no_new_privs, .. }, warnings) =
+            settings(&[], prefork());
+        assert_eq!((restart, graceful_timeout), (Restart::OnFailure, Duration::from_secs(25)));
+        assert_eq!(grammar::backoff("100ms..1s"), Ok(backoff));
+        assert_eq!((listen, reuse_port, user, no_new_privs), (Vec::new(), false, None, false));
+        assert_eq!(warnings, [""; 0]);
+    }
 
     #[test]
     fn a_worker_s_life_has_no_bounds_by_default() {
@@ -272,13 +293,13 @@ mod tests {
     fn a_user_that_is_refused_is_named_with_where_it_was_given() {
         let code = || prefork().user("app").group(Some("7"));
         let own = settings(&[], code()).0;
-        let (user, group) = (own.user.expect("a user"), own.group.expect("a group"));
+        let (user, group) = (own.user_account().expect("a user"), own.group_account().expect("a group"));
         assert_eq!((user.name.as_str(), user.number(), group.number()), ("app", None, Some(7)));
         assert_eq!(user.refuse("why".to_owned()).to_string(), "user: why");
         let theirs = settings(&[("USER", "web"), ("GROUP", "none")], code()).0;
-        let why = theirs.user.expect("a user").refuse("why".to_owned()).to_string();
+        let why = theirs.user_account().expect("a user").refuse("why".to_owned()).to_string();
         assert_eq!(why, "environment variable PREFORK_USER: why");
-        assert!(theirs.group.is_none());
+        assert!(theirs.group_account().is_none());
         assert!(settings(&[], prefork().user(None).group("none")).0.user.is_none());
         assert_eq!(prefork().group("a b").error.expect("an error").to_string().find("group: "), Some(0));
     }
