@@ -406,7 +406,7 @@ impl Supervisor {
         if waits {
             manager.update(ready(&self.policy));
         }
-        manager.beat(|| self.policy.has_prospects());
+        manager.heartbeat(|| self.policy.has_prospects());
     }
 
     fn wait(&self) {

@@ -187,7 +187,7 @@ impl Supervisor {
         self.leave_undecided();
         super::flush_buffers();
         if let Some(manager) = &mut self.service.manager {
-            manager.beat_now();
+            manager.send_heartbeat();
         }
     }
 
@@ -212,7 +212,7 @@ impl Supervisor {
                 child_ignored,
                 hangups_ignored: self.heard.hangups_are_ignored(),
             },
-            manager: self.service.manager.as_ref().map(Manager::to_hand_over),
+            manager: self.service.manager.as_ref().map(Manager::snapshot),
             board: state::Board {
                 file: board,
                 capacity: self.publisher.board().capacity(),

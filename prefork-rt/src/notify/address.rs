@@ -1,0 +1,135 @@
+//! How a message gets to the service manager. It never waits for the service manager to read.
+//!
+//! It must not know why anything is sent. A socket is opened for each message, so that no worker inherits one. (The crate
+//! sd-notify waits for a full socket and knows no abstract names.)
+
+use std::env;
+use std::error::Error as _;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixDatagram;
+
+use sendfd::SendWithFd;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::variables::{SOCKET, present, unused};
+use crate::error::Error;
+use crate::logging;
+use crate::trust;
+
+/// systemd reads no message of more than 4096 bytes.
+const LONGEST_STATUS: usize = 2048;
+
+/// The socket from which the service manager reads.
+#[derive(Clone)]
+pub(crate) struct Address(SockAddr);
+
+impl Address {
+    /// The address that the environment names, if this program may trust it.
+    pub(crate) fn from_environment() -> Option<Address> {
+        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
+            if let Some(unused) = unused() {
+                logging::warn(&format!("ignored without {SOCKET}, which says where a service manager reads: {unused}"));
+            }
+            return None;
+        };
+        if !trust::in_manager(&name) {
+            // Another line names all variables that are not trusted.
+            return None;
+        }
+        Address::parse(&name)
+            .map_err(|why| {
+                let others: Vec<&str> = present().into_iter().filter(|&other| other != SOCKET).collect();
+                let others =
+                    if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
+                logging::warn(&format!(
+                    "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told how it goes"
+                ));
+            })
+            .ok()
+    }
+
+    /// A path, or `@` and a name in the abstract namespace, which only Linux has.
+    pub(super) fn parse(name: &OsStr) -> Result<Address, String> {
+        let path = match name.as_bytes() {
+            [b'/', ..] => name.as_bytes().to_vec(),
+            [b'@', rest @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => [b"\0", rest].concat(),
+            _ => return Err("only a path and @NAME are understood".to_owned()),
+        };
+        SockAddr::unix(OsStr::from_bytes(&path)).map(Address).map_err(|error| error.to_string())
+    }
+
+    /// Says that the start has failed, and why.
+    pub(crate) fn failed(&self, error: &Error) {
+        let source = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+        let errno = source.and_then(io::Error::raw_os_error);
+        let errno = errno.map_or_else(String::new, |errno| format!("ERRNO={errno}\n"));
+        // A failure is ignored: the reason is on standard error already.
+        let _ = self.send(&format!("{errno}STATUS={}", one_line(&error.to_string())));
+    }
+
+    /// Has what is stored under this name removed.
+    pub(crate) fn remove_stored(&self, name: &str) {
+        // A failure is ignored: what stays comes back at the next start, which removes it then.
+        let _ = self.send(&removal(name));
+    }
+
+    pub(super) fn send(&self, message: &str) -> io::Result<()> {
+        self.socket()?.send_to(message.as_bytes(), &self.0).map(drop)
+    }
+
+    /// Sends a copy of the descriptor along, if there is one: SCM_RIGHTS.
+    pub(super) fn send_with(&self, message: &str, descriptor: Option<&OwnedFd>) -> io::Result<()> {
+        let Some(descriptor) = descriptor else { return self.send(message) };
+        let socket = self.socket()?;
+        socket.connect(&self.0)?;
+        let socket = UnixDatagram::from(OwnedFd::from(socket));
+        socket.send_with_fd(message.as_bytes(), &[descriptor.as_raw_fd()]).map(drop)
+    }
+
+    fn socket(&self) -> io::Result<Socket> {
+        let socket = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket)
+    }
+}
+
+/// The beginning of the text that fits a message, with spaces for line breaks, which would begin another assignment.
+pub(super) fn one_line(text: &str) -> String {
+    let mut end = text.len().min(LONGEST_STATUS);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].replace('\n', " ")
+}
+
+/// A message that has what is stored under this name removed.
+pub(super) fn removal(name: &str) -> String {
+    format!("FDSTOREREMOVE=1\nFDNAME={name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_paths_and_abstract_names() {
+        let parse = |name: &str| Address::parse(OsStr::new(name));
+        let path = parse("/run/systemd/notify").expect("a path");
+        assert_eq!(path.0.as_pathname(), Some(std::path::Path::new("/run/systemd/notify")));
+        #[cfg(target_os = "linux")]
+        assert_eq!(parse("@name").expect("a name").0.as_abstract_namespace(), Some(&b"name"[..]));
+        for name in ["vsock:2:1234", "run/notify", &format!("/{}", "x".repeat(200))] {
+            assert!(parse(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_status_is_one_line_that_fits_a_message() {
+        assert_eq!(one_line("a\nb"), "a b");
+        assert_eq!(one_line(&"ä".repeat(5000)).len(), LONGEST_STATUS);
+        assert_eq!(one_line(&format!("x{}", "ä".repeat(5000))).len(), LONGEST_STATUS - 1);
+    }
+}

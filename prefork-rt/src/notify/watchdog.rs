@@ -1,0 +1,46 @@
+//! When to tell the service manager that the supervisor is alive.
+//!
+//! It must not know how that is found out, nor how it is sent.
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use super::variables::{WATCHDOG_PERIOD, WATCHDOG_PID, present};
+use crate::logging;
+use crate::trust;
+
+/// A shorter interval would leave the supervisor no time for anything else.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+pub(super) struct Watchdog {
+    /// Half the time after which the service manager takes the supervisor for hung.
+    pub(super) every: Duration,
+    pub(super) due: Instant,
+    /// It is due, and is not sent, because the pool cannot do its work.
+    pub(super) withheld: bool,
+}
+
+impl Watchdog {
+    /// The watchdog, if the environment asks this process for signs of life.
+    pub(super) fn from_environment() -> Option<Watchdog> {
+        let Some(period) = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty()) else {
+            if present().contains(&WATCHDOG_PID) {
+                logging::warn(&format!("{WATCHDOG_PID} is ignored: there is no {WATCHDOG_PERIOD}"));
+            }
+            return None;
+        };
+        if let Some(why) = trust::names_another(WATCHDOG_PID) {
+            logging::warn(&format!(
+                "{WATCHDOG_PERIOD} is ignored: {why}; the service manager waits for signs of life that do not come"
+            ));
+            return None;
+        }
+        let microseconds = period.to_str().and_then(|period| period.parse().ok()).filter(|&period| period > 0);
+        let Some(every) = microseconds.map(|period| (Duration::from_micros(period) / 2).max(SHORTEST_INTERVAL)) else {
+            logging::warn(&format!("{WATCHDOG_PERIOD}={period:?} is ignored: it is no number of microseconds"));
+            return None;
+        };
+        // An interval that the clock cannot represent never ends.
+        let due = Instant::now().checked_add(every)?;
+        Some(Watchdog { every, due, withheld: false })
+    }
+}
