@@ -1,11 +1,11 @@
-//! Who is started, signalled, replaced and given up on, and when.
+//! Which workers are started, signalled, replaced and given up on, and when.
 //!
-//! A pure state machine: it reads no clock, makes no system call and knows no process id. The supervisor tells it
-//! the facts it has with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns, until that is
-//! `None`; then it waits for the next fact, and no longer than [`poll_timeout`](Policy::poll_timeout). A call too many
+//! This is a pure state machine: it reads no clock, makes no system call and knows no process id. The supervisor tells
+//! it facts with [`handle`](Policy::handle) and performs what [`poll`](Policy::poll) returns until that is `None`. Then
+//! the supervisor waits for the next fact, but not longer than [`poll_timeout`](Policy::poll_timeout). A call too many
 //! does no harm, and a fact about a process that is not alive changes nothing.
 //!
-//! Each slot keeps one task id filled. A fact marks its slot dirty; `poll` settles dirty slots, so nothing scans all
+//! Each slot keeps one task id filled. A fact marks its slot dirty, and `poll` fills dirty slots, so nothing scans all
 //! slots for one event. A deadline that is due marks its slot dirty, too, or moves a process or the pool on.
 
 mod alarms;
@@ -60,33 +60,33 @@ pub(crate) struct Policy {
     rules: Rules,
     now: Time,
     phase: Phase,
-    /// Of every task id that there ever was; those from `size` on are not wanted any more.
+    /// One for every task id that there ever was. The slots from `size` on are not wanted any more.
     slots: Vec<Slot>,
     size: usize,
     alive: usize,
     headcount: Headcount,
-    /// How many slots that are not wanted any more serve those who wait.
+    /// How many slots that are not wanted any more still serve the connections in their queues.
     draining: usize,
-    /// A worker has lived for a moment, or that none did was said.
+    /// A worker has lived for a moment, or a notice said that none has.
     booted: bool,
-    /// When the last worker ended that had proved itself by being ready for a while.
+    /// When a worker last ended that had been ready long enough to prove that the service works.
     proved_at: Option<Time>,
     forks: u64,
     budget: Budget,
-    /// The spell in which the system refuses forks, if there is one.
+    /// The spell in which the system refuses forks, if it does.
     refusals: Option<Refusals>,
     turns: Turns,
     upgrade: Option<Upgrade>,
-    /// Who asked for another upgrade meanwhile.
+    /// Another upgrade was asked for meanwhile, by this sender.
     next_upgrade: Option<String>,
-    /// Who asked the binary before for a reload, which it owes if it comes back.
+    /// The previous binary was asked for a reload by this sender, and owes it if it comes back.
     owed_reload: Option<String>,
-    /// How many workers the binary that decided it last was to have.
+    /// How many workers the options of the binary asked for that last set the size by them.
     planned: usize,
     dirty: VecDeque<usize>,
-    /// Slots whose sockets may be to take new connections from now on, or not to.
+    /// Slots whose intake may have to change.
     unsteered: Vec<usize>,
-    /// Slots of which there is news for whoever looks at the pool.
+    /// Slots whose published row is out of date.
     changed: Vec<usize>,
     actions: VecDeque<Action>,
     deadlines: Deadlines,
@@ -104,9 +104,9 @@ enum Phase {
 #[derive(Debug)]
 struct Stopping {
     exit: Exit,
-    /// It was asked for, so that an interrupt makes it immediate.
+    /// A sender asked for it, so an interrupt makes it immediate.
     asked: bool,
-    /// Who asked for it while it was under way was told so.
+    /// It was asked for again while it was under way, and a notice said so.
     asked_again: bool,
     /// SIGKILL was sent.
     immediate: bool,
@@ -168,7 +168,7 @@ impl Policy {
         }
     }
 
-    /// What is to be said before anything else is done.
+    /// A notice that comes before any other action, if there is one.
     pub(crate) fn take_notice(&mut self) -> Option<Notice> {
         match self.actions.pop_front() {
             Some(Action::Tell(notice)) => Some(notice),
@@ -193,10 +193,10 @@ impl Policy {
                 self.fill(task_id);
                 continue;
             }
-            // Only now: who has a worker again at once was never without.
+            // Only now: a slot that has a worker again at once was never without one.
             match self.unsteered.pop() {
                 Some(task_id) => self.update_intake(task_id),
-                // That there is no turn can be news, too.
+                // Where no turn begins, there can be a notice of that.
                 None if self.go_on_with_upgrade() || self.begin_turn() || !self.actions.is_empty() => {}
                 None => return None,
             }
@@ -208,7 +208,7 @@ impl Policy {
         self.deadlines.next()
     }
 
-    /// A slot of which there is news, if any, and the news.
+    /// A slot that has changed since it was last published, if any, and what to publish.
     pub(crate) fn take_changed(&mut self) -> Option<(usize, View)> {
         let task_id = self.changed.pop()?;
         let slot = &self.slots[task_id];
@@ -223,17 +223,17 @@ impl Policy {
         Some((task_id, View { state, proc, restarts: slot.starts.saturating_sub(1) }))
     }
 
-    /// How many workers there are to be.
+    /// How many workers are wanted.
     pub(crate) fn size(&self) -> usize {
         self.size
     }
 
-    /// How many of them are ready.
+    /// How many of the wanted workers are ready.
     pub(crate) fn ready(&self) -> usize {
         self.headcount.ready()
     }
 
-    /// Whether a worker is ready or about to be, or none is wanted any more.
+    /// Whether a worker is ready or will be, or the pool is stopping.
     pub(crate) fn has_prospects(&self) -> bool {
         let wanted = self.slots.get(..self.size).unwrap_or(&self.slots);
         !matches!(self.phase, Phase::Running) || wanted.iter().any(Slot::has_prospects)
@@ -258,10 +258,10 @@ impl Policy {
             (Phase::Running, Ask::Fewer) => self.remove_worker(by),
             (Phase::Running, Ask::Upgrade) => self.ask_upgrade(by),
             (Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
-            // Who asks for a stop that has begun without being asked for gets it, and no other.
+            // This stop began without being asked for. The sender gets it, and no other one.
             (Phase::Stopping(stopping), Ask::Interrupt) if !stopping.asked => self.already_stopping(by),
             (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked_again => self.already_stopping(by),
-            // It changes nothing, and that was said.
+            // It changes nothing, and a notice has said so.
             (Phase::Stopping(_), Ask::Stop) => {}
             (Phase::Stopping(_), Ask::Interrupt | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
             (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
@@ -270,7 +270,7 @@ impl Policy {
         }
     }
 
-    /// In `poll`, when the facts are in: a process that has ended by now was not too late.
+    /// In `poll`, after all facts: a process that has ended by now was not too late.
     fn take_due_deadline(&mut self) -> bool {
         let Some(time) = self.deadlines.next().filter(|&time| time <= self.now) else { return false };
         self.was_late(self.now.since(time));
@@ -297,12 +297,12 @@ impl Policy {
         self.proc(id).filter(|proc| proc.state != ProcState::Forking)
     }
 
-    /// The processes there are. This looks at every slot: for what concerns all of them.
+    /// All processes. This scans every slot, so it is only for what concerns all of them.
     fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
         self.slots.iter_mut().flat_map(Slot::procs)
     }
 
-    /// There is news of this slot.
+    /// The slot has changed: its row, its standing and perhaps its intake.
     fn touched(&mut self, task_id: usize) {
         self.changed.push(task_id);
         if self.rules.slots_have_sockets {

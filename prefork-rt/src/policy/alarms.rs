@@ -8,7 +8,7 @@ use super::watch::MEASURE_EVERY;
 use super::{Action, Policy, ProcId, Recycle};
 
 impl Policy {
-    /// An alarm rings once: this takes the place of what was armed before.
+    /// Arms an alarm that rings once. It takes the place of the one that was armed before.
     pub(super) fn arm(&mut self, id: ProcId, alarm: Alarm, delay: Duration) {
         self.disarm(id, alarm);
         if self.proc(id).is_some() {
@@ -33,7 +33,7 @@ impl Policy {
         self.deadlines.has(Deadline::Proc { id, alarm })
     }
 
-    /// The alarm rings.
+    /// An alarm rings.
     pub(super) fn alarm(&mut self, id: ProcId, alarm: Alarm) {
         self.unwatch(alarm);
         let Some(proc) = self.proc(id) else { return };

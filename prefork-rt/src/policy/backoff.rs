@@ -48,7 +48,7 @@ impl Backoff {
 }
 
 impl Policy {
-    /// How long the next start of this slot waits: not at all, where its replacement is there already.
+    /// How long the next start of this slot waits: not at all where its replacement is there already.
     pub(super) fn backoff(&mut self, task_id: usize) -> Duration {
         let slot = &self.slots[task_id];
         if slot.current.is_some() {
@@ -59,11 +59,12 @@ impl Policy {
 
     /// Counts the end of a worker that was not told to end.
     ///
-    /// Readiness that is announced is evidence that the service works. What ends a worker that was ready for a second
-    /// (`PROOF`) came from outside, as a request does, and a delay would punish the clients of the others: its successor is
-    /// started at once. An attack ends some workers sooner, and with them the row of quick ends would grow: so for ten
-    /// seconds (`STABLE`) after any worker that has proved itself, those that were ready at all wait for the first delay only.
-    /// Those that were not ready, because a database is down for example, wait longer and longer.
+    /// Announced readiness is evidence that the service works. What ends a worker that was ready for a second (`PROOF`)
+    /// came from outside, as a request does, and a delay would punish the clients of the other workers. So its
+    /// successor is started at once. An attack ends some workers sooner, and their quick ends would make the delay
+    /// grow. So for ten seconds (`STABLE`) after the end of any worker that had proved itself, the successors of
+    /// workers that were ready at all wait for the first delay only. Workers that are never ready, because a database
+    /// is down for example, wait longer and longer.
     pub(super) fn count_end(&mut self, proc: &Proc, up: Duration) {
         let now = self.now;
         let has_proved_itself = self.rules.readiness.is_announced() && proc.was_ready_for(PROOF, now);
@@ -77,8 +78,8 @@ impl Policy {
         }
     }
 
-    /// Counts the end of a worker in its turn. A reload is a new beginning. Recycling is one only of a worker that lived
-    /// for long.
+    /// Counts the end of a worker in its turn. A reload is a new beginning. Recycling is one only of a worker that
+    /// lived for long.
     pub(super) fn count_turn(&mut self, task_id: usize, is_recycled: bool, up: Duration) {
         let backoff = &mut self.slots[task_id].backoff;
         if is_recycled {
@@ -88,7 +89,8 @@ impl Policy {
         }
     }
 
-    /// How long a worker waits for its turn that is to be recycled: one that asks for it soon waits as if it had ended.
+    /// How long a worker that will be recycled waits for its turn. One that asks soon after its start waits as if it
+    /// had ended.
     pub(super) fn recycling_delay(&mut self, task_id: usize, is_soon: bool) -> Duration {
         let mut backoff = self.slots[task_id].backoff;
         backoff.ended(!is_soon);
@@ -106,7 +108,7 @@ pub(crate) fn delay(backoff: grammar::Backoff, quick_ends: u32, jitter: &mut Jit
     delay + jitter.up_to((delay / 4).min(longest.saturating_sub(delay)))
 }
 
-/// A lifetime, a tenth more or less, so that workers that started together do not end together.
+/// `max_lifetime` and up to a tenth more or less at random, so that workers that started together do not end together.
 pub(crate) fn lifetime(max_lifetime: Duration, jitter: &mut Jitter) -> Duration {
     (max_lifetime - max_lifetime / 10).saturating_add(jitter.up_to(max_lifetime / 5))
 }

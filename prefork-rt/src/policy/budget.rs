@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use super::{Failure, Time};
 
-/// So many failures are kept, to tell of them, where they count for ever.
+/// How many failures are remembered for the final notice where failures count for ever.
 const MOST_REMEMBERED: usize = 1000;
 
-/// The failures that count now, or the latest of them, and how many may.
+/// The failures that count now, or the latest of them, and how many are allowed.
 pub(crate) struct Budget {
     max_restarts: Option<usize>,
     window: Option<Duration>,
     counted: VecDeque<Counted>,
-    /// How many there ever were.
+    /// How many failures there ever were.
     ever: usize,
 }
 
@@ -47,7 +47,7 @@ impl Budget {
         Budget { max_restarts, window, counted: VecDeque::new(), ever: 0 }
     }
 
-    /// Counts a failure. An error, when it is one too many.
+    /// Counts a failure. It is an error when this failure is one too many.
     pub(crate) fn spend(&mut self, now: Time, task_id: usize, failure: Failure) -> Result<Spent, Spent> {
         self.forget_before(now);
         let left = self.max_restarts.is_none_or(|max_restarts| self.spent().used < max_restarts);
@@ -65,7 +65,7 @@ impl Budget {
         self.spent().used
     }
 
-    /// Who used it up, in the order of task ids.
+    /// Which slots used the budget up, in the order of their task ids.
     pub(crate) fn shares(&self, now: Time) -> Vec<Share> {
         let mut counted: Vec<&Counted> = self.counted.iter().collect();
         counted.sort_by_key(|counted| counted.task_id);
@@ -77,7 +77,7 @@ impl Budget {
         counted.chunk_by(|a, b| a.task_id == b.task_id).filter_map(share).collect()
     }
 
-    /// What counts, and how many there ever were.
+    /// The failures that count, and how many there ever were.
     pub(super) fn snapshot(&self) -> (Vec<Counted>, usize) {
         (self.counted.iter().cloned().collect(), self.ever)
     }

@@ -1,4 +1,4 @@
-//! What the policy goes by, what it is told, and what it asks for.
+//! The options of the policy, the facts that it is told, and the actions that it asks for.
 
 use std::io;
 use std::time::Duration;
@@ -43,11 +43,11 @@ impl ProcId {
     }
 }
 
-/// What the policy goes by.
+/// The options that the policy applies.
 #[derive(Clone)]
 pub(crate) struct Rules {
     pub(crate) workers: usize,
-    /// There cannot be more workers than so many.
+    /// How many workers there can be at most.
     pub(crate) most_workers: usize,
     /// Each slot has sockets of its own, those of the first workers from the start.
     pub(crate) slots_have_sockets: bool,
@@ -67,9 +67,9 @@ pub(crate) struct Rules {
 /// When a worker counts as ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readiness {
-    /// As soon as it is there: its body starts at once.
+    /// As soon as it is forked, because its body starts at once.
     AtFork,
-    /// When its body starts, which it says: hooks run before.
+    /// When it says that its body starts. Hooks run before.
     AtBody,
     /// When it says so, within this time.
     Announced(Duration),
@@ -90,11 +90,12 @@ pub(crate) enum Event {
     ForkFailed(ProcId, io::Error),
     /// The answer to [`Action::Fork`]: it would be unsafe, for this reason.
     ForkUnsafe(ProcId, String),
-    /// What a worker has said of itself so far: when it rings, before its end, and as the answer to [`Action::ReadReport`].
+    /// What a worker has reported so far: when it wakes the supervisor, before its end, and as the answer to
+    /// [`Action::ReadReport`].
     Reported(ProcId, Reported),
     /// The answer to [`Action::Inspect`].
     Inspected(ProcId, Hold),
-    /// The answer to [`Action::Measure`]: so many bytes are its own.
+    /// The answer to [`Action::Measure`]: the bytes of the worker's own memory.
     Measured(ProcId, u64),
     /// The answer to [`Action::OpenSockets`]: the slot has them.
     SocketsOpen(usize),
@@ -103,12 +104,12 @@ pub(crate) enum Event {
     /// The answer to [`Action::InspectQueue`].
     Queue {
         task_id: usize,
-        /// Somebody waits there.
+        /// Connections wait there.
         waiting: bool,
     },
     /// A worker's process is gone.
     Ended(ProcId, Status),
-    /// Somebody wants something, and who.
+    /// A request from outside, and who sent it.
     Ask(Ask, String),
     /// The answer to [`Action::Rehearse`], some time later: the new binary would start, or why not.
     Rehearsed(Result<(), String>),
@@ -141,11 +142,11 @@ pub(crate) enum Hold {
 /// What the supervisor is asked for from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// A graceful stop. Asked for again, it is no other: process managers ask twice.
+    /// A graceful stop. To ask again changes nothing: process managers ask twice.
     Stop,
     /// A graceful stop; during a stop that was asked for, an immediate one.
     Interrupt,
-    /// A graceful stop, because the terminal is gone, which may be said more than once.
+    /// A graceful stop, because the terminal is gone. The kernel may say so more than once.
     HangUp,
     /// An immediate stop.
     StopNow,
@@ -154,7 +155,7 @@ pub(crate) enum Ask {
     More,
     /// One worker fewer.
     Fewer,
-    /// To go on as the binary that is on disk now.
+    /// Go on as the binary that is on disk now.
     Upgrade,
 }
 
@@ -173,7 +174,7 @@ pub(crate) enum Status {
 /// Who sent a SIGKILL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Killer {
-    /// The kernel, as it seems, for want of memory: this counter grew.
+    /// Probably the kernel, for want of memory: this counter grew.
     OutOfMemory(Growth),
     Unknown,
 }
@@ -193,58 +194,59 @@ pub(crate) enum Scope {
     Kernel,
 }
 
-/// What the supervisor is to do.
+/// What the supervisor does next.
 #[derive(Debug)]
 pub(crate) enum Action {
-    /// Start a worker, whose task id was started so many times before, as one of so many; to be answered before any
-    /// other fact.
+    /// Start a worker. `restarts` is how often its task id was started before, and `workers` how many are wanted. To be
+    /// answered before any other fact.
     Fork {
         proc: ProcId,
         restarts: usize,
         workers: usize,
     },
     Signal(ProcId, Signal),
-    /// See what a worker has said of itself; to be answered before any other fact.
+    /// Read what a worker has reported. To be answered before any other fact.
     ReadReport(ProcId),
-    /// See whether a debugger or a core dump holds a worker; to be answered before any other fact.
+    /// Find out whether a debugger or a core dump holds a worker. To be answered before any other fact.
     Inspect(ProcId),
     /// Measure a worker's memory.
     Measure(ProcId),
     /// Let new connections go to the sockets of this slot, or not.
     SetIntake(usize, Intake),
-    /// Make sockets for this slot, to which nothing new goes yet; to be answered before any other fact.
+    /// Make sockets for this slot, to which no new connection goes yet. To be answered before any other fact.
     OpenSockets(usize),
-    /// See whether somebody waits in the queue of this slot; to be answered before any other fact.
+    /// Find out whether connections wait in the queue of this slot. To be answered before any other fact.
     InspectQueue(usize),
-    /// Nobody is to use the sockets of this slot any more.
+    /// Close the sockets of this slot: no process uses them any more.
     CloseSockets(usize),
-    /// The pool is stopping: new connections are to be refused from here on.
+    /// Close all listeners, because the pool stops: new connections are refused from here on.
     CloseListeners,
-    /// Try whether the binary on disk would start.
+    /// Rehearse the start of the binary on disk.
     Rehearse,
-    /// That took too long, or is of no use any more.
+    /// End the rehearsal, because it took too long or is of no use any more.
     EndRehearsal,
-    /// Become the binary on disk; to be answered before any other fact.
+    /// Become the binary on disk. To be answered before any other fact.
     Upgrade,
-    /// The binary that was on disk has proved itself: the one before is not needed any more.
+    /// This binary has proved itself and stays: there is no way back to the previous one any more.
     Commit,
-    /// Become the binary before again, because this worker failed so; to be answered before any other fact.
+    /// Become the previous binary again, because the worker of this task id failed. To be answered before any other
+    /// fact.
     GoBack {
         task_id: usize,
         why: TurnFailure,
     },
     Tell(Notice),
-    /// All is over.
+    /// Exit: the pool is over.
     Exit(Exit),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// To the worker: end.
+    /// SIGTERM to the worker.
     Terminate,
-    /// To the worker: leave a trace of what you were doing, and end.
+    /// SIGABRT to the worker, so that it leaves a trace of what it was doing.
     Abort,
-    /// To the worker and the processes it made.
+    /// SIGKILL to the worker and the processes that it made.
     Kill,
 }
 
@@ -253,9 +255,9 @@ pub(crate) enum Signal {
 pub(crate) enum Intake {
     #[default]
     Open,
-    /// To those of other slots, as long as there are any that are open: nobody accepts here for now.
+    /// They go to other slots as long as any of these is open, because no worker accepts here for now.
     Away,
-    /// Never to this slot: nobody will accept here.
+    /// They never go to this slot, because no worker will accept here.
     Closed,
 }
 
@@ -264,7 +266,7 @@ pub(crate) enum Intake {
 pub(crate) enum Exit {
     /// All workers ended normally.
     Finished,
-    /// As asked, with so many alive when it came to SIGKILL.
+    /// It was asked to stop. `killed` is how many workers had to be killed.
     Stopped {
         by: String,
         killed: usize,
@@ -275,11 +277,11 @@ pub(crate) enum Exit {
     },
     CannotFork(io::Error),
     Unsafe(String),
-    /// These are left behind, whatever the stop was for.
+    /// SIGKILL has not ended these processes, so they are left behind, whatever the stop was for.
     Unkillable(Vec<ProcId>),
 }
 
-/// What is known of a slot, for whoever looks at the pool.
+/// What is published of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct View {
     pub(crate) state: State,

@@ -17,13 +17,13 @@ pub(super) enum Deadline {
     },
     /// A slot's queue is inspected.
     Queue(usize),
-    /// The graceful stop was long enough.
+    /// The time of the graceful stop is over.
     Kill,
-    /// What SIGKILL has not ended will not end.
+    /// Processes that SIGKILL has not ended by now are left behind.
     LeaveBehind,
-    /// The rehearsal of a new binary was long enough.
+    /// The time of a rehearsal is over.
     Rehearsal,
-    /// The supervisor wakes up, because an interval is watched.
+    /// The supervisor wakes up to find out whether it is late, because an interval is watched.
     Awake,
 }
 
@@ -34,15 +34,15 @@ pub(crate) enum Alarm {
     Ready,
     /// It has lived for a moment, for which it was on trial.
     Trial,
-    /// It should have beaten by now.
+    /// It should have sent a heartbeat by now.
     Heartbeat,
-    /// Its memory is to be measured.
+    /// Its memory is measured again.
     Measure,
     /// It has lived long enough.
     Retire,
-    /// It may be recycled.
+    /// It may be recycled from now on.
     Recycle,
-    /// It was told to end, and had its time.
+    /// It was told to end, and its time is over.
     Kill,
     /// Even SIGKILL has not ended it.
     Overdue,
@@ -54,7 +54,7 @@ impl Alarm {
 }
 
 impl Deadline {
-    /// Whether the next binary goes by it, too: it belongs to a slot or a process, which outlive this binary.
+    /// Whether it belongs to a slot or a process, which the next binary goes on with.
     fn outlives_binary(self) -> bool {
         match self {
             Deadline::Start(_) | Deadline::Proc { .. } | Deadline::Queue(_) => true,
@@ -71,7 +71,7 @@ pub(super) struct Deadlines {
 }
 
 impl Deadlines {
-    /// Takes the place of the deadline that was there, if there was one.
+    /// Sets a deadline, in place of the time that it had.
     pub(super) fn set(&mut self, deadline: Deadline, time: Time) {
         if let Some(before) = self.times.insert(deadline, time) {
             self.in_order.remove(&(before, deadline));
@@ -79,7 +79,7 @@ impl Deadlines {
         self.in_order.insert((time, deadline));
     }
 
-    /// Says whether it was set.
+    /// Clears a deadline and says whether it was set.
     pub(super) fn clear(&mut self, deadline: Deadline) -> bool {
         let time = self.times.remove(&deadline);
         time.is_some_and(|time| self.in_order.remove(&(time, deadline)))
@@ -96,7 +96,7 @@ impl Deadlines {
         }
     }
 
-    /// Clears all others.
+    /// Clears all deadlines but the retained ones.
     pub(super) fn retain(&mut self, is_retained: impl Fn(Deadline) -> bool) {
         self.times.retain(|&deadline, _| is_retained(deadline));
         self.in_order.retain(|&(_, deadline)| is_retained(deadline));
@@ -106,7 +106,7 @@ impl Deadlines {
         self.retain(|_| false);
     }
 
-    /// When it is due, if it is set.
+    /// When the deadline is due, if it is set.
     pub(super) fn time_of(&self, deadline: Deadline) -> Option<Time> {
         self.times.get(&deadline).copied()
     }
@@ -115,12 +115,12 @@ impl Deadlines {
         self.times.contains_key(&deadline)
     }
 
-    /// When the next one is due.
+    /// When the next deadline is due.
     pub(super) fn next(&self) -> Option<Time> {
         self.in_order.first().map(|&(time, _)| time)
     }
 
-    /// Takes out the first of those that are due by now, in the order of their times.
+    /// Takes out the first deadline that is due by now.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Deadline> {
         let &(_, deadline) = self.in_order.first().filter(|&&(time, _)| time <= now)?;
         self.clear(deadline);
@@ -136,7 +136,7 @@ impl Deadlines {
         self.times.keys().filter_map(proc).collect()
     }
 
-    /// Those by which the next binary goes, in the order of their times.
+    /// The deadlines that the next binary goes on with, in the order of their times.
     pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
         self.in_order.iter().filter(|(_, deadline)| deadline.outlives_binary()).copied().collect()
     }

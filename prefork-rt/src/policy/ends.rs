@@ -1,4 +1,4 @@
-//! The end of a worker: it has finished, or is replaced, or was one too many.
+//! The end of a worker: the worker has finished, is replaced, or was one too many.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{Exit, Policy, ProcId, Status};
 
 /// Where readiness is not announced, a worker that lived this long has booted.
 pub(super) const BOOT: Duration = Duration::from_secs(1);
-/// So many failures to boot in a row are no accident.
+/// This many failures to boot in a row are no accident.
 const BOOT_FAILURES: u32 = 2;
 
 impl Policy {
@@ -30,14 +30,14 @@ impl Policy {
             self.take_over(id.task_id);
             self.go_back(id.task_id, TurnFailure::Failed { worker: id, failure, up });
         } else if self.is_given_up(id) {
-            // How it ends means nothing any more.
+            // It is of a binary that has failed, so its end means nothing.
             self.tell(Notice::Replaced { worker: id, status, up });
         } else if is_incoming {
             self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
         } else {
             self.take_over(id.task_id);
             match class {
-                // It does not want to serve those who wait.
+                // A worker that exits 0 while draining gives up its queue.
                 Class::Finished if self.drains(id.task_id) => {
                     self.tell(Notice::Stopped { worker: id, status, up });
                     self.end_drain(id.task_id);
@@ -77,7 +77,7 @@ impl Policy {
         if has_replacement {
             self.cancel_turn(worker.task_id);
         }
-        // Its work is done, and nobody is to do it again. A predecessor that is being killed is not missed either.
+        // The work is done and not repeated. A predecessor that is being killed is not missed either.
         for other in others {
             self.terminate(other, Why::Surplus);
         }
@@ -113,13 +113,13 @@ impl Policy {
         self.start_after(task_id, delay);
     }
 
-    /// The replacement that stood beside a worker that is gone.
+    /// The replacement that stood beside the worker that has ended.
     fn successor(&self, task_id: usize) -> Option<ProcId> {
         self.slots[task_id].current.as_ref().map(|proc| proc.id)
     }
 
-    /// Whether this end, before the worker had booted, is proof that the service cannot. Only a worker that announces
-    /// its readiness can prove it.
+    /// Whether this end proves that the service cannot boot. Only the end of a worker that announces its readiness can
+    /// prove it, before the whole pool was ready once.
     fn cannot_boot(&mut self, proc: &Proc, up: Duration) -> bool {
         let announced = self.rules.readiness.is_announced();
         let booted = if announced { proc.ready_since.is_some() } else { up >= BOOT };
@@ -135,7 +135,7 @@ impl Policy {
         }
         let now = self.now;
         let none_has_booted = self.procs().all(|proc| now.since(proc.born) < BOOT);
-        // Known from here on, or said, so this looks at every slot once.
+        // The answer is known from here on, so all slots are scanned once only.
         self.booted = true;
         if none_has_booted {
             self.tell(Notice::BootLooksBroken { task_id });

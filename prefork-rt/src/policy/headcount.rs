@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::notice::Notice;
 use super::{Phase, Policy, Time};
 
-/// As what a slot counts.
+/// What a slot counts as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// It is not ready, or not wanted.
@@ -30,7 +30,7 @@ impl Headcount {
         Headcount { was_complete, ..Headcount::default() }
     }
 
-    /// A slot that was counted as the one has now the other standing.
+    /// Counts a slot, which was counted as `counted` before, as `standing`.
     pub(super) fn count(&mut self, counted: &mut Standing, standing: Standing) {
         if let Some(count) = self.of(*counted) {
             *count -= 1;
@@ -62,7 +62,8 @@ impl Headcount {
         self.was_complete
     }
 
-    /// Whether all of this many slots are ready, or have finished but for some, for the first time.
+    /// Whether this is the first time that each of the `wanted` slots is ready or has finished, and not all have
+    /// finished.
     pub(super) fn becomes_complete(&mut self, wanted: usize) -> bool {
         let is_complete = self.ready > 0 && self.ready + self.finished == wanted;
         is_complete && !std::mem::replace(&mut self.was_complete, true)
@@ -70,7 +71,7 @@ impl Headcount {
 }
 
 impl Policy {
-    /// Counts a slot as what it is now.
+    /// Counts a slot by its present standing.
     pub(super) fn count(&mut self, task_id: usize) {
         let is_wanted = task_id < self.size;
         let slot = &mut self.slots[task_id];

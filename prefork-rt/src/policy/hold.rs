@@ -1,9 +1,8 @@
-//! A worker that was too slow, and would be killed, while a debugger or a core dump keeps it: what waits, and how
-//! long.
+//! A worker that is too slow while a debugger or a core dump holds it: which kills wait for that, and how long.
 //!
-//! A debugger holds off what is about the worker's own slowness (heartbeat, readiness), as long as it is there. The time
-//! that a stop, a reload or a recycling gives a worker goes on: something else waits for that. A core dump holds off the
-//! SIGKILL for one worker within a bound; that of a stop of the whole pool does not wait for it.
+//! While a debugger is attached, a worker is not killed for its own slowness (heartbeat, readiness). The time that a
+//! stop, a reload or a recycling gives a worker goes on, because something else waits for its end. A core dump holds
+//! off the SIGKILL for one worker up to a bound. The SIGKILL at the stop of the whole pool does not wait for it.
 
 use std::time::Duration;
 
@@ -13,10 +12,10 @@ use super::notice::Notice;
 use super::slot::{Proc, ProcState, Why};
 use super::{Action, Hold, Policy, ProcId, Readiness};
 
-/// The longest that SIGKILL waits for a core dump: at 100 MB/s, long enough for 30 GB. Without the supervisor's SIGKILL
-/// there is no bound: it is for a dump whose disk or reader hangs.
+/// How long SIGKILL waits for a core dump at most: at 100 MB/s, long enough for 30 GB. The bound is for a dump whose
+/// disk or reader hangs.
 pub(super) const DUMP_TIMEOUT: Duration = Duration::from_secs(300);
-/// How often a worker that dumps core is looked at.
+/// How often a worker that dumps core is inspected.
 pub(super) const DUMP_AGAIN: Duration = Duration::from_secs(1);
 
 impl Policy {
@@ -24,7 +23,7 @@ impl Policy {
     pub(super) fn inspect(&mut self, id: ProcId, alarm: Alarm) {
         let Some(proc) = self.proc(id) else { return };
         proc.inspected_for = Some(alarm);
-        // Before what else is to be done, so that few facts come between the question and the answer.
+        // It comes before all other actions, so that few facts come between the question and the answer.
         self.actions.push_front(Action::Inspect(id));
     }
 
@@ -62,8 +61,8 @@ impl Policy {
         self.arm(id, alarm, DUMP_AGAIN.min(until.since(now)));
     }
 
-    /// Nothing holds the worker. One that a debugger has let go since has all of its time once more, but for one that was
-    /// told to end. One that has written its core frees its memory, which takes a while.
+    /// Nothing holds the worker. A worker that a debugger has let go since has all of its time once more, unless it was
+    /// told to end. A worker that has written its core frees its memory, which takes a while.
     fn let_go(&mut self, id: ProcId, alarm: Alarm) {
         let now = self.now;
         let Some(proc) = self.proc(id) else { return };
@@ -83,7 +82,7 @@ impl Policy {
         }
     }
 
-    /// How long a worker has for what the alarm is about.
+    /// How long a worker has until this alarm rings.
     fn patience(&self, alarm: Alarm) -> Duration {
         match (alarm, self.rules.readiness, self.rules.heartbeat_timeout) {
             (Alarm::Ready, Readiness::Announced(ready_timeout), _) => ready_timeout,
@@ -102,7 +101,7 @@ impl Policy {
     }
 }
 
-/// Whether nothing has happened to the worker since that makes this pointless.
+/// Whether the worker is still in the state that this alarm is about.
 fn is_due(proc: &Proc, alarm: Alarm) -> bool {
     match alarm {
         Alarm::Ready => proc.state == ProcState::Starting,

@@ -1,7 +1,8 @@
-//! Where each slot has sockets of its own: which slots take new connections, and how a slot's sockets come and go.
+//! Which slots take new connections, where each slot has sockets of its own, and how a slot's sockets come and go.
 //!
-//! Connections go where a worker accepts, or will in a moment. A slot that is one too many is closed in this order:
-//! nothing new comes to it; its worker, or the next one, serves those that wait; it is told to end; the sockets go.
+//! Connections go where a worker accepts, or will in a moment. A slot that is not wanted any more is closed in this
+//! order: new connections go elsewhere; its worker, or the next one, serves the connections in the queue; the worker is
+//! told to end; the sockets are closed.
 
 use std::io;
 use std::time::Duration;
@@ -11,16 +12,16 @@ use super::notice::Notice;
 use super::slot::{ProcState, Slot, Sockets, Why};
 use super::{Action, Intake, Phase, Policy, ProcId};
 
-/// A slot that will have a worker again so soon keeps what is new.
+/// A slot that will have a worker again within this time still takes new connections.
 const MOMENT: Duration = Duration::from_millis(50);
-/// A connection that a client has begun to open belongs to its slot already. So long it may take until it waits in the
-/// queue: a lost packet is sent again after a second.
+/// How long it may take until a connection that a client has begun to open waits in the queue of its slot: a lost
+/// packet is sent again after a second.
 pub(super) const SETTLE: Duration = Duration::from_millis(1500);
-/// How often a queue is looked at that is to become empty.
+/// How often the queue of a slot that drains is inspected.
 const INSPECT_AGAIN: Duration = Duration::from_millis(50);
 
 impl Policy {
-    /// Lets new connections go to a slot or not, as its worker does.
+    /// Lets new connections go to a slot or not, by the state of its worker.
     pub(super) fn update_intake(&mut self, task_id: usize) {
         let Some(intake) = self.right_intake(task_id) else { return };
         let slot = &mut self.slots[task_id];
@@ -30,13 +31,13 @@ impl Policy {
         slot.intake = intake;
         let is_left = slot.finished;
         self.actions.push_back(Action::SetIntake(task_id, intake));
-        // Nobody will ever serve those that wait.
+        // No worker will ever serve the connections in the queue.
         if intake == Intake::Closed && is_left {
             self.inspect_queue_after(task_id, SETTLE);
         }
     }
 
-    /// `None`: as it is.
+    /// Whether new connections go to the slot. `None`: as before.
     fn right_intake(&self, task_id: usize) -> Option<Intake> {
         if !matches!(self.phase, Phase::Running) {
             return None;
@@ -46,7 +47,7 @@ impl Policy {
             return Some(Intake::Closed);
         }
         let is_open = match slot.current.as_ref().map(|proc| proc.state) {
-            // How long it takes to be ready is not known.
+            // How long such a worker takes to be ready is not known.
             Some(ProcState::Starting) => !self.rules.readiness.is_announced(),
             Some(ProcState::Ready) => true,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => false,
@@ -56,7 +57,7 @@ impl Policy {
         Some(if is_open { Intake::Open } else { Intake::Away })
     }
 
-    /// The slot that is wanted from now on gets sockets, if it has none.
+    /// The slot is wanted from now on, and gets sockets if it has none.
     pub(super) fn ask_for_sockets(&mut self, task_id: usize) {
         self.forget_queue(task_id);
         let slot = &mut self.slots[task_id];
@@ -87,8 +88,8 @@ impl Policy {
         self.slots.get_mut(task_id).filter(|slot| slot.sockets == Sockets::Asked)
     }
 
-    /// The slot is one too many. True where those who wait for it are served first: by the worker that it has, or where
-    /// that one is ending already, by the next.
+    /// The slot is not wanted any more. True where the connections in its queue are served first: by its worker, or by
+    /// the next one where its worker is ending already.
     pub(super) fn begin_to_drain(&mut self, task_id: usize) -> bool {
         let timeout = self.rules.graceful_timeout;
         let until = self.now.after(timeout);
@@ -102,7 +103,7 @@ impl Policy {
         true
     }
 
-    /// The slot is wanted again, or done with it. Says whether it was at it.
+    /// The slot is wanted again, or has drained. Says whether it was draining.
     pub(super) fn stop_to_drain(&mut self, task_id: usize) -> bool {
         let drains = self.slots[task_id].drains.take().is_some();
         self.draining -= usize::from(drains);
@@ -110,7 +111,7 @@ impl Policy {
         drains
     }
 
-    /// It is time to look whether somebody waits.
+    /// The time has come to inspect the queue, or to close the sockets.
     pub(super) fn queue_is_due(&mut self, task_id: usize) {
         if !matches!(self.phase, Phase::Running) {
             return;
@@ -122,7 +123,7 @@ impl Policy {
         }
     }
 
-    /// Whether somebody waits.
+    /// The answer: whether connections wait in the queue.
     pub(super) fn queue_inspected(&mut self, task_id: usize, waiting: bool) {
         let drains = self.slots.get(task_id).and_then(|slot| slot.drains);
         let Some(until) = drains.filter(|_| matches!(self.phase, Phase::Running)) else { return };
@@ -135,7 +136,7 @@ impl Policy {
         self.end_drain(task_id);
     }
 
-    /// Nobody waits, or nobody will serve those who do: the worker is told to end, if it is still there.
+    /// The queue is empty, or given up: the worker is told to end, if it is still there.
     pub(super) fn end_drain(&mut self, task_id: usize) {
         self.stop_to_drain(task_id);
         self.forget_start(task_id);
@@ -146,11 +147,11 @@ impl Policy {
         self.exit_if_over();
     }
 
-    /// The end of the last process of a slot that is not wanted, or has finished, is that of its sockets.
+    /// Closes the sockets of a slot that is not wanted or has finished, when its last process has ended.
     pub(super) fn close_sockets_if_left(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
         let is_wanted = task_id < self.size && !slot.finished || slot.drains.is_some();
-        // What is new may come where it is to come later, too, as long as no slot is open.
+        // While no slot is open, new connections may come to a slot whose intake is away.
         let is_closed = slot.intake == Intake::Closed || slot.intake == Intake::Away && !slot.finished;
         let has_settled = is_closed && !self.deadlines.has(Deadline::Queue(task_id));
         let is_open = slot.sockets == Sockets::Open && matches!(self.phase, Phase::Running);
@@ -160,12 +161,12 @@ impl Policy {
         }
     }
 
-    /// Whether the slot's worker serves those who wait, for the last time.
+    /// Whether the slot is not wanted any more, and its worker still serves the connections in the queue.
     pub(super) fn drains(&self, task_id: usize) -> bool {
         self.slots[task_id].drains.is_some()
     }
 
-    /// Whether the slot has what a worker needs.
+    /// Whether the slot has the sockets that a worker needs.
     pub(super) fn has_sockets(&self, task_id: usize) -> bool {
         !self.rules.slots_have_sockets || self.slots[task_id].sockets == Sockets::Open
     }

@@ -9,11 +9,12 @@ use super::{Action, Policy, ProcId, Readiness, Signal};
 
 /// From SIGABRT to SIGKILL.
 pub(super) const ABORT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A process that SIGKILL has not ended by then is left behind.
+/// From SIGKILL until a process is overdue, and at the end of the pool is left behind.
 pub(super) const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Policy {
-    /// Tells a process to end, in the time that a graceful stop has. One that is ending already only learns why.
+    /// Tells a process to end within the time of a graceful stop. For one that is ending already, only the reason
+    /// changes.
     pub(super) fn terminate(&mut self, id: ProcId, why: Why) {
         let Some(proc) = self.proc(id) else { return };
         match &mut proc.state {
@@ -53,7 +54,7 @@ impl Policy {
         self.end(id, Why::Hung, Signal::Abort, ABORT_TIMEOUT);
     }
 
-    /// It was told to end, and had its time.
+    /// Kills a process that was told to end and took too long.
     pub(super) fn kill_late(&mut self, id: ProcId) {
         let Some(&mut Proc { state: ProcState::Ending(why), grace: after, .. }) = self.proc(id) else { return };
         self.tell(Notice::KillingOne { worker: id, after });

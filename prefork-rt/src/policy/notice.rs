@@ -1,4 +1,4 @@
-//! What happened, for whoever reads the log. How it reads is decided elsewhere.
+//! What happened, for the log. `report.rs` decides how it reads.
 
 use std::io;
 use std::time::Duration;
@@ -23,17 +23,17 @@ pub(crate) enum Notice {
         up: Duration,
         left: usize,
     },
-    /// It failed, counts, and is replaced after a while.
+    /// A worker failed, which counts, and is replaced after a while.
     Restarting {
         worker: ProcId,
         failure: Failure,
         up: Duration,
         delay: Duration,
         spent: Spent,
-        /// What is there in its place already.
+        /// The worker that is in its place already.
         successor: Option<ProcId>,
     },
-    /// It ended, does not count, and is replaced after a while.
+    /// A worker ended, which does not count, and is replaced after a while.
     StartingAgain {
         worker: ProcId,
         why: Neutral,
@@ -41,13 +41,13 @@ pub(crate) enum Notice {
         delay: Duration,
         successor: Option<ProcId>,
     },
-    /// It was told to end, and did.
+    /// A worker was told to end, and did.
     Stopped {
         worker: ProcId,
         status: Status,
         up: Duration,
     },
-    /// The same, for the sake of its replacement.
+    /// A worker was told to end because it is replaced, and did.
     Replaced {
         worker: ProcId,
         status: Status,
@@ -58,7 +58,7 @@ pub(crate) enum Notice {
         task_id: usize,
         error: io::Error,
         delay: Duration,
-        /// `None` where it does not count, as a worker lives.
+        /// `None` where it does not count, because a worker lives.
         spent: Option<Spent>,
     },
     /// No slot waits for a refused fork any more.
@@ -70,17 +70,16 @@ pub(crate) enum Notice {
     BudgetLow {
         spent: Spent,
     },
-    /// Nothing has ever run here for long: it looks as if it could not.
+    /// No worker has ever run for long, so the service looks as if it could not.
     BootLooksBroken {
         task_id: usize,
     },
-    /// It is not answering, and gets SIGABRT.
+    /// A worker sends no heartbeats any more, and gets SIGABRT.
     Hung {
         worker: ProcId,
         silent: Duration,
         kill_after: Duration,
     },
-    /// It is killed.
     /// A worker is not killed for being slow, because a debugger has it.
     Debugged {
         worker: ProcId,
@@ -91,16 +90,17 @@ pub(crate) enum Notice {
         worker: ProcId,
         at_most: Duration,
     },
+    /// A worker was not ready in time, and is killed.
     NotReady {
         worker: ProcId,
         ready_timeout: Duration,
     },
-    /// It did not end in time, and is killed.
+    /// A worker did not end in time, and is killed.
     KillingOne {
         worker: ProcId,
         after: Duration,
     },
-    /// SIGKILL has not ended it.
+    /// SIGKILL has not ended a worker in time.
     Overdue {
         worker: ProcId,
     },
@@ -133,19 +133,19 @@ pub(crate) enum Notice {
         replaced: usize,
         took: Duration,
     },
-    /// Somebody wants the binary on disk to take over.
+    /// The binary on disk was asked to take over.
     Upgrading {
         by: String,
     },
-    /// One thing at a time: it begins when the one that is in progress is over.
+    /// The upgrade begins when the one in progress is over.
     UpgradeQueued {
         by: String,
     },
-    /// Nothing has changed.
+    /// The upgrade failed, and nothing has changed.
     UpgradeFailed {
         why: String,
     },
-    /// This is the new binary, which has taken over so many workers.
+    /// This is the new binary, which has taken over the workers of the previous one.
     Upgraded {
         alive: usize,
     },
@@ -154,12 +154,12 @@ pub(crate) enum Notice {
         replaced: usize,
         took: Duration,
     },
-    /// The new binary has failed for this reason, and this is the one before.
+    /// The new binary has failed, and this is the previous one.
     WentBack {
         why: String,
         alive: usize,
     },
-    /// The new binary has failed, and stays nevertheless.
+    /// The new binary has failed, and stays because there is no way back.
     CannotGoBack {
         why: String,
     },
@@ -171,7 +171,7 @@ pub(crate) enum Notice {
     RecycleFailed {
         worker: ProcId,
         why: TurnFailure,
-        /// None, where it says that trying again will not help.
+        /// `None` where the replacement said that trying again will not help.
         retry: Option<Duration>,
     },
     Scaled {
@@ -179,29 +179,29 @@ pub(crate) enum Notice {
         from: usize,
         to: usize,
     },
-    /// The system refuses another worker, so there are as many as before.
+    /// The system refuses to fork another worker, so there are as many workers as before.
     CannotAdd {
         task_id: usize,
         error: io::Error,
         workers: usize,
     },
-    /// The same, for a worker that was to have sockets of its own.
+    /// The system refuses sockets for another slot, so there are as many workers as before.
     CannotOpen {
         task_id: usize,
         error: io::Error,
         workers: usize,
     },
-    /// Connections still wait for a worker that is one too many.
+    /// Connections still wait in the queue of a slot that is not wanted any more.
     NotDrained {
         task_id: usize,
         after: Duration,
     },
-    /// There cannot be more workers, or fewer.
+    /// There cannot be more workers, or fewer, than there are.
     NotScaled {
         by: String,
         workers: usize,
     },
-    /// Whatever was asked, the pool is stopping.
+    /// A request was ignored, because the pool is stopping.
     Ignored {
         by: String,
     },
@@ -224,7 +224,7 @@ pub(crate) enum Notice {
 pub(crate) enum GiveUp {
     /// The budget is used up.
     Budget(Spent),
-    /// It cannot boot.
+    /// The service cannot boot.
     Boot,
     /// The worker says that trying again will not help.
     Final,

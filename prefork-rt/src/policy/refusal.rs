@@ -1,7 +1,8 @@
-//! Forks that the system refuses after the start: when they are tried again, what is said of them, and when they count.
+//! Forks that the system refuses after the start: when they are tried again, which notices there are, and when they
+//! count.
 //!
-//! As long as a worker lives, the pool serves, so the fork is tried again without limit, and that it was refused does not
-//! count. A pool without a worker does not serve, so there each refused fork is a restart that failed.
+//! As long as a worker lives, the pool serves. The fork is then tried again without limit, and a refusal does not
+//! count. A pool without a worker does not serve, so each refused fork counts as a restart that failed.
 
 use std::io;
 use std::time::Duration;
@@ -13,16 +14,16 @@ use crate::grammar::Backoff;
 
 /// A refused fork is not tried again sooner, whatever the backoff.
 pub(super) const FORK_RETRY: Duration = Duration::from_millis(100);
-/// Up to here the time between two tries grows, or up to the longest backoff.
+/// The time between two tries grows up to this, or up to the longest backoff where that is longer.
 pub(super) const LONGEST_FORK_RETRY: Duration = Duration::from_secs(1);
 
 /// A spell in which the system refuses forks. It lasts as long as a slot waits for one.
 #[derive(Clone, Copy)]
 pub(super) struct Refusals {
     pub(super) since: Time,
-    /// How many it refused.
+    /// How many forks it refused.
     pub(super) forks: usize,
-    /// The last of them counted.
+    /// The last refusal counted.
     pub(super) counts: bool,
 }
 
@@ -74,7 +75,7 @@ impl Policy {
     }
 }
 
-/// The backoff of refused forks: it grows, whatever that of failed workers does.
+/// The backoff of refused forks. It grows even where the backoff of failed workers does not.
 fn retries(Backoff { first, longest }: Backoff) -> Backoff {
     let first = first.max(FORK_RETRY);
     Backoff { first, longest: longest.max(first).max(LONGEST_FORK_RETRY) }

@@ -1,4 +1,4 @@
-//! One worker more, one fewer.
+//! One worker more, or one fewer.
 
 use std::io;
 
@@ -39,7 +39,7 @@ impl Policy {
         self.drop_last();
     }
 
-    /// As many workers as that, or as there is room for.
+    /// Adds or removes workers until there are this many, or as many as there is room for.
     pub(super) fn scale_to(&mut self, workers: usize, by: String) {
         let to = workers.clamp(1, self.rules.most_workers.max(1));
         if to == self.size {
@@ -54,7 +54,7 @@ impl Policy {
         }
     }
 
-    /// The system has no room for a worker that was added: nothing is lost, and the pool stays as it was.
+    /// The system has no room for a worker that was added, so the pool becomes as it was.
     pub(super) fn take_back(&mut self, task_id: usize, error: io::Error) {
         self.tell(Notice::CannotAdd { task_id, error, workers: task_id });
         self.shrink_to(task_id);

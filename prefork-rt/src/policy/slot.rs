@@ -12,7 +12,8 @@ use crate::exit_status::EXIT_GIVE_UP;
 #[derive(Clone, Default)]
 pub(crate) struct Slot {
     pub(crate) current: Option<Proc>,
-    /// Beside it: its replacement, which is not ready yet, or its predecessor, which was told to end.
+    /// The process beside the current one: its replacement, which is not ready yet, or its predecessor, which was told
+    /// to end.
     pub(crate) beside: Option<Proc>,
     pub(crate) starts: usize,
     pub(crate) backoff: Backoff,
@@ -21,14 +22,14 @@ pub(crate) struct Slot {
     /// Failures in a row before it was ready, or, where readiness is not announced, within a moment.
     pub(crate) boot_failures: u32,
     pub(crate) finished: bool,
-    /// It was added while the pool runs, and never had a process since.
+    /// It was added while the pool runs, and has had no process since.
     pub(crate) is_added: bool,
-    /// As what it is counted.
+    /// What it is counted as.
     pub(crate) counted: Standing,
-    /// Where each slot has some of its own.
+    /// Its own sockets, where each slot has some.
     pub(crate) sockets: Sockets,
     pub(crate) intake: Intake,
-    /// It is one too many, and its worker serves those who wait for it, at most until then.
+    /// It is not wanted any more, and its worker serves the connections in the queue, until this time at most.
     pub(crate) drains: Option<Time>,
 }
 
@@ -54,17 +55,17 @@ pub(crate) struct Proc {
     /// Since when it has been ready, or was before it was told to end.
     pub(crate) ready_since: Option<Time>,
     pub(crate) last_heartbeat: Option<Time>,
-    /// It did not beat in time: it is looked at once more before that is held against it.
+    /// Its heartbeat was late. Its report is read once more before that counts.
     pub(crate) was_silent: bool,
-    /// It noticed a SIGTERM then, whoever sent it.
+    /// When it got a SIGTERM, from any sender.
     pub(crate) terminated: Option<Time>,
-    /// Why it is to be replaced when its turn comes.
+    /// Why it will be replaced when its turn comes.
     pub(crate) recycle: Option<Recycle>,
-    /// What is asked of it was for this.
+    /// The alarm for which its report is read, or for which it is inspected.
     pub(crate) inspected_for: Option<Alarm>,
-    /// A debugger held it when it was last to be killed.
+    /// A debugger held it when it would have been killed.
     pub(crate) held: bool,
-    /// Until then, SIGKILL waits for its core dump.
+    /// Until when SIGKILL waits for its core dump.
     pub(crate) dumps_until: Option<Time>,
     /// SIGKILL has not ended it in time.
     pub(crate) is_overdue: bool,
@@ -90,7 +91,7 @@ pub(crate) enum Why {
     Turn,
     /// There is one worker too many.
     Surplus,
-    /// It has stopped beating.
+    /// Its heartbeats have stopped.
     Hung,
     /// It was not ready in time.
     NotReady,
@@ -108,9 +109,9 @@ pub(crate) enum Failure {
 /// Why a worker is replaced though it did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Neutral {
-    /// As `restart = "always"` has it.
+    /// `restart = "always"` asks for it.
     Always,
-    /// Somebody else than the supervisor sent it SIGTERM.
+    /// A process other than the supervisor sent it SIGTERM.
     Terminated,
     /// It asked to be replaced, and did not wait for its turn.
     Recycled,
@@ -153,7 +154,7 @@ pub(crate) fn classify(proc: &Proc, status: Status, now: Time, rules: &super::Ru
 }
 
 impl Slot {
-    /// It is added once more, and what was before means nothing.
+    /// The slot is added once more, without a past.
     pub(crate) fn begin_anew(&mut self) {
         self.backoff.forgive();
         (self.finished, self.boot_failures, self.is_added) = (false, 0, true);
@@ -168,7 +169,7 @@ impl Slot {
         self.current.iter_mut().chain(&mut self.beside)
     }
 
-    /// As what it counts, where it is wanted.
+    /// What it counts as where it is wanted.
     pub(crate) fn standing(&self) -> Standing {
         match &self.current {
             _ if self.finished => Standing::Finished,
@@ -187,8 +188,8 @@ impl Slot {
         is_awaited || [&self.current, &self.beside].into_iter().flatten().any(is_promising)
     }
 
-    /// Whether what is there will change by itself, in bounded time: a process that is ready stays as it is, and one that
-    /// SIGKILL has not ended may.
+    /// Whether the slot will change by itself in bounded time. A process that is ready stays as it is, and so may one
+    /// that SIGKILL has not ended.
     pub(crate) fn goes_on(&self) -> bool {
         let is_awaited = self.current.is_none() && self.beside.is_none() && !self.finished;
         let changes = |proc: &Proc| proc.state != ProcState::Ready && !proc.is_overdue;

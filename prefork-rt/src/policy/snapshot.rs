@@ -1,4 +1,4 @@
-//! What of the policy outlives its binary: an upgrade hands it to the next one.
+//! The part of the policy that outlives its binary: an upgrade hands it to the next one.
 
 use super::backoff::{self, Backoff};
 use super::budget::Counted;
@@ -11,11 +11,11 @@ use super::watch::MEASURE_EVERY;
 use super::{Action, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};
 use crate::codec::{words_of_fields, words_of_variants};
 
-/// The slots with their processes, and how far the budget is spent. Of what is in progress between them (a
-/// reload, an upgrade) only what was asked for is kept, as it begins anew.
+/// The slots with their processes, and how far the budget is spent. A reload or an upgrade in progress begins anew, so
+/// only the request for it is here.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
-    /// What was forked from here on is a binary's that is on probation.
+    /// The first fork of a binary on probation that has failed.
     pub(super) newcomers: Option<u64>,
     planned: usize,
     size: usize,
@@ -28,9 +28,9 @@ pub(crate) struct Snapshot {
     counted: Vec<Counted>,
     ever: usize,
     refusals: Option<Refusals>,
-    /// Who asked for another upgrade.
+    /// Another upgrade was asked for, by this sender.
     next_upgrade: Option<String>,
-    /// Who asked for a reload that is not done.
+    /// A reload that is not done was asked for, by this sender.
     pub(super) reload: Option<String>,
 }
 
@@ -57,18 +57,18 @@ impl Snapshot {
         self.size
     }
 
-    /// The slots that have sockets, where each has its own.
+    /// The slots that have sockets, where each slot has its own.
     pub(crate) fn slots_with_sockets(&self) -> impl Iterator<Item = usize> {
         (0..).zip(&self.slots).filter(|(_, slot)| slot.sockets == Sockets::Open).map(|(task_id, _)| task_id)
     }
 
-    /// The slots that have none any more, because nobody would serve those who wait there.
+    /// The slots whose sockets are closed, because no worker would serve the connections in their queues.
     pub(crate) fn slots_without_sockets(&self) -> impl Iterator<Item = usize> {
         let is_left = |slot: &Slot| slot.finished && slot.sockets != Sockets::Open;
         (0..).zip(&self.slots).filter(move |(_, slot)| is_left(slot)).map(|(task_id, _)| task_id)
     }
 
-    /// Those that were made.
+    /// The processes that were made.
     pub(crate) fn procs(&self) -> impl Iterator<Item = ProcId> {
         let places = self.slots.iter().flat_map(|slot| [&slot.current, &slot.beside]);
         places.flatten().filter(|proc| proc.state != ProcState::Forking).map(|proc| proc.id)
@@ -76,7 +76,7 @@ impl Snapshot {
 }
 
 impl Policy {
-    /// What there is to hand over, as words.
+    /// What the next binary goes on with.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         let (counted, ever) = self.budget.snapshot();
         let newcomers = match self.upgrade {
@@ -101,7 +101,7 @@ impl Policy {
         }
     }
 
-    /// Takes the place of what was there.
+    /// Goes on with what another binary has left.
     pub(super) fn restore(&mut self, snapshot: Snapshot) {
         let Snapshot { planned, size, forks, was_complete, booted, proved_at, slots, counted, ever, .. } = snapshot;
         let (refusals, next_upgrade) = (snapshot.refusals, snapshot.next_upgrade);
@@ -141,7 +141,8 @@ impl Policy {
         working.into_iter().for_each(|id| self.rearm_for_options(id));
     }
 
-    /// Who opens them anew does not know of what nothing new comes to.
+    /// Opens the sockets that are missing. The new binary steers anew, and does not know which slots take no new
+    /// connections.
     fn restore_sockets(&mut self, task_id: usize) {
         let has_sockets = self.rules.slots_have_sockets;
         let slot = &mut self.slots[task_id];
@@ -151,7 +152,7 @@ impl Policy {
                 self.actions.push_back(Action::SetIntake(task_id, slot.intake));
             }
             Sockets::Open if has_sockets => {}
-            // Where no address is one to have several sockets at, that slots have some makes no difference.
+            // Slots have no sockets of their own under these options, or this one has none yet.
             Sockets::Open | Sockets::Asked | Sockets::None => {
                 slot.sockets = Sockets::None;
                 if task_id < self.size && !slot.finished {
@@ -161,7 +162,7 @@ impl Policy {
         }
     }
 
-    /// The binary before may have had other options. Beats are watched as soon as the worker was looked at.
+    /// The previous binary may have had other options. Heartbeats are watched once the worker's report was read.
     fn rearm_for_options(&mut self, id: ProcId) {
         let (retires, measures) = (self.is_armed(id, Alarm::Retire), self.is_armed(id, Alarm::Measure));
         let Some(proc) = self.proc(id) else { return };
@@ -226,7 +227,15 @@ words_of_fields!(Refusals { since, forks, counts });
 words_of_fields!(Counted { when, task_id, failure });
 words_of_variants!(ProcState { Forking, Starting, Ready, Ending(why), Killed(why) });
 words_of_variants!(Why { Stop, Turn, Surplus, Hung, NotReady });
-words_of_variants!(Deadline { Start(task_id), Proc { id, alarm }, Queue(task_id), Kill, LeaveBehind, Rehearsal, Awake });
+words_of_variants!(Deadline {
+    Start(task_id),
+    Proc { id, alarm },
+    Queue(task_id),
+    Kill,
+    LeaveBehind,
+    Rehearsal,
+    Awake,
+});
 words_of_variants!(Alarm { Ready, Trial, Heartbeat, Measure, Retire, Recycle, Kill, Overdue });
 words_of_fields!(Time { 0 });
 words_of_variants!(Recycle { Asked, Lifetime, Memory { used, max_memory } });

@@ -1,8 +1,8 @@
-//! A supervisor that stood still (it was stopped, frozen with its cgroup, or starved) and what begins anew then: workers
-//! stood still with it, perhaps, so their silence means nothing.
+//! A supervisor that stood still, because it was stopped, frozen with its cgroup, or starved. Its workers may have
+//! stood still with it, so their silence means nothing, and their intervals begin anew.
 //!
-//! Only a deadline that the supervisor met too late is evidence of that. A signal is none: any process of the session may
-//! send SIGCONT, and one that sent it again and again would keep a worker that hangs from being found.
+//! The only evidence of standing still is a deadline that the supervisor met too late. A signal is no evidence: any
+//! process of the session may send SIGCONT, and a process that sent it again and again would hide a worker that hangs.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use super::{Policy, ProcId, Readiness, Time};
 
 /// A supervisor that is later than this, and than a quarter of the interval, stood still.
 const LATE: Duration = Duration::from_millis(100);
-/// In each interval that is watched the supervisor wakes up this often, all workers together, so that it is late for one
-/// of these moments when it stood still for half of the interval, and may be from a quarter on.
+/// In each interval that is watched the supervisor wakes up this often, all workers together, so that it is late for
+/// one of these moments when it stood still for half of the interval, and may be from a quarter on.
 const MOMENTS: u32 = 4;
 
 /// How many workers have an interval that is watched.
@@ -20,7 +20,7 @@ const MOMENTS: u32 = 4;
 pub(super) struct Watched {
     starts: usize,
     heartbeats: usize,
-    /// When intervals began anew last.
+    /// When intervals last began anew.
     anew: Option<Time>,
 }
 
@@ -35,7 +35,7 @@ impl Watched {
 }
 
 impl Policy {
-    /// An alarm was armed.
+    /// An alarm was armed, so its interval may have to be watched.
     pub(super) fn watch(&mut self, alarm: Alarm) {
         let Some(count) = self.watched.of(alarm) else { return };
         *count += 1;
@@ -45,7 +45,7 @@ impl Policy {
         }
     }
 
-    /// An alarm was disarmed, or rings.
+    /// An alarm was disarmed or rings, so its interval is not watched any more.
     pub(super) fn unwatch(&mut self, alarm: Alarm) {
         let Some(count) = self.watched.of(alarm) else { return };
         *count -= 1;
@@ -60,7 +60,7 @@ impl Policy {
         self.watched = Watched::default();
     }
 
-    /// The supervisor wakes up for the intervals that are watched.
+    /// The supervisor woke up for the intervals that are watched.
     pub(super) fn moment_is_due(&mut self) {
         let next = self.next_moment();
         self.wake_up_at(next);
@@ -88,8 +88,8 @@ impl Policy {
         }
     }
 
-    /// A deadline was met this late, whatever it is for. Those that are due together come in order, so the first tells how
-    /// late the supervisor is.
+    /// Some deadline was met this late. Deadlines that are due together come in order, so the first one tells how late
+    /// the supervisor is.
     pub(super) fn was_late(&mut self, late: Duration) {
         if late <= LATE || self.watched.anew == Some(self.now) {
             return;

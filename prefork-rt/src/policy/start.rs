@@ -19,14 +19,14 @@ pub(super) enum Place {
 }
 
 impl Policy {
-    /// Starts a worker where one is missing.
+    /// Starts a worker where the slot lacks one.
     pub(super) fn fill(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
         let is_wanted = task_id < self.size || slot.drains.is_some();
         let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
         let open = is_running && is_wanted && self.has_sockets(task_id);
         let early = self.deadlines.has(Deadline::Start(task_id));
-        // A surplus worker that still drains is waited for.
+        // The slot waits for a surplus worker that still drains.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));
         if open && !early && !slot.finished && is_free {
             self.fork(task_id, Place::Current);
@@ -45,7 +45,7 @@ impl Policy {
         }
         let (restarts, workers) = (slot.starts, self.size);
         self.turn_forks(id);
-        // Before what else is to be done, so that no fact comes between the decision and the fork.
+        // It comes before all other actions, so that no fact comes between the decision and the fork.
         self.actions.push_front(Action::Fork { proc: id, restarts, workers });
         id
     }
@@ -134,7 +134,7 @@ impl Policy {
     }
 }
 
-/// The same error once more, for a second line.
+/// A copy of the error, for a second notice.
 fn copy(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }

@@ -19,21 +19,21 @@ impl Policy {
         self.exit_if_over();
     }
 
-    /// Nothing is started from here on. What closes the pool decides the exit status. Who has been told to end before
-    /// has no more time for that than he had.
+    /// Nothing is started from here on. The first reason to close the pool decides the exit status. A process that was
+    /// told to end before has no more time than it had.
     pub(super) fn close(&mut self, exit: Exit) {
         let asked = matches!(exit, Exit::Stopped { .. });
         self.phase = Phase::Stopping(Stopping { exit, asked, asked_again: false, immediate: false });
         self.forget_turns();
         self.forget_upgrade();
-        // Whoever waited to be started is not waiting any more.
+        // No slot waits for a start any more.
         self.changed.extend(0..self.slots.len());
         self.deadlines.retain(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
         self.unwatch_all();
         self.actions.push_back(Action::CloseListeners);
     }
 
-    /// A stop is asked for, and the one that is under way stays as it is.
+    /// A stop was asked for, and the one that is under way stays as it is.
     pub(super) fn already_stopping(&mut self, by: String) {
         let Phase::Stopping(stopping) = &mut self.phase else { return };
         (stopping.asked, stopping.asked_again) = (true, true);
@@ -63,7 +63,8 @@ impl Policy {
         }
     }
 
-    /// SIGTERM or SIGKILL for the stop. One that got that, or worse, only learns why.
+    /// Sends SIGTERM or SIGKILL for the stop to all processes. For one that got this signal or SIGKILL before, only the
+    /// reason changes.
     fn signal_all(&mut self, signal: Signal) {
         let procs: Vec<ProcId> = self.procs().map(|proc| proc.id).collect();
         for id in procs {

@@ -1,4 +1,4 @@
-//! Replacing workers that run: a reload, which takes every slot in its turn, and recycling. One slot at a time.
+//! Replacing workers that run, one slot at a time: a reload, which takes every slot in its turn, and recycling.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use super::start::Place;
 use super::{Phase, Policy, ProcId, Time};
 use crate::grammar::Reload as Style;
 
-/// A worker that could not be recycled is tried again after this.
+/// How long after a failed recycling the next one is tried.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// What is to be replaced, and what is being replaced.
+/// The workers that wait for their replacement, and the one that is being replaced.
 #[derive(Default)]
 pub(crate) struct Turns {
     current: Option<Turn>,
-    /// What was told to end in turns that were given up. No turn begins before all of them have ended.
+    /// Processes that were told to end in turns that were given up. No turn begins before all of them have ended.
     leaving: Vec<ProcId>,
     reload: Option<Reload>,
-    /// Workers that are to be recycled.
+    /// Workers that wait to be recycled.
     recycles: VecDeque<ProcId>,
 }
 
 /// One slot's replacement in progress.
 struct Turn {
     task_id: usize,
-    /// Why, where it is not for a reload.
+    /// Why the worker is recycled. `None` where the turn is a reload's.
     recycle: Option<Recycle>,
     awaits: Awaits,
 }
@@ -37,20 +37,20 @@ struct Turn {
 enum Awaits {
     /// The old worker is gone, and its replacement is about to be started.
     Start,
-    /// The replacement is started, and not ready yet.
+    /// The replacement was forked, and is not ready yet.
     Ready(ProcId),
     /// The old worker was told to end.
     End(ProcId),
 }
 
 struct Reload {
-    /// Who asked for it, where it is not an upgrade's.
+    /// The sender that asked for it. `None` where an upgrade did.
     by: Option<String>,
     since: Time,
-    /// What was forked from here on is fresh already.
+    /// Workers from this fork on are new enough.
     first_fork: u64,
     replaced: usize,
-    /// Somebody asked for another one meanwhile.
+    /// Another reload was asked for meanwhile, by this sender.
     again: Option<String>,
 }
 
@@ -59,7 +59,7 @@ struct Reload {
 pub(crate) enum Recycle {
     Asked,
     Lifetime,
-    /// It has so many bytes of its own, and was to have no more than so many.
+    /// It uses `used` bytes of its own, which is more than `max_memory`.
     Memory {
         used: u64,
         max_memory: u64,
@@ -67,23 +67,23 @@ pub(crate) enum Recycle {
 }
 
 impl Turns {
-    /// Nobody is being replaced.
+    /// No worker is being replaced.
     pub(super) fn is_idle(&self) -> bool {
         self.current.is_none() && self.leaving.is_empty()
     }
 
-    /// Nothing is replaced, and nothing waits for that.
+    /// No worker is being replaced or waits for that.
     #[cfg(test)]
     pub(super) fn are_over(&self) -> bool {
         self.is_idle() && !self.have_reload() && self.recycles.is_empty()
     }
 
-    /// A reload, or that of an upgrade, is in progress.
+    /// A reload is in progress, perhaps an upgrade's.
     pub(super) fn have_reload(&self) -> bool {
         self.reload.is_some()
     }
 
-    /// Who asked for a reload that is not done: the last one who did.
+    /// The last sender that asked for a reload that is not done.
     pub(super) fn reload_asked_by(&self) -> Option<&String> {
         let reload = self.reload.as_ref()?;
         reload.again.as_ref().or(reload.by.as_ref())
@@ -93,9 +93,9 @@ impl Turns {
 /// Whether a replacement can stand beside the worker of a slot.
 enum Room {
     Free,
-    /// When what is there has ended, which was told to.
+    /// There will be room when a process has ended that was told to.
     Taken,
-    /// SIGKILL has not ended this one.
+    /// SIGKILL has not ended this process, which is in the way.
     Blocked(ProcId),
 }
 
@@ -114,12 +114,12 @@ impl Policy {
         }
     }
 
-    /// Has a worker replaced when its turn comes.
+    /// Lets a worker be replaced when its turn comes.
     pub(super) fn ask_recycle(&mut self, id: ProcId, why: Recycle) {
         let now = self.now;
         let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
         let is_first = proc.recycle.is_none();
-        // That it asked says what its end means, if it does not wait for its turn.
+        // Where the worker asked, its end means something else if it does not wait for its turn.
         if is_first || why == Recycle::Asked {
             proc.recycle = Some(why);
         }
@@ -138,7 +138,7 @@ impl Policy {
         }
     }
 
-    /// The slot's worker waits for its turn, if it is to be recycled and is not to wait for a time first.
+    /// Puts the slot's worker into the queue if it is due to be recycled and not already waiting for a time.
     pub(super) fn recycle_after_all(&mut self, task_id: usize) {
         let is_due =
             |proc: &&Proc| proc.recycle.is_some() && proc.is_working() && !self.is_armed(proc.id, Alarm::Recycle);
@@ -146,35 +146,35 @@ impl Policy {
         current.into_iter().for_each(|id| self.queue_recycle(id));
     }
 
-    /// Nothing is replaced any more.
+    /// Forgets all turns, because the pool stops.
     pub(super) fn forget_turns(&mut self) {
         self.turns = Turns::default();
     }
 
-    /// The new binary has failed, and the replacing that it began is over. Those to be recycled wait on; a reload that was
-    /// asked for meanwhile is owed.
+    /// The new binary has failed, so the turns that it began are over. Workers that wait to be recycled go on waiting,
+    /// and a reload that was asked for meanwhile is owed.
     pub(super) fn give_turns_up(&mut self) {
         let asked_by = self.turns.reload_asked_by().cloned();
         self.owed_reload = asked_by.or(self.owed_reload.take());
         (self.turns.current, self.turns.reload) = (None, None);
     }
 
-    /// The slot is given up: its turn, if it has it, is over.
+    /// Ends the turn of this slot, if it has the turn.
     pub(super) fn cancel_turn(&mut self, task_id: usize) {
         self.turns.current.take_if(|turn| turn.task_id == task_id);
     }
 
-    /// Whether its next process may stand beside another one.
+    /// Whether the slot has the turn, so that its next process may stand beside another one.
     pub(super) fn has_turn(&self, task_id: usize) -> bool {
         self.turns.current.as_ref().is_some_and(|turn| turn.task_id == task_id)
     }
 
-    /// No turn begins before this process has ended, which was told to in a turn that was given up.
+    /// Lets no turn begin before this process has ended, which was told to in a turn that was given up.
     pub(super) fn wait_until_gone(&mut self, id: ProcId) {
         self.turns.leaving.push(id);
     }
 
-    /// Begins the next turn, if there is one and none is in progress.
+    /// Begins the next turn, if one waits and none is in progress.
     pub(super) fn begin_turn(&mut self) -> bool {
         if !matches!(self.phase, Phase::Running) || self.is_going_back() || !self.turns.is_idle() {
             return false;
@@ -218,12 +218,12 @@ impl Policy {
         self.awaits_ready(id) && beside.is_some_and(|proc| proc.id == id)
     }
 
-    /// Whether a turn goes on when this process is ready.
+    /// Whether a turn waits for this process to be ready.
     pub(super) fn awaits_ready(&self, id: ProcId) -> bool {
         self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::Ready(id))
     }
 
-    /// A process is ready: if a turn waits for that, the old worker may go.
+    /// A process is ready. If a turn waits for that, the old worker is told to end.
     pub(super) fn turn_ready(&mut self, id: ProcId) {
         if !self.awaits_ready(id) {
             return;
@@ -239,7 +239,7 @@ impl Policy {
         }
     }
 
-    /// A process has ended: if a turn waits for that, it goes on.
+    /// A process has ended. If a turn waits for that, the turn goes on.
     pub(super) fn turn_ended(&mut self, id: ProcId) {
         self.turns.leaving.retain(|&leaving| leaving != id);
         let waits = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
@@ -250,7 +250,7 @@ impl Policy {
         }
     }
 
-    /// SIGKILL has not ended this process: no turn waits for it any more.
+    /// SIGKILL has not ended this process, so no turn waits for it any more.
     pub(super) fn turn_overdue(&mut self, id: ProcId) {
         self.turns.leaving.retain(|&leaving| leaving != id);
         let is_old = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
@@ -260,18 +260,18 @@ impl Policy {
         if self.decides_upgrade(id) || is_awaited && self.is_on_probation() {
             self.go_back(id.task_id, why);
         } else if is_old && is_recycled {
-            // It has its replacement, or its slot waits for it like that of any other worker.
+            // The worker has its replacement, or its slot waits for its end like any other slot.
             self.turns.current = None;
         } else if is_awaited {
             if self.is_incoming(id) {
-                // Its own end is no news.
+                // Its own end is not reported any more.
                 self.terminate(id, Why::Turn);
             }
             self.turn_failed(why);
         }
     }
 
-    /// A worker is about to be started: if a turn waits for that, it waits for this one to be ready.
+    /// A worker is about to be forked. If a turn waits for that, it waits from now on for this worker to be ready.
     pub(super) fn turn_forks(&mut self, id: ProcId) {
         if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.task_id == id.task_id) {
             if turn.awaits == Awaits::Start {
@@ -280,7 +280,7 @@ impl Policy {
         }
     }
 
-    /// A worker that ended leaves its place to the replacement that stands beside it, ready or not.
+    /// After the end of a worker, its replacement that stands beside it takes its place, ready or not.
     pub(super) fn take_over(&mut self, task_id: usize) {
         let goes_on = |id: ProcId| self.awaits_ready(id) || self.is_given_up(id);
         let is_awaited = self.slots[task_id].beside.as_ref().is_some_and(|proc| goes_on(proc.id));
@@ -290,7 +290,7 @@ impl Policy {
         }
     }
 
-    /// The replacement failed: the worker that is there stays, and a reload ends here.
+    /// The replacement failed. The old worker stays, and a reload ends here.
     pub(super) fn turn_failed(&mut self, why: TurnFailure) {
         let Some(Turn { task_id, recycle, .. }) = self.turns.current.take() else { return };
         if recycle.is_none() {
@@ -312,7 +312,7 @@ impl Policy {
         self.reload_again(reload.again);
     }
 
-    /// The worker that stays.
+    /// The slot's worker, if it runs and was not told to end.
     fn kept(&self, task_id: usize) -> Option<ProcId> {
         self.slots[task_id].current.as_ref().filter(|proc| proc.is_working()).map(|proc| proc.id)
     }
@@ -322,7 +322,7 @@ impl Policy {
         self.tell(Notice::Reloading { by, alive: self.alive });
     }
 
-    /// Every worker that there is now has its turn.
+    /// Gives a turn to every worker that lives now.
     pub(super) fn replace_all(&mut self, by: Option<String>) {
         let reload = Reload { by, since: self.now, first_fork: self.forks, replaced: 0, again: None };
         self.turns.reload = Some(reload);
@@ -339,12 +339,13 @@ impl Policy {
         let first_fork = self.turns.reload.as_ref()?.first_fork;
         let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < first_fork;
         let wanted = self.slots.get(..self.size).unwrap_or_default();
-        // From the first one on: a slot that had its turn may have its old worker still, as it was one too many meanwhile.
+        // The search begins at the first slot: a slot that had its turn may still have its old worker, if it was not
+        // wanted for a while.
         if let Some(task_id) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
             return Some(task_id);
         }
         if self.is_on_probation() {
-            // Not over before a worker has shown that it can be.
+            // The reload of an upgrade is not over before a new worker was ready.
             self.go_back_if_nothing_goes_on();
             return None;
         }
@@ -360,8 +361,8 @@ impl Policy {
         self.next_of_reload()
     }
 
-    /// A slot that was one too many, and is wanted again, may still have a process beside its worker that was told to
-    /// end.
+    /// Whether there is room beside the slot's worker. A slot that is wanted again may still have a process there that
+    /// was told to end.
     fn room_beside(&self, task_id: usize) -> Room {
         let slot = self.slots.get(task_id).filter(|_| task_id < self.size);
         match slot.and_then(|slot| slot.beside.as_ref()) {
@@ -388,7 +389,7 @@ impl Policy {
         self.turns.current = Some(Turn { task_id, recycle, awaits });
     }
 
-    /// Puts a replacement in the place of the old worker, which is told to end and returned, if it is still there.
+    /// Puts a replacement in the place of the old worker. If that is still there, tells it to end and returns it.
     fn promote(&mut self, incoming: ProcId) -> Option<ProcId> {
         let slot = &mut self.slots[incoming.task_id];
         if slot.current.as_ref().is_some_and(|proc| proc.id == incoming) {

@@ -1,6 +1,7 @@
 //! Going on as another binary: when that may be, whether it was good, and the way back.
 //!
-//! Where readiness is not announced, the first worker of a new binary has to live for a moment before it is believed.
+//! Where readiness is not announced, the first worker of a new binary has to live for a moment before it counts as
+//! ready.
 
 use std::time::Duration;
 
@@ -11,26 +12,27 @@ use super::slot::{Proc, ProcState, Slot, Why};
 use super::start::Place;
 use super::{Action, Phase, Policy, ProcId, Readiness, Rules, Snapshot, Time};
 
-/// A rehearsal that takes longer has failed: `preload` may have much to read.
+/// How long a rehearsal may take: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);
 
-/// How far it is.
+/// The steps of an upgrade.
 #[derive(Debug)]
 pub(super) enum Upgrade {
     Rehearsing,
-    /// The rehearsal was good. It waits until no worker is being replaced.
+    /// The rehearsal was good. The upgrade waits until no worker is being replaced.
     Due,
-    /// To be answered.
+    /// The supervisor is replacing itself, or will say why it cannot.
     UnderWay,
     /// This is the new binary. The first worker of those forked from here on decides whether it stays.
     OnProbation {
         first_fork: u64,
     },
-    /// It stays.
+    /// The new binary stays.
     Committed,
     /// The rest of the workers are being replaced.
     Replacing,
-    /// It has failed, and nothing else is to be done before it is gone. Why, until it is asked for that.
+    /// The new binary has failed, and does nothing else before it is gone. `why` is there until the action is asked
+    /// for.
     GoingBack {
         first_fork: u64,
         why: Option<(usize, TurnFailure)>,
@@ -40,9 +42,9 @@ pub(super) enum Upgrade {
 /// How a binary came to supervise workers that another one has started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Succession {
-    /// It is new.
+    /// The binary is new.
     Forwards,
-    /// It was there before, and the new one has failed, for this reason.
+    /// The binary was there before, and the new one has failed for this reason.
     Back { why: String },
 }
 
@@ -103,7 +105,7 @@ impl Policy {
         }
         self.deadlines.clear(Deadline::Rehearsal);
         match result {
-            // Where another one was asked for, the file on disk may be newer, and is rehearsed instead.
+            // Where another upgrade was asked for, the file on disk may be newer, and is rehearsed instead.
             Ok(()) => self.upgrade = self.next_upgrade.is_none().then_some(Upgrade::Due),
             Err(why) => self.upgrade_failed(why),
         }
@@ -115,7 +117,7 @@ impl Policy {
         self.upgrade_failed(format!("its rehearsal (PREFORK=check) did not end within {seconds} s, and was killed"));
     }
 
-    /// This binary goes on after all.
+    /// This binary was not replaced, and goes on.
     pub(super) fn not_replaced(&mut self, why: String) {
         match self.upgrade {
             Some(Upgrade::UnderWay) => self.upgrade_failed(why),
@@ -123,7 +125,7 @@ impl Policy {
                 self.upgrade = None;
                 self.dirty.extend(0..self.slots.len());
                 self.tell(Notice::CannotGoBack { why });
-                // A newcomer that has a slot for itself goes on.
+                // A new worker that has a slot for itself goes on.
                 self.dismiss(|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
                 self.await_leavers();
                 (0..self.slots.len()).for_each(|task_id| self.recycle_after_all(task_id));
@@ -133,7 +135,7 @@ impl Policy {
         }
     }
 
-    /// Takes the next step, if nothing is to be waited for.
+    /// Takes the next step of an upgrade, if it waits for nothing. Says whether it did.
     pub(super) fn go_on_with_upgrade(&mut self) -> bool {
         let is_running = matches!(self.phase, Phase::Running);
         match &mut self.upgrade {
@@ -146,11 +148,11 @@ impl Policy {
                 self.actions.push_back(Action::Upgrade);
             }
             Some(Upgrade::Committed) => {
-                // Where that has failed already, there is nothing more to do.
+                // Where the reload has failed already, there is nothing more to do.
                 self.upgrade = self.turns.have_reload().then_some(Upgrade::Replacing);
                 self.owed_reload = None;
                 self.actions.push_back(Action::Commit);
-                // How many were asked for by signals holds as long as nobody has planned anew.
+                // A size that signals have set holds as long as the option `workers` stays the same.
                 if std::mem::replace(&mut self.planned, self.rules.workers) != self.rules.workers {
                     self.scale_to(self.rules.workers, "the new binary".to_owned());
                 }
@@ -168,17 +170,17 @@ impl Policy {
         matches!(self.upgrade, Some(Upgrade::OnProbation { .. }))
     }
 
-    /// Whether it depends on this process whether the new binary stays.
+    /// Whether the new binary stays or falls with this process.
     pub(super) fn decides_upgrade(&self, id: ProcId) -> bool {
         matches!(self.upgrade, Some(Upgrade::OnProbation { first_fork }) if id.fork >= first_fork)
     }
 
-    /// How many workers there are to be is about to be decided.
+    /// The new binary stays, but has not applied its own number of workers yet.
     pub(super) fn has_just_committed(&self) -> bool {
         matches!(self.upgrade, Some(Upgrade::Committed))
     }
 
-    /// Whether this process is of a binary that has failed, and there for nothing any more.
+    /// Whether this process is of a binary that has failed, and is not needed any more.
     pub(super) fn is_given_up(&self, id: ProcId) -> bool {
         matches!(self.upgrade, Some(Upgrade::GoingBack { first_fork, .. }) if id.fork >= first_fork)
     }
@@ -187,7 +189,7 @@ impl Policy {
         matches!(self.upgrade, Some(Upgrade::GoingBack { .. }))
     }
 
-    /// A process is ready: if the upgrade depended on it, the new binary stays.
+    /// A process is ready. If the upgrade depends on it, the new binary stays.
     pub(super) fn commit_upgrade(&mut self, id: ProcId) {
         if self.decides_upgrade(id) {
             self.upgrade = Some(Upgrade::Committed);
@@ -201,8 +203,8 @@ impl Policy {
         self.upgrade = Some(Upgrade::GoingBack { first_fork, why: Some((task_id, why)) });
     }
 
-    /// On probation, with no old worker left to replace: where nothing else will make room for a worker or become one,
-    /// because SIGKILL has not ended what is there, the new binary cannot prove itself.
+    /// The binary is on probation with no old worker left to replace. Where SIGKILL has not ended the processes that
+    /// are there, and no slot will get a worker otherwise, the new binary cannot prove itself and goes back.
     pub(super) fn go_back_if_nothing_goes_on(&mut self) {
         let is_wanted = |task_id, slot: &Slot| task_id < self.size || slot.drains.is_some();
         let mut slots = self.slots.iter().enumerate();
@@ -215,12 +217,12 @@ impl Policy {
         }
     }
 
-    /// Nothing is left of the binary before, or of the wish to replace it. Says whether there was an upgrade to end.
+    /// The workers of the previous binary are replaced, or that was given up. Says whether there was an upgrade to end.
     pub(super) fn end_upgrade(&mut self) -> bool {
         self.upgrade.take_if(|upgrade| matches!(upgrade, Upgrade::Replacing)).is_some()
     }
 
-    /// The pool stops.
+    /// Forgets the upgrade, because the pool stops.
     pub(super) fn forget_upgrade(&mut self) {
         (self.next_upgrade, self.owed_reload) = (None, None);
         if let Some(Upgrade::Rehearsing) = self.upgrade.take() {
@@ -240,7 +242,7 @@ impl Policy {
         }
     }
 
-    /// Workers of the binary that has failed are told to end, and those that end already are not missed.
+    /// Tells workers of the binary that has failed to end, in a way that none of them is missed.
     fn dismiss(&mut self, is_dismissed: impl Fn(Place, &Proc) -> bool) {
         let in_place = |place, proc: &Option<Proc>| {
             let dismissed = proc.as_ref().filter(|proc| is_dismissed(place, proc));
@@ -251,7 +253,7 @@ impl Policy {
         dismissed.into_iter().for_each(|id| self.terminate(id, Why::Turn));
     }
 
-    /// The turns that were in progress are over when all have ended that were told to for one of them.
+    /// Lets no turn begin before all processes have ended that were told to for a turn.
     fn await_leavers(&mut self) {
         let is_told = |proc: &Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
         let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue);

@@ -1,4 +1,4 @@
-//! What workers say of themselves, and what becomes of those from whom nothing is heard in time.
+//! What workers report, and what happens to workers that report nothing in time.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(10);
 impl Policy {
     pub(super) fn reported(&mut self, id: ProcId, reported: Reported) {
         let now = self.now;
-        // Until then it is not believed to be ready, if it is on trial.
+        // Until then a worker on trial does not count as ready.
         let trial = self.deadlines.time_of(Deadline::Proc { id, alarm: Alarm::Trial });
         let Some(proc) = self.made(id) else { return };
         if let Some(age) = reported.terminated {
@@ -33,7 +33,7 @@ impl Policy {
         match inspected_for {
             Some(Alarm::Ready) => self.judge_readiness(id),
             Some(Alarm::Heartbeat) => self.judge_silence(id),
-            // The question what holds it was lost with the binary that asked it.
+            // The previous binary asked what holds the worker, and the answer was lost with it.
             Some(Alarm::Kill) => self.inspect(id, Alarm::Kill),
             _ => self.watch_heartbeats(id),
         }
@@ -60,7 +60,7 @@ impl Policy {
         }
     }
 
-    /// From its first beat on.
+    /// Watches the worker's heartbeats from the first one on.
     fn watch_heartbeats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let is_watched = self.is_armed(id, Alarm::Heartbeat);
@@ -70,9 +70,9 @@ impl Policy {
         }
     }
 
-    /// The worker was to have beaten by now. One that was silent is looked at once more, in a tenth of the time, for
-    /// it may have been kept from running as long as the supervisor was, and have had no chance yet. One that somebody
-    /// else told to end has as long for that as if the supervisor had.
+    /// A heartbeat is due. The report of a silent worker is read once more after a tenth of the timeout: a worker that
+    /// was starved as long as the supervisor had no chance to report. A worker that another process told to end has as
+    /// long for that as if the supervisor had told it.
     fn judge_silence(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let graceful_timeout = self.rules.graceful_timeout;

@@ -1,4 +1,4 @@
-//! What a binary makes of the pool that it takes over.
+//! What a binary does with the pool that it takes over.
 
 use super::super::deadlines::Alarm;
 use super::*;
@@ -13,7 +13,7 @@ fn adopted(world: &mut World, rules: Rules) -> Policy {
     Policy::adopt(rules, world.policy.snapshot(), Time(world.now), succession)
 }
 
-/// What it does at once, but for what it says.
+/// What the new binary does at once, except for its notices.
 fn actions(policy: &mut Policy) -> Vec<String> {
     let actions = std::iter::from_fn(|| policy.poll()).filter(|action| !matches!(action, Action::Tell(_)));
     actions.map(|action| format!("{action:?}")).collect()
@@ -27,7 +27,8 @@ fn alarms(policy: &Policy) -> Vec<(Alarm, Duration)> {
     alarms.collect()
 }
 
-/// Of four slots the first waits for its backoff, the second serves, the third has finished, the fourth is one too many.
+/// Four slots: the first waits for its backoff, the second serves, the third has finished, the fourth is not wanted any
+/// more.
 fn in_all_states(rules: Rules) -> World {
     let mut world = World::new(rules, |task_id, fork| match (task_id, fork) {
         (0, 0..2) => ends(50, FAILED),
@@ -71,7 +72,7 @@ fn it_is_told_which_slots_and_processes_there_are() {
     assert_eq!(snapshot.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(snapshot.slots_without_sockets().count(), 0);
     assert_eq!(snapshot.procs().collect::<Vec<_>>(), [1, 3].map(|task_id| world.alive_of(task_id)[0]));
-    // The one that has finished loses its sockets, the one that waits for its backoff does not.
+    // The slot that has finished loses its sockets. The slot that waits for its backoff does not.
     world.run_for(2000);
     let snapshot = world.policy.snapshot();
     assert_eq!(snapshot.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 3]);

@@ -126,8 +126,8 @@ fn readiness_that_is_not_announced_proves_nothing() {
     }
 }
 
-/// How long each start of the one worker waited, in tenths of a second, less the jitter: those that live as long as `lives`
-/// says, in milliseconds, and are ready after 0, or 200 where they live for longer than that; the last of them serves.
+/// How long each start of the one worker waited, in tenths of a second, less the jitter. Each process lives for the
+/// milliseconds in `lives`, and is ready after 0, or after 200 where it lives longer than that. The last one serves.
 fn tenths_waited(lives: &'static [u64], is_ready: impl Fn(usize) -> bool + 'static) -> Vec<u128> {
     let mut world = World::new(announced(1, 5000), move |_, fork| match lives.get(fork) {
         Some(&life) if !is_ready(fork) => ends(life, FAILED).never_ready(),
@@ -141,13 +141,13 @@ fn tenths_waited(lives: &'static [u64], is_ready: impl Fn(usize) -> bool + 'stat
 }
 
 #[test]
-fn after_a_worker_that_proved_itself_those_that_were_ready_wait_for_the_first_delay_only() {
+fn after_a_worker_that_proved_itself_workers_that_were_ready_wait_for_the_first_delay_only() {
     let lives = &[10, 10, 10, 1200, 10, 10, 10, 1200, 10];
     assert_eq!(tenths_waited(lives, |_| true), [0, 1, 2, 0, 1, 1, 1, 0, 1]);
 }
 
 #[test]
-fn after_a_worker_that_proved_itself_those_that_were_not_ready_wait_longer_and_longer() {
+fn after_a_worker_that_proved_itself_workers_that_were_not_ready_wait_longer_and_longer() {
     assert_eq!(tenths_waited(&[1200, 10, 10, 10], |fork| fork == 0), [0, 1, 2, 4]);
     assert_eq!(tenths_waited(&[1200, 10, 10, 10, 10], |fork| fork % 2 == 0), [0, 1, 1, 2, 1]);
 }

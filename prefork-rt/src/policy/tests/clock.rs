@@ -1,9 +1,9 @@
-//! Facts that are none, and clocks that are wrong.
+//! Facts that mean nothing, and clocks that are wrong.
 
 use super::*;
 use std::io;
 
-pub(super) const NOBODY: ProcId = ProcId { task_id: usize::MAX, fork: u64::MAX };
+pub(super) const NO_PROC: ProcId = ProcId { task_id: usize::MAX, fork: u64::MAX };
 
 /// Facts about a process that is not alive, and answers that were given.
 pub(super) fn nonsense(living: ProcId, dead: ProcId) -> Vec<Event> {
@@ -14,7 +14,7 @@ pub(super) fn nonsense(living: ProcId, dead: ProcId) -> Vec<Event> {
     events.extend([Event::SocketsOpen(task_id), Event::SocketsOpen(living.task_id)]);
     events.extend([task_id, living.task_id].map(|task_id| Event::SocketsRefused(task_id, error())));
     events.extend([true, false].map(|waiting| Event::Queue { task_id, waiting }));
-    for proc in [dead, NOBODY] {
+    for proc in [dead, NO_PROC] {
         events.extend([Event::Forked(proc), Event::ForkFailed(proc, error()), Event::ForkUnsafe(proc, String::new())]);
         events.extend([NORMAL, FAILED, SIGKILLED].map(|status| Event::Ended(proc, status)));
         events.extend([Hold::Nothing, Hold::CoreDump].map(|hold| Event::Inspected(proc, hold)));

@@ -6,7 +6,7 @@ pub(super) fn watched(rules: Rules) -> Rules {
     Rules { heartbeat_timeout: Some(ms(1000)), ..rules }
 }
 
-/// Beats for 2 s, then hangs, which is found out 1.1 s later.
+/// Sends heartbeats for 2 s, then hangs, which is found out 1.1 s later.
 pub(super) fn hangs() -> Fork {
     serves().heartbeats(0, 100, 2000)
 }
@@ -14,7 +14,7 @@ pub(super) fn hangs() -> Fork {
 pub(super) const FOUND_OUT: u64 = 3100;
 
 #[test]
-fn during_a_graceful_stop_nobody_hangs() {
+fn during_a_graceful_stop_no_worker_counts_as_hung() {
     let mut world = World::new(watched(rules(1)), |_, _| drains(20_000, NORMAL).heartbeats(0, 100, 2000));
     world.run_for(2500);
     world.ask(Ask::Stop);
@@ -65,7 +65,7 @@ fn a_stop_does_not_prolong_what_a_surplus_worker_or_an_old_one_had() {
 }
 
 #[test]
-fn who_was_killed_before_a_stop_is_not_killed_again_nor_counted() {
+fn a_worker_that_was_killed_before_a_stop_is_not_killed_again_nor_counted() {
     for ask in [Ask::Stop, Ask::StopNow] {
         let late = Life { killed: Some((ms(3000), SIGKILLED)), ..OBEYS };
         let mut world = World::new(announced(2, 1000), move |task_id, _| match task_id {
@@ -97,13 +97,13 @@ fn a_hung_worker_that_is_not_wanted_any_more_is_not_counted() {
 #[test]
 fn a_worker_that_an_operator_tells_to_end_may_be_silent_as_long_as_a_stop_may_take() {
     let rules = || Rules { max_restarts: Some(0), graceful_timeout: ms(5000), ..watched(rules(1)) };
-    // It hears of it just before it would be found to hang.
+    // The signal comes just before the worker would be found to hang.
     let told = |drain| move |_, fork| if fork == 0 { told_while_silent(drain) } else { serves() };
     let mut world = World::new(rules(), told(5000));
     world.run_for(100_000);
     assert_eq!(world.times(Deed::Fork(0)), [0, FOUND_OUT - 10 + 5000].map(ms));
     assert_eq!((world.used(), world.times(Deed::Abort(0)).len()), (0, 0));
-    // After that it is a worker that does not beat.
+    // After that time the worker counts as hung again.
     let mut world = World::new(rules(), told(60_000));
     world.run();
     assert_eq!(world.times(Deed::Abort(0)), [ms(FOUND_OUT - 10 + 5000 + 100)]);

@@ -28,7 +28,7 @@ fn a_worker_whose_heartbeats_stop_gets_sigabrt_and_is_replaced_and_counted() {
 }
 
 #[test]
-fn whoever_sigabrt_does_not_end_gets_sigkill_5_s_later() {
+fn a_worker_that_sigabrt_does_not_end_gets_sigkill_5_s_later() {
     let mut world = World::new(watched(1), |_, fork| match fork {
         0 => serves().heartbeats(0, 100, 2000).ignores_sigabrt(),
         _ => serves(),
@@ -129,7 +129,7 @@ fn a_heartbeat_between_two_reports_is_forgiveness_for_good() {
     let first = Reported { heartbeat: Some(ms(0)), ..Reported::default() };
     world.policy.handle(Time(ms(0)), Event::Reported(proc, first));
     let mut report = |at: u64, heartbeat: u64, next: u64| {
-        let said = Reported { heartbeat: Some(ms(at - heartbeat)), ..Reported::default() };
+        let report = Reported { heartbeat: Some(ms(at - heartbeat)), ..Reported::default() };
         while let Some(awake) = world.policy.poll_timeout().filter(|&awake| awake < Time(ms(at))) {
             world.policy.handle(awake, Event::Tick);
             assert!(world.policy.poll().is_none(), "before {at}");
@@ -138,7 +138,7 @@ fn a_heartbeat_between_two_reports_is_forgiveness_for_good() {
         let mut actions = Vec::new();
         while let Some(action) = world.policy.poll() {
             if matches!(action, Action::ReadReport(_)) {
-                world.policy.handle(Time(ms(at)), Event::Reported(proc, said));
+                world.policy.handle(Time(ms(at)), Event::Reported(proc, report));
             }
             actions.push(action);
         }
@@ -152,7 +152,7 @@ fn a_heartbeat_between_two_reports_is_forgiveness_for_good() {
 }
 
 #[test]
-fn a_supervisor_that_was_late_gives_everybody_a_fresh_interval() {
+fn a_supervisor_that_was_late_gives_every_worker_a_fresh_interval() {
     let mut world = World::new(watched(3), |_, _| serves().heartbeats(0, 100, 2000));
     world.run_for(1990);
     world.sleep(ms(60_000));

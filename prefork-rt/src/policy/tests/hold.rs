@@ -3,7 +3,8 @@
 use super::super::hold::DUMP_TIMEOUT;
 use super::*;
 
-/// When a worker that has beaten for 2 s hangs: heartbeat_timeout later, and a tenth of it for the second look.
+/// When a worker whose heartbeats stop after 2 s is found to hang: heartbeat_timeout later, and a tenth of it for the
+/// second report.
 const HUNG: u64 = 3100;
 
 fn debugger() -> Hold {
@@ -14,7 +15,7 @@ fn watched() -> Rules {
     Rules { heartbeat_timeout: Some(ms(1000)), ..rules(1) }
 }
 
-/// The first beats for 2 s, and is held so.
+/// The first worker sends heartbeats for 2 s, and is held like this.
 fn held(from: u64, until: u64, hold: Hold) -> World {
     let mut world =
         World::new(watched(), |_, fork| if fork == 0 { serves().heartbeats(0, 100, 2000) } else { serves() });
@@ -101,7 +102,7 @@ fn a_stop_and_a_reload_do_not_wait_for_a_debugger() {
     assert_eq!(world.times(Deed::Kill(0)), [ms(26_000)]);
 }
 
-/// It crashed, or SIGABRT was sent: the kernel writes what the worker was.
+/// The worker crashed, or got SIGABRT, and the kernel writes its core.
 #[test]
 fn sigkill_waits_for_a_core_dump_within_a_bound() {
     for (dumps_until, killed) in [(20_000, 25_100), (10_000_000, 5000 + HUNG + DUMP_TIMEOUT.as_millis() as u64)] {
@@ -110,7 +111,7 @@ fn sigkill_waits_for_a_core_dump_within_a_bound() {
             _ => serves(),
         });
         world.holds.push((0, HUNG, dumps_until, Hold::CoreDump));
-        // The verdict comes before the dump does.
+        // The verdict comes before the dump.
         world.holds[0].1 += 1;
         world.run_for(1_000_000);
         assert_eq!(world.times(Deed::Abort(0)), [ms(HUNG)]);

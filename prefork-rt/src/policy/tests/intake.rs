@@ -17,7 +17,7 @@ fn intakes(world: &World, task_id: usize) -> Vec<(Duration, Intake)> {
     world.deeds.iter().filter_map(of).collect()
 }
 
-/// What was done, but for looks at a queue.
+/// What was done, except for inspections of a queue.
 fn deeds(world: &World) -> Vec<Deed> {
     world.deeds().into_iter().filter(|deed| !matches!(deed, Deed::InspectQueue(_))).collect()
 }
@@ -106,9 +106,9 @@ fn a_finished_worker_s_sockets_go_when_what_was_on_the_way_is_there() {
     assert_eq!(deeds(&world)[4..], [Deed::OpenSockets(1), Deed::Fork(1), Deed::SetIntake(1, Open)]);
 }
 
-/// Where no slot is open, those that will be have what is new.
+/// Where no slot is open, new connections go to the slots that will be open.
 #[test]
-fn so_do_those_of_a_worker_that_finishes_before_it_is_ready() {
+fn the_sockets_of_a_worker_that_finishes_before_it_is_ready_go_too() {
     let rules = Rules { slots_have_sockets: true, ..announced(2, 10_000) };
     let mut world = World::new(rules, |task_id, _| match task_id {
         0 => serves().ready(1000),
@@ -169,7 +169,7 @@ fn sockets_of_one_more_that_cannot_be_forked_go_at_once() {
 }
 
 #[test]
-fn one_fewer_serves_those_who_wait_before_it_is_told_to_end_and_its_sockets_go_last() {
+fn one_fewer_serves_its_queue_before_it_is_told_to_end_and_its_sockets_go_last() {
     let mut world = World::new(own(3), |_, _| drains(200, NORMAL));
     world.queue_lasts = ms(4000);
     world.run_for(1000);
@@ -251,7 +251,7 @@ fn several_fewer_drain_at_once_and_each_goes_when_it_is_done() {
 }
 
 #[test]
-fn a_worker_that_dies_while_its_slot_drains_is_replaced_for_those_who_wait() {
+fn a_worker_that_dies_while_its_slot_drains_is_replaced_for_the_queue() {
     let mut world = World::new(own(2), |task_id, fork| match (task_id, fork) {
         (1, 0) => ends(2000, SIGKILLED),
         _ => serves(),
@@ -278,7 +278,7 @@ fn a_worker_that_finishes_while_its_slot_drains_is_the_last() {
 }
 
 #[test]
-fn a_slot_without_a_worker_gets_one_for_those_who_wait_and_none_for_nobody() {
+fn a_slot_without_a_worker_gets_one_for_its_queue_and_none_for_an_empty_queue() {
     let script = |task_id, fork| match (task_id, fork) {
         (1, 0) => ends(10, FAILED),
         (1, 1) => ends(10, FAILED),
@@ -312,7 +312,7 @@ fn a_stop_while_a_slot_drains_ends_its_worker_like_the_others() {
 }
 
 #[test]
-fn those_who_wait_are_served_before_a_pool_whose_others_have_finished_ends() {
+fn a_queue_is_served_before_a_pool_whose_other_workers_have_finished_ends() {
     let mut world = World::new(own(2), |task_id, _| if task_id == 0 { ends(1500, NORMAL) } else { serves() });
     world.queue_lasts = ms(5000);
     world.run_for(1000);
@@ -339,7 +339,7 @@ fn a_reload_passes_a_slot_that_drains_and_takes_it_when_it_is_wanted_again() {
 }
 
 #[test]
-fn one_fewer_while_it_is_replaced_keeps_the_old_worker_for_those_who_wait() {
+fn one_fewer_while_it_is_replaced_keeps_the_old_worker_for_the_queue() {
     let rules = Rules { slots_have_sockets: true, ..announced(2, 10_000) };
     let script = |task_id, fork| if (task_id, fork) == (1, 1) { serves().ready(5000) } else { serves() };
     let mut world = World::new(rules, script);
@@ -355,7 +355,7 @@ fn one_fewer_while_it_is_replaced_keeps_the_old_worker_for_those_who_wait() {
 }
 
 #[test]
-fn one_fewer_in_the_middle_of_an_exclusive_turn_starts_one_more_for_those_who_wait() {
+fn one_fewer_in_the_middle_of_an_exclusive_turn_starts_one_more_for_the_queue() {
     let mut world = World::new(exclusive(own(2)), |_, _| drains(500, NORMAL));
     world.queue_lasts = ms(8000);
     world.run_for(1000);
@@ -403,14 +403,14 @@ fn a_worker_that_was_to_be_recycled_is_so_when_its_slot_is_wanted_again() {
     world.run_for(1000);
     world.ask(Ask::Fewer);
     world.run_for(1000);
-    assert_eq!(world.times(Deed::Fork(1)).len(), 1, "nobody is recycled who is to end");
+    assert_eq!(world.times(Deed::Fork(1)).len(), 1, "a worker that will end is not recycled");
     world.ask(Ask::More);
     world.run_for(10_000);
     assert_eq!(world.times(Deed::Fork(1)).len(), 2);
 }
 
 #[test]
-fn a_worker_that_exits_normally_while_it_serves_those_who_wait_gives_them_up() {
+fn a_worker_that_exits_normally_while_its_slot_drains_gives_up_its_queue() {
     let mut world = World::new(own(2), |task_id, _| if task_id == 1 { ends(700, NORMAL) } else { serves() });
     world.queue_lasts = FOREVER;
     world.run_for(500);

@@ -1,4 +1,4 @@
-//! What happens while something else happens.
+//! Reloads, recycling, scaling and stops that meet each other.
 
 use super::*;
 
@@ -106,7 +106,7 @@ fn a_recycling_that_fails_lets_the_reload_begin() {
     world.ask(Ask::Reload);
     world.run_for(20_000);
     assert_eq!(world.times(Deed::Fork(0)), [0, 500, 550].map(ms));
-    assert_eq!(world.policy.poll_timeout(), None, "who is gone is not recycled");
+    assert_eq!(world.policy.poll_timeout(), None, "a worker that is gone is not recycled");
 }
 
 // Scaling and turns
@@ -164,7 +164,7 @@ fn one_fewer_ends_the_turn_of_its_slot_at_each_step() {
 }
 
 #[test]
-fn scaling_up_again_waits_for_both_who_had_the_place() {
+fn scaling_up_again_waits_for_both_processes_that_had_the_place() {
     let mut world = World::new(rules(2), |_, fork| match fork {
         0 => drains(5000, NORMAL),
         1 => drains(100, NORMAL),

@@ -11,7 +11,7 @@ fn stuck() -> Fork {
     survives_sigkill().ready(0)
 }
 
-/// SIGKILL ends it after so long.
+/// SIGKILL ends it after this long.
 fn dies_after(milliseconds: u64) -> Fork {
     let killed = Some((ms(milliseconds), SIGKILLED));
     Fork::Runs(Life { terminated: None, aborted: None, killed, ..OBEYS })
@@ -60,14 +60,14 @@ fn a_reload_does_not_wait_for_a_worker_that_sigkill_does_not_end() {
         assert_eq!(world.times(Deed::Fork(1)).len(), 1, "the next one is left alone");
         world.ask(Ask::Reload);
         world.run_for(60_000);
-        // It has no room for a replacement, or no worker to replace.
+        // The slot has no room for a replacement, or no worker to replace.
         let (failed, done) = if reload == Reload::Overlap { (2, 0) } else { (1, 1) };
         assert_eq!((world.count(is_overdue(0)), world.count(reloaded)), (failed, done), "{reload:?}");
         assert_eq!(world.used(), 0);
     }
 }
 
-/// It hangs while its replacement boots, and so does the reload or upgrade not.
+/// The worker hangs while its replacement boots. The reload or upgrade does not.
 #[test]
 fn what_replaces_a_worker_that_sigkill_did_not_end_before_waits_for_nothing() {
     for ask in [Ask::Reload, Ask::Upgrade] {
@@ -145,7 +145,7 @@ fn an_upgrade_does_not_wait_for_a_process_that_sigkill_does_not_end() {
     }
 }
 
-/// Its only slot is in the hands of a process that neither serves nor ends.
+/// The only slot is held by a process that neither serves nor ends.
 #[test]
 fn a_new_binary_that_cannot_start_a_worker_goes_back() {
     let watched = Rules { heartbeat_timeout: Some(ms(1000)), ..announced(1, 1000) };

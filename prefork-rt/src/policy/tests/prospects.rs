@@ -4,7 +4,7 @@ use super::*;
 
 const ENDLESS: u64 = u64::MAX / 1_000_000;
 
-/// After which of so many seconds there are none.
+/// The seconds, up to this many, after which there are no prospects.
 fn hopeless(world: &mut World, seconds: u64) -> Vec<u64> {
     let mut hopeless = Vec::new();
     for second in 1..=seconds {
@@ -16,7 +16,7 @@ fn hopeless(world: &mut World, seconds: u64) -> Vec<u64> {
     hopeless
 }
 
-/// The first worker with task id 0 is silent from the second second on, and takes 5 s to be killed.
+/// The first worker with task id 0 is silent after its first second, and takes 5 s to be killed.
 fn hangs(workers: usize) -> World {
     let watched = Rules { heartbeat_timeout: Some(ms(1000)), ..rules(workers) };
     World::new(watched, |task_id, fork| match (task_id, fork) {
@@ -36,7 +36,7 @@ fn one_worker_that_hangs_takes_none_away() {
 }
 
 #[test]
-fn a_worker_that_starts_or_waits_for_its_backoff_is_one() {
+fn a_worker_that_starts_or_waits_for_its_backoff_is_a_prospect() {
     let mut world = World::new(Rules { max_restarts: None, ..rules(1) }, |_, _| ends(10, SEGFAULT));
     assert_eq!(hopeless(&mut world, 20), [0; 0]);
     let mut world = World::new(announced(1, 60_000), |_, _| serves().never_ready());
@@ -44,7 +44,7 @@ fn a_worker_that_starts_or_waits_for_its_backoff_is_one() {
 }
 
 #[test]
-fn so_is_one_that_gives_way_to_its_replacement() {
+fn a_worker_that_gives_way_to_its_replacement_is_a_prospect() {
     let mut world = World::new(exclusive(rules(1)), |_, _| drains(20_000, NORMAL));
     world.run_for(1000);
     world.ask(Ask::Reload);
@@ -52,7 +52,7 @@ fn so_is_one_that_gives_way_to_its_replacement() {
 }
 
 #[test]
-fn a_stop_needs_none() {
+fn a_stop_needs_no_prospects() {
     let mut world = World::new(rules(2), |_, _| drains(20_000, NORMAL));
     world.run_for(1000);
     world.ask(Ask::Stop);

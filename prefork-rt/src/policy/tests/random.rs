@@ -1,15 +1,15 @@
-//! Everything at once.
+//! Random scenarios with everything at once.
 
 use super::super::kill::KILL_TIMEOUT;
-use super::clock::{NOBODY, nonsense};
+use super::clock::{NO_PROC, nonsense};
 use super::*;
 use std::collections::BTreeMap;
 
 const SCENARIOS: u64 = 4000;
-/// Longer than all timeouts of a scenario together, for each slot.
+/// Longer than all timeouts of a scenario together, slot by slot.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// Xorshift: the same rolls for the same seed.
+/// Xorshift: a seed always gives the same rolls.
 struct Dice(u64);
 
 impl Dice {
@@ -84,11 +84,11 @@ impl Dice {
         }
     }
 
-    /// What is fixed for the life of a pool stays as it was.
+    /// The rules of the next binary. What is fixed for the life of a pool stays as it is.
     fn next_binary(&mut self, before: &Rules) -> NextBinary {
         let rules = Rules { most_workers: before.most_workers, ..self.rules() };
         let workers = if self.roll(2) == 0 { before.workers } else { rules.workers.min(before.most_workers) };
-        // By an account of the world's own, what counts is the whole history, by one rule.
+        // The world counts failures over the whole history by one rule, so this rule stays.
         let (max_restarts, restart_window) = (before.max_restarts, before.restart_window);
         let slots_have_sockets = before.slots_have_sockets;
         NextBinary {
@@ -152,11 +152,11 @@ fn whatever_happens_the_invariants_hold() {
     assert!(seen.iter().all(|&count| count >= 100), "{seen:?}");
 }
 
-/// A scenario to its end, and in how many steps it was before it was told to end.
+/// Plays a scenario to its end. Says how many steps there were before it was told to end.
 pub(super) fn play(seed: u64) -> (World, usize) {
     let mut steps = 0;
     let mut world = scenario(seed, &mut steps);
-    // The next binary may have endless patience, too.
+    // The next binary may wait for ever, too.
     let is_over = world.may_take_for_ever() || world.comes_to_rest(LONG) || world.may_take_for_ever();
     assert!(is_over, "an upgrade, a reload, a turn or a drain is in progress for ever");
     let asked_at = world.now;
@@ -195,9 +195,9 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
             21..27 => world.sleep(dice.delay()),
             27..30 => world.policy.handle(Time(world.now / 2), Event::Tick),
             30..37 => {
-                let living = world.alive.keys().next().copied().unwrap_or(NOBODY);
+                let living = world.alive.keys().next().copied().unwrap_or(NO_PROC);
                 let dead = ProcId { task_id: dice.roll(5) as usize, fork: dice.roll(4) };
-                let dead = if world.alive.contains_key(&dead) { NOBODY } else { dead };
+                let dead = if world.alive.contains_key(&dead) { NO_PROC } else { dead };
                 nonsense(living, dead).into_iter().for_each(|event| world.policy.handle(Time(world.now), event));
             }
             _ => drop(world.step(FOREVER)),

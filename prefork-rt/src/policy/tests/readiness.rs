@@ -1,4 +1,4 @@
-//! When a worker counts as ready, and what becomes of one that does not.
+//! When a worker counts as ready, and what happens to one that does not.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn that_the_pool_is_ready_is_said_once() {
 }
 
 #[test]
-fn a_pool_is_ready_when_those_that_have_not_finished_are() {
+fn a_pool_is_ready_when_all_workers_that_have_not_finished_are() {
     let mut world = World::new(announced(2, 1000), |task_id, _| match task_id {
         0 => ends(100, NORMAL).never_ready(),
         _ => serves().ready(500),
@@ -49,7 +49,7 @@ fn a_pool_is_ready_when_the_one_that_was_not_is_not_wanted_any_more() {
 }
 
 #[test]
-fn without_ready_timeout_nobody_waits_for_readiness() {
+fn without_ready_timeout_readiness_is_not_waited_for() {
     for readiness in [Readiness::AtFork, Readiness::AtBody] {
         let mut world = World::new(Rules { readiness, ..rules(2) }, |_, _| serves().never_ready());
         world.run_for(1_000_000);
@@ -95,7 +95,7 @@ fn a_worker_whose_ring_was_lost_is_looked_at_before_it_is_killed() {
 }
 
 #[test]
-fn a_late_supervisor_gives_who_is_starting_another_interval() {
+fn a_late_supervisor_gives_a_starting_worker_another_interval() {
     let mut world = World::new(announced(2, 1000), |_, _| serves().ready(1500));
     world.run_for(900);
     world.sleep(ms(360));
@@ -124,7 +124,7 @@ fn what_sigkill_does_not_end_is_named_and_its_slot_stays_empty() {
 }
 
 #[test]
-fn who_looks_at_the_pool_sees_the_states_of_its_slots() {
+fn the_states_of_all_slots_are_published() {
     let mut world = World::new(announced(5, 1000), |task_id, fork| match (task_id, fork) {
         (0, _) => serves().ready(500),
         (1, _) => ends(10, NORMAL),

@@ -111,7 +111,7 @@ fn asks_after_10_s_do_not_back_off() {
 }
 
 #[test]
-fn who_asks_and_exits_without_waiting_for_its_turn_is_replaced_uncounted() {
+fn a_worker_that_asks_and_exits_without_waiting_for_its_turn_is_replaced_uncounted() {
     let mut world = World::new(Rules { max_restarts: Some(0), ..rules(1) }, |_, fork| match fork {
         0 => ends(20_000, NORMAL).asks_at(20_000),
         _ => serves(),
@@ -123,14 +123,14 @@ fn who_asks_and_exits_without_waiting_for_its_turn_is_replaced_uncounted() {
 }
 
 #[test]
-fn who_asks_and_then_crashes_is_counted() {
+fn a_worker_that_asks_and_then_crashes_is_counted() {
     let mut world = World::new(Rules { max_restarts: Some(0), ..rules(1) }, |_, _| ends(500, FAILED).asks_at(500));
     assert!(matches!(world.run(), Exit::GaveUp { .. }));
 }
 
-/// It waits for its turn for another reason when it asks.
+/// The worker already waits for its turn for another reason when it asks.
 #[test]
-fn who_asks_when_it_was_to_be_recycled_anyway_and_exits_is_replaced() {
+fn a_worker_that_asks_when_it_waits_to_be_recycled_anyway_and_exits_is_replaced() {
     let limited = Rules { max_memory: Some(1000), ..announced(2, 60_000) };
     let mut world = World::new(limited, |task_id, fork| match (task_id, fork) {
         (0, 0) => serves().grows(2000, 0),
@@ -143,7 +143,7 @@ fn who_asks_when_it_was_to_be_recycled_anyway_and_exits_is_replaced() {
 }
 
 #[test]
-fn who_is_to_be_recycled_and_exits_normally_has_finished() {
+fn a_worker_that_waits_to_be_recycled_and_exits_normally_has_finished() {
     let limited = Rules { max_memory: Some(1000), ..announced(2, 60_000) };
     let mut world = World::new(limited, |task_id, fork| match (task_id, fork) {
         (0, 0) => serves().grows(2000, 0),
@@ -262,7 +262,7 @@ fn a_slot_that_is_not_wanted_any_more_keeps_no_other_from_its_turn() {
         _ => serves().ready(100),
     });
     world.run_for(900);
-    assert_eq!(world.alive_of(2).len(), 2, "the old one drains, and the new one is to be recycled, too");
+    assert_eq!(world.alive_of(2).len(), 2, "the old one drains, and the new one waits to be recycled, too");
     world.ask(Ask::Fewer);
     world.run_for(10_000);
     assert_eq!(world.times(Deed::Fork(1)), [0, 900].map(ms));

@@ -10,7 +10,8 @@ fn a_first_fork_that_fails_stops_what_was_started() {
     assert_eq!(world.times(Deed::Exit), [ms(500)]);
 }
 
-/// What is said of refused forks: how much of the budget was used, or that they succeed again, and how many were refused.
+/// The notices of refused forks: how much of the budget is used (`Ok`), or how many were refused until forks succeed
+/// again (`Err`).
 fn said_of_refusals(world: &World) -> Vec<Result<Option<usize>, usize>> {
     let said = world.notices.iter().filter_map(|notice| match notice {
         Notice::ForkRefused { spent, .. } => Some(Ok(spent.map(|spent| spent.used))),
@@ -108,7 +109,7 @@ fn the_next_binary_knows_that_forks_are_refused() {
 }
 
 #[test]
-fn a_fork_that_fails_is_news_for_who_looks_at_the_pool() {
+fn a_fork_that_fails_is_published() {
     let mut world = World::new(rules(1), |_, fork| match fork {
         0 => ends(10, FAILED),
         1 => Fork::Refused,

@@ -69,7 +69,11 @@ fn a_replacement_says_whom_it_replaces() {
     world.run_for(0);
     let said = |notice: &Notice| matches!(notice, Notice::Started { replaces: Some(replaced), restarts: 1, .. } if *replaced == old);
     assert_eq!(world.count(said), 1);
-    assert_eq!(world.count(|notice| matches!(notice, Notice::Started { replaces: None, .. })), 1, "a first one nobody");
+    assert_eq!(
+        world.count(|notice| matches!(notice, Notice::Started { replaces: None, .. })),
+        1,
+        "the first start replaces no worker"
+    );
 }
 
 #[test]
@@ -229,7 +233,7 @@ fn a_stop_wins_over_a_reload_at_each_step() {
     }
 }
 
-/// Between what is told of a turn and its fork is room for a fact.
+/// A fact may come between the notice of a turn and its fork.
 #[test]
 fn a_stop_between_any_two_actions_of_a_turn_forks_no_more() {
     for (refused, recycled) in [(false, false), (true, false), (false, true), (true, true)] {

@@ -144,7 +144,7 @@ fn status_125_of_a_worker_that_was_told_to_end_is_no_news() {
 }
 
 #[test]
-fn restart_always_starts_again_who_exits_normally_and_counts_nothing() {
+fn restart_always_replaces_a_worker_that_exits_normally_and_counts_nothing() {
     let always = Rules { restart: Restart::Always, max_restarts: Some(0), ..rules(1) };
     let mut world = World::new(always, |_, fork| if fork < 4 { ends(20_000, NORMAL) } else { serves() });
     world.run_for(100_000);

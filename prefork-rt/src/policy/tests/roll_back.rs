@@ -1,4 +1,4 @@
-//! The way back to the binary before, and what happens in its instant.
+//! The way back to the previous binary, and what happens at that moment.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn after_a_roll_back_no_worker_is_replaced_before_all_have_ended_that_were_told_
     assert_eq!(world.count(went_back), 1);
     world.ask(Ask::Reload);
     world.run_for(20_000);
-    // Those of the other slots are new.
+    // The workers of the other slots are new.
     assert_eq!(world.times(Deed::Terminate(1)), [ms(1250 + 5000)], "{:?}", world.deeds);
     assert_eq!(world.count(|notice| matches!(notice, Notice::Reloaded { replaced: 1, .. })), 1);
 }
@@ -96,14 +96,14 @@ fn how_many_workers_a_new_binary_has_is_settled_before_the_pool_is_over() {
     world.run_for(10_000);
     assert!(world.exit.is_none(), "its first worker was ready, and finished at once");
     assert_eq!(world.alive_of(1).len(), 1);
-    // And where there are to be no more, the pool is over.
+    // Where no more workers are wanted, the pool is over.
     let mut world = World::new(exclusive(announced(1, 1000)), script);
     world.run_for(500);
     world.ask(Ask::Upgrade);
     assert!(matches!(world.run(), Exit::Finished));
 }
 
-/// It says nothing of being ready, but the next binary would wait for that.
+/// The worker does not say when it is ready, but the next binary would wait for that.
 #[test]
 fn a_worker_on_trial_is_ready_at_its_end_under_the_next_binary_too() {
     let script = |task_id, fork| match (task_id, fork) {
@@ -139,7 +139,7 @@ fn a_reload_that_is_asked_for_in_the_instant_of_the_roll_back_is_made() {
     }
 }
 
-/// It was to take the place of another newcomer, whose failure was the upgrade's.
+/// It was started in the place of another new worker, whose failure ended the upgrade.
 #[test]
 fn where_there_is_no_way_back_a_newcomer_that_has_its_slot_for_itself_goes_on() {
     let script = |_, fork| match fork {

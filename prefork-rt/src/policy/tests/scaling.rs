@@ -155,7 +155,7 @@ fn a_refused_fork_of_one_more_takes_no_worker_along_that_runs() {
 }
 
 #[test]
-fn when_those_left_have_finished_the_surplus_worker_is_waited_for() {
+fn when_the_other_workers_have_finished_the_pool_waits_for_the_surplus_worker() {
     let script = |task_id, _| if task_id == 0 { ends(10, NORMAL) } else { drains(500, NORMAL) };
     let mut world = World::new(rules(2), script);
     world.run_for(100);

@@ -1,4 +1,4 @@
-//! Looks for scenarios in which an invariant does not hold, for as long as one likes.
+//! Looks for scenarios that break an invariant, for as long as PREFORK_SEARCH_SECONDS says.
 //!
 //! ```sh
 //! PREFORK_SEARCH_SECONDS=3600 cargo test --release -p prefork-rt --lib policy::tests::search -- --ignored --nocapture

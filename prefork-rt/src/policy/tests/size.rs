@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Performs all that is to be done, with forks that succeed: how many actions that took, and who was started.
+/// Performs all actions, with forks that succeed. Says how many actions there were, and which processes were started.
 fn drain(policy: &mut Policy) -> (usize, Vec<ProcId>) {
     let (mut actions, mut started) = (0, Vec::new());
     while let Some(action) = policy.poll() {

@@ -1,4 +1,4 @@
-//! What a supervisor that stood still with its workers holds against them, and what only looks like that.
+//! A supervisor that stood still with its workers does not take them for hung, and one that did not stand still does.
 
 use super::super::deadlines::Alarm;
 use super::*;
@@ -15,7 +15,7 @@ fn is_harsh(deed: &Deed) -> bool {
     matches!(deed, Deed::Abort(_) | Deed::Kill(_))
 }
 
-/// At whatever moment it begins, and however long it takes.
+/// The stop may begin at any moment and take any time.
 #[test]
 fn a_stop_of_everything_ends_no_worker_with_two_heartbeats_in_each_interval() {
     for stop in [100, 240, 260, 400, 499, 501, 700, 900, 999, 1001, 1100, 60_000] {
@@ -30,7 +30,7 @@ fn a_stop_of_everything_ends_no_worker_with_two_heartbeats_in_each_interval() {
 }
 
 #[test]
-fn a_stop_of_everything_leaves_who_is_starting_half_of_its_time_at_least() {
+fn a_stop_of_everything_leaves_a_starting_worker_half_of_its_time_at_least() {
     for stop in [100, 240, 260, 400, 499, 501, 700, 900, 999, 1001, 1100, 60_000] {
         for moment in (0..500).step_by(7) {
             let mut world = World::new(announced(2, 1000), |_, _| serves().ready(499));
@@ -43,7 +43,7 @@ fn a_stop_of_everything_leaves_who_is_starting_half_of_its_time_at_least() {
 }
 
 #[test]
-fn who_hangs_is_found_after_a_stop_all_the_same() {
+fn a_worker_that_hangs_is_found_in_spite_of_a_stop() {
     for stop in [100, 400, 900, 60_000] {
         for moment in (0..1500).step_by(70) {
             let mut world = World::new(watched(1), |_, fork| match fork {
@@ -58,7 +58,7 @@ fn who_hangs_is_found_after_a_stop_all_the_same() {
     }
 }
 
-/// A signal that comes again and again is not even told to the policy; what wakes the supervisor is.
+/// The policy is not told of a signal that comes again and again, but of the ticks when it wakes the supervisor.
 #[test]
 fn facts_without_number_do_not_delay_what_is_due() {
     let quiet = |facts: bool| {
@@ -88,7 +88,7 @@ fn all_workers_together_cost_four_wakeups_in_an_interval() {
     world.run_for(899);
     assert_eq!(world.wakeups, 3);
     world.run_for(1);
-    assert_eq!(world.policy.poll_timeout(), None, "what is watched by nobody wakes nobody");
+    assert_eq!(world.policy.poll_timeout(), None, "an interval that is not watched does not wake the supervisor");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_stop_counts_for_the_intervals_that_it_is_long_for() {
     assert!(world.times(Deed::Abort(0)).is_empty());
 }
 
-/// As many as the pool has workers would be due.
+/// As many deadlines as the pool has workers would be due.
 #[test]
 fn a_pool_of_many_begins_anew_once() {
     let mut world = World::new(Rules { max_lifetime: Some(ms(10_000)), ..watched(50) }, |_, _| {

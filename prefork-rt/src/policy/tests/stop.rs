@@ -95,7 +95,7 @@ fn a_stop_during_a_backoff_is_immediate() {
 }
 
 #[test]
-fn who_waits_to_be_started_when_the_pool_stops_is_shown_as_finished() {
+fn a_slot_that_waits_for_a_start_when_the_pool_stops_is_shown_as_finished() {
     let backoff = Backoff { first: ms(60_000), longest: ms(60_000) };
     let mut world = World::new(Rules { backoff, ..rules(2) }, |task_id, _| match task_id {
         0 => ends(10, FAILED),
@@ -251,7 +251,7 @@ fn a_stop_ends_a_reload_without_a_word_about_it() {
 }
 
 #[test]
-fn who_is_told_to_end_is_not_ready_any_more() {
+fn a_worker_that_is_told_to_end_is_not_ready_any_more() {
     for ask in [Ask::Stop, Ask::StopNow] {
         let mut world = World::new(rules(3), |_, _| survives_sigkill());
         world.run_for(500);
@@ -268,7 +268,7 @@ fn who_is_told_to_end_is_not_ready_any_more() {
 }
 
 #[test]
-fn where_no_worker_lives_nothing_is_said_of_those_that_are_stopped() {
+fn where_no_worker_lives_no_notice_tells_of_stopping_workers() {
     for ask in [Ask::Stop, Ask::StopNow] {
         let mut world = World::new(rules(1), |_, _| ends(10, FAILED));
         world.run_for(50);

@@ -19,7 +19,7 @@ fn steady() -> Fork {
     drains(50, NORMAL).ready(100)
 }
 
-/// A pool of steady workers; `new` is what becomes of the new binary's.
+/// A pool of steady workers. `new` is what becomes of the forks of the new binary.
 fn world(rules: Rules, new: impl Fn(usize) -> Fork + 'static) -> World {
     let mut world = World::new(rules, move |task_id, fork| if fork == 0 { steady() } else { new(task_id) });
     world.run_for(500);
@@ -184,7 +184,7 @@ fn a_reload_that_was_asked_for_is_not_forgotten_by_an_upgrade_that_fails() {
 }
 
 #[test]
-fn who_asks_when_the_next_upgrade_is_about_to_begin_gets_that_one() {
+fn a_request_when_the_next_upgrade_is_about_to_begin_gets_that_one() {
     let mut world = world(announced(2, 1000), |_| steady());
     world.next.rehearsal = Some((ms(10), false));
     world.ask(Ask::Upgrade);
@@ -248,7 +248,7 @@ fn the_binary_before_comes_back_when_the_first_worker_of_the_new_one_fails() {
             let served_all_along = world.alive.keys().filter(|proc| proc.fork < 3).count();
             assert_eq!(served_all_along, if style == Reload::Overlap { 3 } else { 2 });
             assert_eq!(world.policy.poll_timeout(), None);
-            // The next one is better.
+            // The next binary is good.
             upgrade(&mut world);
             assert_eq!(world.count(upgraded(3)), 1);
         }
@@ -292,7 +292,7 @@ fn without_a_way_back_the_new_binary_goes_on() {
     world.next.way_back = false;
     upgrade(&mut world);
     assert_eq!(world.count(|notice| matches!(notice, Notice::CannotGoBack { .. })), 1);
-    assert_eq!(world.alive.len(), 2, "whoever is missing is started");
+    assert_eq!(world.alive.len(), 2, "missing workers are started");
     upgrade(&mut world);
     assert_eq!(world.times(Deed::Upgrade).len(), 2);
 }
@@ -345,7 +345,7 @@ fn a_slot_in_backoff_is_started_by_the_new_binary_and_the_budget_stays_spent() {
 }
 
 #[test]
-fn who_was_told_to_end_has_no_more_time_than_before() {
+fn a_worker_that_was_told_to_end_has_no_more_time_than_before() {
     let mut world =
         World::new(announced(2, 1000), |task_id, _| if task_id == 1 { ignores_sigterm().ready(0) } else { steady() });
     world.run_for(500);
@@ -364,7 +364,11 @@ fn the_new_binary_s_number_of_workers_holds_once_it_has_proved_itself() {
         world.ask(Ask::More);
         world.next.rules = Some(announced(planned, 1000));
         upgrade(&mut world);
-        assert_eq!(world.alive.len(), is, "3 are there, and {planned} planned; by signal only where nobody plans anew");
+        assert_eq!(
+            world.alive.len(),
+            is,
+            "3 are there, and {planned} planned; by signal only where the option stays the same"
+        );
         assert_eq!(world.times(Deed::Commit).len(), 1);
     }
     let mut world = World::new(announced(3, 1000), |_, fork| if fork == 1 { Fork::Refused } else { steady() });
@@ -406,7 +410,7 @@ fn a_newcomer_beside_the_one_that_failed_goes_too() {
 }
 
 #[test]
-fn what_was_written_by_nobody_is_no_pool() {
+fn words_that_no_binary_wrote_are_no_pool() {
     let mut world = world(announced(2, 1000), |_| steady());
     let words = crate::codec::written(&world.policy.snapshot());
     assert!(crate::codec::read::<Snapshot>(&words).is_some());

@@ -25,7 +25,7 @@ pub(super) fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-/// What the policy had done, with task ids for processes.
+/// What the policy asked for, with task ids in place of processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Deed {
     Fork(usize),
@@ -46,8 +46,8 @@ pub(super) enum Deed {
     Exit,
 }
 
-/// How an upgrade goes outside the policy: how long its rehearsal takes, and how that ends; whether this binary can be
-/// replaced then, and by one with which rules; and whether there is a way back.
+/// How an upgrade goes outside the policy: how long its rehearsal takes and whether it is good, the rules of the next
+/// binary where this one can be replaced, and whether there is a way back.
 #[derive(Clone)]
 pub(super) struct NextBinary {
     pub(super) rehearsal: Option<(Duration, bool)>,
@@ -55,7 +55,7 @@ pub(super) struct NextBinary {
     pub(super) way_back: bool,
 }
 
-/// What can happen by itself, what is said before what ends.
+/// What a process can do by itself. At one moment, reports come before ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Reports,
@@ -67,34 +67,34 @@ pub(super) struct World {
     pub(super) now: Duration,
     /// What the rolls of a random test came from.
     pub(super) seed: u64,
-    /// What becomes of the fork for a task id, the how manieth for it (from 0).
+    /// What becomes of a fork, by its task id and its number among the forks for it, from 0.
     script: Box<dyn FnMut(usize, usize) -> Fork>,
     pub(super) next: NextBinary,
     before: Rules,
-    /// Of all binaries so far, any of which may have begun to wait.
+    /// The longest backoff of all binaries so far, any of which may have begun to wait.
     longest_backoff: Duration,
     rehearsal: Option<(Duration, bool)>,
     rehearsing: bool,
-    /// The first fork of a new binary, until the one before is forgotten, and whether one of its workers was ready, or one
-    /// has failed before.
+    /// The first fork of a new binary, until there is no way back; whether one of its workers was ready; and whether
+    /// one failed before that.
     newcomers: Option<u64>,
     accepted: bool,
     failed: bool,
     tasks: Vec<Task>,
-    /// How many there are to be, by a count of our own, and were to be by the rules.
+    /// How many workers are wanted, by the world's own count, and how many the rules asked for.
     size: usize,
     planned: usize,
     pub(super) alive: BTreeMap<ProcId, Alive>,
     /// The sockets that slots have of their own.
     pub(super) intakes: BTreeMap<usize, Intake>,
     pub(super) sockets_are_refused: bool,
-    /// For so long, somebody waits in the queue of a slot that nothing new comes to.
+    /// How long connections wait in the queue of a slot that no new ones come to.
     pub(super) queue_lasts: Duration,
     /// From when until when, in milliseconds, something holds the worker of a task id.
     pub(super) holds: Vec<(usize, u64, u64, Hold)>,
     /// Since when, and for how long, nothing ran: neither the supervisor nor a worker.
     stops: Vec<(Duration, Duration)>,
-    /// Slots that serve those who wait for them, since and until when.
+    /// Slots that drain, since when, and until when at most.
     draining: BTreeMap<usize, (Duration, Duration)>,
     coming: BTreeMap<(Duration, Kind, ProcId), Status>,
     pub(super) deeds: Vec<(Duration, Deed)>,
@@ -108,7 +108,7 @@ pub(super) struct World {
     reload_is_open: bool,
     /// Where an exclusive turn has not come to a ready worker yet.
     awaiting: Option<usize>,
-    /// How it must end, by a count of our own.
+    /// How the pool must end, by the world's own count.
     fate: Option<&'static str>,
     shares: usize,
     pub(super) exit: Option<Exit>,
@@ -144,19 +144,19 @@ pub(super) struct Alive {
     ready: bool,
     /// It asked to be recycled, so what its end means is known.
     asked: bool,
-    /// It is to be recycled, and waits for that.
+    /// It waits to be recycled.
     waits: bool,
     /// Its replacement said that trying again will not help.
     stays: bool,
-    /// A replacement beside the worker it is to replace.
+    /// It is a replacement, beside the worker that it will replace.
     incoming: bool,
-    /// Nobody will miss it.
+    /// It may end without being missed.
     excused: bool,
     /// It is of a binary that has failed, and is told to go.
     dismissed: bool,
     /// SIGKILL has not ended it in time.
     overdue: bool,
-    /// What it says of being ready does not count before.
+    /// Until when its report that it is ready does not count.
     on_trial_until: Duration,
 }
 
@@ -201,14 +201,14 @@ impl World {
         }
     }
 
-    /// Runs to the exit.
+    /// Runs until the pool exits.
     pub(super) fn run(&mut self) -> &Exit {
         while self.step(FOREVER) {}
         self.exit.as_ref().expect("nothing is to happen any more, and there was no exit")
     }
 
-    /// From here on each new worker is a good one, and nothing is asked for. Says whether all that is in progress comes to
-    /// an end in this time.
+    /// From here on each new worker is a good one, and nothing is asked for. Says whether everything in progress comes
+    /// to an end within this time.
     pub(super) fn comes_to_rest(&mut self, within: Duration) -> bool {
         self.script = Box::new(|_, _| serves());
         let until = self.now.saturating_add(within);
@@ -224,8 +224,8 @@ impl World {
         self.exit.is_some() || !is_asked_for && !is_in_progress && policy.actions.is_empty()
     }
 
-    /// Whether what is in progress may take for ever, as an option or a worker has it: a process that ignores SIGTERM has
-    /// an endless time to end, or hooks that have no time to end in do not.
+    /// Whether what is in progress may take for ever because of an option or a worker: a process that ignores SIGTERM
+    /// has endless time to end, or hooks without a timeout do not end.
     pub(super) fn may_take_for_ever(&self) -> bool {
         let policy = &self.policy;
         let is_endless = |(when, _): (Time, Deadline)| when.since(policy.now) > 10 * YEAR;
@@ -241,12 +241,12 @@ impl World {
         self.now = until;
     }
 
-    /// The supervisor does not run for so long. What happens meanwhile it learns afterwards.
+    /// The supervisor does not run for this long. It learns afterwards what happened meanwhile.
     pub(super) fn sleep(&mut self, duration: Duration) {
         self.now += duration;
     }
 
-    /// Neither the supervisor nor a worker runs for so long.
+    /// Neither the supervisor nor a worker runs for this long.
     pub(super) fn stand_still(&mut self, duration: Duration) {
         self.stops.push((self.now, duration));
         let coming = std::mem::take(&mut self.coming).into_iter();
@@ -266,7 +266,7 @@ impl World {
         self.handle(Event::Ask(ask, "the test".to_owned()));
     }
 
-    /// Facts first, then one action, then time; false when nothing happens any more until then.
+    /// Takes facts first, then one action, then lets time pass. False when nothing more happens until then.
     pub(super) fn step(&mut self, until: Duration) -> bool {
         while let Some((task_id, view)) = self.policy.take_changed() {
             self.views.insert(task_id, view);
@@ -299,7 +299,7 @@ impl World {
         let coming = self.coming.keys().next().map(|&(time, ..)| time);
         let timeout = self.policy.poll_timeout().map(|Time(time)| time);
         if self.policy.now.0 < self.now && timeout.is_some_and(|timeout| timeout <= self.now) {
-            // It decided something by the time that it knew, and learns what time it is.
+            // The policy decided something by an older time, and learns the present one.
             return true;
         }
         assert!(timeout.is_none_or(|timeout| timeout > self.now), "the loop would spin");
@@ -342,7 +342,7 @@ impl World {
                 let is_wanted_again = self.policy.actions.iter().any(is_again);
                 let is_left = !is_wanted || self.tasks[task_id].finished || is_wanted_again;
                 assert!(is_left, "the sockets of {task_id} are needed");
-                assert_eq!(self.alive_of(task_id), [], "somebody has the sockets of {task_id}");
+                assert_eq!(self.alive_of(task_id), [], "a process has the sockets of {task_id}");
                 assert_ne!(self.intakes.remove(&task_id), Some(Intake::Open), "something new came to {task_id}");
                 Deed::CloseSockets(task_id)
             }
@@ -376,7 +376,7 @@ impl World {
                     Exit::Unkillable(procs) => assert_eq!(
                         procs.iter().collect::<BTreeSet<_>>(),
                         self.alive.keys().collect::<BTreeSet<_>>(),
-                        "who is left behind"
+                        "the processes that are left behind"
                     ),
                     _ => assert!(self.alive.is_empty() && self.fate == Some(name(&exit)), "{exit:?}, {:?}", self.fate),
                 }
@@ -419,7 +419,7 @@ impl World {
     }
 
     fn handle(&mut self, event: Event) {
-        // Where an upgrade is accepted, the new binary says first how many workers there are to be.
+        // Where the new binary stays, it first applies its own number of workers.
         let is_planned = self.newcomers.is_none() || !self.accepted;
         if is_planned {
             self.finish_if_over();
@@ -431,7 +431,7 @@ impl World {
         self.alive.keys().filter(|proc| proc.task_id == task_id).copied().collect()
     }
 
-    /// When time will do something next, but for looking whether the supervisor is late.
+    /// When the next deadline is due, except for waking up to find out whether the supervisor is late.
     pub(super) fn next_deadline(&self) -> Option<Time> {
         let deadlines = self.policy.deadlines.iter().filter(|&(_, deadline)| deadline != Deadline::Awake);
         deadlines.map(|(time, _)| time).next()
@@ -445,7 +445,7 @@ impl World {
         self.deeds.iter().filter(|&&(_, done)| done == deed).map(|&(time, _)| time).collect()
     }
 
-    /// How long each fork for this task id waited, when every process before it lived so long.
+    /// How long each fork for this task id waited, where every process before it lived for `lives` milliseconds.
     pub(super) fn waits(&self, task_id: usize, lives: u64) -> Vec<Duration> {
         self.times(Deed::Fork(task_id)).windows(2).map(|pair| pair[1] - pair[0] - ms(lives)).collect()
     }
@@ -460,7 +460,7 @@ impl World {
     }
 }
 
-/// What led to a failure, for whoever reads of it.
+/// Prints what led to a failure.
 impl Drop for World {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -26,7 +26,7 @@ impl World {
         self.awaiting.take_if(|task_id| *task_id == self.size);
     }
 
-    /// The new binary may want more workers, or fewer. It was decided when the policy last heard of the time.
+    /// The new binary may want more workers, or fewer. The policy decided that at the time that it last knew.
     pub(super) fn plan(&mut self, workers: usize) {
         let now = std::mem::replace(&mut self.now, self.policy.now.0);
         self.scale_to(workers);
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    /// Over the whole history.
+    /// Counts a failure, over the whole history.
     pub(super) fn count_failure(&mut self, task_id: usize) {
         let before = self.recent().count();
         self.failures.push((self.now, task_id));
@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// It was said, or is about to be.
+    /// A notice said that the pool is ready, or is about to.
     pub(super) fn was_pool_ready(&self) -> bool {
         let says_it = |action: &Action| matches!(action, Action::Tell(Notice::PoolReady { .. }));
         self.pool_was_ready || self.policy.actions.iter().any(says_it)

@@ -18,7 +18,7 @@ impl World {
         turns
     }
 
-    /// What holds whenever there is nothing to do.
+    /// Checks what holds whenever there is nothing to do.
     pub(super) fn check(&self) {
         assert_eq!(self.policy.alive, self.alive.len(), "how many are alive");
         let timeout = self.policy.poll_timeout();
@@ -74,10 +74,13 @@ impl World {
         let is_awaited = self.newcomers.is_some() && self.policy.poll_timeout().is_some();
         assert!(goes_on || !self.reload_is_open || is_awaited, "the reload is stuck");
         let waits = self.alive.values().any(|alive| alive.waits && alive.told.is_empty());
-        assert!(goes_on || !waits || self.policy.poll_timeout().is_some(), "nobody recycles who asked for it");
+        assert!(
+            goes_on || !waits || self.policy.poll_timeout().is_some(),
+            "a worker that asked for it is not recycled"
+        );
     }
 
-    /// What is new comes to those who accept, and to nobody who does not.
+    /// New connections come to slots with a worker that accepts, and to no other slot.
     pub(super) fn check_intakes(&self) {
         for (&task_id, &intake) in &self.intakes {
             let is_empty = self.alive_of(task_id).is_empty();
@@ -91,7 +94,7 @@ impl World {
                 assert_eq!(intake, Intake::Open, "task id {task_id} accepts");
             } else if is_empty && intake == Intake::Open {
                 let start_at = self.policy.deadlines.time_of(Deadline::Start(task_id)).expect("it was lost");
-                assert!(start_at.0 - self.now <= ms(50), "nobody accepts for {task_id}");
+                assert!(start_at.0 - self.now <= ms(50), "no worker accepts for {task_id}");
             }
         }
         if self.policy.rules.slots_have_sockets {

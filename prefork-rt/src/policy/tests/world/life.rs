@@ -22,19 +22,19 @@ pub(in super::super) enum Fork {
     Unsafe,
 }
 
-/// How long after something a process ends, and how; `None` is not at all.
+/// How long after something a process ends, and how. `None`: it does not end.
 pub(in super::super) type End = Option<(Duration, Status)>;
 
-/// What a process does, each so long after its start, and how it answers signals.
+/// What a process does, each at a time after its start, and how it answers signals.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Life {
     pub(in super::super) ready: Option<Duration>,
-    /// The first beat, the time between two, and the last.
+    /// The first heartbeat, the time between two, and the last.
     pub(in super::super) heartbeats: Option<(Duration, Duration, Duration)>,
     pub(in super::super) recycle: Option<Duration>,
-    /// Somebody sends it SIGTERM.
+    /// An operator sends it SIGTERM.
     pub(in super::super) operator: Option<Duration>,
-    /// Bytes at the start, and more of them in each second.
+    /// Bytes at the start, and how many more in each second.
     pub(in super::super) memory: (u64, u64),
     pub(in super::super) alone: End,
     pub(in super::super) terminated: End,
@@ -42,7 +42,7 @@ pub(in super::super) struct Life {
     pub(in super::super) killed: End,
 }
 
-/// Is ready at once, runs until it is told to end, and then ends at once.
+/// A process that is ready at once, runs until it is told to end, and then ends at once.
 pub(in super::super) const OBEYS: Life = Life {
     ready: Some(Duration::ZERO),
     heartbeats: None,
@@ -63,7 +63,7 @@ pub(in super::super) fn ends(milliseconds: u64, status: Status) -> Fork {
     Fork::Runs(Life { alone: Some((ms(milliseconds), status)), ..OBEYS })
 }
 
-/// Ends so long after SIGTERM.
+/// Ends this many milliseconds after SIGTERM.
 pub(in super::super) fn drains(milliseconds: u64, status: Status) -> Fork {
     Fork::Runs(Life { terminated: Some((ms(milliseconds), status)), ..OBEYS })
 }
@@ -91,7 +91,7 @@ impl Fork {
         self.but(|life| life.ready = None)
     }
 
-    /// Beats from then on, so often, and hangs after so long.
+    /// Sends heartbeats `from` then on, one `every` time, and hangs after `until`.
     pub(in super::super) fn heartbeats(self, from: u64, every: u64, until: u64) -> Fork {
         self.but(|life| life.heartbeats = Some((ms(from), ms(every), ms(until))))
     }

@@ -83,7 +83,7 @@ impl World {
                 let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
                 self.failed |= decides;
                 if decides {
-                    // It is the end of the upgrade, and of nothing else.
+                    // Only the upgrade ends.
                 } else if added && task_id < self.size {
                     (task_id..self.size).for_each(|task_id| self.excuse(task_id));
                     self.size = task_id;
@@ -102,12 +102,12 @@ impl World {
     }
 
     pub(super) fn signal(&mut self, proc: ProcId, signal: Signal) {
-        // It may have ended since.
+        // The process may have ended since.
         let Some(alive) = self.alive.get(&proc) else { return };
         let task_id = alive.task_id;
         assert!(alive.told.iter().all(|&(before, _)| rank(before) < rank(signal)), "{signal:?} after {:?}", alive.told);
         if signal == Signal::Terminate && self.fate.is_none() && !alive.excused && !alive.dismissed {
-            assert!(!self.draining.contains_key(&task_id), "{task_id} has not served those who wait");
+            assert!(!self.draining.contains_key(&task_id), "{task_id} has not drained");
             self.check_turn(proc);
         }
         let Some(alive) = self.alive.get_mut(&proc) else { return };
@@ -128,23 +128,23 @@ impl World {
         }
     }
 
-    /// What it says of itself, told to the policy.
+    /// Tells the policy what a process reports.
     pub(super) fn read_report(&mut self, proc: ProcId) {
-        let Some(said) = self.said(proc) else { return };
+        let Some(report) = self.report(proc) else { return };
         let is_at_fork = self.alive.get(&proc).is_some_and(|alive| alive.at_fork);
         let was_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > alive.born);
         let is_on_trial = self.alive.get(&proc).is_some_and(|alive| alive.on_trial_until > self.now);
-        if (said.ready || is_at_fork && was_on_trial) && !is_on_trial && !self.is_told(proc) {
+        if (report.ready || is_at_fork && was_on_trial) && !is_on_trial && !self.is_told(proc) {
             self.is_ready(proc);
         }
         if let Some(alive) = self.alive.get_mut(&proc) {
-            alive.asked |= said.recycle;
-            alive.waits |= said.recycle && !alive.stays;
+            alive.asked |= report.recycle;
+            alive.waits |= report.recycle && !alive.stays;
         }
-        self.handle(Event::Reported(proc, said));
+        self.handle(Event::Reported(proc, report));
     }
 
-    pub(super) fn said(&self, proc: ProcId) -> Option<Reported> {
+    pub(super) fn report(&self, proc: ProcId) -> Option<Reported> {
         let alive = self.alive.get(&proc)?;
         let life = alive.life;
         let stops = || self.stops.iter().filter(|&&(when, _)| when >= alive.born);
@@ -175,7 +175,7 @@ impl World {
 
     pub(super) fn is_ready(&mut self, proc: ProcId) {
         let is_newcomer = self.is_newcomer(proc.fork);
-        // Where the new binary has failed already, this one comes too late.
+        // Where the new binary has failed already, its worker is ready too late.
         let is_late = is_newcomer && self.is_going_back();
         let Some(alive) = self.alive.get_mut(&proc) else { return };
         if !std::mem::replace(&mut alive.ready, true) {
@@ -231,7 +231,7 @@ impl World {
 fn rank(signal: Signal) -> u8 {
     match signal {
         Signal::Terminate => 0,
-        // Who was told to end is not looked at any more.
+        // A worker that was told to end is not watched any more.
         Signal::Abort => 1,
         Signal::Kill => 2,
     }

@@ -1,4 +1,4 @@
-//! The sockets that slots have of their own, and who waits in their queues.
+//! The sockets that slots have of their own, and the connections in their queues.
 
 use super::super::super::intake::SETTLE;
 use super::super::super::*;

@@ -1,4 +1,4 @@
-//! Another binary goes on with the pool, or the one before does again.
+//! Another binary goes on with the pool, or the previous one does again.
 
 use super::super::super::*;
 use super::World;
@@ -29,7 +29,7 @@ impl World {
             alive.dismissed |= newcomers.is_some_and(|first_fork| proc.fork >= first_fork);
         }
         let before = std::mem::replace(&mut self.before, self.policy.rules.clone());
-        // From here on, what waits may do so by the rules of the binary that has failed.
+        // From here on, a slot may still wait by the rules of the binary that has failed.
         self.adopt(before, Succession::Back { why: "it failed".to_owned() });
     }
 
@@ -50,7 +50,7 @@ impl World {
     pub(super) fn adopt(&mut self, rules: Rules, succession: Succession) {
         let words = crate::codec::written(&self.policy.snapshot());
         let snapshot = crate::codec::read(&words).expect("what was written can be read");
-        // The kernel goes on as before, but the new binary knows of nothing that it was told.
+        // The kernel goes on as before, but the new binary does not know what the kernel was told.
         self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
         self.longest_backoff = self.longest_backoff.max(longest_backoff(&rules));
         self.policy = Policy::adopt(rules, snapshot, Time(self.now), succession);
