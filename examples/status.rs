@@ -55,7 +55,7 @@ fn draw(status: &Status) -> io::Result<()> {
 fn table(status: &Status) -> Vec<(String, Color)> {
     let up = status.started.elapsed().as_secs();
     let first = format!("supervisor {}, up {up} s, {} restarts counted", status.supervisor, status.restarts);
-    let head = "task  state          pid     age  restarts     beats  last beat".to_owned();
+    let head = "task  state          pid     age  restarts  heartbeats       last".to_owned();
     let rows = status.workers.iter().map(|worker| (row(worker), color(worker.state)));
     [(first, Color::Reset), (head, Color::DarkGrey)].into_iter().chain(rows).collect()
 }
@@ -63,9 +63,10 @@ fn table(status: &Status) -> Vec<(String, Color)> {
 fn row(worker: &WorkerStatus) -> String {
     let pid = worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     let age = worker.started.map_or_else(|| "-".to_owned(), |started| format!("{} s", started.elapsed().as_secs()));
-    let beat = worker.last_beat.map_or_else(|| "-".to_owned(), |beat| format!("{} ms", beat.elapsed().as_millis()));
-    let WorkerStatus { task_id, state, restarts, beats, .. } = worker;
-    format!("{task_id:>4}  {state:<8}  {pid:>8}  {age:>6}  {restarts:>8}  {beats:>8}  {beat:>9}")
+    let last =
+        worker.last_heartbeat.map_or_else(|| "-".to_owned(), |last| format!("{} ms", last.elapsed().as_millis()));
+    let WorkerStatus { task_id, state, restarts, heartbeats, .. } = worker;
+    format!("{task_id:>4}  {state:<8}  {pid:>8}  {age:>6}  {restarts:>8}  {heartbeats:>10}  {last:>9}")
 }
 
 fn color(state: State) -> Color {

@@ -10,7 +10,7 @@
 //! is one mapping; a worker makes it read-only but for its own page, and seals that. Its own page is sealed, too, or it would
 //! be a way to all others. Where the kernel cannot seal (before Linux 6.10), a worker that wants to can write to all of it.
 //!
-//! It must not know why a process says anything. Nothing that a worker wrote is used as an index, a length or a process
+//! It must not know why a process reports anything. Nothing that a worker wrote is used as an index, a length or a process
 //! id. The number of slots is fixed before the first fork: memory made later would not be shared.
 
 mod board;

@@ -13,9 +13,9 @@ use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot};
 /// `None` where nothing was started, in this process or the one that forked it; `Some` in the supervisor and in every
 /// worker, and under `PREFORK=off`, where the pool is this process. The supervisor never waits for a process that asks.
 ///
-/// What the supervisor knows (everything but the beats) is a consistent snapshot: a reading that the supervisor wrote
-/// into is thrown away and taken again. Only if the supervisor was stopped in the middle of writing (by a debugger,
-/// say) is it returned as it is, after half a second.
+/// What the supervisor knows (everything but the heartbeats) is a consistent snapshot: a reading that overlaps with a write
+/// of the supervisor is thrown away and taken again. Only if the supervisor was stopped in the middle of a write (by a
+/// debugger, say), the reading is returned as it is, after half a second.
 ///
 /// ```
 /// if let Some(status) = prefork_rt::status() {
@@ -58,14 +58,14 @@ pub struct WorkerStatus {
     /// How many times the task id was started before.
     pub restarts: usize,
     /// The last [`heartbeat`](Worker::heartbeat) of that process, to about 10 ms. One that is 49 days old looks new.
-    pub last_beat: Option<Instant>,
+    pub last_heartbeat: Option<Instant>,
     /// How many heartbeats that process has made. It begins again at 0 after 2^32 of them, and misses some of those
     /// that several threads make at once.
-    pub beats: u32,
+    pub heartbeats: u32,
 }
 
 impl Status {
-    /// What a worker sees that has this task id and is this process, or the supervisor.
+    /// The status as a process sees it. `own` is the task id and process of a worker that asks.
     fn of(board: &Board, own: Option<(usize, Occupant)>) -> Status {
         let Snapshot { supervisor, budget_used, mut slots } = board.snapshot();
         if let Some((task_id, process)) = own {
@@ -82,20 +82,20 @@ impl Status {
 
 impl WorkerStatus {
     fn of(board: &Board, &Slot { task_id, row, .. }: &Slot) -> WorkerStatus {
-        let beats = row.proc.and_then(|proc| board.beats(task_id, &proc));
+        let heartbeats = row.proc.and_then(|proc| board.heartbeats(task_id, &proc));
         WorkerStatus {
             task_id,
             state: row.state,
             pid: row.proc.map(|proc| proc.pid),
             started: row.proc.and_then(|proc| board.origin().checked_add(proc.started)),
             restarts: row.restarts,
-            last_beat: beats.and_then(|(age, _)| Instant::now().checked_sub(age)),
-            beats: beats.map_or(0, |(_, count)| count),
+            last_heartbeat: heartbeats.and_then(|(age, _)| Instant::now().checked_sub(age)),
+            heartbeats: heartbeats.map_or(0, |(_, count)| count),
         }
     }
 }
 
-/// A worker may ask before the supervisor has published that it forked it, and sees itself nonetheless.
+/// Adds the worker that asks, which may do so before the supervisor has published that it was forked.
 fn put_own(slots: &mut Vec<Slot>, task_id: usize, process: Occupant) {
     let row = Row { state: State::Starting, proc: Some(process), restarts: worker().map_or(0, Worker::restarts) };
     let own = Slot { task_id, row, forks: process.fork + 1 };

@@ -43,9 +43,10 @@ use table::Table;
 
 pub(crate) use newcomer::become_worker;
 
-/// Who sends signals on and on must not keep the supervisor from its work.
+/// How many signals are read before other work: a process that sends signals endlessly must not keep the supervisor from
+/// its work.
 const MOST_SIGNALS: usize = 64;
-/// Until a child is asked for once more of which the system did not tell.
+/// How long to wait before asking again for a child whose end the system failed to tell.
 const REAP_AGAIN: Duration = Duration::from_millis(100);
 
 /// How `supervise` ends, in which process.
@@ -58,15 +59,15 @@ pub(crate) enum Outcome {
 
 /// What `supervise` needs that the policy does not.
 pub(crate) struct Service {
-    /// Who the workers become.
+    /// The user and group that the workers become.
     pub(crate) credentials: Option<Credentials>,
-    /// What workers of another user leave behind besides.
+    /// What workers of another user leave behind besides the user.
     pub(crate) detachment: Option<Detachment>,
-    /// Workers gain no rights by what they execute.
+    /// Workers, and the programs that they execute, gain no rights.
     pub(crate) no_new_privs: bool,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
-    /// Who else is told what happens.
+    /// The service manager, which is told what happens.
     pub(crate) manager: Option<Manager>,
     /// The environment variables that workers do not see.
     pub(crate) variables: Vec<String>,
@@ -158,19 +159,19 @@ struct Supervisor {
     unreaped: bool,
     mask: Mask,
     heard: Heard,
-    /// Nothing is left in a buffer, and nobody is there to write into one.
+    /// All buffers are empty, and no code runs that could write into one.
     flushed: bool,
     oom_kills: OomKills,
-    /// That memory cannot be measured was not said yet.
+    /// No line has said yet that memory cannot be measured.
     measures: bool,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
     ended: Vec<(usize, i32)>,
-    /// To every worker.
+    /// A signal to pass on to every worker.
     to_pass_on: Option<Received>,
     rehearsal: Option<Rehearsal>,
-    /// What was rehearsed.
+    /// The binary that was rehearsed.
     next: Option<Next>,
-    /// What ran here before, as long as this binary is on probation.
+    /// The binary that ran here before, while this one is on probation.
     before: Option<Before>,
     service: Service,
 }
@@ -213,7 +214,7 @@ impl Supervisor {
     fn take_facts(&mut self) {
         for nth in 0.. {
             if nth == MOST_SIGNALS {
-                // One that is sent on and on may hide SIGCHLD, and a stop.
+                // A signal that is sent endlessly may hide SIGCHLD, and a stop.
                 self.unreaped = true;
                 if let Some(stop) = self.signals.read_stop() {
                     self.take_signal(&stop);
@@ -232,7 +233,7 @@ impl Supervisor {
                 None => break,
             }
         }
-        // Only now, as it takes long: the lowest signal is read first, and one that comes again meanwhile hides others.
+        // Last, as it takes long: the lowest signal is read first, so one that came again meanwhile would hide others.
         if let Some(received) = self.to_pass_on.take() {
             self.pass_on(&received);
         }
@@ -244,20 +245,20 @@ impl Supervisor {
         }
     }
 
-    /// What is waited for besides signals.
+    /// The descriptors that are waited for besides signals.
     fn others(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let output = self.rehearsal.as_ref().and_then(Rehearsal::output);
         let bell = self.bell.rest().is_none().then(|| self.bell.as_fd());
         bell.into_iter().chain(output)
     }
 
-    /// Listens to who has rung, or to everybody.
+    /// Reads the reports of the workers that have woken the supervisor, or of all workers.
     fn answer_bell(&mut self) {
         if self.bell.rest().is_some() {
             return;
         }
         let heard = self.bell.heard();
-        // Who is not known has garbled the rings of others, perhaps.
+        // An unknown task id shows that a worker wrote something else, which may have mixed with the writes of others.
         let garbled = heard.task_ids.iter().any(|&task_id| !self.table.knows(task_id as usize));
         let are_many = || heard.task_ids.len() > self.table.alive().count();
         let procs: Vec<ProcId> = if heard.overflow || garbled || are_many() {
@@ -270,10 +271,10 @@ impl Supervisor {
         }
     }
 
-    /// Takes in what a worker has said of itself so far.
+    /// Reads what a worker has reported so far, and tells the policy.
     fn read_report(&mut self, proc: ProcId) {
         let Some(occupant) = self.table.occupant(proc) else { return };
-        let reported = self.publisher.board().hear(proc.task_id(), &occupant);
+        let reported = self.publisher.board().read_report(proc.task_id(), &occupant);
         self.policy.handle(self.clock.now(), Event::Reported(proc, reported));
     }
 
@@ -330,7 +331,7 @@ impl Supervisor {
     fn signal(&mut self, proc: ProcId, signal: policy::Signal) {
         let Some(pid) = self.table.living_pid(proc) else { return };
         match signal {
-            // A stopped worker would not see SIGTERM before it is continued.
+            // A stopped worker does not see SIGTERM until it is continued.
             policy::Signal::Terminate => {
                 self.send(pid, Signal::SIGTERM, sys::kill);
                 self.send(pid, Signal::SIGCONT, sys::kill);
@@ -357,7 +358,7 @@ impl Supervisor {
 
     fn inspect(&mut self, proc: ProcId) {
         let pid = self.table.living_pid(proc);
-        // Where the system does not tell, nothing is known to hold it.
+        // Where the system does not tell, the worker counts as held by nothing.
         let hold = match pid.and_then(|pid| sys::hold(pid).ok()) {
             Some(sys::Hold::Debugger(by)) => Hold::Debugger(by),
             Some(sys::Hold::CoreDump) => Hold::CoreDump,
@@ -380,7 +381,7 @@ impl Supervisor {
         }
     }
 
-    /// Lets whoever looks at the pool see what has changed.
+    /// Publishes what has changed, for every process that looks at the pool.
     fn publish(&mut self) {
         let mut changed = false;
         while let Some((task_id, view)) = self.policy.take_changed() {
@@ -400,7 +401,7 @@ impl Supervisor {
         }
     }
 
-    /// Lets a service manager know how the pool is, before a wait, and that this process is alive.
+    /// Tells a service manager the status of the pool, before a wait, and that this process is alive.
     fn inform(&mut self, waits: bool) {
         let Some(manager) = &mut self.service.manager else { return };
         if waits {
@@ -434,7 +435,7 @@ impl Supervisor {
                 return self.in_order(&format!("stopped by {by}{killed}: exiting with status 0"));
             }
             Exit::CannotFork(source) => {
-                // Nothing that was started is left: the caller may go on as before.
+                // Nothing that was started is left, so the caller may continue as before.
                 sys::set_process_name(&self.name);
                 let _ = self.signals.close().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
@@ -478,7 +479,7 @@ fn gave_up(task_id: usize, reason: GiveUp) -> Error {
     }
 }
 
-/// What a supervisor begins with.
+/// The pool that a supervisor begins with: a new one, or that of the previous binary.
 struct Pool {
     policy: Policy,
     clock: Clock,

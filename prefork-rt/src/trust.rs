@@ -1,17 +1,17 @@
-//! Which variables a program believes: those that name it, and, where it has more rights than its caller (file
-//! capabilities, set-user-ID), those that give the caller nothing.
+//! Which environment variables a program trusts: those that name this process, and, where the program has more rights
+//! than its caller (file capabilities, set-user-ID), those that give the caller nothing.
 //!
-//! There the environment is the caller's, who may be an attacker that wants the rights. Of each variable it is asked what the
-//! caller could do with it that the caller cannot do without it. A service manager cannot be told from another caller: an
-//! attacker can set every variable, copy LISTEN_PID, and have PID 1 for a parent.
+//! Such a program gets its environment from a caller who may be an attacker and want these rights. So the question for each
+//! variable is what it lets the caller do that the caller could not do anyway. A service manager looks like any other
+//! caller: an attacker can set every variable, copy LISTEN_PID, and have PID 1 for a parent.
 //!
-//! * `PREFORK…` says what is listened on, who workers are and which processes are its workers: never believed.
+//! * `PREFORK…` says what is listened on, which user workers are and which processes are its workers: never trusted.
 //! * `LISTEN_FDS` says which of the caller's own sockets are served. With file capabilities the program is the caller's
-//!   own user, so that user could connect to whatever the program binds, too: believed, when it names this process. A
-//!   set-user-ID program may bind where its caller must not connect: not believed.
-//! * `NOTIFY_SOCKET` says where datagrams go, with copies of listeners among them. It is believed where it is a socket that
+//!   own user, who could connect to what the program binds anyway: trusted, when it names this process. A
+//!   set-user-ID program may bind where its caller must not connect: not trusted.
+//! * `NOTIFY_SOCKET` says where datagrams go, with copies of listeners among them. It is trusted where it is a socket that
 //!   only root can have put there, and that the caller could write to without this program; and then `WATCHDOG_USEC`,
-//!   which says how often. `FDSTORE` has listeners sent there, which come back as `LISTEN_FDS`: believed with both.
+//!   which says how often. `FDSTORE` has listeners sent there, which come back as `LISTEN_FDS`: trusted with both.
 //!
 //! It must not know what the variables do.
 
@@ -23,17 +23,17 @@ use std::path::Path;
 
 use crate::sys::{self, Rights};
 
-/// Whether the variables are believed that change what this program does.
+/// Whether this program trusts the variables that change what it does.
 pub(crate) fn in_options() -> bool {
     sys::rights() == Rights::Callers
 }
 
-/// Whether sockets are believed that the caller has left.
+/// Whether this program trusts the sockets that its caller left open.
 pub(crate) fn in_sockets() -> bool {
     sys::rights() != Rights::Anothers
 }
 
-/// Whether a service manager is believed in that reads from this socket.
+/// Whether this program trusts the service manager that reads from this socket.
 pub(crate) fn in_manager(socket: &OsStr) -> bool {
     match sys::rights() {
         Rights::Callers => true,
@@ -53,7 +53,7 @@ pub(crate) fn names_another(variable: &str) -> Option<String> {
     })
 }
 
-/// Whether a socket's file is one that root alone can have made, or led to.
+/// Whether root alone can have made the socket's file and every directory on the way to it.
 fn is_roots(socket: &Path) -> bool {
     let Ok(place) = socket.canonicalize() else { return false };
     let is_socket = fs::symlink_metadata(&place).is_ok_and(|file| file.file_type().is_socket() && file.uid() == 0);
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_its_caller_s_rights_believes_all() {
+    fn a_program_with_its_caller_s_rights_trusts_all() {
         assert!(in_options() && in_sockets() && in_manager(OsStr::new("@anything")));
     }
 }

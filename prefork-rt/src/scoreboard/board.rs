@@ -1,6 +1,6 @@
-//! The rows, which the supervisor writes and every process reads, and what workers said in their seats.
+//! The rows, which the supervisor writes and every process reads, and what workers have reported in their seats.
 //!
-//! It must not know how a worker says it.
+//! It must not know how a worker reports.
 
 use std::fs::File;
 use std::io;
@@ -27,7 +27,7 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Occupant {
     pub(crate) pid: i32,
-    /// Which fork for the slot it was.
+    /// The number of its fork, counted for the slot.
     pub(crate) fork: u64,
     /// 0 or 1.
     pub(crate) seat: usize,
@@ -42,7 +42,7 @@ pub(crate) struct Snapshot {
     pub(crate) slots: Vec<Slot>,
 }
 
-/// What is published of a slot.
+/// A slot as it was published.
 #[derive(Clone, Copy)]
 pub(crate) struct Slot {
     pub(crate) task_id: usize,
@@ -67,26 +67,26 @@ pub(crate) struct Publisher {
     board: Board,
 }
 
-/// That of this process and of those forked from it.
+/// The board of this process and of the processes forked from it.
 static BOARD: Mutex<Option<Board>> = Mutex::new(None);
 
 fn lock_board() -> MutexGuard<'static, Option<Board>> {
     BOARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// That of the pool that this process belongs to, if there is one.
+/// The board of the pool that this process belongs to, if it belongs to one.
 pub(crate) fn current() -> Option<Board> {
     *lock_board()
 }
 
-/// Nothing was started after all.
+/// Forgets the board of a pool whose start has failed.
 pub(crate) fn forget() {
     *lock_board() = None;
 }
 
-/// How often a reader tries to get between two writes before it looks at the clock, too.
+/// How often a reader tries to read between two writes before it looks at the clock.
 const TRIES: usize = 64;
-/// A supervisor that was stopped or starved in the middle of a write is not waited for any longer.
+/// How long a reader waits for a supervisor that was stopped or starved in the middle of a write.
 pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 
 impl Publisher {
@@ -134,7 +134,7 @@ impl Publisher {
         &self.board
     }
 
-    /// Puts a slot's row.
+    /// Publishes a slot's row.
     pub(crate) fn publish(&self, task_id: usize, row: Row) {
         let start = row_start(task_id);
         self.write(|| {
@@ -150,7 +150,7 @@ impl Publisher {
         });
     }
 
-    /// Puts how many workers are wanted and how many restarts are used.
+    /// Publishes how many workers are wanted and how many restarts are used.
     pub(crate) fn set_totals(&self, workers: usize, budget_used: usize) {
         self.write(|| {
             self.put(WORKERS, workers as u64);
@@ -158,7 +158,7 @@ impl Publisher {
         });
     }
 
-    /// The rows' only writer is the supervisor's only thread.
+    /// Publishes with a sequence lock. The only writer of the rows is the supervisor's only thread.
     fn write(&self, stores: impl FnOnce()) {
         let before = self.memory.load(GENERATION);
         self.put(GENERATION, before.wrapping_add(1));
@@ -207,16 +207,16 @@ impl Board {
         self.origin.elapsed()
     }
 
-    /// What this worker has said.
-    pub(crate) fn hear(&self, task_id: usize, worker: &Occupant) -> Reported {
+    /// What this worker has reported.
+    pub(crate) fn read_report(&self, task_id: usize, worker: &Occupant) -> Reported {
         let Some((flags, seat)) = self.flags(task_id, worker) else { return Reported::default() };
-        let said = |flag| flags & flag != 0;
+        let has = |flag| flags & flag != 0;
         let lifetime = self.age().saturating_sub(worker.started);
         Reported {
-            ready: said(READY),
-            recycle: said(RECYCLE),
-            terminated: said(TERMINATED).then(|| age(load(seat.terminated) as u32).min(lifetime)),
-            heartbeat: said(BEATING).then(|| age(beat_time(load(seat.beat))).min(lifetime)),
+            ready: has(READY),
+            recycle: has(RECYCLE),
+            terminated: has(TERMINATED).then(|| age(load(seat.terminated) as u32).min(lifetime)),
+            heartbeat: has(HAS_HEARTBEAT).then(|| age(heartbeat_time(load(seat.heartbeat))).min(lifetime)),
         }
     }
 
@@ -228,7 +228,7 @@ impl Board {
         &self.words.words()[row_start(task_id)..][..ROW_WORDS]
     }
 
-    /// What `read` returns when nothing was written meanwhile.
+    /// Calls `read` until nothing was written while it ran, and returns its result.
     fn read<T>(&self, read: impl Fn() -> T) -> T {
         let generation = &self.header()[GENERATION];
         let undisturbed = || {
@@ -239,7 +239,7 @@ impl Board {
         };
         let mut start = None;
         loop {
-            // Before the tries: a reader that is late itself has not tried yet.
+            // The clock is read before the tries: a reader that was delayed itself has not tried yet.
             let is_over = start.is_some_and(|start: Instant| start.elapsed() >= PATIENCE);
             if let Some(result) = (0..TRIES).find_map(|_| undisturbed()) {
                 return result;
@@ -248,7 +248,7 @@ impl Board {
                 return read();
             }
             start.get_or_insert_with(Instant::now);
-            // It may need this processor to get to the end of its write.
+            // The supervisor may need this processor to finish its write.
             thread::sleep(Duration::from_micros(50));
         }
     }
@@ -273,7 +273,7 @@ impl Board {
         }
     }
 
-    /// With how many forks there were for it.
+    /// A slot's row, and how many forks there were for the slot.
     pub(super) fn row_now(&self, task_id: usize) -> (Row, u64) {
         let words = self.row(task_id);
         let word = |word: usize| load(&words[word]);
@@ -281,7 +281,7 @@ impl Board {
         let process = Occupant {
             pid: word(PID) as i32,
             fork: forks.wrapping_sub(1),
-            // Half a row has one of these, too.
+            // A torn row must not hold another seat either.
             seat: (word(SEAT) as usize).min(SEATS - 1),
             started: Duration::from_nanos(word(STARTED)),
         };
@@ -292,20 +292,20 @@ impl Board {
         )
     }
 
-    /// How long ago this worker has last beaten, to about 10 ms, and how often; `None` where it has not.
-    pub(crate) fn beats(&self, task_id: usize, worker: &Occupant) -> Option<(Duration, u32)> {
+    /// How long ago this worker's last heartbeat was, to about 10 ms, and how many there were; `None` before the first.
+    pub(crate) fn heartbeats(&self, task_id: usize, worker: &Occupant) -> Option<(Duration, u32)> {
         let (flags, seat) = self.flags(task_id, worker)?;
-        let beat = (flags & BEATING != 0).then(|| load(seat.beat))?;
+        let heartbeat = (flags & HAS_HEARTBEAT != 0).then(|| load(seat.heartbeat))?;
         let lifetime = self.age().saturating_sub(worker.started);
-        Some((age(beat_time(beat)).min(lifetime), beat_count(beat)))
+        Some((age(heartbeat_time(heartbeat)).min(lifetime), heartbeat_count(heartbeat)))
     }
 
-    /// The flags of this worker, if it has said anything.
+    /// The flags of this worker, if it has reported anything.
     fn flags(&self, task_id: usize, worker: &Occupant) -> Option<(u64, Seat)> {
         let seat = Seat::of(&self.words.words()[self.seat_range(task_id, worker.seat)]);
         // What was stored before a flag is seen with it.
-        let said = seat.said.load(Ordering::Acquire);
-        (said & !FLAGS == tag(worker.fork)).then_some((said & FLAGS, seat))
+        let reported = seat.reported.load(Ordering::Acquire);
+        (reported & !FLAGS == tag(worker.fork)).then_some((reported & FLAGS, seat))
     }
 
     fn seat_range(&self, task_id: usize, seat: usize) -> Range<usize> {

@@ -1,6 +1,6 @@
-//! Where what is in the shared memory, and what its words mean.
+//! Where each word lies in the shared memory, and what it means.
 //!
-//! It must not know who writes them, nor how a page becomes writable.
+//! It must not know which process writes a word, nor how a page becomes writable.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::policy::State;
 use crate::sys;
 
-/// The state that this word of a row stands for. Half a row may hold a word that stands for none.
+/// The state that this word of a row stands for. A torn row may hold a word that stands for none.
 pub(super) fn state_of(word: u64) -> State {
     State::ALL.into_iter().find(|&state| state as u64 == word).unwrap_or(State::Starting)
 }
@@ -19,7 +19,7 @@ pub(crate) fn capacity(workers: usize) -> usize {
     workers.saturating_mul(2).max(workers.saturating_add(64))
 }
 
-/// In words. Rows and seats begin with a page, and a seat is one.
+/// Sizes and places, in words. The rows and each seat begin at a page, and a seat is one page.
 pub(super) struct Layout {
     pub(super) seats_start: usize,
     pub(super) seat_words: usize,
@@ -47,7 +47,8 @@ impl Layout {
 pub(super) const ROW_WORDS: usize = 8;
 pub(crate) const SEATS: usize = 2;
 
-/// Gives names their numbers: the first is this, and each of the others this of the one before. [`shape`] has the names.
+/// Numbers the names: `$first` is the first number, and `$next` makes each number from the one before. [`shape`] has the
+/// names.
 macro_rules! numbered {
     ($names:ident: $ty:ty = $first:literal, then $next:tt { $($(#[$doc:meta])* $name:ident),* $(,)? }) => {
         pub(super) const $names: &[&str] = &[$(stringify!($name)),*];
@@ -81,23 +82,23 @@ numbered!(ROW: usize = 0, then [+ 1] {
     RESTARTS,
     /// 0: no process.
     PID,
-    /// That of the last process, plus one; 0: none yet.
+    /// The number of the last fork, plus one; 0 before the first.
     FORKS,
     SEAT,
     STARTED,
 });
 
 // The words of a seat.
-numbered!(SEAT_WORDS: usize = 0, then [+ 1] { SAID, BEAT, TERMINATED_AT });
+numbered!(SEAT_WORDS: usize = 0, then [+ 1] { REPORTED, HEARTBEAT, TERMINATED_AT });
 
-/// What the memory is like, to be compared with that of another binary, whose workers go on using it.
+/// The layout as text. An upgrade compares it with that of the other binary, whose workers go on using the memory.
 pub(crate) fn shape() -> String {
-    // Where the system does not tell how large a page is, no pool is made.
+    // Without the size of a page no pool is made, so the number does not matter then.
     let start = Layout::of(1).map_or(0, |layout| layout.seats_start);
     let states: Vec<String> = State::ALL.iter().map(|&state| format!("{state}={}", state as u64)).collect();
     format!(
         "header{{{}}}row{{{}}}of {ROW_WORDS} words,{SEATS} seats from word {start}:seat{{{}}}flags{{{}}}in {} bits,time of \
-         a beat from bit {BEAT_TIME};states{{{}}}",
+         a heartbeat from bit {HEARTBEAT_TIME};states{{{}}}",
         HEADER.join(","),
         ROW.join(","),
         SEAT_WORDS.join(","),
@@ -115,28 +116,28 @@ pub(super) fn store(word: &AtomicU64, value: u64) {
     word.store(value, Ordering::Relaxed);
 }
 
-// What a worker says, in the lowest bits of `said`; the others are the tag of who said it.
-numbered!(FLAG_NAMES: u64 = 1, then [<< 1] { READY, RECYCLE, BEATING, TERMINATED });
+// What a worker has reported, in the lowest bits of the word REPORTED; the other bits are the tag of its process.
+numbered!(FLAG_NAMES: u64 = 1, then [<< 1] { READY, RECYCLE, HAS_HEARTBEAT, TERMINATED });
 pub(super) const FLAGS: u64 = 0xff;
 
 pub(super) fn tag(fork: u64) -> u64 {
     fork << FLAGS.count_ones()
 }
 
-/// From this bit on a beat has its time; below is the count.
-pub(super) const BEAT_TIME: u32 = 32;
+/// A heartbeat has its time from this bit on, and the count below.
+pub(super) const HEARTBEAT_TIME: u32 = 32;
 
-/// The next value of `beat`: when it was, and how many there were.
-pub(super) fn next_beat(before: u64, now: u32) -> u64 {
-    u64::from(now) << BEAT_TIME | u64::from(beat_count(before).wrapping_add(1))
+/// The next value of the word HEARTBEAT: when it was, and how many there were.
+pub(super) fn next_heartbeat(before: u64, now: u32) -> u64 {
+    u64::from(now) << HEARTBEAT_TIME | u64::from(heartbeat_count(before).wrapping_add(1))
 }
 
-pub(super) fn beat_time(beat: u64) -> u32 {
-    (beat >> BEAT_TIME) as u32
+pub(super) fn heartbeat_time(heartbeat: u64) -> u32 {
+    (heartbeat >> HEARTBEAT_TIME) as u32
 }
 
-pub(super) fn beat_count(beat: u64) -> u32 {
-    beat as u32
+pub(super) fn heartbeat_count(heartbeat: u64) -> u32 {
+    heartbeat as u32
 }
 
 /// How long ago the clock showed these milliseconds.
@@ -145,7 +146,7 @@ pub(super) fn age(milliseconds: u32) -> Duration {
 }
 
 pub(super) fn age_at(now: u32, milliseconds: u32) -> Duration {
-    /// What seems almost 49 days old was stored since the clock was read.
+    /// A time that seems almost 49 days old was stored after the clock was read.
     const FUTURE: u32 = u32::MAX - 60_000;
     match now.wrapping_sub(milliseconds) {
         FUTURE.. => Duration::ZERO,

@@ -1,6 +1,6 @@
 //! A worker's side: its seat, to which it alone writes.
 //!
-//! It must not know why a worker says anything.
+//! It must not know why a worker reports anything.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,18 +13,18 @@ use crate::sys;
 /// The words of a seat.
 #[derive(Clone, Copy)]
 pub(super) struct Seat {
-    pub(super) said: &'static AtomicU64,
-    pub(super) beat: &'static AtomicU64,
+    pub(super) reported: &'static AtomicU64,
+    pub(super) heartbeat: &'static AtomicU64,
     pub(super) terminated: &'static AtomicU64,
 }
 
 impl Seat {
     pub(super) fn of(words: &'static [AtomicU64]) -> Seat {
-        Seat { said: &words[SAID], beat: &words[BEAT], terminated: &words[TERMINATED_AT] }
+        Seat { reported: &words[REPORTED], heartbeat: &words[HEARTBEAT], terminated: &words[TERMINATED_AT] }
     }
 }
 
-/// Where this worker sits.
+/// The seat of this worker.
 #[derive(Clone, Copy)]
 struct Place {
     seat: Seat,
@@ -40,7 +40,7 @@ fn lock_place() -> MutexGuard<'static, Option<Place>> {
     PLACE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Which seat this worker has.
+/// Notes which seat this worker has.
 #[inline]
 pub(super) fn sit(seat: Seat, task_id: usize, process: Occupant) {
     *lock_place() = Some(Place { seat, task_id, process });
@@ -51,37 +51,37 @@ pub(crate) fn own() -> Option<(usize, Occupant)> {
     (*lock_place()).map(|place| (place.task_id, place.process))
 }
 
-/// The seat of this worker, once it has said something; `None` inside when it cannot.
+/// The seat of this worker, once it has reported something; `None` inside when it cannot be written to.
 pub(super) static OWN_SEAT: OnceLock<Option<OwnSeat>> = OnceLock::new();
 
-/// Says that this worker is ready.
+/// Reports that this worker is ready.
 pub(crate) fn ready() {
     if let Some(seat) = own_seat() {
-        seat.say(READY);
+        seat.report(READY);
     }
 }
 
-/// Says that this worker is alive.
+/// Reports that this worker is alive.
 #[inline]
 pub(crate) fn heartbeat() {
     if let Some(seat) = own_seat() {
-        seat.beat();
+        seat.heartbeat();
     }
 }
 
-/// Says that this worker wants to be replaced.
+/// Reports that this worker wants to be replaced.
 pub(crate) fn recycle() {
     if let Some(seat) = own_seat() {
-        seat.say(RECYCLE);
+        seat.report(RECYCLE);
     }
 }
 
-/// Makes [`terminated`] possible: before the handler that calls it is installed.
+/// Makes [`terminated`] possible. Call it before the handler is installed that calls `terminated`.
 pub(crate) fn prepare() {
     own_seat();
 }
 
-/// Says that this worker was told to end. Async-signal-safe: atomics, getpid(2) and clock_gettime(2).
+/// Reports that this worker was told to end. Async-signal-safe: atomics, getpid(2) and clock_gettime(2).
 pub(crate) fn terminated() {
     if let Some(Some(seat)) = OWN_SEAT.get() {
         seat.terminated();
@@ -96,8 +96,8 @@ fn own_seat() -> Option<&'static OwnSeat> {
     }
 }
 
-/// Only when it is used: a worker that says nothing does not pay for it. A process that it forks is not the worker, and
-/// says nothing.
+/// Takes the seat at its first use, so that a worker that reports nothing does not pay for it. A process that the worker
+/// forks is not the worker, and reports nothing.
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
     let place = (*lock_place()).filter(|place| place.process.pid == sys::getpid().as_raw())?;
@@ -123,40 +123,40 @@ pub(super) struct OwnSeat {
 
 impl OwnSeat {
     pub(super) fn take(seat: Seat, task_id: usize, process: Occupant) -> OwnSeat {
-        // A reader that sees the new tag sees nothing of a predecessor.
-        store(seat.beat, 0);
+        // In this order, a reader that sees the new tag sees no value of a predecessor.
+        store(seat.heartbeat, 0);
         store(seat.terminated, 0);
-        seat.said.store(tag(process.fork), Ordering::Release);
+        seat.reported.store(tag(process.fork), Ordering::Release);
         OwnSeat { seat, task_id: u32::try_from(task_id).unwrap_or(u32::MAX), pid: process.pid }
     }
 
-    pub(super) fn say(&self, flag: u64) {
-        let before = self.seat.said.fetch_or(flag, Ordering::Release);
+    pub(super) fn report(&self, flag: u64) {
+        let before = self.seat.reported.fetch_or(flag, Ordering::Release);
         if before & flag == 0 {
             sys::ring(self.task_id);
         }
     }
 
-    /// Several threads may: a count that is lost does not matter, and the times are the same.
+    /// Several threads may call this at once: a lost count does not matter, and the times are equal.
     #[inline]
-    pub(super) fn beat(&self) {
-        let before = load(self.seat.beat);
-        store(self.seat.beat, next_beat(before, sys::milliseconds()));
+    pub(super) fn heartbeat(&self) {
+        let before = load(self.seat.heartbeat);
+        store(self.seat.heartbeat, next_heartbeat(before, sys::milliseconds()));
         if before == 0 {
-            self.begin_beating();
+            self.first_heartbeat();
         }
     }
 
     #[cold]
-    fn begin_beating(&self) {
-        self.say(BEATING);
+    fn first_heartbeat(&self) {
+        self.report(HAS_HEARTBEAT);
     }
 
-    /// A process that this worker forked has the same handler, and is not the worker.
+    /// A process that this worker forked has this handler too, and is not the worker.
     pub(super) fn terminated(&self) {
         if sys::getpid().as_raw() == self.pid {
             store(self.seat.terminated, sys::milliseconds().into());
-            self.seat.said.fetch_or(TERMINATED, Ordering::Release);
+            self.seat.reported.fetch_or(TERMINATED, Ordering::Release);
         }
     }
 }

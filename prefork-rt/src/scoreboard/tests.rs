@@ -35,26 +35,30 @@ fn there_is_room_for_more_workers() {
 
 #[test]
 fn a_beat_is_packed_with_its_count() {
-    let first = next_beat(0, u32::MAX);
-    assert_eq!((beat_time(first), beat_count(first)), (u32::MAX, 1));
-    let last = next_beat(first, 0) | u64::from(u32::MAX);
-    assert_eq!((beat_time(last), beat_count(last)), (0, u32::MAX));
-    let wrapped = next_beat(last, 5);
-    assert_eq!((beat_time(wrapped), beat_count(wrapped)), (5, 0), "a count that overflows leaves the time alone");
+    let first = next_heartbeat(0, u32::MAX);
+    assert_eq!((heartbeat_time(first), heartbeat_count(first)), (u32::MAX, 1));
+    let last = next_heartbeat(first, 0) | u64::from(u32::MAX);
+    assert_eq!((heartbeat_time(last), heartbeat_count(last)), (0, u32::MAX));
+    let wrapped = next_heartbeat(last, 5);
+    assert_eq!(
+        (heartbeat_time(wrapped), heartbeat_count(wrapped)),
+        (5, 0),
+        "a count that overflows leaves the time alone"
+    );
 }
 
 #[test]
 fn names_in_another_order_are_another_shape_and_have_other_numbers() {
     mod other {
         use super::super::layout::numbered;
-        numbered!(NAMES: usize = 0, then [+ 1] { SAID, TERMINATED_AT, BEAT });
-        pub(super) const PLACES: [usize; 3] = [SAID, BEAT, TERMINATED_AT];
+        numbered!(NAMES: usize = 0, then [+ 1] { REPORTED, TERMINATED_AT, HEARTBEAT });
+        pub(super) const PLACES: [usize; 3] = [REPORTED, HEARTBEAT, TERMINATED_AT];
         pub(in super::super) const SHAPE: &[&str] = NAMES;
     }
-    assert_eq!(([SAID, BEAT, TERMINATED_AT], other::PLACES), ([0, 1, 2], [0, 2, 1]));
+    assert_eq!(([REPORTED, HEARTBEAT, TERMINATED_AT], other::PLACES), ([0, 1, 2], [0, 2, 1]));
     assert_ne!(SEAT_WORDS, other::SHAPE);
     assert!(shape().contains(&SEAT_WORDS.join(",")));
-    assert_eq!([READY, RECYCLE, BEATING, TERMINATED], [1, 2, 4, 8], "a bit for each");
+    assert_eq!([READY, RECYCLE, HAS_HEARTBEAT, TERMINATED], [1, 2, 4, 8], "a bit for each");
     const { assert!(HEADER.len() <= ROW_WORDS && ROW.len() <= ROW_WORDS && 1 << FLAG_NAMES.len() <= FLAGS) };
 }
 
@@ -75,10 +79,10 @@ fn the_next_binary_has_the_same_board() {
     let (pool, file) = Publisher::new(2).unwrap();
     let file = file.expect("Linux has memory that is a file");
     pool.publish(1, running(5, 0));
-    take(&pool, 1, process(5, 0)).say(READY);
+    take(&pool, 1, process(5, 0)).report(READY);
     let next = Publisher::adopt(&file, pool.board().capacity(), pool.board().origin()).unwrap();
     assert_eq!((next.board().row_now(1), next.board().row_now(0).0.proc), ((running(5, 0), 6), None));
-    assert!(next.board().hear(1, &process(5, 0)).ready);
+    assert!(next.board().read_report(1, &process(5, 0)).ready);
     next.publish(0, running(6, 1));
     assert_eq!(pool.board().row_now(0), (running(6, 1), 7), "the old board shows what is new");
     assert!(
@@ -102,22 +106,22 @@ fn every_state_survives_a_row() {
 }
 
 #[test]
-fn a_worker_is_heard_in_its_seat_alone() {
+fn a_worker_reports_in_its_seat_alone() {
     let pool = publisher(2);
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported::default());
+    assert_eq!(pool.board().read_report(1, &process(5, 0)), Reported::default());
     let seat = take(&pool, 1, process(5, 0));
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported::default());
-    seat.say(READY);
-    assert_eq!(pool.board().hear(1, &process(5, 0)), Reported { ready: true, ..Reported::default() });
-    seat.say(RECYCLE);
-    seat.beat();
+    assert_eq!(pool.board().read_report(1, &process(5, 0)), Reported::default());
+    seat.report(READY);
+    assert_eq!(pool.board().read_report(1, &process(5, 0)), Reported { ready: true, ..Reported::default() });
+    seat.report(RECYCLE);
+    seat.heartbeat();
     seat.terminated();
-    let said = pool.board().hear(1, &process(5, 0));
-    assert!(said.ready && said.recycle && said.heartbeat.is_some());
-    assert_eq!(said.terminated, None, "pid 4711 is another process");
+    let reported = pool.board().read_report(1, &process(5, 0));
+    assert!(reported.ready && reported.recycle && reported.heartbeat.is_some());
+    assert_eq!(reported.terminated, None, "pid 4711 is another process");
     for (task_id, seat, fork) in [(1, 0, 4), (1, 0, 6), (1, 1, 5), (0, 0, 5)] {
         assert_eq!(
-            pool.board().hear(task_id, &process(fork, seat)),
+            pool.board().read_report(task_id, &process(fork, seat)),
             Reported::default(),
             "task {task_id}, seat {seat}, fork {fork}"
         );
@@ -125,36 +129,36 @@ fn a_worker_is_heard_in_its_seat_alone() {
 }
 
 #[test]
-fn a_predecessors_words_are_gone_when_the_seat_is_taken() {
+fn a_predecessors_report_is_gone_when_the_seat_is_taken() {
     let pool = publisher(1);
     let pid = sys::getpid().as_raw();
     let before = take(&pool, 0, Occupant { pid, ..process(0, 0) });
-    before.beat();
+    before.heartbeat();
     before.terminated();
-    before.say(RECYCLE);
-    assert!(pool.board().hear(0, &process(0, 0)).terminated.is_some_and(|age| age < Duration::from_secs(60)));
+    before.report(RECYCLE);
+    assert!(pool.board().read_report(0, &process(0, 0)).terminated.is_some_and(|age| age < Duration::from_secs(60)));
     let after = take(&pool, 0, process(2, 0));
-    assert_eq!([0, 2].map(|fork| pool.board().hear(0, &process(fork, 0))), [Reported::default(); 2]);
-    assert_eq!([load(after.seat.beat), load(after.seat.terminated)], [0, 0]);
+    assert_eq!([0, 2].map(|fork| pool.board().read_report(0, &process(fork, 0))), [Reported::default(); 2]);
+    assert_eq!([load(after.seat.heartbeat), load(after.seat.terminated)], [0, 0]);
 }
 
-/// A time before the process was there, or one to come, is a lie.
+/// A worker may write any time: one before its start, or one in the future, is not possible.
 #[test]
-fn what_a_worker_says_of_times_is_within_its_life() {
+fn the_times_that_a_worker_reports_are_within_its_life() {
     let pool = publisher(1);
     let process = |started| Occupant { started, ..process(1, 0) };
     let seat = pool.seat(0, 0);
-    store(seat.beat, u64::MAX);
+    store(seat.heartbeat, u64::MAX);
     store(seat.terminated, u64::MAX);
-    seat.said.store(tag(1) | FLAGS, Ordering::Release);
+    seat.reported.store(tag(1) | FLAGS, Ordering::Release);
     for time in [0, 1, u32::MAX / 2, u32::MAX - 60_000, u32::MAX] {
         let time = sys::milliseconds().wrapping_sub(time);
-        store(seat.beat, u64::from(time) << BEAT_TIME);
+        store(seat.heartbeat, u64::from(time) << HEARTBEAT_TIME);
         store(seat.terminated, u64::from(time) | 1 << 63);
         for (started, most) in [(Duration::ZERO, Duration::from_secs(60)), (Duration::MAX, Duration::ZERO)] {
-            let said = pool.board().hear(0, &process(started));
-            assert!(said.heartbeat.unwrap() <= most && said.terminated.unwrap() <= most, "{said:?}");
-            assert!(pool.board().beats(0, &process(started)).unwrap().0 <= most);
+            let reported = pool.board().read_report(0, &process(started));
+            assert!(reported.heartbeat.unwrap() <= most && reported.terminated.unwrap() <= most, "{reported:?}");
+            assert!(pool.board().heartbeats(0, &process(started)).unwrap().0 <= most);
         }
     }
 }
@@ -170,17 +174,17 @@ fn without_a_place_nothing_happens() {
 }
 
 #[test]
-fn beats_are_counted_and_dated() {
+fn heartbeats_are_counted_and_dated() {
     let pool = publisher(1);
     let seat = take(&pool, 0, process(1, 0));
-    assert_eq!(pool.board().beats(0, &process(1, 0)), None);
+    assert_eq!(pool.board().heartbeats(0, &process(1, 0)), None);
     for _ in 0..1000 {
-        seat.beat();
+        seat.heartbeat();
     }
-    let (age, count) = pool.board().beats(0, &process(1, 0)).unwrap();
+    let (age, count) = pool.board().heartbeats(0, &process(1, 0)).unwrap();
     assert!(count == 1000 && age < Duration::from_secs(60));
-    assert!(pool.board().hear(0, &process(1, 0)).heartbeat.unwrap() < Duration::from_secs(60));
-    assert_eq!(pool.board().beats(0, &process(2, 0)), None, "they were a predecessor's");
+    assert!(pool.board().read_report(0, &process(1, 0)).heartbeat.unwrap() < Duration::from_secs(60));
+    assert_eq!(pool.board().heartbeats(0, &process(2, 0)), None, "these heartbeats were a predecessor's");
 }
 
 #[test]

@@ -206,7 +206,7 @@ mod tests {
             "slots:Vec<Slot{current:Option<Proc{id:ProcId{task_id:usize*",
             "Memory:{used:u64*8,max_memory:u64*8}",
             "phase:Phase{Starting:{},",
-            "seat{SAID,BEAT,TERMINATED_AT}",
+            "seat{REPORTED,HEARTBEAT,TERMINATED_AT}",
             "wake pipe{u32*4}",
         ] {
             assert!(shape.contains(part), "{part} is not in {shape}");
