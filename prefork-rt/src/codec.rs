@@ -1,8 +1,8 @@
 //! Plain data as words, separated by spaces, that another build of this crate reads back if its data have this shape.
 //!
-//! It must not know what the data mean. Nothing is read that was not written: too few words, one too many, or one that
-//! means nothing are an error. Words in another shape can look right and mean something else, such as two numbers in the
-//! other order: so builds compare their shapes before they read. The macros that make the words make the shape, too.
+//! It must not know what the data mean. Only what was written can be read: a missing word, an extra word, or a word without
+//! a meaning is an error. Words in another shape can look right and mean something else, such as two numbers in the other
+//! order, so builds compare their shapes before they read. The macros that write the words also compute the shape.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

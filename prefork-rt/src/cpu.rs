@@ -8,7 +8,7 @@ pub fn cpu_count() -> usize {
     num_cpus::get().max(1)
 }
 
-/// The same, with the reason for a log line.
+/// [`cpu_count`], with the reason for a log line.
 pub(crate) fn count_and_why() -> (usize, String) {
     let count = cpu_count();
     let host = crate::sys::host_cpus().unwrap_or(count);

@@ -1,4 +1,4 @@
-//! Why prefork could not start or gave up, in words for whoever reads the log, and the exit status that says it.
+//! Why prefork could not start or gave up: the text for the log, and the exit status.
 
 use std::fmt;
 use std::io;
@@ -75,7 +75,7 @@ pub enum Error {
         max_restarts: usize,
         /// Within which time, if not ever.
         restart_window: Option<Duration>,
-        /// The task id of the worker whose end was one too many.
+        /// The task id of the worker whose end exceeded the limit.
         task_id: usize,
     },
     /// With `ready_timeout`: a worker ended twice in a row before it was ready, and the pool has never been ready; the
@@ -95,7 +95,7 @@ pub enum Error {
         /// Their process ids.
         pids: Vec<i32>,
     },
-    /// A system call that supervision cannot do without failed. Exit status 1.
+    /// A system call failed that supervision needs. Exit status 1.
     System {
         /// The call.
         call: &'static str,
@@ -105,7 +105,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The exit status that says it: 2 where trying again will not help (bad configuration, forking unsafe), else 1.
+    /// The exit status for this error: 2 where trying again will not help (bad configuration, forking unsafe), else 1.
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Option { .. }
@@ -199,7 +199,7 @@ impl Error {
 
 /// What to do where the system refuses a call.
 fn advice(call: &str, error: &io::Error) -> &'static str {
-    /// They take no right, so only a filter refuses them.
+    /// These calls need no right, so only a filter refuses them.
     const TAKE_NO_RIGHT: [&str; 10] = [
         "fcntl(2)",
         "fstat(2)",

@@ -86,7 +86,7 @@ impl<R: Future> Preload<R> {
         unreachable!("no future is Synchronous")
     }
 
-    /// The same.
+    /// See [`run`](Self::run).
     pub fn run_unit(&self, _: Prefork) -> Result<Prefork, ExitCode>
     where
         R: Synchronous,
@@ -201,7 +201,7 @@ impl<R> Plain<R> {
             Some(error) => Err(error),
             None => outcome(upgrade::or_back(self.0)).map_err(|reason| Error::Preload { reason }),
         };
-        match value.and_then(preload::keep) {
+        match value.and_then(preload::store) {
             Ok(()) => Ok(prefork),
             Err(error) => {
                 let error = upgrade::go_back_or(error);

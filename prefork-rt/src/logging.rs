@@ -1,5 +1,5 @@
-//! How a line gets out: through `log`; while no logger is installed, to standard error, one write each, never waiting for
-//! whoever reads it, and with its severity where that is journald.
+//! How a line gets out: through `log`, or, while no logger is installed, to standard error with one write(2), which never
+//! waits for a slow reader. Where journald reads, the line carries its severity.
 //!
 //! It must not know what a line says.
 
@@ -14,14 +14,14 @@ use log::{Level, LevelFilter};
 use crate::sys::{self, Severity, Stderr};
 
 pub(crate) const TARGET: &str = "prefork_rt";
-/// How long a slow reader of standard error is waited for at the end, when nothing else is left to do.
+/// How long the last line waits for a slow reader of standard error. Nothing else is left to do then.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
-/// A pipe takes so many bytes in one piece.
+/// PIPE_BUF on Linux: a pipe takes this many bytes in one piece.
 const LONGEST_LINE: usize = 4096;
 
 static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: None, lost: 0 });
 
-/// Standard error, opened for the first line, and how many lines it did not take.
+/// Standard error, which is opened for the first line, and how many lines it did not take.
 struct Output {
     stderr: Option<Stderr>,
     lost: usize,
@@ -39,7 +39,7 @@ pub(crate) fn error(line: &str) {
     say(Level::Error, line);
 }
 
-/// Why the exit status is not 0: on standard error too, whatever becomes of the log.
+/// Says why the exit status is not 0: on standard error too, in case the log is lost.
 pub(crate) fn last_line(error: &impl Display) {
     let line = error.to_string();
     sys::wait_for_stderr(LAST_PATIENCE);
@@ -50,13 +50,13 @@ pub(crate) fn last_line(error: &impl Display) {
     flush();
 }
 
-/// Hands on what the user's logger holds back: before a fork, so that no worker inherits it, and at the end.
+/// Flushes the user's logger: before a fork, so that no worker inherits buffered lines, and at the end.
 pub(crate) fn flush() {
-    // A logger that panics must not take the workers along, here or below.
+    // A logger that panics must not end the supervisor, here or in `say`.
     let _ = catch_unwind(|| log::logger().flush());
 }
 
-/// Closes what was opened for the supervisor's lines. In a worker.
+/// Closes, in a worker, the descriptor that the supervisor's lines go to.
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn close() {
     OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
@@ -64,7 +64,7 @@ pub(crate) fn close() {
 
 pub(crate) fn say(level: Level, line: &str) {
     if logger_is_installed() {
-        // One that prints to a closed pipe does.
+        // A logger that prints to a closed pipe panics.
         if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
             write(level, line);
         }

@@ -79,7 +79,7 @@ impl Told {
 
 words_of_variants!(Phase { Starting, Ready, Reloading, Stopping });
 
-/// What the service manager believes the pool to be doing.
+/// The phase of the pool, as the service manager was told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Starting,

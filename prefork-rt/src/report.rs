@@ -13,17 +13,17 @@ use crate::policy::{
 use crate::sys::{self, Member, Pid, Rest};
 use crate::wording::{self, age, all, in_a_while, size, time, within, workers, workers_were};
 
-/// Of more processes in one line the number is said.
+/// How many processes a line names; of more it gives the number.
 const MOST_NAMED: usize = 3;
 
-/// Says what happened, in a line that it returns. `pid` knows the process of a worker that was alive when it did.
+/// Logs what happened, and returns the line. `pid` finds the process of a worker, also after its end.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
     let [info, warn, error] = [Level::Info, Level::Warn, Level::Error].map(|level| move |line: String| (level, line));
     let name = |&worker: &ProcId| name_of(worker, &pid);
     let in_its_place = |successor: &ProcId| format!("{}, its replacement, takes its place", name(successor));
     let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
     let (level, line) = match notice {
-        // One line for each of a thousand first starts is for those who ask for it.
+        // First starts are at level debug: a pool of a thousand workers would log a thousand lines.
         Notice::Started { worker, restarts: 0, .. } => {
             log::debug!(target: TARGET, "{} started", name(worker));
             return None;
@@ -223,7 +223,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
     Some(line)
 }
 
-/// Why the new binary is given up.
+/// Why the upgrade is abandoned: which worker failed, and how.
 pub(crate) fn upgrade_failure(task_id: usize, why: &TurnFailure, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
     format!("at worker {task_id}: {}", turn_failure(why, |&worker| name_of(worker, &pid)))
 }
@@ -247,7 +247,7 @@ fn what(failure: Failure) -> String {
     }
 }
 
-/// Who is to blame for a SIGKILL that the supervisor did not send.
+/// Where a SIGKILL came from that the supervisor did not send.
 fn by_whom(failure: Failure) -> String {
     match failure {
         Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => format!(
@@ -281,7 +281,7 @@ fn why_give_up(reason: GiveUp) -> String {
     }
 }
 
-/// One line for each slot: how often, when last, of what.
+/// The line for one slot: how often it failed, when last, and of what.
 fn contribution(share: &Share) -> String {
     let mut kinds: Vec<(String, usize)> = Vec::new();
     for failure in &share.failures {
@@ -301,13 +301,13 @@ fn contribution(share: &Share) -> String {
         2 => "twice, last".to_owned(),
         count => format!("{count} times, last"),
     };
-    // In tenths of a second, as times are said here.
+    // Times have tenths of a second, so anything shorter is now.
     let is_now = share.last < Duration::from_millis(100);
     let when = if is_now { "just now".to_owned() } else { format!("{} ago", age(share.last)) };
     format!("worker {} failed {how_often} {when}: {of_what}", share.task_id)
 }
 
-/// What failures have in common, in few words.
+/// The kind of a failure, by which failures are counted.
 fn kind(failure: Failure) -> String {
     match failure {
         Failure::Ended(status @ Status::KilledByOthers(Killer::OutOfMemory(_))) => {
@@ -344,7 +344,7 @@ fn how(status: Status) -> String {
     }
 }
 
-/// What a terminal's stop of a worker means.
+/// Explains a worker that the terminal has stopped.
 pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
     let name = sys::signal_name(signal);
     let what = if signal == sys::Signal::SIGTTIN as c_int { "reads from" } else { "writes to or configures" };
@@ -354,7 +354,8 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
     ));
 }
 
-/// What became of the processes that a worker, or a rehearsal, left in its process group. Not all may be known.
+/// Says what became of the processes that a worker, or a rehearsal, left in its process group. `known` are those that could
+/// be named.
 pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known: &[&Member]) {
     let by = task_id.map_or_else(|| "the rehearsal".to_owned(), |task_id| format!("worker {task_id}"));
     let mut names: Vec<String> = known.iter().take(MOST_NAMED).map(|member| format!(", {member}")).collect();

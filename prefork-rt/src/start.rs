@@ -85,7 +85,7 @@ impl Prefork {
     }
 }
 
-/// Tornado's call: starts so many workers and returns the task id in each of them.
+/// Tornado's call: starts `workers` workers and returns the task id in each of them.
 ///
 /// `workers` 0 means [`cpu_count`](crate::cpu_count). In the first process it does not return while all goes well: it
 /// exits with status 0 when all workers have finished, or were stopped in order. The other options have their
@@ -130,12 +130,12 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         return Err(Error::AlreadyStarted);
     }
     let manager = service_manager();
-    // Owned until the start has succeeded or failed.
+    // The early signal handlers stay until the start has succeeded or failed.
     let signals = prefork.signals.take();
     let outcome = start_once(prefork, manager.clone());
     match &outcome {
         Ok(Outcome::Worker(worker)) => {
-            // They are the supervisor's. To look whether they are would touch a page of memory more.
+            // The handlers are the supervisor's. Dropping the value here would touch one more page of memory.
             mem::forget(signals);
             after_fork::run(*worker);
         }
@@ -156,7 +156,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     })
 }
 
-/// Who is told how it goes. Without a supervisor that is the body's affair; a check is nobody's.
+/// The service manager to tell of the start. With `PREFORK=off` that is left to the body, and a check tells nothing.
 fn service_manager() -> Option<Address> {
     if has_mode() { None } else { Address::from_environment() }
 }
@@ -180,7 +180,7 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
     }
 }
 
-/// Everything before the first fork, which may be all there is to do.
+/// Does everything before the first fork. `Break` means that nothing is left to do.
 fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
     let unused = unused_without_workers(&prefork.environment);
     let Environment { mode, values, mut warnings, mut variables, launch, .. } = prefork.environment;
@@ -294,7 +294,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     Ok(ControlFlow::Continue((rules, service)))
 }
 
-/// Where each worker may fail once in a while, the pool is not to give up before each has.
+/// Warns when the pool would give up before each worker has failed once.
 fn warn_of_few_restarts(settings: &Settings) {
     let workers = settings.workers;
     let Some(max_restarts) = settings.max_restarts.filter(|&max_restarts| max_restarts < workers) else { return };
@@ -309,7 +309,7 @@ fn warn_of_few_restarts(settings: &Settings) {
     ));
 }
 
-/// What an upgrade will be refused for. That a binary is not found has its time then, too.
+/// Warns of a place of the binary for which an upgrade will be refused. A missing binary is reported at the upgrade.
 fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<&Credentials>) {
     let workers = credentials.and_then(Credentials::unprivileged);
     if let Some(Err(why)) = workers.map(|workers| upgrade::check_place(launch, &workers)) {
@@ -317,7 +317,7 @@ fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<&Credential
     }
 }
 
-/// What a process without workers does not use, as the end of a sentence.
+/// The options and variables that a process without workers does not use, as the end of a sentence.
 fn unused_without_workers(environment: &Environment) -> String {
     let options = environment.unused_without_workers();
     let options = (!options.is_empty()).then(|| format!("; not used without workers: {}", options.join(", ")));
@@ -325,18 +325,18 @@ fn unused_without_workers(environment: &Environment) -> String {
     options.into_iter().chain(manager).collect()
 }
 
-/// Copies of what the binary before has bound.
+/// Copies of the sockets that the previous binary has bound.
 fn bound_before() -> Result<Vec<BoundBefore>, Error> {
     let received = upgrade::received();
     received.as_ref().map_or(Ok(Vec::new()), |received| received.bound_before())
 }
 
-/// A pool that is taken over has as many slots as it has, until the new binary has proved itself.
+/// How many slots get sockets. A pool that is taken over keeps its number until the new binary has proved itself.
 fn slots(workers: usize) -> usize {
     upgrade::received().as_ref().map_or(workers, |received| received.state.pool.size())
 }
 
-/// The memory of a pool that is taken over has room for so many, and for no more.
+/// How many workers there can be. The shared memory of a pool that is taken over cannot grow.
 fn most_workers(workers: usize) -> Result<usize, Error> {
     match upgrade::received().as_ref().map(|received| received.state.board.capacity) {
         None => Ok(scoreboard::capacity(workers)),
@@ -351,8 +351,8 @@ fn most_workers(workers: usize) -> Result<usize, Error> {
     }
 }
 
-/// A worker is ready when its body starts, unless it says so itself. Where hooks run before, they say so when they are
-/// done; where none do, it need not be said.
+/// A worker is ready when its body starts, unless `ready_timeout` makes it say so itself. If hooks run before the body, a
+/// last hook reports that; without hooks the fork itself is the moment.
 fn readiness(ready_timeout: Option<Duration>) -> Readiness {
     match ready_timeout {
         Some(ready_timeout) => Readiness::Announced(ready_timeout),

@@ -41,7 +41,7 @@ pub(crate) fn in_a_while(delay: Duration) -> String {
     if delay.is_zero() { String::new() } else { format!(" in {}", time(delay)) }
 }
 
-/// How long to wait, as one writes it: `350ms`, `25s`, or as [`age`].
+/// A time to wait, as people write it: `350ms`, `25s`, or as [`age`] has it.
 pub(crate) fn time(duration: Duration) -> String {
     match (duration.as_secs(), duration.subsec_millis()) {
         (0, milliseconds) => format!("{milliseconds}ms"),
@@ -50,7 +50,7 @@ pub(crate) fn time(duration: Duration) -> String {
     }
 }
 
-/// How long a worker lived, as one reads it: `41.2s`, `12m03s`, `7h05m`, `3d01h`.
+/// How long a worker lived: `41.2s`, `12m03s`, `7h05m`, `3d01h`.
 pub(crate) fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_read_as_one_says_them() {
+    fn times_read_as_people_say_them() {
         let cases =
             [(340, "0.3s"), (41_200, "41.2s"), (723_000, "12m03s"), (25_500_000, "7h05m"), (262_800_000, "3d01h")];
         for (milliseconds, text) in cases {

@@ -34,8 +34,8 @@ impl Worker {
 
     /// Says that this worker is ready to do its work: bound, connected, warmed up.
     ///
-    /// With the option [`ready_timeout`](crate::Prefork::ready_timeout) a worker counts as ready when it has said so,
-    /// and is killed and replaced when it has not said so in time. Without that option a worker counts as ready when
+    /// With the option [`ready_timeout`](crate::Prefork::ready_timeout) a worker counts as ready when it has called this,
+    /// and is killed and replaced when it has not done so in time. Without that option a worker counts as ready when
     /// its body starts, and this is a no-op, as it is under `PREFORK=off`, when it is called again, and in a process that
     /// the worker forked. It cannot fail, may be called from any thread, and costs a few system calls.
     ///
@@ -57,15 +57,15 @@ impl Worker {
         scoreboard::ready();
     }
 
-    /// Says that this worker is alive: to be called again and again from where it does its work, so that it stays away
-    /// when that is stuck. A thread of its own would prove nothing but itself.
+    /// Says that this worker is alive. Call it from the work loop itself, so that it stops when the work is stuck. A
+    /// dedicated heartbeat thread would only prove that the thread is alive.
     ///
-    /// With the option [`heartbeat_timeout`](crate::Prefork::heartbeat_timeout) a worker that has said so once, and
-    /// then not for that long, hangs: it gets SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat
+    /// With the option [`heartbeat_timeout`](crate::Prefork::heartbeat_timeout) a worker that has sent a heartbeat,
+    /// and then none for that long, hangs: it gets SIGABRT, SIGKILL 5 s later, and is replaced. Before its first heartbeat
     /// it may take as long as it likes, unless `ready_timeout` says otherwise. The supervisor looks only when a worker
     /// could really be late, and once more after a tenth of the timeout: a worker that hangs is found 1.1 × the timeout
-    /// after its last heartbeat, to about 10 ms. Beat several times within the timeout. A worker that was told to stop
-    /// need not beat any more. [`status`](crate::status) shows heartbeats with or without the option.
+    /// after its last heartbeat, to about 10 ms. Call it several times within the timeout. A worker that was told to stop
+    /// need not call it any more. [`status`](crate::status) shows heartbeats with or without the option.
     ///
     /// It is one store to shared memory: a few nanoseconds and no system call, but for the first, which wakes the
     /// supervisor. It cannot fail, and may be called from any thread; in a process that the worker forked it does nothing.
@@ -87,14 +87,14 @@ impl Worker {
     /// }
     /// ```
     ///
-    /// A worker that may wait for long beats while it waits: with
+    /// A worker that may wait for long calls it while it waits: with
     /// [`recv_timeout`](std::sync::mpsc::Receiver::recv_timeout), say, or a timer of its async runtime.
     #[inline]
     pub fn heartbeat(self) {
         scoreboard::heartbeat();
     }
 
-    /// Asks for this worker to be replaced: after so many requests, say, because memory is fragmented or leaks.
+    /// Asks for this worker to be replaced, for example after 10 000 requests, because memory is fragmented or leaks.
     ///
     /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
     /// the option [`reload`](crate::Prefork::reload) decides whether its replacement is started before. One that has
@@ -155,7 +155,7 @@ impl Worker {
 
     /// What an argument of type `T` would be given: the injection of `#[prefork]`, by hand.
     ///
-    /// A listener is handed over, so it can be asked for once; use
+    /// A listener is given to the caller, so it can be asked for once; use
     /// [`try_clone`](std::net::TcpListener::try_clone) for a second handle.
     ///
     /// ```no_run
@@ -183,7 +183,7 @@ impl Worker {
     /// [`UnixListener`](std::os::unix::net::UnixListener) or a [`UdpSocket`](std::net::UdpSocket), or a `Vec` of these
     /// where the name's host may have several addresses; see [`FromListener`].
     ///
-    /// It is handed over, so it can be asked for once.
+    /// It is given to the caller, so it can be asked for once.
     ///
     /// ```no_run
     /// use std::net::TcpListener;

@@ -29,7 +29,7 @@ fn what_means_nothing_is_no_value() {
     assert_eq!(read::<Vec<u32>>("18446744073709551615 1"), None);
 }
 
-/// The same pool, as different builds may have it.
+/// One pool, in the shapes that different builds may give it.
 macro_rules! build {
     ($name:ident: $kind:item $($items:item)*) => {
         #[allow(dead_code, reason = "these are there for their shapes")]

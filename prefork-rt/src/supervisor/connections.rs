@@ -40,10 +40,10 @@ pub fn share_connection(socket: &impl AsFd) {
 
 static SHARED: Mutex<Vec<(SocketId, Peer)>> = Mutex::new(Vec::new());
 
-/// What the first process was started with, found out once.
+/// The sockets that the first process was started with, found out once.
 static INHERITED: OnceLock<Vec<SocketId>> = OnceLock::new();
 
-/// Before any code of the program's runs, as far as it lets us.
+/// Notes the sockets that this process was started with. Call it as early as the program allows.
 pub(crate) fn note_inherited() {
     INHERITED.get_or_init(sys::inherited_sockets);
 }
@@ -60,8 +60,8 @@ fn is_shared(connection: &Connection) -> bool {
     shared.iter().any(|(socket, peer)| *socket == connection.socket || *peer == connection.peer)
 }
 
-/// Sockets that the C library, its modules and loggers stay connected to, and use as many processes at once do or connect
-/// to anew after a fork. Not D-Bus: on a bus that two processes have, messages get lost.
+/// Sockets to which the C library, its modules and loggers stay connected. Several processes may use such a connection, or
+/// the library connects again after a fork. D-Bus is not among them: two processes on one bus connection lose messages.
 const OF_THE_SYSTEM: [&str; 12] = [
     // Loggers: syslog(3), systemd-cat(1), and what systemd makes standard error of.
     "/dev/log",
@@ -81,9 +81,9 @@ const OF_THE_SYSTEM: [&str; 12] = [
 
 fn is_of_the_system(peer: &Peer) -> bool {
     let Peer::File(path) = peer else { return false };
-    // A link on every system of today.
+    // /var/run is a link to /run on current systems.
     let path = path.strip_prefix("/var/run").map_or_else(|_| path.clone(), |rest| Path::new("/run").join(rest));
-    // With `LogNamespace=`, journald has a directory for each.
+    // With `LogNamespace=`, journald has a directory for each namespace.
     let is_of_a_journal = path.to_str().is_some_and(|path| path.starts_with("/run/systemd/journal."));
     is_of_a_journal || OF_THE_SYSTEM.iter().any(|known| path.starts_with(known))
 }

@@ -1,4 +1,4 @@
-//! Who the workers become: found out before the first fork, taken on in each worker.
+//! The user and group that workers become: found out before the first fork, assumed in each worker.
 //!
 //! It must not know how a worker is made.
 
@@ -12,21 +12,21 @@ use crate::upgrade::Workers;
 /// The most supplementary groups that a line names.
 const MOST_NAMED: usize = 8;
 
-/// Who the workers are: what was asked for, completed by what this process is.
+/// The user, group and supplementary groups of the workers: what was asked for, completed by what this process has.
 pub(crate) struct Credentials {
-    /// User and group, in words.
+    /// User and group, as a line names them.
     pub(crate) who: String,
-    /// `None`: workers stay what this process is.
+    /// `None`: workers keep the user of this process.
     user: Option<Uid>,
     group: Gid,
-    /// The supplementary groups that they have.
+    /// The supplementary groups of the workers.
     groups: Vec<Gid>,
-    /// This process may change them. Where it may not, it has these already.
+    /// This process may change the supplementary groups. If not, it has exactly these already.
     sets_groups: bool,
 }
 
 impl Credentials {
-    /// Finds out who is meant, and whether workers can be exactly that. `None` where neither option is given.
+    /// Looks the user and group up, and checks that workers can become exactly these. `None` where neither option is given.
     pub(crate) fn resolve(user: Option<&Account>, group: Option<&Account>) -> Result<Option<Credentials>, Error> {
         let Some(asked) = user.or(group) else { return Ok(None) };
         let user = user.map(Person::find).transpose()?;
@@ -37,7 +37,7 @@ impl Credentials {
                 sys::getgrouplist(name, group).map_err(system("getgrouplist(3)"))?
             }
             (_, Some(group)) => vec![group],
-            // Of a user without an entry nothing is known but what this process has.
+            // The groups of a user without an entry are not known, so workers keep those of this process.
             (_, None) => sys::getgroups().map_err(system("getgroups(2)"))?.unwrap_or_default(),
         };
         if let (Some(Person { uid, name: None, .. }), None) = (&user, primary) {
@@ -55,7 +55,7 @@ impl Credentials {
         Credentials { who, user, group, groups, sets_groups: false }.check(asked).map(Some)
     }
 
-    /// Whether this process may do what it takes: for what it is already, it takes no rights.
+    /// Checks that this process may make the change. It needs no rights for ids that it has already.
     fn check(mut self, asked: &Account) -> Result<Credentials, Error> {
         let needs_user = self.user.is_some_and(|uid| !sys::uids().contains(&uid));
         let needs_group = !sys::gids().contains(&self.group);
@@ -81,7 +81,7 @@ impl Credentials {
         if needs_groups && !may_set_groups {
             return Err(asked.refuse(self.other_groups(own.unwrap_or_default())));
         }
-        // Where they look the same, too: a user namespace shows every group that it does not map as one and the same.
+        // Also where they look equal: a user namespace shows all groups that it does not map as one group.
         self.sets_groups = may_set_groups;
         Ok(self)
     }
@@ -109,7 +109,7 @@ impl Credentials {
         )
     }
 
-    /// Who the workers are, with all that they have.
+    /// The log line that says which user and groups workers have.
     pub(crate) fn line(&self) -> String {
         let others: Vec<Gid> = self.groups.iter().copied().filter(|gid| *gid != self.group).collect();
         let others = names_of(&others).map_or_else(String::new, |names| format!(", supplementary {names}"));
@@ -119,7 +119,7 @@ impl Credentials {
         format!("workers run as {}{others}{rights}", self.who)
     }
 
-    /// Workers that have less rights than this process: another user's, or no capabilities.
+    /// The workers' identity, if they have fewer rights than this process: another user, or no capabilities.
     pub(crate) fn unprivileged(&self) -> Option<Workers> {
         let user = self.user.filter(|uid| !uid.is_root())?;
         let supervisor = sys::geteuid();
@@ -128,7 +128,8 @@ impl Credentials {
         has_more.then_some(Workers { user, groups, supervisor })
     }
 
-    /// Becomes who was asked for, for good. After an error this process must end: it may have more rights than that.
+    /// Makes this process the user and group that were asked for, for good. After an error the process must end, as it may
+    /// have more rights than that.
     ///
     /// Each call is made although ids may look the same already: setresuid(2) also sets the user for files (fsuid).
     pub(crate) fn assume(&self) -> Result<(), Error> {
@@ -145,7 +146,7 @@ impl Credentials {
         self.verify()
     }
 
-    /// What the calls said is not believed: a seccomp filter may answer 0 and do nothing, as tools for containers have it.
+    /// Checks the result, as the calls may lie: seccomp filters of container tools answer 0 and do nothing.
     fn verify(&self) -> Result<(), Error> {
         let differs = |call, what: String| {
             let reason = std::io::Error::other(format!("afterwards the process {what}"));
@@ -176,7 +177,7 @@ impl Credentials {
     }
 }
 
-/// The warning where a variable has workers stay what this process is, and the code says that they become another.
+/// The warning for a variable that keeps workers root where the code makes them another user or group.
 pub(crate) fn stays_root(overruled: &[Overruled], credentials: Option<&Credentials>) -> Option<String> {
     let stays = |option: &Overruled| match option.name() {
         "user" => match credentials.and_then(|credentials| credentials.user) {
@@ -203,8 +204,8 @@ pub(crate) fn stays_root(overruled: &[Overruled], credentials: Option<&Credentia
     ))
 }
 
-/// Whether a process with this group has the same rights with either of these as its supplementary groups: whether its
-/// group is one of them makes no difference, and what getgroups(2) says of it depends on who started the process.
+/// Whether a process of this group has equal rights with either list of supplementary groups. Its own group may be missing
+/// from a list: that changes no right, and getgroups(2) lists it or not depending on the program that started the process.
 fn are_same(one: &[Gid], other: &[Gid], group: Gid) -> bool {
     let all = |groups: &[Gid]| groups.iter().chain([&group]).map(|gid| gid.as_raw()).collect::<BTreeSet<_>>();
     all(one) == all(other)
@@ -230,9 +231,9 @@ fn system(call: &'static str) -> impl Fn(std::io::Error) -> Error {
 /// A user that was asked for.
 struct Person {
     uid: Uid,
-    /// As the system calls it, if it does.
+    /// The name, if the system has an entry.
     name: Option<String>,
-    /// The primary group, where there is one to change to.
+    /// The primary group, if the system has an entry.
     group: Option<Gid>,
 }
 
@@ -288,7 +289,7 @@ fn describe_group(gid: Gid) -> String {
     }
 }
 
-/// In a list of groups.
+/// A group as a list of groups names it.
 fn group_name(gid: Gid) -> String {
     match sys::getgrgid(gid) {
         Ok(Some(group)) => format!("{} (gid {gid})", group.name),

@@ -1,14 +1,14 @@
 //! What a worker that becomes another user leaves behind besides the user: the supervisor's session and process group, its
 //! session keyring, and the terminals that it could read from.
 //!
-//! It must not know who the worker becomes.
+//! It must not know which user the worker becomes.
 
 use std::io;
 
 use crate::error::Error;
 use crate::sys::{self, ReadableTerminal};
 
-/// What is needed for that, made before the first fork.
+/// What is needed to leave all that, made before the first fork.
 pub(crate) struct Detachment {
     terminals: Vec<ReadableTerminal>,
 }
@@ -17,15 +17,15 @@ pub(crate) struct Detachment {
 #[must_use = "the worker may still have it"]
 pub(crate) enum Keys {
     Left,
-    /// The worker is to have it.
+    /// The worker keeps it, as it should.
     Kept,
-    /// Root has as many keys as the system lets it have. The user may have room for more.
+    /// Root has as many keys as the system allows. The worker's user may have room for more.
     NoRoom,
 }
 
 impl Detachment {
-    /// `option` is the one that asks for it. `None` where this process lacks the rights to make a worker another user or
-    /// group, so that its workers are what it is, and leave nothing behind.
+    /// `option` is the option that asks for it. `None` where this process lacks the rights to change a worker's user or
+    /// group: its workers keep both, and leave nothing behind.
     pub(crate) fn prepare(option: &'static str) -> Result<Option<Detachment>, Error> {
         let missing = sys::missing_rights(true, true);
         if ["CAP_SETUID", "CAP_SETGID"].iter().all(|right| missing.contains(right)) {
@@ -41,8 +41,8 @@ impl Detachment {
         Ok(Some(Detachment { terminals }))
     }
 
-    /// Leaves all of that, in a worker just forked, which still is who the supervisor is: a keyring made now counts for the
-    /// supervisor's user, while one of an unprivileged user counts among the few that the system lets that user have.
+    /// Leaves all of that. Call it in a worker just forked, while it still has the supervisor's user: a keyring made now counts
+    /// for that user, while one of an unprivileged user would count against that user's small quota.
     pub(crate) fn detach(&self) -> io::Result<Keys> {
         sys::lead_session()?;
         self.terminals.iter().try_for_each(ReadableTerminal::forbid_reading)?;
@@ -51,7 +51,7 @@ impl Detachment {
 }
 
 impl Keys {
-    /// The same once more, as the worker's user.
+    /// Leaves the session keyring as the worker's user, if that failed before for want of room.
     pub(crate) fn leave_after_all(self) -> Result<(), Error> {
         let left = match self {
             Keys::Left | Keys::Kept => return Ok(()),
@@ -69,7 +69,7 @@ impl Keys {
     }
 }
 
-/// Leaves the session keyring, as the user who this process still is.
+/// Leaves the session keyring, as the user of this process.
 pub(crate) fn leave_keys() -> io::Result<Keys> {
     match sys::join_new_session_keyring() {
         Ok(()) => Ok(Keys::Left),

@@ -1,7 +1,7 @@
-//! Whether forking is safe now, and the words that say why not.
+//! Whether forking is safe now, and the text that says why not.
 //!
 //! A worker has only the thread that forked: a lock that another thread held is never released in it. An event loop or a
-//! connection that was made before the fork is shared by all workers. So nothing is forked while one of these is there.
+//! connection that was made before the fork is shared by all workers. So nothing is forked while any of these exists.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -11,21 +11,21 @@ use crate::error::Error;
 use crate::logging;
 use crate::sys::{self, Alone, Connection, Threads};
 
-/// A thread that was joined may be seen for a moment longer.
+/// How long to wait for other threads to go: a thread that was joined may be visible for a moment longer.
 const PATIENCE: Duration = Duration::from_millis(50);
-/// One that is known to be at its end, for as long as a loaded machine may take.
+/// How long to wait for threads that are known to be ending: a loaded machine may take this long.
 const PATIENCE_AT_THE_END: Duration = Duration::from_secs(10);
 
-/// Part of each advice.
+/// Where to start threads and open connections instead, for all advice.
 const WHERE_INSTEAD: &str = "in main's body, which runs in the workers, not in preload or before prefork starts";
 const WHERE_THE_ATTRIBUTE: &str = "write #[prefork] above the runtime's attribute";
 
-/// What jemalloc calls its background threads.
+/// The name of jemalloc's background threads.
 const JEMALLOCS: &str = "jemalloc_bg_thd";
 
 /// Remembers what was seen, so that a check before every fork is cheap.
 pub(crate) struct ForkCheck {
-    /// As long as the next descriptor would get this number, no event loop and no connection was made.
+    /// While the lowest free descriptor has this number, no event loop and no connection was opened.
     lowest_free_descriptor: Option<i32>,
     warned: bool,
 }
@@ -58,7 +58,7 @@ impl ForkCheck {
             match sys::other_threads() {
                 Threads::None(alone) => return Ok(alone),
                 Threads::Unknown(alone) => {
-                    self.warn_that_nobody_knows();
+                    self.warn_that_threads_are_unknown();
                     return Ok(alone);
                 }
                 Threads::Others { names, are_ending } => {
@@ -72,7 +72,7 @@ impl ForkCheck {
         }
     }
 
-    fn warn_that_nobody_knows(&mut self) {
+    fn warn_that_threads_are_unknown(&mut self) {
         if !self.warned {
             self.warned = true;
             logging::warn(
@@ -128,7 +128,7 @@ fn advice_on_threads() -> String {
     format!("start threads and async runtimes {WHERE_INSTEAD}; {WHERE_THE_ATTRIBUTE}")
 }
 
-/// They were started by an option of the allocator, and not by code that could stand elsewhere.
+/// The advice for threads that an option of the allocator started, so that no code of the program can be moved.
 fn advice_on_jemalloc(names: &[String]) -> String {
     let only = format!(
         "{JEMALLOCS} is jemalloc's, started by its option background_thread: set background_thread:false (in MALLOC_CONF, \

@@ -16,7 +16,7 @@ use crate::scoreboard::Occupant;
 use crate::sys::{self, Alone, Fork, Pid, ProcessName};
 use crate::worker::tie;
 
-/// What a worker is to know of itself, found out before the fork: each page of code that a new worker enters, and each
+/// What a worker needs to know of itself, found out before the fork: each page of code that a new worker enters, and each
 /// page of memory that it writes to, costs it a fault.
 pub(super) struct Newcomer {
     fork: u64,
@@ -43,7 +43,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns in both processes: in the worker with the proof that it has one thread.
+    /// Forks, and returns in both processes: in the worker with the proof that it has one thread.
     pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
         self.flush_what_a_logger_wrote();
         let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
@@ -59,7 +59,7 @@ impl Supervisor {
         None
     }
 
-    /// Once everything was handed on, only a logger can write more: nobody else's code runs between two forks.
+    /// Flushes again only where a logger is installed: no other code of the program runs between two forks.
     fn flush_what_a_logger_wrote(&mut self) {
         if mem::replace(&mut self.flushed, !logging::logger_is_installed()) {
             return;
@@ -67,12 +67,12 @@ impl Supervisor {
         flush_buffers();
     }
 
-    /// Turns a process just forked from the supervisor's copy into a worker: afterwards it has nothing of ours but
-    /// its listeners.
+    /// Turns the process just forked, a copy of the supervisor, into a worker. Afterwards it has nothing of the supervisor
+    /// but its listeners.
     pub(super) fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
         let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
             self;
-        // Before it can make a process of its own: whoever signals the group reaches them all.
+        // First of all, so that a signal to the group reaches every process that the worker ever makes.
         let detached = match &service.detachment {
             Some(detachment) => detachment.detach(),
             None => {
@@ -90,7 +90,7 @@ impl Supervisor {
             sys::end_now(1);
         });
         if let Some(credentials) = &service.credentials {
-            // The change of credentials has cut the tie.
+            // The kernel clears the parent-death signal when credentials change, so the tie is made again.
             let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
             if let Err(error) = assumed {
                 logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
@@ -99,7 +99,10 @@ impl Supervisor {
         }
         if service.no_new_privs {
             if let Err(error) = sys::set_no_new_privs() {
-                logging::error(&format!("worker {} cannot do without new rights: {error}", worker.task_id));
+                logging::error(&format!(
+                    "worker {} cannot do without new rights: {error}",
+                    worker.task_id
+                ));
                 sys::end_now(1);
             }
         }
@@ -109,7 +112,7 @@ impl Supervisor {
         let mut listeners = service.listeners;
         listeners.retain(worker.task_id);
         become_worker(worker, listeners, &service.variables, Some(alone));
-        // The memory stays shared with the supervisor as long as nobody frees it.
+        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
         mem::forget(policy);
         mem::forget(table);
         mem::forget(name);
@@ -120,14 +123,14 @@ impl Supervisor {
             manager.leave();
         }
         mem::forget(service.credentials);
-        // It closes what it has open, and frees nothing where that is nothing.
+        // This closes the terminals, and frees no memory where there are none.
         drop(service.detachment);
         mem::forget(service.launch);
     }
 }
 
-/// Makes this process a worker, which has these listeners and does not see these environment variables. They stay where
-/// it may have other threads, which may read them.
+/// Makes this process a worker that has these listeners and does not see these environment variables. The variables stay
+/// where the process may have other threads, which may read them.
 pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
     if let Some(alone) = alone {
         variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
@@ -136,11 +139,11 @@ pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[S
     identity::become_worker(worker);
 }
 
-/// What was written but not handed on would be copied by a fork, and appear twice.
+/// Flushes all buffers: a fork would copy buffered text, which would then appear twice.
 pub(super) fn flush_buffers() {
-    // First, because it may print.
+    // The logger comes first, because it may print.
     logging::flush();
-    // A closed standard output loses its text with or without a fork; one that is full for now does not.
+    // A closed standard output loses its text with or without a fork. A full one takes the text later.
     while io::stdout().flush().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
         sys::wait_for_stdout();
     }

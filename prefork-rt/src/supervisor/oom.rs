@@ -1,6 +1,6 @@
-//! Whether a SIGKILL that we did not send was the kernel's for want of memory.
+//! Whether the kernel, for want of memory, sent a SIGKILL that the supervisor did not send.
 //!
-//! It must not know which worker died of it: the kernel counts such kills, and names nobody.
+//! It must not know which worker died of it: the kernel counts such kills, and does not name the processes.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,13 +11,13 @@ use crate::policy::{Growth, Scope};
 
 /// How often the kernel has killed for want of memory, as last read: in this process's cgroup, and anywhere.
 pub(crate) struct OomKills {
-    /// The more telling first.
+    /// The cgroup's counter first, as it tells more.
     counters: Vec<Counter>,
     /// The last growth, when it was read, and how many of its kills are not accounted for.
     last: Option<(Growth, Instant, u64)>,
 }
 
-/// The deaths of one growth are reaped within this time.
+/// The deaths that one growth counts are reaped within this time.
 const TOGETHER: Duration = Duration::from_secs(1);
 
 impl OomKills {
@@ -45,9 +45,9 @@ impl OomKills {
         Some(*growth)
     }
 
-    /// Reads them again: the one that grew since the last reading, the cgroup's where both did.
+    /// Reads the counters again. Returns the one that grew, the cgroup's where both did.
     fn grown(&mut self) -> Option<Growth> {
-        // Each is read, whatever the others say.
+        // Every counter is read, also after one has grown.
         self.counters.iter_mut().filter_map(Counter::grown).reduce(|first, _| first)
     }
 }
@@ -76,7 +76,7 @@ fn oom_kills(file: &str) -> Option<u64> {
     file.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// A mount point anywhere on the system may have a name that is no UTF-8.
+/// Reads a file as text. A mount point may have a name that is not UTF-8, so that text is approximate.
 fn text(path: impl AsRef<Path>) -> Option<String> {
     /// The kernel counts anew for each read(2), and does not say before how much there is to read.
     const ROOM: usize = 16 << 10;

@@ -13,12 +13,12 @@ use crate::report;
 use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
 
 impl Supervisor {
-    /// Hears of every child that has ended or stopped.
+    /// Takes in every child that has ended or stopped.
     pub(super) fn take_news(&mut self) {
         let mut left = Vec::new();
         while self.unreaped {
             let taken = match sys::next_news() {
-                Ok(Some(News::Ended(pid))) => self.bury(pid).map(|leftovers| left.extend(leftovers)),
+                Ok(Some(News::Ended(pid))) => self.reap_child(pid).map(|leftovers| left.extend(leftovers)),
                 Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
                 Ok(None) => {
                     self.unreaped = false;
@@ -27,7 +27,7 @@ impl Supervisor {
                 Err(error) => Err(error),
             };
             if taken.is_err() {
-                // No signal comes again for this child: `wait` does not wait long.
+                // No further signal comes for this child, so `wait` does not wait long.
                 break;
             }
         }
@@ -40,12 +40,12 @@ impl Supervisor {
 
     /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
     /// as the group's id can be no other's.
-    fn bury(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
+    fn reap_child(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
         let proc = self.table.proc(pid);
         let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
         if proc.is_none() && !rehearsal {
-            // A stranger: made before us, or handed to us as PID 1 or subreaper. It is reaped, and that is all: its group
-            // may be a daemon's.
+            // A stranger: its parent was this process before prefork, or ended, and this process is PID 1 or a subreaper.
+            // It is only reaped, because its group may be a daemon's.
             return reap(pid).map(|_| None);
         }
         sys::kill_rest(pid);
@@ -62,11 +62,11 @@ impl Supervisor {
         Ok((rest != Rest::Nothing).then_some(Leftovers { task_id: proc.map(ProcId::task_id), leader: pid, rest }))
     }
 
-    /// What is left of the group of a child that was reaped, but for processes that had ended before it was killed.
+    /// What is left of the group of a child that was reaped, without processes that had ended before the group was killed.
     fn rest_of(&self, leader: Pid) -> Rest {
         let mut rest = sys::rest_of(leader);
         let mut were_killed = false;
-        // As PID 1 or subreaper, this process inherits them.
+        // As PID 1 or subreaper, this process is now the parent of those that were killed.
         while rest == Rest::Ours {
             let stranger = sys::next_ended_in(leader).ok().flatten().filter(|&pid| self.table.proc(pid).is_none());
             let Some(end) = stranger.and_then(|pid| reap(pid).ok()) else { break };
@@ -108,7 +108,7 @@ struct Leftovers {
     rest: Rest,
 }
 
-/// Names what was left. A worker that has not waited for its children leaves them as zombies: that is no news.
+/// Names what was left, but for zombies, which a worker leaves when it has not waited for its children.
 fn tell_leftovers(left: &[Leftovers]) {
     if left.is_empty() {
         return;
@@ -118,14 +118,14 @@ fn tell_leftovers(left: &[Leftovers]) {
     for &Leftovers { task_id, leader, rest } in left {
         let members: Vec<&Member> = members.iter().filter(|member| member.group == leader).collect();
         let running: Vec<&Member> = members.iter().copied().filter(|member| !member.had_ended).collect();
-        // Where none is there any more, the system has been fast.
+        // If none is left, those that were killed have gone already.
         if members.is_empty() || !running.is_empty() {
             report::left_behind(task_id, leader, rest, &running);
         }
     }
 }
 
-/// How a child ended that is known to have ended.
+/// Reaps a child that is known to have ended, and returns how it ended.
 fn reap(pid: Pid) -> io::Result<End> {
     sys::reap(pid)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
 }

@@ -1,4 +1,4 @@
-//! What a signal to the supervisor asks for: a hang-up is told from a reload, and an echo from a second wish.
+//! What a signal to the supervisor asks for. It tells a hang-up from a reload, and an echo from a second request.
 //!
 //! It must not know what the policy makes of it.
 
@@ -15,18 +15,18 @@ use crate::wording;
 
 /// A stop repeated sooner by the leader of our process group is an echo.
 const ECHO: Duration = Duration::from_millis(500);
-/// A shell that hangs up its jobs has ended by then.
+/// A shell that hangs up its jobs has ended within this time.
 const MOMENT: Duration = Duration::from_secs(1);
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 /// Why its SIGHUP is a hang-up.
 const BY_SHELL: &str = ", the shell of this session, which ends";
-/// A signal that is refused again and again is a line no sooner.
+/// How often a signal that is refused again and again gets a line.
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
-/// What is kept from one signal to the next.
+/// What the supervisor remembers from one signal to the next.
 pub(super) struct Heard {
     terminal: Terminal,
-    /// It was said that the terminal went away.
+    /// The policy was told that the terminal went away.
     hung_up: bool,
     suspicion: Option<Suspicion>,
     /// The last stop that was asked for, and when.
@@ -49,14 +49,14 @@ struct Suspicion {
     until: Instant,
 }
 
-/// A signal that was refused, when that was said, and how often it came since.
+/// A signal that was refused, when a line said so, and how often it came since.
 struct Refused {
     signal: c_int,
-    said: Instant,
+    last_line: Instant,
     since: usize,
 }
 
-/// What a SIGHUP means, and how one knows.
+/// What a SIGHUP means, and the evidence.
 enum Meaning {
     Reload,
     HangUp(&'static str),
@@ -70,7 +70,7 @@ impl Supervisor {
         let Ok(signal) = Signal::try_from(received.signal) else { return self.refuse(received) };
         let (ask, by) = match signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
-            // To a job that is suspended bash sends both, which mean the same.
+            // bash sends both SIGTERM and SIGHUP to a suspended job, and both ask for one stop.
             Signal::SIGTERM if self.heard.hung_up => return,
             Signal::SIGTERM => (Ask::Stop, by),
             Signal::SIGINT => (Ask::Interrupt, by),
@@ -105,7 +105,7 @@ impl Supervisor {
     fn is_echo(&mut self, received: &Received) -> bool {
         let before = self.heard.asked.replace((*received, Instant::now()));
         let leader = sys::getpgrp();
-        // 0 is a process of another PID namespace: any of them.
+        // 0 stands for every process of other PID namespaces.
         let is_known = leader.as_raw() > 0 && leader != self.pid;
         let by_leader = is_known && received.sent == Sent::By(leader.as_raw());
         by_leader && before.is_some_and(|(before, when)| before.signal == received.signal && when.elapsed() < ECHO)
@@ -145,14 +145,14 @@ impl Supervisor {
         self.heard.suspicion.as_ref().map(|suspicion| suspicion.next_look)
     }
 
-    /// The program that this one becomes finds what is not decided yet among the signals that wait.
+    /// Sends an undecided SIGHUP again, so that the binary that this one becomes finds it pending.
     pub(super) fn leave_undecided(&mut self) {
         if let Some(suspicion) = self.heard.suspicion.take() {
             sys::resend(&suspicion.received);
         }
     }
 
-    /// To every worker: one without a handler of its own does nothing.
+    /// Passes SIGUSR1 on to every worker. A worker without a handler of its own ignores it.
     pub(super) fn pass_on(&self, received: &Received) {
         let workers: Vec<Pid> = self.table.alive().map(|(pid, _)| pid).collect();
         workers.iter().for_each(|&pid| self.send(pid, Signal::SIGUSR1, sys::kill));
@@ -170,11 +170,11 @@ impl Supervisor {
         ));
     }
 
-    /// Stops the pool and itself as the terminal's stop key asks, until it is continued. For the policy, no time
+    /// Stops the pool and this process, as the terminal's stop key asks, until it is continued. For the policy, no time
     /// passes in between.
     fn suspend(&mut self) {
         logging::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
-        // The age of a heartbeat goes on while the clock stands still: what was said before is taken in before.
+        // Reports are read first, because heartbeats age while the policy's clock stands still.
         let workers: Vec<ProcId> = self.table.alive().map(|(_, proc)| proc).collect();
         workers.into_iter().for_each(|proc| self.read_report(proc));
         let before = Instant::now();
@@ -186,20 +186,20 @@ impl Supervisor {
         self.clock.stopped += before.elapsed();
     }
 
-    /// Workers may have been stopped with this process. That it was stopped, and for how long, SIGCONT does not tell: any
-    /// process of the session may send it.
+    /// Continues the workers, which may have been stopped with this process. SIGCONT does not tell whether this process was
+    /// stopped, or for how long: any process of the session may send it.
     fn go_on(&self) {
         self.signal_all(Signal::SIGCONT);
     }
 }
 
 impl Heard {
-    /// Before the queue is open: what is ignored is what was ignored when this program started.
+    /// Call it before the queue is open: until then a signal is ignored if it was ignored when this program started.
     pub(super) fn new() -> Heard {
         let terminal = Terminal {
             is_stdin: io::stdin().is_terminal(),
             controls_us: sys::had_terminal(),
-            // Where that cannot be known, it is as usual.
+            // Where the system does not tell, SIGHUP counts as not ignored, as usual.
             hangups_ignored: sys::is_ignored(Signal::SIGHUP).unwrap_or(false),
         };
         Heard { terminal, hung_up: false, suspicion: None, asked: None, refused: Vec::new() }
@@ -213,23 +213,23 @@ impl Heard {
         self.terminal.hangups_ignored
     }
 
-    /// They were ignored when the binary before was started.
+    /// Notes that SIGHUP was ignored when the previous binary was started.
     pub(super) fn ignore_hangups(&mut self) {
         self.terminal.hangups_ignored = true;
     }
 
-    /// If it is time for a line: how often the signal came since the last one.
+    /// Counts a refused signal. Returns how often it came since the last line, if it is time for a line.
     fn count_refused(&mut self, signal: c_int) -> Option<usize> {
         let now = Instant::now();
         let Some(refused) = self.refused.iter_mut().find(|refused| refused.signal == signal) else {
-            self.refused.push(Refused { signal, said: now, since: 0 });
+            self.refused.push(Refused { signal, last_line: now, since: 0 });
             return Some(0);
         };
-        if now.duration_since(refused.said) < BETWEEN_LINES {
+        if now.duration_since(refused.last_line) < BETWEEN_LINES {
             refused.since += 1;
             return None;
         }
-        refused.said = now;
+        refused.last_line = now;
         Some(mem::take(&mut refused.since))
     }
 }
@@ -239,7 +239,7 @@ impl Terminal {
         match received.sent {
             _ if self.hangups_ignored => Meaning::Reload,
             Sent::ByKernel => Meaning::HangUp(", which is gone"),
-            // Where there never was a terminal, none went away.
+            // A process that never had a terminal cannot have lost one.
             Sent::By(_) if !self.controls_us => Meaning::Reload,
             Sent::By(_) if is_by_shell(received, own) && is_gone(received) => Meaning::HangUp(BY_SHELL),
             Sent::By(_) if is_by_shell(received, own) => Meaning::Unknown,
@@ -249,16 +249,15 @@ impl Terminal {
     }
 }
 
-/// Whether the leader of this session has sent it, and is another process than this one, and one that may end before.
+/// Whether the leader of this session has sent the signal, and is another process, which may end before this one.
 fn is_by_shell(received: &Received, own: Pid) -> bool {
     let leader = sys::getsid();
-    // 0 is a process of another PID namespace: any of them. PID 1, the init of a container, passes on what it was sent:
-    // when it ends, everything else does.
+    // 0 stands for every process of other PID namespaces. PID 1 is the init of a container, which passes signals on; when
+    // it ends, everything else ends too.
     leader != own && leader.as_raw() > 1 && received.sent == Sent::By(leader.as_raw())
 }
 
-/// Whether the process that has sent the signal has ended, or left the session without its terminal, as it does at its
-/// end.
+/// Whether the sender has ended, or the session has lost its terminal, as it does when its leader ends.
 fn is_gone(received: &Received) -> bool {
     let Sent::By(pid) = received.sent else { return false };
     !sys::exists(Pid::from_raw(pid)) || !sys::has_terminal()

@@ -1,4 +1,4 @@
-//! How one binary of a supervisor takes over from another: what it hands on, and what it finds.
+//! How one binary of a supervisor takes over from another: the state that it hands over, and how the next continues.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -18,7 +18,7 @@ use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Before, Received, Rehearsal};
 
 impl Pool {
-    /// That of the binary before.
+    /// The pool of the previous binary.
     pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
         let State { clock, board, bell, back, .. } = &received.state;
         let board_file = received.copy(board.file)?.into();
@@ -34,19 +34,19 @@ impl Pool {
     }
 }
 
-/// When CLOCK_MONOTONIC showed this.
+/// The instant at which CLOCK_MONOTONIC showed this time.
 fn instant(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_sub(sys::monotonic().saturating_sub(time)).unwrap_or(now)
 }
 
-/// What CLOCK_MONOTONIC showed then.
+/// What CLOCK_MONOTONIC showed at this instant.
 fn monotonic(instant: Instant) -> Duration {
     sys::monotonic().saturating_sub(instant.elapsed())
 }
 
 impl Supervisor {
-    /// Knows from here on what the binary before knew. Its descriptors, of which there are copies, are closed.
+    /// Takes over what the previous binary knew. Its descriptors are closed, as this binary has copies.
     pub(super) fn take_over(&mut self, received: Received) {
         let State { signals, back, name, manager, files, processes, pool, .. } = &received.state;
         self.mask.hand_over(&signals.blocked, signals.child_ignored);
@@ -56,7 +56,7 @@ impl Supervisor {
         }
         self.service.launch = received.launch().clone();
         if back.is_some() {
-            // What exec(2) has called it is the number of a descriptor.
+            // fexecve(3) has named this process after the number of a descriptor.
             self.name.clone_from(name);
         }
         if let (Some(manager), Some(told)) = (&mut self.service.manager, manager) {
@@ -118,7 +118,7 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::Rehearsed(result));
     }
 
-    /// Becomes what was rehearsed, or says why not.
+    /// Becomes the binary that was rehearsed, or tells the policy why not.
     pub(super) fn upgrade(&mut self) {
         let why = self.become_next();
         self.policy.handle(self.clock.now(), Event::NotReplaced(why));
@@ -152,7 +152,7 @@ impl Supervisor {
         upgrade::become_next(&self.service.launch, &binary, &state, &descriptors)
     }
 
-    /// Becomes the binary before again, for this reason, or says why not.
+    /// Becomes the previous binary again, or tells the policy why not.
     pub(super) fn go_back(&mut self, task_id: usize, failure: &TurnFailure) {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
         logging::warn(&format!("the new binary fails {why}; going back to the one before"));
@@ -161,7 +161,7 @@ impl Supervisor {
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
     }
 
-    /// There is no way back to the binary before any more.
+    /// Forgets the previous binary: there is no way back any more.
     pub(super) fn forget_before(&mut self) {
         self.before = None;
         self.service.commit();
@@ -182,7 +182,8 @@ impl Supervisor {
         upgrade::become_before(&self.service.launch, &before, &state, &descriptors)
     }
 
-    /// What must not be lost with this binary, and who must not lose patience with the next.
+    /// Hands on buffered text and undecided signals, and sends the service manager a sign of life, as the next binary cannot
+    /// do so for a while.
     fn prepare_to_go(&mut self) {
         self.leave_undecided();
         super::flush_buffers();
@@ -222,12 +223,12 @@ impl Supervisor {
             sockets,
             files: listen::files().into_iter().map(file).collect(),
             before: before.map(Before::numbers),
-            processes: self.table.to_hand_over(),
+            processes: self.table.snapshot(),
             pool: self.policy.snapshot(),
         })
     }
 
-    /// What the next binary is handed, or the one before.
+    /// The descriptors that the next binary gets, or the previous one on the way back.
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, rope) = self.bell.ends();
         let sockets = self.service.listeners.handoffs(back).map(|handoff| handoff.socket);

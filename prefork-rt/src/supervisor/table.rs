@@ -1,4 +1,4 @@
-//! Which process is which worker's, both ways, and which seat of the scoreboard it has.
+//! Which process is which worker, looked up both ways, and which seat of the scoreboard the worker has.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::upgrade::state::Process;
 
 #[derive(Default)]
 pub(super) struct Table {
-    /// The living. Not a hash map: all workers' hash maps would share its keys.
+    /// The workers that are alive. Not a hash map, whose random keys all workers would share.
     alive: BTreeMap<Pid, ProcId>,
-    /// The last process in each seat of each task id, still to be named in a line when it is gone.
+    /// The last process in each seat of each task id. It stays after its end, as lines still name it.
     seats: Vec<[Option<Entry>; SEATS]>,
 }
 
@@ -27,14 +27,14 @@ struct Entry {
 }
 
 impl Table {
-    /// In the seat that [`next_seat`](Table::next_seat) told.
+    /// Enters a process in the seat that [`next_seat`](Table::next_seat) returned.
     pub(super) fn enter(&mut self, proc: ProcId, seat: usize, pid: Pid, started: Duration) {
         self.alive.insert(pid, proc);
         self.seats.resize(self.seats.len().max(proc.task_id() + 1), [None; SEATS]);
         self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });
     }
 
-    /// One that the binary before has made.
+    /// Enters a process that the previous binary has forked.
     pub(super) fn adopt(&mut self, proc: ProcId, process: &Process) {
         self.enter(proc, process.seat, Pid::from_raw(process.pid), process.started);
         if process.killed {
@@ -42,8 +42,8 @@ impl Table {
         }
     }
 
-    /// Those alive, for the next binary.
-    pub(super) fn to_hand_over(&self) -> Vec<Process> {
+    /// The processes that are alive, for the next binary.
+    pub(super) fn snapshot(&self) -> Vec<Process> {
         let entries =
             self.seats.iter().flat_map(|seats| (0..).zip(seats)).filter_map(|(seat, entry)| Some((seat, (*entry)?)));
         let alive = entries.filter(|(_, entry)| self.is_alive(entry));
@@ -62,7 +62,7 @@ impl Table {
         self.alive.remove(&pid);
     }
 
-    /// The seat for a process that is about to be made: one that nobody alive has.
+    /// A free seat for a process that is about to be forked.
     pub(super) fn next_seat(&self, task_id: usize) -> usize {
         let Some(seats) = self.seats.get(task_id) else { return 0 };
         let is_free = |entry: &Option<Entry>| !entry.is_some_and(|entry| self.is_alive(&entry));
@@ -73,7 +73,7 @@ impl Table {
         self.seats.get(proc.task_id())?.iter().position(|entry| entry.is_some_and(|entry| entry.proc == proc))
     }
 
-    /// Whose process this is, if it is a worker that was not removed.
+    /// The worker that this process is, if it was not removed.
     pub(super) fn proc(&self, pid: Pid) -> Option<ProcId> {
         self.alive.get(&pid).copied()
     }
@@ -87,18 +87,19 @@ impl Table {
         task_id < self.seats.len()
     }
 
-    /// Those of this task id that are alive.
+    /// The processes of this task id that are alive.
     pub(super) fn alive_of(&self, task_id: usize) -> impl Iterator<Item = ProcId> {
         let entries = self.seats.get(task_id).into_iter().flatten().flatten();
         entries.filter(|entry| self.is_alive(entry)).map(|entry| entry.proc)
     }
 
-    /// The process id that it has, or had until its seat got another process.
+    /// The process id of this worker, also after its end until another process has its seat.
     pub(super) fn pid(&self, proc: ProcId) -> Option<Pid> {
         self.entry(proc).map(|entry| entry.pid)
     }
 
-    /// The process id while nobody else can have it: a worker may have been reaped since a signal to it was chosen.
+    /// The process id, as long as no other process can have it: the worker may have been reaped since the policy chose to
+    /// signal it.
     pub(super) fn living_pid(&self, proc: ProcId) -> Option<Pid> {
         self.entry(proc).filter(|entry| self.is_alive(entry)).map(|entry| entry.pid)
     }

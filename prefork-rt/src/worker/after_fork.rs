@@ -47,7 +47,7 @@ pub(crate) fn run(worker: Worker) {
             std::process::exit(number(code));
         }
     }
-    // They may hold what lives for the life of the process.
+    // The hooks may hold what must live as long as the process.
     std::mem::forget(hooks);
 }
 
@@ -65,7 +65,7 @@ fn reseed() {
     reseeded("fastrand 2", crate::sys::entropy().map(fastrand_2::seed));
 }
 
-/// A worker that would repeat its siblings' random numbers does not run.
+/// Ends a worker that would produce the random numbers of its siblings.
 #[cfg(any(feature = "rand_0_9", feature = "rand_0_10", feature = "fastrand_2"))]
 fn reseeded<E: std::fmt::Display>(generator: &str, result: Result<(), E>) {
     if let Err(error) = result {

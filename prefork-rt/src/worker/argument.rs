@@ -27,7 +27,7 @@ use crate::listen::{self, Label, Wanted};
     note = "for the types of `tokio::net` enable prefork-rt's cargo feature `tokio`; for those of another async runtime take the standard library's and convert it in the body, for example with `from_std`"
 )]
 pub trait FromWorker: Sized + sealed::Sealed {
-    /// What must be there before the first fork.
+    /// What must exist before the first fork.
     #[doc(hidden)]
     fn needs() -> Needs;
 
@@ -120,7 +120,7 @@ pub(crate) fn check_needs(needs: &[Needs], labels: &[Label], explain: impl Fn(Er
     Kind::ALL.into_iter().try_for_each(|kind| check_takers(needs, kind))
 }
 
-/// Each kind of listener is handed over once, in one mode.
+/// Each kind of listener is given to one argument, in one mode.
 fn check_takers(needs: &[Needs], kind: Kind) -> Result<(), Error> {
     let takers: Vec<Wanted> = takers(needs, kind).collect();
     let ty = kind.type_name();

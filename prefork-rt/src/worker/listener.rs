@@ -20,7 +20,7 @@ use crate::sys::of_call;
 /// |---|---|
 /// | [`TcpListener`], [`UnixListener`], [`UdpSocket`] | the socket of that kind, where there is exactly one |
 /// | `Vec` of these | all sockets of that kind which were not taken before, in the order of `listen` |
-/// | with the cargo feature `tokio`: `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these | the same, registered with the runtime that it is asked for in |
+/// | with the cargo feature `tokio`: `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these | these sockets, registered with the runtime that it is asked for in |
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the type of a listener",
     label = "expected `TcpListener`, `UnixListener`, `UdpSocket`, or a `Vec` of one of these",

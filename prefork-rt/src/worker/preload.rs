@@ -1,4 +1,4 @@
-//! What `preload` returned: run once before the first fork, kept for ever, lent to every worker.
+//! What `preload` returned: stored once before the first fork, and lent to every worker for its whole life.
 
 use std::any::{Any, TypeId, type_name};
 use std::sync::OnceLock;
@@ -12,8 +12,8 @@ struct Preloaded {
     type_name: &'static str,
 }
 
-/// Keeps what the function returned.
-pub(crate) fn keep<T: Any + Sync>(value: T) -> Result<(), Error> {
+/// Stores what the function returned.
+pub(crate) fn store<T: Any + Sync>(value: T) -> Result<(), Error> {
     let preloaded = Preloaded { value: Box::leak(Box::new(value)), type_name: type_name::<T>() };
     VALUE.set(preloaded).map_err(|_| Error::AlreadyStarted)
 }

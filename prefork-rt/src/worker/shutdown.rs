@@ -1,4 +1,6 @@
-//! That this worker was told to stop: set by SIGTERM, asked in any runtime or none. It must not know who sent it or why.
+//! Whether this worker was told to stop, which SIGTERM says, for every async runtime and for none.
+//!
+//! It must not know which process sent the signal, or why.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,11 +26,12 @@ use crate::sys::{self, Pid, Signal};
 ///
 /// * [`is_requested`](Shutdown::is_requested) between two pieces of work;
 /// * [`wait`](Shutdown::wait) and [`wait_timeout`](Shutdown::wait_timeout), which block;
-/// * `.await`, in every executor: it is a [`Future`], `Unpin`, and ready for ever once the stop was requested;
-/// * its descriptor ([`AsFd`]), readable for ever once the stop was requested, for poll(2), epoll and mio beside sockets.
+/// * `.await`, in every executor: it is a [`Future`], `Unpin`, and stays ready once a stop has been requested;
+/// * its descriptor ([`AsFd`]), which stays readable once a stop has been requested, for poll(2), epoll and mio beside
+///   sockets.
 ///
-/// A stop in order is: accept no more, finish what was begun, return from `main`. Whoever takes longer than
-/// `graceful_timeout` is killed.
+/// A worker stops in order when it accepts no more, finishes what it has begun, and returns from `main`. A worker that
+/// takes longer than `graceful_timeout` is killed.
 ///
 /// ```no_run
 /// use prefork_rt::{prefork, Worker};
@@ -52,7 +55,7 @@ use crate::sys::{self, Pid, Signal};
 /// As a future, when the first that has to wait cannot start the one thread that wakes them all ("prefork-sigterm").
 pub struct Shutdown {
     state: &'static State,
-    /// Under which its waker is kept, once it was polled.
+    /// The key of its registered waker, once it was polled.
     key: Option<u64>,
 }
 
@@ -73,7 +76,7 @@ impl Shutdown {
         while !self.is_requested() && !sys::wait_readable(self.as_fd(), None) {}
     }
 
-    /// The same, for at most so long. Says whether the stop was requested.
+    /// Blocks this thread until the stop is requested, for at most `timeout`. Returns whether it was requested.
     ///
     /// For work at intervals:
     ///
@@ -82,7 +85,7 @@ impl Shutdown {
     /// # let worker = prefork_rt::worker().unwrap();
     /// let shutdown = worker.shutdown();
     /// while !shutdown.wait_timeout(Duration::from_secs(5)) {
-    ///     // what is to be done every five seconds
+    ///     // work to do every five seconds
     /// }
     /// ```
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
@@ -107,12 +110,12 @@ impl Future for Shutdown {
             return Poll::Ready(());
         }
         let state = self.state;
-        match state.keep(&mut self.key, context.waker()) {
-            Ok(kept) => kept,
+        match state.register(&mut self.key, context.waker()) {
+            Ok(poll) => poll,
             Err(error) => panic!(
                 "{} cannot start the thread that waits for SIGTERM: {error}: raise the limit of processes and threads \
                  (ulimit -u, pids.max, TasksMax=)",
-                who()
+                this_worker()
             ),
         }
     }
@@ -125,14 +128,14 @@ impl Clone for Shutdown {
     }
 }
 
-/// Readable for ever once the stop was requested. There is nothing to be read from it.
+/// The descriptor stays readable once a stop has been requested. There is nothing to read from it.
 impl AsFd for Shutdown {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.state.readable.as_fd()
     }
 }
 
-/// The same, for what takes a number.
+/// The number of the descriptor of [`AsFd`].
 impl AsRawFd for Shutdown {
     fn as_raw_fd(&self) -> RawFd {
         self.state.readable.as_raw_fd()
@@ -154,13 +157,13 @@ impl Drop for Shutdown {
     }
 }
 
-/// What all handles of this process share.
+/// The state that all handles of this process share.
 struct State {
     requested: AtomicBool,
-    /// At its end once `writable` is shut down: readable, and no read changes that.
+    /// Reaches its end when `writable` is shut down: it is then readable, and no read changes that.
     readable: UnixStream,
     writable: UnixStream,
-    /// Who made it: a process that it forks has both descriptors too.
+    /// The process that made it. Processes that this one forks have both descriptors too.
     owner: Pid,
     wakers: Mutex<Wakers>,
 }
@@ -185,12 +188,12 @@ fn catch_sigterm() -> &'static State {
         panic!(
             "{} cannot catch SIGTERM with the two descriptors that this takes: {error}: ask for Worker::shutdown() \
              first thing in main, or raise the limit of descriptors (ulimit -n, LimitNOFILE=)",
-            who()
+            this_worker()
         )
     })
 }
 
-fn who() -> String {
+fn this_worker() -> String {
     format!("worker {} (pid {})", identity::task_id().unwrap_or_default(), sys::getpid())
 }
 
@@ -212,10 +215,10 @@ impl State {
         }
     }
 
-    /// Keeps the waker until the stop is requested.
-    fn keep(&'static self, key: &mut Option<u64>, waker: &Waker) -> io::Result<Poll<()>> {
-        let kept = |key| self.wakers().waiting.get(&key).is_some_and(|kept| kept.will_wake(waker));
-        if key.is_some_and(kept) {
+    /// Registers the waker until the stop is requested.
+    fn register(&'static self, key: &mut Option<u64>, waker: &Waker) -> io::Result<Poll<()>> {
+        let is_registered = |key| self.wakers().waiting.get(&key).is_some_and(|known| known.will_wake(waker));
+        if key.is_some_and(is_registered) {
             return Ok(Poll::Pending);
         }
         // A waker is cloned before the lock is taken and dropped after it is released, as both are code of others.
@@ -239,7 +242,7 @@ impl State {
         Ok(Poll::Pending)
     }
 
-    /// What the thread does.
+    /// The body of the one thread that wakes all futures.
     fn wake_all(&'static self) {
         Shutdown { state: self, key: None }.wait();
         let waiting = mem::take(&mut self.wakers().waiting);

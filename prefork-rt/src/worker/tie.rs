@@ -1,4 +1,4 @@
-//! The tie between a worker and its supervisor: no worker outlives it.
+//! The tie between a worker and its supervisor, which no worker outlives.
 //!
 //! It must not know what a supervisor does.
 
@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::logging;
 use crate::sys::{self, Pid};
 
-/// Whose death this process shares, and which process that was said in; 0 where nobody supervises.
+/// The supervisor whose death ends this process, and the worker that was tied to it; 0 in a process that is no worker.
 static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
 static WORKER: AtomicI32 = AtomicI32::new(0);
 
-/// Lets this process, just forked, end when the supervisor does. Fails when it has ended already.
+/// Makes this process, just forked, end when the supervisor does. Fails when the supervisor has ended already.
 pub(crate) fn tie_to(supervisor: Pid) -> io::Result<()> {
     SUPERVISOR.store(supervisor.as_raw(), Ordering::Relaxed);
     WORKER.store(sys::getpid().as_raw(), Ordering::Relaxed);
@@ -24,7 +24,8 @@ pub(crate) fn tie_to(supervisor: Pid) -> io::Result<()> {
     }
 }
 
-/// The same once more, after a change of credentials. Ends this process when the supervisor ended in between.
+/// Ties this process again after a change of credentials, at which the kernel clears the parent-death signal. Ends this
+/// process when the supervisor ended in between.
 pub(crate) fn rearm() -> Result<(), Error> {
     let supervisor = SUPERVISOR.load(Ordering::Relaxed);
     let (worker, own) = (WORKER.load(Ordering::Relaxed), sys::getpid().as_raw());

@@ -47,7 +47,7 @@ fn poll(shutdown: &mut Shutdown, waker: &Waker) -> Poll<()> {
 }
 
 #[test]
-fn everybody_who_waits_learns_of_the_request() {
+fn all_that_wait_learn_of_the_request() {
     let shutdown = new();
     assert!(!shutdown.is_requested());
     assert!(!shutdown.wait_timeout(Duration::from_millis(1)));
@@ -80,7 +80,7 @@ fn a_request_repeated_or_read_stays_a_request() {
 }
 
 #[test]
-fn a_future_keeps_one_waker_the_last_and_none_when_dropped() {
+fn a_future_registers_one_waker_the_last_and_none_when_dropped() {
     let (first, last) = (Arc::new(Counter::default()), Arc::new(Counter::default()));
     let mut shutdown = new();
     for counter in [&first, &first, &last, &last] {
