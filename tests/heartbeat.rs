@@ -16,7 +16,7 @@ use support::{SetAtEnd, Signal, children_of, fixture, line, send, state_of, unti
 
 /// The lines of a hang that a healthy worker must not be accused of.
 fn accusations(program: &Session) -> usize {
-    program.stderr.count("has not beaten") + program.stderr.count("restarting")
+    program.stderr.count("has sent no heartbeat") + program.stderr.count("restarting")
 }
 
 /// The worker of this task id, by its first line.
@@ -38,8 +38,8 @@ fn seconds_after(line: &str, words: &str) -> f64 {
 fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
     for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=6s", "interval=50"]) {
         let pid = first_pid(&program, 0);
-        let line = program.stderr.wait_for("has not beaten");
-        assert!(line.contains(&format!("worker 0 (pid {pid}) has not beaten for ")), "{way:?}: {line}");
+        let line = program.stderr.wait_for("has sent no heartbeat");
+        assert!(line.contains(&format!("worker 0 (pid {pid}) has sent no heartbeat for ")), "{way:?}: {line}");
         assert!(line.contains("SIGABRT now, SIGKILL in 5s"), "{way:?}: {line}");
         let line = program.stderr.wait_for("restarting");
         assert!(line.contains("hung and was ended by SIGABRT") && line.contains("(1/100)"), "{way:?}: {line}");
@@ -56,9 +56,9 @@ fn silence_is_measured_from_the_last_beat() {
     // By our clock, too: whoever has it beats later than now.
     let before = Instant::now();
     let program = start("hangs", &["heartbeat_timeout=3s", "interval=50"]);
-    let line = program.stderr.wait_for("has not beaten");
+    let line = program.stderr.wait_for("has sent no heartbeat");
     assert!(before.elapsed() >= Duration::from_secs(3), "{:?}", before.elapsed());
-    assert!(seconds_after(&line, "has not beaten for ") >= 3.0, "{line}");
+    assert!(seconds_after(&line, "has sent no heartbeat for ") >= 3.0, "{line}");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_worker_that_hangs_may_leave_a_trace() {
 #[test]
 fn a_worker_that_ignores_sigabrt_is_killed() {
     let program = start("hangs-and-ignores-abort", &["heartbeat_timeout=1s", "interval=50", "workers=1"]);
-    let silence = seconds_after(&program.stderr.wait_for("has not beaten"), "has not beaten for ");
+    let silence = seconds_after(&program.stderr.wait_for("has sent no heartbeat"), "has sent no heartbeat for ");
     let line = program.stderr.wait_for("killing worker 0");
     assert!(line.contains("did not end within 5s"), "{line}");
     let line = program.stderr.wait_for("restarting");
@@ -130,10 +130,10 @@ fn send_sigcont_on_and_on<T>(program: &Session, until: impl FnOnce() -> T) -> T 
 fn a_worker_that_hangs_is_found_under_a_stream_of_sigcont() {
     let program = start("hangs", &["heartbeat_timeout=2s", "interval=50"]);
     program.stdout.wait_for("worker 0 begins");
-    let line = send_sigcont_on_and_on(&program, || program.stderr.wait_for("has not beaten"));
+    let line = send_sigcont_on_and_on(&program, || program.stderr.wait_for("has sent no heartbeat"));
     assert!(line.contains("worker 0"), "{line}");
     // On a machine that has little time for it.
-    assert!(seconds_after(&line, "has not beaten for ") < 20.0, "{line}");
+    assert!(seconds_after(&line, "has sent no heartbeat for ") < 20.0, "{line}");
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_process_that_a_worker_forked_does_not_beat_for_it() {
     let program = Session::start(command.args(steps));
     program.stdout.wait_for("a child of task 0 says everything");
     program.stdout.wait_for("a child of task 1 says everything");
-    let line = program.stderr.wait_for("has not beaten");
+    let line = program.stderr.wait_for("has sent no heartbeat");
     assert!(line.contains("worker 0 (pid "), "{line}");
     program.stderr.wait_for("hung and was ended by SIGABRT");
     nth_worker(&program, 0, 2);
@@ -335,7 +335,7 @@ fn a_pool_that_was_suspended_kills_no_worker() {
         until("all run", || workers.iter().chain([&supervisor]).all(|&pid| state_of(pid) != Some('T')).then_some(()));
     }
     terminal.screen.wait_for_nth("worker 0 has beaten", terminal.screen.count("worker 0 has beaten") + 2);
-    assert_eq!(terminal.screen.count("has not beaten"), 0, "{:#?}", terminal.screen.all());
+    assert_eq!(terminal.screen.count("has sent no heartbeat"), 0, "{:#?}", terminal.screen.all());
     terminal.type_in(CTRL_C);
     terminal.screen.wait_for("exiting with status 0");
 }
@@ -359,7 +359,7 @@ fn a_hang_during_a_stop_is_the_stops_affair() {
     until("the stop is in time", || {
         let options = ["heartbeat_timeout=1s", "interval=50", "max_restarts=0", "workers=1"];
         let mut program = start("hangs-and-ignores-abort", &options);
-        program.stderr.wait_for("has not beaten");
+        program.stderr.wait_for("has sent no heartbeat");
         program.signal(Signal::SIGTERM);
         let code = program.exit_code();
         let lines = program.stderr.all();

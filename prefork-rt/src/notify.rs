@@ -320,8 +320,8 @@ impl Manager {
             // Systems other than Linux answer ENOBUFS when the queue is full.
             Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => return false,
             Err(error) if !mem::replace(&mut self.warned, true) => logging::warn(&format!(
-                "the service manager cannot be told how it goes: {error}; it was to read from {SOCKET}; the workers run \
-                 on, but it may take this service for one that hangs"
+                "the service manager cannot be reached at {SOCKET}: {error}; the workers run on, but it may take this \
+                 service for hung"
             )),
             Ok(()) | Err(_) => {}
         }

@@ -75,7 +75,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             )
         )),
         Notice::ForksSucceed { refused, took } => info(format!(
-            "no worker waits for a fork any more: the system refused {refused} fork{} in {}",
+            "forking succeeds again, and no worker waits for it: the system refused {refused} fork{} in {}",
             if *refused == 1 { "" } else { "s" },
             age(*took)
         )),
@@ -91,7 +91,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
              until the restarts are used (with the option ready_timeout, this would be the end)"
         )),
         Notice::Hung { worker, silent, kill_after } => warn(format!(
-            "{} has not beaten for {} (heartbeat_timeout): it hangs; SIGABRT now, SIGKILL in {}",
+            "{} has sent no heartbeat for {} (heartbeat_timeout): it hangs; SIGABRT now, SIGKILL in {}",
             name(worker),
             age(*silent),
             time(*kill_after)
@@ -135,7 +135,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
             kept.as_ref()
-                .map_or_else(|| "there was no old one left to stay".to_owned(), |old| format!("{} stays", name(old))),
+                .map_or_else(|| "no old worker was left to stay".to_owned(), |old| format!("{} stays", name(old))),
             workers_were(*replaced)
         )),
         Notice::Reloaded { replaced, took } => {
@@ -195,7 +195,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             wording::workers(*workers)
         )),
         Notice::NotDrained { task_id, after } => warn(format!(
-            "worker {task_id} is one too many, and connections still wait for it after {} (graceful_timeout): those that \
+            "worker {task_id} is being removed, and connections still wait for it after {} (graceful_timeout): those that \
              it does not accept now are lost",
             time(*after)
         )),

@@ -373,8 +373,8 @@ impl Supervisor {
             Ok(bytes) => self.policy.handle(self.clock.now(), Event::Measured(proc, bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) if mem::take(&mut self.measures) => logging::warn(&format!(
-                "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to what cannot \
-                 be measured: one that changed its user takes root with CAP_SYS_PTRACE",
+                "cannot measure the memory of worker {} (pid {pid}): {error}; max_memory does not apply to it; to \
+                 measure a worker that has changed its user, start this program as root with CAP_SYS_PTRACE",
                 proc.task_id()
             )),
             Err(_) => {}

@@ -45,7 +45,7 @@ impl Address {
                 let others =
                     if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
                 logging::warn(&format!(
-                    "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told how it goes"
+                    "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told the state of this service"
                 ));
             })
             .ok()

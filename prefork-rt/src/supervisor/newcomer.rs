@@ -100,7 +100,7 @@ impl Supervisor {
         if service.no_new_privs {
             if let Err(error) = sys::set_no_new_privs() {
                 logging::error(&format!(
-                    "worker {} cannot do without new rights: {error}",
+                    "worker {} cannot be kept from gaining rights (no_new_privs): {error}",
                     worker.task_id
                 ));
                 sys::end_now(1);
