@@ -1,5 +1,7 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
 
+mod checks;
+
 use std::env;
 use std::mem;
 use std::ops::ControlFlow;
@@ -12,7 +14,7 @@ use crate::identity::{Worker, worker};
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
 use crate::notify::{self, Address, Manager};
-use crate::options::{Environment, Mode, Prefork, RESTARTS_PER_WORKER, Settings};
+use crate::options::{Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
 use crate::supervisor::credentials::{Credentials, stays_root};
@@ -21,10 +23,14 @@ use crate::supervisor::fork_check::ForkCheck;
 use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::trust;
-use crate::upgrade::{self, Launch};
+use crate::upgrade;
 use crate::wording;
 use crate::worker::after_fork;
 use crate::worker::argument::{check_needs, needs_nonblocking};
+use checks::{
+    check_addresses_can_be_shared, check_memory_can_be_measured, check_rights_can_be_refused,
+    warn_of_a_replaceable_binary, warn_of_few_restarts,
+};
 
 /// Which process this is after [`Prefork::start`].
 #[derive(Debug)]
@@ -294,29 +300,6 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     Ok(ControlFlow::Continue((rules, service)))
 }
 
-/// Warns when the pool would give up before each worker has failed once.
-fn warn_of_few_restarts(settings: &Settings) {
-    let workers = settings.workers;
-    let Some(max_restarts) = settings.max_restarts.filter(|&max_restarts| max_restarts < workers) else { return };
-    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), wording::within(settings.restart_window));
-    let or = match settings.restart_window {
-        None => ", or set restart_window, so that old failures do not count for ever",
-        Some(_) => "",
-    };
-    logging::warn(&format!(
-        "max_restarts = {max_restarts} is less than workers = {workers}: the pool gives up before each worker has failed \
-         once{within}; set max_restarts to {enough} or more{or}"
-    ));
-}
-
-/// Warns of a place of the binary for which an upgrade will be refused. A missing binary is reported at the upgrade.
-fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<&Credentials>) {
-    let workers = credentials.and_then(Credentials::unprivileged);
-    if let Some(Err(why)) = workers.map(|workers| upgrade::check_place(launch, &workers)) {
-        logging::warn(&format!("an upgrade (SIGUSR2) will be refused: {why}"));
-    }
-}
-
 /// The options and variables that a process without workers does not use, as the end of a sentence.
 fn unused_without_workers(environment: &Environment) -> String {
     let options = environment.unused_without_workers();
@@ -390,40 +373,4 @@ fn become_the_only_worker(
     listeners.retain(THE_ONLY_WORKER.task_id);
     become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
     Ok(())
-}
-
-fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Error> {
-    if !reuse_port || cfg!(any(target_os = "linux", target_os = "android", target_os = "freebsd")) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        name: "reuse_port",
-        reason:
-            "this system does not spread connections over sockets that share an address: it needs Linux or FreeBSD; \
-                 leave the option out"
-                .to_owned(),
-    })
-}
-
-fn check_rights_can_be_refused(no_new_privs: bool) -> Result<(), Error> {
-    if !no_new_privs || cfg!(any(target_os = "linux", target_os = "android")) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        name: "no_new_privs",
-        reason: "this system has no such thing: it needs Linux; leave the option out".to_owned(),
-    })
-}
-
-fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {
-    match max_memory.map(|_| sys::private_memory(sys::getpid())) {
-        Some(Err(error)) => Err(Error::Option {
-            name: "max_memory",
-            reason: format!(
-                "this system does not tell how much memory is a process's own ({error}): it needs Linux 4.14 and /proc; \
-                 leave the option out"
-            ),
-        }),
-        _ => Ok(()),
-    }
 }

@@ -7,6 +7,7 @@
 pub(crate) mod connections;
 pub(crate) mod credentials;
 pub(crate) mod detachment;
+mod exit;
 pub(crate) mod fork_check;
 mod newcomer;
 mod oom;
@@ -27,12 +28,11 @@ use crate::identity::Worker;
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
-use crate::policy::{self, Action, Ask, Event, Exit, GiveUp, Hold, Notice, Policy, ProcId, Rules, Spent, Time};
+use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Bell, Mask, Pid, Received, Signal, SignalQueue};
 use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
-use crate::wording;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
@@ -419,64 +419,10 @@ impl Supervisor {
         let patience = instants.map(|instant| instant.saturating_duration_since(Instant::now()));
         self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
-
-    fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
-        self.service.listeners.close();
-        if let Some(line) = self.service.listeners.still_held() {
-            logging::warn(&line);
-        }
-        let error = match exit {
-            Exit::Finished => {
-                let all = wording::all(self.policy.size(), "have", "has");
-                return self.in_order(&format!("{all} finished: exiting with status 0"));
-            }
-            Exit::Stopped { by, killed } => {
-                let killed = if killed == 0 { String::new() } else { format!("; {killed} had to be killed") };
-                return self.in_order(&format!("stopped by {by}{killed}: exiting with status 0"));
-            }
-            Exit::CannotFork(source) => {
-                // Nothing that was started is left, so the caller may continue as before.
-                sys::set_process_name(&self.name);
-                let _ = self.signals.close().and_then(|()| self.mask.restore());
-                return Err(Error::Fork { source });
-            }
-            Exit::GaveUp { task_id, reason } => gave_up(task_id, reason),
-            Exit::Unsafe(reason) => Error::BecameUnsafeToFork { reason },
-            Exit::Unkillable(procs) => {
-                let pids = procs.into_iter().filter_map(|proc| self.table.pid(proc)).map(Pid::as_raw).collect();
-                Error::Unkillable { pids }
-            }
-        };
-        logging::last_line(&error);
-        self.tell_end(&error.to_string());
-        Ok(Outcome::Over(Err(error)))
-    }
-
-    fn in_order(mut self, line: &str) -> Result<Outcome, Error> {
-        logging::info(line);
-        self.tell_end(line);
-        Ok(Outcome::Over(Ok(())))
-    }
-
-    fn tell_end(&mut self, line: &str) {
-        if let Some(manager) = &mut self.service.manager {
-            manager.end(line);
-        }
-    }
 }
 
 fn ready(policy: &Policy) -> notify::Pool {
     notify::Pool { ready: policy.ready(), workers: policy.size() }
-}
-
-fn gave_up(task_id: usize, reason: GiveUp) -> Error {
-    match reason {
-        GiveUp::Budget(Spent { max_restarts, window, .. }) => {
-            Error::GaveUp { max_restarts: max_restarts.unwrap_or(usize::MAX), restart_window: window, task_id }
-        }
-        GiveUp::Boot => Error::CannotBoot { task_id },
-        GiveUp::Final => Error::PermanentFailure { task_id },
-    }
 }
 
 /// The pool that a supervisor begins with: a new one, or that of the previous binary.
