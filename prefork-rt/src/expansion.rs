@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::identity::{Worker, worker};
 use crate::logging;
 use crate::options::Prefork;
-use crate::upgrade;
 use crate::worker::argument::Needs;
 use crate::worker::preload;
 
@@ -199,12 +198,12 @@ impl<R> Plain<R> {
     ) -> Result<Prefork, ExitCode> {
         let value = match prefork.error.take() {
             Some(error) => Err(error),
-            None => outcome(upgrade::or_back(self.0)).map_err(|reason| Error::Preload { reason }),
+            None => outcome(prefork.inheritance.handoff.or_back(self.0)).map_err(|reason| Error::Preload { reason }),
         };
         match value.and_then(preload::store) {
             Ok(()) => Ok(prefork),
             Err(error) => {
-                let error = upgrade::go_back_or(error);
+                let error = prefork.inheritance.handoff.go_back_or(error);
                 logging::last_line(&error);
                 Err(error.exit_code())
             }

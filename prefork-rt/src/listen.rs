@@ -4,6 +4,7 @@
 //! Two steps: [`plan`] says what is listened on, and [`bind`] does it. It must not know as which types a worker's body gets
 //! the sockets. No file in this folder imports from this one.
 
+mod announcement;
 mod as_bound;
 mod attempt;
 mod bind;
@@ -15,6 +16,7 @@ mod inherited;
 mod label;
 mod listener;
 mod listeners;
+mod matching;
 mod place;
 mod plan;
 mod repair;
@@ -25,13 +27,14 @@ mod store_name;
 mod unclaimed;
 mod unix;
 
+pub(crate) use announcement::{Announced, Announcement};
 pub(crate) use attempt::Purpose;
 pub(crate) use bind::bind;
 pub(crate) use bound_before::BoundBefore;
 pub(crate) use given::{Wanted, check, give, remove_files, take};
-pub(crate) use inherited::{VARIABLES, copies, distrusted, let_go, receive, receive_again};
+pub(crate) use inherited::Inherited;
 pub(crate) use label::Label;
-pub(crate) use listener::Handoff;
+pub(crate) use listener::HandoffSocket;
 pub(crate) use listeners::Listeners;
 pub(crate) use plan::plan;
 pub(crate) use repair::Moment;

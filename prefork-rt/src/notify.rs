@@ -24,7 +24,7 @@ use variables::SOCKET;
 use watchdog::Watchdog;
 
 pub(crate) use address::Address;
-pub(crate) use variables::{VARIABLES, distrusted, most_stored, unused};
+pub(crate) use variables::Variables;
 
 /// How long the end of a worker may take beyond `graceful_timeout`: SIGKILL has 5 s to work.
 const MARGIN: Duration = Duration::from_secs(10);
@@ -49,6 +49,8 @@ pub(crate) struct Manager {
     unstored: VecDeque<(String, Option<OwnedFd>)>,
     retry_at: Instant,
     watchdog: Option<Watchdog>,
+    /// How many descriptors it stores, if it stores any.
+    most_stored: Option<usize>,
     /// A line has already said that it cannot be told.
     warned: bool,
 }
@@ -97,7 +99,12 @@ fn is_storing(message: &str, name: &str) -> bool {
 }
 
 impl Manager {
-    pub(crate) fn new(address: Address, graceful_timeout: Duration, ready_timeout: Option<Duration>) -> Manager {
+    pub(crate) fn new(
+        address: Address,
+        variables: &Variables,
+        graceful_timeout: Duration,
+        ready_timeout: Option<Duration>,
+    ) -> Manager {
         let stop = graceful_timeout.saturating_add(MARGIN);
         Manager {
             address,
@@ -109,9 +116,15 @@ impl Manager {
             unsent: VecDeque::new(),
             unstored: VecDeque::new(),
             retry_at: Instant::now(),
-            watchdog: Watchdog::from_environment(),
+            watchdog: Watchdog::new(variables),
+            most_stored: variables.most_stored(),
             warned: false,
         }
+    }
+
+    /// How many descriptors the service manager stores, if it stores any.
+    pub(crate) fn most_stored(&self) -> Option<usize> {
+        self.most_stored
     }
 
     /// What the service manager was told, and what it has not taken yet, for the next binary.

@@ -2,7 +2,6 @@
 
 mod checks;
 
-use std::env;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -11,9 +10,10 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::identity::{Worker, worker};
+use crate::inheritance::Inheritance;
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
-use crate::notify::{self, Address, Manager};
+use crate::notify::{Address, Manager};
 use crate::options::{Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
@@ -22,8 +22,7 @@ use crate::supervisor::detachment::{self, Detachment};
 use crate::supervisor::fork_check::ForkCheck;
 use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
-use crate::trust;
-use crate::upgrade;
+use crate::upgrade::Handoff;
 use crate::wording;
 use crate::worker::after_fork;
 use crate::worker::argument::{check_needs, needs_nonblocking};
@@ -127,15 +126,16 @@ pub fn fork_processes(workers: usize, max_restarts: usize) -> Result<usize, Erro
 static STARTED: AtomicBool = AtomicBool::new(false);
 
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
+    let inheritance = prefork.inheritance;
     if let Some(error) = prefork.error.take() {
-        let error = upgrade::go_back_or(error);
-        tell_failure(service_manager().as_ref(), &error);
+        let error = inheritance.handoff.go_back_or(error);
+        tell_failure(service_manager(&prefork).as_ref(), &error);
         return Err(error);
     }
     if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyStarted);
     }
-    let manager = service_manager();
+    let manager = service_manager(&prefork);
     // The early signal handlers stay until the start has succeeded or failed.
     let signals = prefork.signals.take();
     let outcome = start_once(prefork, manager.clone());
@@ -153,7 +153,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         Err(_) => {}
     }
     outcome.map_err(|error| {
-        let error = upgrade::go_back_or(error);
+        let error = inheritance.handoff.go_back_or(error);
         tell_failure(manager.as_ref(), &error);
         listen::remove_files();
         scoreboard::forget();
@@ -163,12 +163,8 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
 }
 
 /// The service manager to tell of the start. With `PREFORK=off` that is left to the body, and a check tells nothing.
-fn service_manager() -> Option<Address> {
-    if has_mode() { None } else { Address::from_environment() }
-}
-
-fn has_mode() -> bool {
-    trust::in_options() && env::var_os("PREFORK").is_some_and(|mode| !mode.is_empty())
+fn service_manager(prefork: &Prefork) -> Option<Address> {
+    if prefork.environment.has_mode { None } else { Address::new(&prefork.inheritance.manager) }
 }
 
 fn tell_failure(manager: Option<&Address>, error: &Error) {
@@ -180,27 +176,32 @@ fn tell_failure(manager: Option<&Address>, error: &Error) {
 fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Error> {
     // What the preparation held is freed before the first fork: each worker that freed its copy on the way to the body
     // would first copy the pages it lies in.
+    let handoff = &prefork.inheritance.handoff;
     match prepare(prefork, manager)? {
-        ControlFlow::Continue((rules, service)) => supervise(rules, service),
+        ControlFlow::Continue((rules, service)) => supervise(rules, service, handoff),
         ControlFlow::Break(outcome) => Ok(outcome),
     }
 }
 
 /// Does everything before the first fork. `Break` means that nothing is left to do.
 fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
-    let unused = unused_without_workers(&prefork.environment);
-    let Environment { mode, values, mut warnings, mut variables, launch, .. } = prefork.environment;
+    let inheritance = prefork.inheritance;
+    let handoff = &inheritance.handoff;
+    let unused = unused_without_workers(&prefork.environment, inheritance);
+    let Environment { mode, values, mut warnings, mut variables, .. } = prefork.environment;
+    variables.extend(inheritance.socket_variables().map(str::to_owned));
+    warnings.extend(inheritance.warnings());
     let mut settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", wording::workers(settings.workers), settings.workers_because);
     match mode {
-        Mode::On if upgrade::received().is_some() => logging::info(&format!("taking over to run {workers}")),
+        Mode::On if handoff.is_there() => logging::info(&format!("taking over to run {workers}")),
         Mode::On => logging::info(&format!("starting {workers}")),
         Mode::Off => {
             logging::info(&format!("PREFORK=off: running as task 0 of 1 in this process, unsupervised{unused}"));
         }
         Mode::Check => logging::info(&format!("PREFORK=check: checking what would start {workers}")),
     }
-    if let Some(unused) = notify::unused().filter(|_| mode == Mode::Check && upgrade::received().is_none()) {
+    if let Some(unused) = inheritance.manager.unused().filter(|_| mode == Mode::Check && !handoff.is_there()) {
         logging::info(&format!("PREFORK=check: a service manager is told nothing, so these are not used: {unused}"));
     }
     for warning in &warnings {
@@ -209,7 +210,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Off {
         warn_of_few_restarts(&settings);
     }
-    let plan = listen::plan(mem::take(&mut settings.listen), listen::copies()?, settings.reuse_port)?;
+    let plan = listen::plan(mem::take(&mut settings.listen), inheritance.sockets()?, settings.reuse_port)?;
+    plan.obsolete.iter().for_each(|name| inheritance.close_sockets(name));
     if let Some(manager) = &manager {
         plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
     }
@@ -223,16 +225,16 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if let Some(warning) = stays_root(&settings.overruled, credentials.as_ref()) {
         logging::warn(&warning);
     }
-    if mode != Mode::Off && upgrade::received().is_none() {
-        warn_of_a_replaceable_binary(&launch, credentials.as_ref());
+    if mode != Mode::Off && !handoff.is_there() {
+        warn_of_a_replaceable_binary(&inheritance.launch, credentials.as_ref());
     }
     check_addresses_can_be_shared(settings.reuse_port)?;
-    let mut before = bound_before()?;
+    let mut before = bound_before(handoff)?;
     before.extend(plan.restored);
-    let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers) });
+    let slots = settings.reuse_port.then_some(if mode == Mode::Off { 1 } else { slots(settings.workers, handoff) });
     let purpose = match mode {
         Mode::On | Mode::Off => Purpose::Service,
-        Mode::Check if upgrade::received().is_some() => Purpose::Rehearsal,
+        Mode::Check if handoff.is_there() => Purpose::Rehearsal,
         Mode::Check => Purpose::Check,
     };
     let mut listeners = listen::bind(&plan.places, before, slots, purpose)?;
@@ -243,16 +245,16 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         chosen.map_err(Error::fcntl)?;
     }
     if mode == Mode::Off {
-        listen::let_go();
+        inheritance.close_all_sockets();
         become_the_only_worker(credentials.as_ref(), settings.no_new_privs, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
     let option = if settings.user.is_some() { "user" } else { "group" };
     let detachment = if credentials.is_some() { Detachment::prepare(option)? } else { None };
-    let most_workers = most_workers(settings.workers)?;
+    let most_workers = most_workers(settings.workers, handoff)?;
     if mode == Mode::Check {
-        upgrade::say_rehearsed()?;
+        handoff.say_rehearsed()?;
         logging::info(&format!(
             "PREFORK=check: all is well{}, nothing was started: exiting with status 0",
             match listeners.in_use {
@@ -280,10 +282,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
-    listen::let_go();
-    let manager = manager.map(|address| Manager::new(address, settings.graceful_timeout, settings.ready_timeout));
-    let managers = notify::VARIABLES.into_iter().filter(|variable| env::var_os(variable).is_some());
-    variables.extend(managers.map(str::to_owned));
+    inheritance.close_all_sockets();
+    let manager = manager
+        .map(|address| Manager::new(address, &inheritance.manager, settings.graceful_timeout, settings.ready_timeout));
+    variables.extend(inheritance.manager.names().map(str::to_owned));
     let mut service = Service {
         credentials,
         detachment,
@@ -292,36 +294,36 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         fork_check,
         manager,
         variables,
-        launch,
+        launch: inheritance.launch.clone(),
     };
-    if upgrade::received().is_none() {
+    if !handoff.is_there() {
         service.commit();
     }
     Ok(ControlFlow::Continue((rules, service)))
 }
 
 /// The options and variables that a process without workers does not use, as the end of a sentence.
-fn unused_without_workers(environment: &Environment) -> String {
+fn unused_without_workers(environment: &Environment, inheritance: &Inheritance) -> String {
     let options = environment.unused_without_workers();
     let options = (!options.is_empty()).then(|| format!("; not used without workers: {}", options.join(", ")));
-    let manager = notify::unused().map(|unused| format!("; left to main: {unused}"));
+    let manager = inheritance.manager.unused().map(|unused| format!("; left to main: {unused}"));
     options.into_iter().chain(manager).collect()
 }
 
 /// Copies of the sockets that the previous binary has bound.
-fn bound_before() -> Result<Vec<BoundBefore>, Error> {
-    let received = upgrade::received();
+fn bound_before(handoff: &Handoff) -> Result<Vec<BoundBefore>, Error> {
+    let received = handoff.received();
     received.as_ref().map_or(Ok(Vec::new()), |received| received.bound_before())
 }
 
 /// How many slots get sockets. A pool that is taken over keeps its number until the new binary has proved itself.
-fn slots(workers: usize) -> usize {
-    upgrade::received().as_ref().map_or(workers, |received| received.state.pool.size())
+fn slots(workers: usize, handoff: &Handoff) -> usize {
+    handoff.received().as_ref().map_or(workers, |received| received.state.pool.size())
 }
 
 /// How many workers there can be. The shared memory of a pool that is taken over cannot grow.
-fn most_workers(workers: usize) -> Result<usize, Error> {
-    match upgrade::received().as_ref().map(|received| received.state.board.capacity) {
+fn most_workers(workers: usize, handoff: &Handoff) -> Result<usize, Error> {
+    match handoff.received().as_ref().map(|received| received.state.board.capacity) {
         None => Ok(scoreboard::capacity(workers)),
         Some(capacity) if workers <= capacity => Ok(capacity),
         Some(capacity) => Err(Error::Option {

@@ -32,7 +32,7 @@ use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rule
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Bell, Mask, Pid, Received, Signal, SignalQueue};
-use crate::upgrade::{self, Before, Launch, Next, Rehearsal};
+use crate::upgrade::{Before, Handoff, Launch, Next, Rehearsal};
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
@@ -83,7 +83,8 @@ impl Service {
     }
 
     fn settle(&mut self) {
-        if let (Some(manager), Some(room)) = (&mut self.manager, notify::most_stored()) {
+        let room = self.manager.as_ref().and_then(Manager::most_stored);
+        if let (Some(manager), Some(room)) = (&mut self.manager, room) {
             listen::update_store(&mut self.listeners, room, |change| match change {
                 listen::Change::Remove(name) => manager.remove_stored(name),
                 listen::Change::Store(name, kind, socket) => manager.store(name, kind, socket),
@@ -93,10 +94,10 @@ impl Service {
 }
 
 /// Forks the workers and supervises them. An error means that nothing was started.
-pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error> {
+pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Result<Outcome, Error> {
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
-    let received = upgrade::received();
+    let received = handoff.received();
     let pool = match received.as_ref() {
         Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
         None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
@@ -134,8 +135,7 @@ pub(crate) fn supervise(rules: Rules, service: Service) -> Result<Outcome, Error
         before: None,
         service,
     };
-    let received = upgrade::received().take();
-    if let Some(received) = received {
+    if let Some(received) = handoff.take() {
         supervisor.take_over(received);
     }
     supervisor.inspect_listeners(Moment::Start);

@@ -15,7 +15,6 @@
 //!
 //! It must not know what the variables do.
 
-use std::env;
 use std::ffi::OsStr;
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -41,10 +40,11 @@ pub(crate) fn in_manager(socket: &OsStr) -> bool {
     }
 }
 
-/// Why a variable is not meant for this process, where it has the id of another. Empty and absent ones name none.
-pub(crate) fn names_another(variable: &str) -> Option<String> {
-    let (named, own) = (env::var_os(variable)?, sys::getpid());
-    (!named.is_empty() && named != *own.to_string()).then(|| {
+/// Why a variable with this value is not meant for this process, where it has the id of another. Empty and absent ones name
+/// none.
+pub(crate) fn names_another(variable: &str, value: Option<&OsStr>) -> Option<String> {
+    let (named, own) = (value?, sys::getpid());
+    (!named.is_empty() && *named != *own.to_string()).then(|| {
         format!(
             "{variable}={} names another process, and this is pid {own}: start this program with `exec` where a shell \
              stands before it (ExecStart=/bin/sh -c 'exec app')",
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_others_can_have_made_is_not_roots() {
-        let directory = env::temp_dir().join(format!("prefork-trust-{}", std::process::id()));
+        let directory = std::env::temp_dir().join(format!("prefork-trust-{}", std::process::id()));
         fs::create_dir(&directory).expect("a directory");
         let path = directory.join("notify");
         let _socket = UnixDatagram::bind(&path).expect("a socket");

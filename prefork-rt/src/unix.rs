@@ -9,6 +9,7 @@ pub(crate) mod error;
 pub(crate) mod exit_status;
 pub(crate) mod grammar;
 pub(crate) mod identity;
+pub(crate) mod inheritance;
 pub(crate) mod listen;
 pub(crate) mod logging;
 pub(crate) mod notify;

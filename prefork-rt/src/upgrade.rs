@@ -4,6 +4,7 @@
 //! It must not know when an upgrade is wise: the policy decides that. No file in this folder imports from this one.
 
 mod exec;
+mod handoff;
 mod launch;
 mod next;
 mod received;
@@ -12,9 +13,10 @@ mod replaceable;
 pub(crate) mod state;
 
 pub(crate) use exec::{Before, become_before, become_next};
+pub(crate) use handoff::Handoff;
 pub(crate) use launch::Launch;
 pub(crate) use next::{Next, next_binary};
-pub(crate) use received::{Received, go_back_or, or_back, receive, received, say_rehearsed};
+pub(crate) use received::Received;
 pub(crate) use rehearsal::Rehearsal;
 pub(crate) use replaceable::{Workers, check as check_place};
 pub(crate) use state::VARIABLE;

@@ -52,7 +52,7 @@ pub(crate) struct Listener {
 
 /// A socket that the next binary is handed, or the previous one on the way back.
 #[derive(Clone)]
-pub(crate) struct Handoff<'a> {
+pub(crate) struct HandoffSocket<'a> {
     pub(crate) entry: &'a str,
     /// The slot that it belongs to, where each slot has a socket of its own.
     pub(crate) slot: Option<usize>,
@@ -166,12 +166,12 @@ impl Listener {
     }
 
     /// The sockets, those of slots in the kernel's order. `back`: for the previous binary.
-    pub(super) fn handoffs(&self, back: bool) -> Vec<Handoff<'_>> {
+    pub(super) fn handoffs(&self, back: bool) -> Vec<HandoffSocket<'_>> {
         let entry = self.was.as_ref().filter(|_| back).unwrap_or(&self.key);
         let stored = self.stored.as_deref();
         let mode = |socket| self.was_nonblocking.filter(|_| back).unwrap_or_else(|| is_nonblocking(socket));
         let inherited = self.inherited.as_ref();
-        let one = |slot, socket| Handoff { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
+        let one = |slot, socket| HandoffSocket { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
             Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
@@ -183,7 +183,7 @@ impl Listener {
     pub(super) fn bound_here(&self) -> impl Iterator<Item = Closed> {
         let kept_by_others = self.inherited.is_some() || self.stored.is_some();
         let sockets = self.handoffs(false).into_iter().filter(move |_| !kept_by_others);
-        sockets.filter_map(|Handoff { socket, .. }| {
+        sockets.filter_map(|HandoffSocket { socket, .. }| {
             let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
             let place = address.map_or_else(|| self.key.clone(), |address| Labelled(&self.label, &address).to_string());
             held::closing(place, self.label.kind, socket)

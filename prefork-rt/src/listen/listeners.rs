@@ -12,7 +12,7 @@ use super::bound_before::BoundBefore;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
-use super::listener::{Handoff, Listener, is_nonblocking};
+use super::listener::{HandoffSocket, Listener, is_nonblocking};
 use super::slots::Sockets;
 use crate::error::Error;
 use crate::grammar::Kind;
@@ -60,10 +60,10 @@ impl Listeners {
     }
 
     /// All sockets for the next binary. `back`: for the previous binary, under the entries that it had.
-    pub(crate) fn handoffs(&self, back: bool) -> impl Iterator<Item = Handoff<'_>> {
+    pub(crate) fn handoffs(&self, back: bool) -> impl Iterator<Item = HandoffSocket<'_>> {
         let left = self.left.iter().filter(move |_| back).map(|BoundBefore { entry, slot, stored, socket, .. }| {
             let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
-            Handoff { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
+            HandoffSocket { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
         });
         self.listeners.iter().flat_map(move |listener| listener.handoffs(back)).chain(left)
     }

@@ -3,8 +3,9 @@
 //! It must not know how anything is bound.
 
 use super::bound_before::BoundBefore;
-use super::inherited::{self, Inherited};
+use super::inherited::Inherited;
 use super::label::Label;
+use super::matching::{list, match_entries};
 use super::place::{At, Resolved, labels};
 use super::resolve::resolve;
 use super::store;
@@ -19,7 +20,7 @@ pub(crate) struct Plan {
     came: Option<String>,
     /// The sockets that a service manager's store has given back.
     pub(crate) restored: Vec<BoundBefore>,
-    /// The names in the store whose sockets are of no use any more.
+    /// The names in the store whose sockets are of no use any more. The inheritance must close them.
     pub(crate) obsolete: Vec<String>,
 }
 
@@ -36,8 +37,8 @@ pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: boo
         let obsolete = store::close(obsolete, &restored, why);
         return Ok(Plan { places, came: None, restored, obsolete });
     }
-    let came = Some(inherited::list(&started_with));
-    let matched = inherited::match_entries(&entries, started_with)?;
+    let came = Some(list(&started_with));
+    let matched = match_entries(&entries, started_with)?;
     let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
     let places: Vec<Resolved> = matched.into_iter().map(place).collect();
     let obsolete = store::close(stored, &[], |_| "the sockets that this program was started with take its place");

@@ -10,7 +10,7 @@ use socket2::SockRef;
 
 use super::bound_before::{BoundBefore, bound_to};
 use super::inet::is_every_ipv6;
-use super::inherited::{self, Inherited};
+use super::inherited::Inherited;
 use super::label::{Label, Labelled};
 use super::listener::Listener;
 use super::listeners::Listeners;
@@ -92,7 +92,6 @@ pub(super) fn close(
         logging::info(&format!("the stored socket of {entry} is closed: {}", why(&stored)));
         let name = stored.name;
         if !names.contains(&name) && !is_used(&name) {
-            inherited::close(&name);
             names.push(name);
         }
     }

@@ -3,7 +3,6 @@
 //! It must not know why anything is sent. A socket is opened for each message, so that no worker inherits one. (The crate
 //! sd-notify waits for a full socket and knows no abstract names.)
 
-use std::env;
 use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use sendfd::SendWithFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::variables::{SOCKET, present, unused};
+use super::variables::{SOCKET, Variables};
 use crate::error::Error;
 use crate::logging;
 use crate::trust;
@@ -27,21 +26,21 @@ const LONGEST_STATUS: usize = 2048;
 pub(crate) struct Address(SockAddr);
 
 impl Address {
-    /// The address that the environment names, if this program may trust it.
-    pub(crate) fn from_environment() -> Option<Address> {
-        let Some(name) = env::var_os(SOCKET).filter(|name| !name.is_empty()) else {
-            if let Some(unused) = unused() {
+    /// The address that the variables name, if this program may trust it.
+    pub(crate) fn new(variables: &Variables) -> Option<Address> {
+        let Some(name) = variables.socket() else {
+            if let Some(unused) = variables.unused() {
                 logging::warn(&format!("ignored without {SOCKET}, which says where a service manager reads: {unused}"));
             }
             return None;
         };
-        if !trust::in_manager(&name) {
+        if !trust::in_manager(name) {
             // Another line names all variables that are not trusted.
             return None;
         }
-        Address::parse(&name)
+        Address::parse(name)
             .map_err(|why| {
-                let others: Vec<&str> = present().into_iter().filter(|&other| other != SOCKET).collect();
+                let others: Vec<&str> = variables.set().into_iter().filter(|&other| other != SOCKET).collect();
                 let others =
                     if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
                 logging::warn(&format!(

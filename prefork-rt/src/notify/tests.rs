@@ -7,7 +7,7 @@ use super::*;
 #[test]
 fn of_what_was_not_taken_the_last_reload_is_kept_and_a_stop_alone() {
     let address = Address::parse(OsStr::new("/nowhere")).expect("a path");
-    let mut manager = Manager::new(address, Duration::ZERO, None);
+    let mut manager = Manager::new(address, &Variables::default(), Duration::ZERO, None);
     let kinds = |manager: &Manager| -> Vec<String> {
         manager.unsent.iter().map(|message| message.split('=').next().unwrap_or_default().to_owned()).collect()
     };
@@ -30,7 +30,8 @@ fn what_was_not_taken_is_not_stored_after_its_removal() {
     let filler = UnixDatagram::unbound().expect("a socket");
     filler.set_nonblocking(true).expect("a socket");
     while filler.send_to(b"x", &path).is_ok() {}
-    let mut manager = Manager::new(Address::parse(path.as_os_str()).expect("a path"), Duration::ZERO, None);
+    let address = Address::parse(path.as_os_str()).expect("a path");
+    let mut manager = Manager::new(address, &Variables::default(), Duration::ZERO, None);
     let socket = OwnedFd::from(filler);
     for (name, kind) in [("a", Kind::Udp), ("aa", Kind::Tcp), ("b", Kind::Tcp), ("a", Kind::Unix)] {
         manager.store(name, kind, &socket);

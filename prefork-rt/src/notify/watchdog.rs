@@ -2,15 +2,15 @@
 //!
 //! It must not know how that is found out, nor how it is sent.
 
-use std::env;
 use std::time::{Duration, Instant};
 
-use super::variables::{WATCHDOG_PERIOD, WATCHDOG_PID, present};
+use super::variables::{Variables, WATCHDOG_PERIOD, WATCHDOG_PID};
 use crate::logging;
 use crate::trust;
 
 /// A shorter interval would leave the supervisor no time for anything else.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(1);
+
 pub(super) struct Watchdog {
     /// Half the time after which the service manager takes the supervisor for hung.
     pub(super) every: Duration,
@@ -20,15 +20,15 @@ pub(super) struct Watchdog {
 }
 
 impl Watchdog {
-    /// The watchdog, if the environment asks this process for signs of life.
-    pub(super) fn from_environment() -> Option<Watchdog> {
-        let Some(period) = env::var_os(WATCHDOG_PERIOD).filter(|period| !period.is_empty()) else {
-            if present().contains(&WATCHDOG_PID) {
+    /// The watchdog, if the variables ask this process for signs of life.
+    pub(super) fn new(variables: &Variables) -> Option<Watchdog> {
+        let Some(period) = variables.watchdog_period() else {
+            if variables.watchdog_pid().is_some() {
                 logging::warn(&format!("{WATCHDOG_PID} is ignored: there is no {WATCHDOG_PERIOD}"));
             }
             return None;
         };
-        if let Some(why) = trust::names_another(WATCHDOG_PID) {
+        if let Some(why) = trust::names_another(WATCHDOG_PID, variables.watchdog_pid()) {
             logging::warn(&format!(
                 "{WATCHDOG_PERIOD} is ignored: {why}; the service manager waits for signs of life that do not come"
             ));

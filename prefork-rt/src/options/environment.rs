@@ -2,14 +2,12 @@
 //!
 //! It must not know what wins over what: the settings are made of what it has read.
 
+use std::ffi::OsString;
+
 use super::settings::{ROWS, Row, Values};
 use crate::error::Error;
 use crate::grammar::{self, for_each_option};
-use crate::listen;
-use crate::notify;
-use crate::sys;
-use crate::trust;
-use crate::upgrade::{self, Launch};
+use crate::upgrade;
 
 /// What `PREFORK` asks for.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -30,10 +28,14 @@ pub(crate) struct Environment {
     /// The options that have a value, whatever it is.
     given: Vec<&'static Row>,
     pub(crate) warnings: Vec<String>,
-    /// Every variable that is ours, known or not, or announces sockets: workers do not see them.
+    /// Every `PREFORK…` variable, known or not. Workers do not see them.
     pub(crate) variables: Vec<String>,
-    /// How this program was started.
-    pub(crate) launch: Launch,
+    /// `PREFORK` has a value, whether it can be read or not.
+    pub(crate) has_mode: bool,
+    /// The value of `PREFORK_UPGRADE`.
+    pub(crate) handoff: Option<String>,
+    /// The variables that have a value and are not believed.
+    distrusted: Vec<String>,
 }
 
 macro_rules! name_attribute_only {
@@ -48,55 +50,38 @@ macro_rules! name_attribute_only {
 for_each_option!(name_attribute_only);
 
 impl Environment {
-    pub(super) fn read() -> Result<Self, Error> {
-        // Before there is a line, so that a signal handler can write one.
-        sys::recognize_journal();
-        let mut environment = Environment { launch: Launch::of_this_program(), ..Environment::default() };
-        let inherited = listen::VARIABLES.into_iter().filter(|name| std::env::var_os(name).is_some());
-        environment.variables.extend(inherited.map(str::to_owned));
-        let ignored = !trust::in_options();
-        let mut handed = None;
-        let mut distrusted = Vec::new();
-        for (name, value) in std::env::vars_os() {
+    /// Reads these variables. `is_believed`: the program has no more rights than its caller. With an error, the first one, the
+    /// rest has been read all the same.
+    pub(super) fn read(
+        variables: impl IntoIterator<Item = (OsString, OsString)>,
+        is_believed: bool,
+    ) -> (Environment, Result<(), Error>) {
+        let mut environment = Environment::default();
+        let mut result = Ok(());
+        for (name, value) in variables {
             let Some(name) = name.to_str().filter(|name| is_ours(name)) else { continue };
             environment.variables.push(name.to_owned());
             if value.is_empty() {
                 continue;
             }
-            if ignored {
-                distrusted.push(name.to_owned());
+            if !is_believed {
+                environment.distrusted.push(name.to_owned());
                 continue;
             }
-            let value = value.to_str().ok_or_else(|| Error::Environment {
-                variable: name.to_owned(),
-                reason: format!("{value:?} is not UTF-8 text"),
-            })?;
-            if name == upgrade::VARIABLE {
-                handed = Some(value.to_owned());
-                continue;
-            }
-            environment
-                .read_one(name, value)
-                .map_err(|reason| Error::Environment { variable: name.to_owned(), reason })?;
+            let read = match value.to_str() {
+                Some(value) => environment.read_one(name, value),
+                None => Err(format!("{value:?} is not UTF-8 text")),
+            };
+            let read = read.map_err(|reason| Error::Environment { variable: name.to_owned(), reason });
+            result = result.and(read);
         }
-        distrusted.extend(listen::distrusted().into_iter().chain(notify::distrusted()).map(str::to_owned));
-        environment.warnings.extend(more_rights(distrusted));
-        if let Some(number) = handed {
-            upgrade::receive(&number, environment.mode == Mode::Check, &environment.launch)?;
-            if upgrade::received().is_none() {
-                environment.warnings.push(format!(
-                    "{}={number} is ignored: it was handed to another process; unset it for the programs that this process \
-                     starts",
-                    upgrade::VARIABLE
-                ));
-            }
-        }
-        // What this process was started with, the binary before has handed over, if there was one.
-        match &*upgrade::received() {
-            Some(received) => listen::receive_again(received.inherited()?),
-            None => environment.warnings.extend(listen::receive()?),
-        }
-        Ok(environment)
+        (environment, result)
+    }
+
+    /// Warns of the variables that are not believed, and of these others.
+    pub(super) fn warn_of_distrusted(&mut self, others: impl Iterator<Item = &'static str>) {
+        let distrusted = self.distrusted.iter().cloned().chain(others.map(str::to_owned)).collect();
+        self.warnings.extend(more_rights(distrusted));
     }
 
     /// The variables that have a value which a process without workers does not use.
@@ -106,6 +91,7 @@ impl Environment {
 
     pub(super) fn read_one(&mut self, variable: &str, value: &str) -> Result<(), String> {
         let Some(name) = variable.strip_prefix("PREFORK_") else {
+            self.has_mode = true;
             self.mode = match value {
                 "off" => Mode::Off,
                 "check" => Mode::Check,
@@ -118,6 +104,10 @@ impl Environment {
             };
             return Ok(());
         };
+        if variable == upgrade::VARIABLE {
+            self.handoff = Some(value.to_owned());
+            return Ok(());
+        }
         match row(variable) {
             Some(row) => {
                 self.given.push(row);
@@ -174,4 +164,50 @@ fn unknown_variable(name: &str) -> String {
         None => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_uppercase()),
     };
     format!("environment variable PREFORK_{name} is unknown and ignored: {advice}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)], is_believed: bool) -> (Environment, Result<(), String>) {
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        let (environment, result) = Environment::read(variables, is_believed);
+        (environment, result.map_err(|error| error.to_string()))
+    }
+
+    #[test]
+    fn only_variables_of_prefork_are_read() {
+        let (environment, result) = read(
+            &[
+                ("PREFORK_WORKERS", "3"),
+                ("PREFORK", "check"),
+                ("WORKERS", "x"),
+                ("PREFORKED", "x"),
+                ("PREFORK_PORT", "x"),
+            ],
+            true,
+        );
+        assert_eq!((result, environment.variables), (Ok(()), vec!["PREFORK_WORKERS".to_owned(), "PREFORK".to_owned()]));
+        assert!(environment.mode == Mode::Check && environment.has_mode && environment.warnings.is_empty());
+    }
+
+    #[test]
+    fn what_comes_after_a_mistake_is_read_too() {
+        let variables =
+            [("PREFORK_WORKERS", "some"), ("PREFORK_RELOAD", "x"), ("PREFORK", "off"), ("PREFORK_UPGRADE", "7")];
+        let (environment, result) = read(&variables, true);
+        assert!(result.is_err_and(|why| why.starts_with("environment variable PREFORK_WORKERS: ")));
+        assert!(environment.mode == Mode::Off && environment.handoff.as_deref() == Some("7"));
+    }
+
+    #[test]
+    fn what_is_not_believed_is_not_read() {
+        let (mut environment, result) =
+            read(&[("PREFORK_WORKERS", "some"), ("PREFORK", "off"), ("PREFORK_USER", "")], false);
+        assert!(result.is_ok() && environment.mode == Mode::On && !environment.has_mode);
+        environment.warn_of_distrusted(["LISTEN_FDS"].into_iter());
+        let [warning] = &environment.warnings[..] else { panic!("one line") };
+        assert!(warning.contains(": PREFORK_WORKERS, PREFORK, LISTEN_FDS; "), "{warning}");
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! It must not know what an option does, nor what wins over the value given here.
 
+use std::env;
 #[cfg(doc)]
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -15,9 +16,11 @@ use crate::error::Error;
 use crate::grammar;
 #[cfg(doc)]
 use crate::grammar::{Reload, Restart};
+use crate::inheritance::Inheritance;
 use crate::supervisor::connections;
 use crate::sys::{self, Owned};
-use crate::upgrade;
+use crate::trust;
+use crate::upgrade::Handoff;
 use crate::worker::argument::Needs;
 
 /// Starts and supervises the workers: the builder that `#[prefork]` expands to a call of.
@@ -41,6 +44,7 @@ use crate::worker::argument::Needs;
 pub struct Prefork {
     pub(crate) code: Values,
     pub(crate) environment: Environment,
+    pub(crate) inheritance: &'static Inheritance,
     pub(crate) needs: Vec<Needs>,
     pub(crate) error: Option<Error>,
     /// As long as a pool may come of it.
@@ -58,12 +62,15 @@ impl Prefork {
     pub fn new() -> Self {
         let signals = sys::own();
         connections::note_inherited();
-        let (environment, error) = match Environment::read() {
-            Ok(environment) => (environment, None),
-            Err(error) => (Environment::default(), Some(error)),
-        };
-        let signals = own_for(environment.mode, signals);
-        Prefork { code: Values::default(), environment, needs: Vec::new(), error, signals }
+        // Before the first line, so that a signal handler can write one.
+        sys::recognize_journal();
+        let inheritance = Inheritance::of_this_process();
+        let (mut environment, read) = Environment::read(env::vars_os(), trust::in_options());
+        environment.warn_of_distrusted(inheritance.distrusted());
+        let taken = inheritance.take(environment.handoff.as_deref(), environment.mode == Mode::Check);
+        let signals = own_for(environment.mode, signals, &inheritance.handoff);
+        let error = read.and(taken).err();
+        Prefork { code: Values::default(), environment, inheritance, needs: Vec::new(), error, signals }
     }
 
     /// How many workers: a `usize`, a [`NonZeroUsize`] or `"auto"`. Default: `"auto"`.
@@ -382,10 +389,10 @@ impl Prefork {
 }
 
 /// Whose the signals are before there is a pool.
-fn own_for(mode: Mode, signals: Owned) -> Option<Owned> {
+fn own_for(mode: Mode, signals: Owned, handoff: &Handoff) -> Option<Owned> {
     match mode {
         Mode::On => {
-            if let Some(received) = &*upgrade::received() {
+            if let Some(received) = &*handoff.received() {
                 signals.keep_for_the_pool(&received.state.signals.blocked);
             }
             Some(signals)
@@ -412,7 +419,8 @@ mod tests {
     /// Without the variables that the tests themselves run with.
     fn prefork() -> Prefork {
         let (code, environment) = Default::default();
-        Prefork { code, environment, needs: Vec::new(), error: None, signals: None }
+        let inheritance = Inheritance::of_this_process();
+        Prefork { code, environment, inheritance, needs: Vec::new(), error: None, signals: None }
     }
 
     #[test]

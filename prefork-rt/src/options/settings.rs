@@ -146,13 +146,15 @@ fn forget_an_introduced_ready_timeout(environment: &mut Values, code: &Values, w
 mod tests {
     use super::super::{Environment, Prefork};
     use super::*;
+    use crate::inheritance::Inheritance;
 
     const MINUTE: Duration = Duration::from_secs(60);
 
     /// Without the variables that the tests themselves run with.
     fn prefork() -> Prefork {
         let (code, environment) = Default::default();
-        Prefork { code, environment, needs: Vec::new(), error: None, signals: None }
+        let inheritance = Inheritance::of_this_process();
+        Prefork { code, environment, inheritance, needs: Vec::new(), error: None, signals: None }
     }
 
     fn environment(variables: &[(&str, &str)]) -> Environment {

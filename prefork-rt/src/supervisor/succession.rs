@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::credentials::Credentials;
 use super::{Clock, Pool, Supervisor};
 use crate::error::advice_on_descriptors;
-use crate::listen::{self, Handoff};
+use crate::listen::{self, HandoffSocket};
 use crate::logging;
 use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
@@ -245,8 +245,8 @@ fn cannot_keep(error: io::Error) -> String {
     format!("this binary cannot be kept for a way back: {error}{advice}")
 }
 
-fn state_of(handoff: Handoff<'_>) -> state::Socket {
-    let Handoff { entry, slot, stored, inherited, nonblocking, socket } = handoff;
+fn state_of(handoff: HandoffSocket<'_>) -> state::Socket {
+    let HandoffSocket { entry, slot, stored, inherited, nonblocking, socket } = handoff;
     let (entry, stored, inherited) = (entry.to_owned(), stored.map(str::to_owned), inherited.cloned());
     state::Socket { entry, slot, stored, inherited, nonblocking, descriptor: socket.as_raw_fd() }
 }

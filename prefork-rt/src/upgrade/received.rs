@@ -1,13 +1,10 @@
-//! The handoff of the previous binary, until the supervisor has taken it over.
+//! The state and the descriptors that this process got from the previous binary, and the way back to that binary.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -17,7 +14,7 @@ use super::exec::{Before, become_before};
 use super::launch::Launch;
 use super::state::{self, State, Unreadable, VARIABLE};
 use crate::error::Error;
-use crate::listen::{self, BoundBefore};
+use crate::listen::{BoundBefore, Inherited};
 use crate::logging;
 use crate::sys::{self, Mask};
 
@@ -33,53 +30,52 @@ pub(crate) struct Received {
 /// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them, neither it
 /// nor the previous binary could go on.
 const SPARE: usize = 16;
-
 const READ_AGAIN: usize = 20;
 const BETWEEN_READS: Duration = Duration::from_millis(10);
 
-static RECEIVED: Mutex<Option<Received>> = Mutex::new(None);
-/// A descriptor is taken over once.
-static LOOKED: AtomicBool = AtomicBool::new(false);
-
-/// What was received and not taken.
-pub(crate) fn received() -> MutexGuard<'static, Option<Received>> {
-    RECEIVED.lock().unwrap_or_else(PoisonError::into_inner)
+/// Takes over the handoff in the state under this descriptor, which the previous binary left, or, for a rehearsal, the parent.
+/// `None` where it was meant for another process. An error says why it cannot be used, perhaps with what came all the same: the
+/// way back leads through that.
+pub(super) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> (Option<Received>, Result<(), Error>) {
+    match read_state(number) {
+        Ok(Some((number, state))) if state.supervisor == sender(is_rehearsal) => take_over(number, state, launch),
+        Ok(_) => (None, Ok(())),
+        Err(reason) => (None, refuse(reason)),
+    }
 }
 
-/// Takes over what the environment says that this process was handed: by the binary before, or, for a rehearsal, by its
-/// parent. What was handed to another process is none of our business.
-pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Result<(), Error> {
-    if LOOKED.swap(true, Ordering::Relaxed) {
-        return Ok(());
-    }
-    let refuse = |reason| Err(Error::Environment { variable: VARIABLE.to_owned(), reason });
-    let Ok(number) = number.parse() else { return Ok(()) };
+/// The process that must have written the state.
+fn sender(is_rehearsal: bool) -> i32 {
+    if is_rehearsal { sys::getppid() } else { sys::getpid() }.as_raw()
+}
+
+fn refuse(reason: String) -> Result<(), Error> {
+    Err(Error::Environment { variable: VARIABLE.to_owned(), reason })
+}
+
+fn read_state(number: &str) -> Result<Option<(RawFd, State)>, String> {
+    let Ok(number) = number.parse() else { return Ok(None) };
     let text = match read_with_patience(number) {
         Ok(Some(text)) => text,
-        Ok(None) => return Ok(()),
-        Err(error) => return refuse(format!("what the binary that runs hands over cannot be read: {error}")),
+        Ok(None) => return Ok(None),
+        Err(error) => return Err(format!("what the binary that runs hands over cannot be read: {error}")),
     };
-    let state = match State::from_text(&text) {
-        Ok(state) => state,
-        Err(Unreadable::Foreign) => return Ok(()),
-        Err(Unreadable::Format(other)) => {
-            return refuse(format!(
-                "the binary that runs hands its workers over in format {other}, and this one, built with prefork-rt {}, \
-                 reads format {} only: restart the service instead of upgrading it",
-                env!("CARGO_PKG_VERSION"),
-                state::format()
-            ));
-        }
+    match State::from_text(&text) {
+        Ok(state) => Ok(Some((number, state))),
+        Err(Unreadable::Foreign) => Ok(None),
+        Err(Unreadable::Format(other)) => Err(format!(
+            "the binary that runs hands its workers over in format {other}, and this one, built with prefork-rt {}, reads \
+             format {} only: restart the service instead of upgrading it",
+            env!("CARGO_PKG_VERSION"),
+            state::format()
+        )),
         Err(Unreadable::Broken) => {
-            return refuse(
-                "what the binary that runs hands over cannot be read: restart the service instead".to_owned(),
-            );
+            Err("what the binary that runs hands over cannot be read: restart the service instead".to_owned())
         }
-    };
-    let from = if is_rehearsal { sys::getppid() } else { sys::getpid() };
-    if state.supervisor != from.as_raw() {
-        return Ok(());
     }
+}
+
+fn take_over(number: RawFd, state: State, launch: &Launch) -> (Option<Received>, Result<(), Error>) {
     let (mut descriptors, mut missing) = (BTreeMap::new(), None);
     for number in state.descriptors() {
         match sys::take_over(number) {
@@ -92,12 +88,11 @@ pub(crate) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> Resu
         restore_modes(&state, &descriptors);
     }
     let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
-    // It is kept in any case, as the way back leads through it.
-    *received() = Some(Received { state, descriptors, file, launch });
-    match missing {
+    let result = match missing {
         None => Ok(()),
         Some(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
-    }
+    };
+    (Some(Received { state, descriptors, file, launch }), result)
 }
 
 /// Reads the state, and tries again if that fails, for want of memory for example: the pool depends on it.
@@ -136,42 +131,6 @@ fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
     }
 }
 
-/// Tells the running binary that this one would start.
-pub(crate) fn say_rehearsed() -> Result<(), Error> {
-    let Some(received) = received().take() else { return Ok(()) };
-    // If the state's descriptor was not open, the handoff was refused before.
-    let Some(file) = received.file else { return Ok(()) };
-    let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| file.try_clone()).collect();
-    spare.map_err(Error::fcntl)?;
-    let file = File::from(file);
-    let length = file.metadata().map(|file| file.len()).map_err(sys::of_call("fstat(2)"));
-    length
-        .and_then(|length| file.write_all_at(state::signature().as_bytes(), length))
-        .map_err(Error::of_call("write(2)"))
-}
-
-/// Becomes the binary before again, where there is one and this one cannot start. Returns the error where there is none.
-pub(crate) fn go_back_or(error: Error) -> Error {
-    let Some(received) = received().take() else { return error };
-    // What this one has bound is closed by now, and the one before knows nothing of it.
-    listen::remove_files();
-    received.go_back(format!("it passed its rehearsal, but could not start: {error}"));
-    error
-}
-
-/// Runs the program's own code, and becomes the binary before again, where there is one and it panics.
-pub(crate) fn or_back<R>(code: impl FnOnce() -> R) -> R {
-    if received().is_none() {
-        return code();
-    }
-    catch_unwind(AssertUnwindSafe(code)).unwrap_or_else(|panic| {
-        if let Some(received) = received().take() {
-            received.go_back("it passed its rehearsal, but panicked at its start".to_owned());
-        }
-        resume_unwind(panic)
-    })
-}
-
 impl Received {
     /// A copy of a descriptor, for the supervisor.
     pub(crate) fn copy(&self, number: RawFd) -> io::Result<OwnedFd> {
@@ -191,13 +150,26 @@ impl Received {
         copies.collect::<io::Result<_>>().map_err(Error::fcntl)
     }
 
-    /// The sockets that this process was started with, and their names and numbers.
-    pub(crate) fn inherited(&self) -> Result<Vec<(String, usize, OwnedFd)>, Error> {
+    /// Copies of the sockets that this process was started with.
+    pub(crate) fn inherited(&self) -> Result<Vec<Inherited>, Error> {
         let copies = self.state.sockets.iter().filter_map(|socket| {
             let (name, number) = socket.inherited.clone()?;
-            Some(self.copy(socket.descriptor).map(|copy| (name, number, copy)))
+            Some(self.copy(socket.descriptor).map(|copy| Inherited::from_previous(name, number, copy)))
         });
         copies.collect::<io::Result<_>>().map_err(Error::fcntl)
+    }
+
+    /// Writes the signature that tells the running binary that this one would start.
+    pub(super) fn sign(self) -> Result<(), Error> {
+        // If the state's descriptor was not open, the handoff was refused before.
+        let Some(file) = self.file else { return Ok(()) };
+        let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| file.try_clone()).collect();
+        spare.map_err(Error::fcntl)?;
+        let file = File::from(file);
+        let length = file.metadata().map(|file| file.len()).map_err(sys::of_call("fstat(2)"));
+        length
+            .and_then(|length| file.write_all_at(state::signature().as_bytes(), length))
+            .map_err(Error::of_call("write(2)"))
     }
 
     /// The previous binary, where this is a new one.
@@ -214,7 +186,7 @@ impl Received {
     }
 
     /// Hands everything back to the previous binary, for this reason. Returns if that fails.
-    fn go_back(mut self, why: String) {
+    pub(super) fn go_back(mut self, why: String) {
         let before = match self.before() {
             Ok(Some(before)) if sys::is_main_thread() => before,
             // This is no new binary, or the workers would die with the thread that started them.

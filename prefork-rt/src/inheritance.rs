@@ -1,0 +1,113 @@
+//! What this process was started with: how it was launched, the handoff of the previous binary, the sockets and the variables of
+//! a service manager. It is taken once, before any code of the program can change it.
+//!
+//! A start that succeeds uses it up; one that fails leaves it to the next. It must not know what the options are.
+
+use std::env;
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::error::Error;
+use crate::listen::{Announced, Announcement, Inherited};
+use crate::notify;
+use crate::upgrade::{self, Handoff, Launch};
+
+/// What this process was started with. All builders of a process share it.
+pub(crate) struct Inheritance {
+    /// How the program was launched.
+    pub(crate) launch: Launch,
+    /// The handoff of the previous binary, until the supervisor takes it over.
+    pub(crate) handoff: Handoff,
+    /// The variables of a service manager.
+    pub(crate) manager: notify::Variables,
+    announcement: Announcement,
+    taken: Mutex<Taken>,
+}
+
+/// The parts that have to be taken over.
+#[derive(Default)]
+struct Taken {
+    has_handoff: bool,
+    /// `None` until they have been taken over.
+    sockets: Option<Vec<Inherited>>,
+    /// The lines about what is not used.
+    warnings: Vec<String>,
+}
+
+impl Inheritance {
+    /// The inheritance of this process. Takes over no descriptors yet.
+    pub(crate) fn of_this_process() -> &'static Inheritance {
+        static INHERITANCE: OnceLock<Inheritance> = OnceLock::new();
+        INHERITANCE.get_or_init(|| Inheritance {
+            launch: Launch::of_this_program(),
+            handoff: Handoff::default(),
+            manager: notify::Variables::new(|name| env::var_os(name)),
+            announcement: Announcement::new(|name| env::var_os(name)),
+            taken: Mutex::default(),
+        })
+    }
+
+    /// Takes over the descriptors, so that no program that is started from here on inherits them: those of the handoff that
+    /// PREFORK_UPGRADE announces with this value, and the sockets. Each is taken once.
+    pub(crate) fn take(&self, handoff: Option<&str>, is_rehearsal: bool) -> Result<(), Error> {
+        let mut taken = self.taken();
+        if let Some(number) = handoff.filter(|_| !taken.has_handoff) {
+            taken.has_handoff = true;
+            if !self.handoff.receive(number, is_rehearsal, &self.launch)? {
+                taken.warnings.push(format!(
+                    "{}={number} is ignored: it was handed to another process; unset it for the programs that this process \
+                     starts",
+                    upgrade::VARIABLE
+                ));
+            }
+        }
+        // The previous binary hands the sockets over that it was started with.
+        if taken.sockets.is_none() && !self.handoff.is_there() {
+            match self.announcement.take_sockets()? {
+                Announced::Sockets(sockets) => taken.sockets = Some(sockets),
+                Announced::Ignored(why) => {
+                    taken.sockets = Some(Vec::new());
+                    taken.warnings.push(why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One line for each variable that is there and not used.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.taken().warnings.clone()
+    }
+
+    /// The variables that are ignored because this program has more rights than its caller.
+    pub(crate) fn distrusted(&self) -> impl Iterator<Item = &'static str> {
+        self.announcement.distrusted().into_iter().chain(self.manager.distrusted())
+    }
+
+    /// The names of the variables that announce sockets.
+    pub(crate) fn socket_variables(&self) -> impl Iterator<Item = &'static str> {
+        self.announcement.variables()
+    }
+
+    /// Copies of the sockets that this process was started with, for a start that may fail.
+    pub(crate) fn sockets(&self) -> Result<Vec<Inherited>, Error> {
+        if let Some(received) = &*self.handoff.received() {
+            return received.inherited();
+        }
+        let taken = self.taken();
+        taken.sockets.iter().flatten().map(|socket| socket.try_clone().map_err(Error::fcntl)).collect()
+    }
+
+    /// Closes the sockets with this name.
+    pub(crate) fn close_sockets(&self, name: &str) {
+        self.taken().sockets.iter_mut().for_each(|sockets| sockets.retain(|one| one.name != name));
+    }
+
+    /// Closes all sockets, as a start has succeeded and has copies of those that it needs.
+    pub(crate) fn close_all_sockets(&self) {
+        self.taken().sockets.iter_mut().for_each(Vec::clear);
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

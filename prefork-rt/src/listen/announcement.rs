@@ -1,0 +1,191 @@
+//! The variables that announce sockets to a process, and taking these sockets over: sd_listen_fds(3).
+//!
+//! It must not know which entries of `listen` the sockets are for.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::os::fd::AsFd;
+
+use super::as_bound::revive;
+use super::inherited::Inherited;
+use crate::error::Error;
+use crate::logging;
+use crate::sys;
+use crate::trust;
+
+const COUNT: &str = "LISTEN_FDS";
+const PID: &str = "LISTEN_PID";
+const NAMES: &str = "LISTEN_FDNAMES";
+/// The number of LISTEN_PID's pidfd, since systemd 259.
+const PIDFD: &str = "LISTEN_PIDFDID";
+/// The first descriptor.
+const FIRST: usize = sys::FIRST_LISTEN_FD as usize;
+
+/// The variables that announce sockets to one process, as they were found.
+#[derive(Default)]
+pub(crate) struct Announcement {
+    count: Option<OsString>,
+    pid: Option<OsString>,
+    names: Option<OsString>,
+    pidfd: Option<OsString>,
+}
+
+/// The sockets that were announced, or why the announcement is ignored.
+pub(crate) enum Announced {
+    Sockets(Vec<Inherited>),
+    Ignored(String),
+}
+
+impl Announcement {
+    /// The variables, as `find` finds them.
+    pub(crate) fn new(find: impl Fn(&str) -> Option<OsString>) -> Announcement {
+        Announcement { count: find(COUNT), pid: find(PID), names: find(NAMES), pidfd: find(PIDFD) }
+    }
+
+    /// The names of all variables that are there, also of empty ones. Workers do not see them.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = &'static str> {
+        self.all().into_iter().filter_map(|(name, value)| value.as_ref().map(|_| name))
+    }
+
+    /// Takes the sockets over, so that no program that is started from here on inherits them, too. An announcement without a
+    /// process id is meant for this process: tools for developers leave the id out.
+    pub(crate) fn take_sockets(&self) -> Result<Announced, Error> {
+        let given = self.given();
+        if given.is_empty() || !self.is_believed() {
+            return Ok(Announced::Sockets(Vec::new()));
+        }
+        let Some(count) = not_empty(&self.count) else {
+            let given = given.join(", ");
+            return Ok(Announced::Ignored(format!("ignored without {COUNT}, which announces sockets: {given}")));
+        };
+        if not_empty(&self.pid).is_some_and(|pid| pid.to_str().is_none_or(|pid| pid.parse::<u32>().is_err())) {
+            return Err(self.unlike_the_sockets(&format_args!("{PID} is no process id")));
+        }
+        if let Some(why) = trust::names_another(PID, self.pid.as_deref()) {
+            let count = count.to_string_lossy();
+            return Ok(Announced::Ignored(format!(
+                "{COUNT}={count} is ignored: {why}, or unset {PID}; listen is bound as it is written"
+            )));
+        }
+        let number = count.to_str().and_then(|count| count.parse::<i32>().ok()).filter(|&count| count >= 0);
+        let number =
+            number.ok_or_else(|| self.unlike_the_sockets(&format_args!("{COUNT} is no number of descriptors")))?;
+        if number == 0 && not_empty(&self.names).is_some() {
+            return Ok(Announced::Ignored(format!("{NAMES} is ignored: {COUNT}=0 announces no sockets")));
+        }
+        let sockets = sys::listen_fds(number).map_err(|error| self.unlike_the_sockets(&error))?;
+        let names = self.names(sockets.len())?;
+        let sockets = (FIRST..).zip(names.into_iter().zip(sockets));
+        let sockets = sockets.map(|(number, (name, socket))| listening_again(Inherited::new(name, number, socket)));
+        Ok(Announced::Sockets(sockets.collect()))
+    }
+
+    /// The variables that are ignored because this program has more rights than its caller.
+    pub(crate) fn distrusted(&self) -> Vec<&'static str> {
+        if self.is_believed() { Vec::new() } else { self.given() }
+    }
+
+    /// Whether this program believes its caller. With more rights than the caller, it does if LISTEN_PID is there.
+    fn is_believed(&self) -> bool {
+        trust::in_options() || trust::in_sockets() && not_empty(&self.pid).is_some()
+    }
+
+    /// The names of the variables that have a value.
+    fn given(&self) -> Vec<&'static str> {
+        self.all().into_iter().filter_map(|(name, value)| not_empty(value).map(|_| name)).collect()
+    }
+
+    fn all(&self) -> [(&'static str, &Option<OsString>); 4] {
+        [(COUNT, &self.count), (PID, &self.pid), (NAMES, &self.names), (PIDFD, &self.pidfd)]
+    }
+
+    /// The name of each socket: empty where LISTEN_FDNAMES is missing.
+    fn names(&self, count: usize) -> Result<Vec<String>, Error> {
+        let Some(names) = self.names.as_ref().filter(|_| count > 0) else { return Ok(vec![String::new(); count]) };
+        let names: Vec<String> = names.to_string_lossy().split(':').map(str::to_owned).collect();
+        if names.len() == count {
+            Ok(names)
+        } else {
+            Err(self.unlike_the_sockets(&format_args!("{} names came", names.len())))
+        }
+    }
+
+    /// The error where the sockets are not as they were announced.
+    fn unlike_the_sockets(&self, error: &impl fmt::Display) -> Error {
+        let variables = self.all().into_iter().filter(|&(name, _)| name != PIDFD);
+        let said =
+            variables.filter_map(|(name, value)| Some(format!("{name}={}", not_empty(value)?.to_string_lossy())));
+        let said: Vec<String> = said.collect();
+        Error::Environment {
+            variable: COUNT.to_owned(),
+            reason: format!(
+                "the sockets that are announced cannot be taken over: {error} ({}); expected are as many open descriptors \
+                 from {FIRST} on as {COUNT} says, and no names or as many: mend what starts this program, or unset {COUNT}",
+                said.join(" ")
+            ),
+        }
+    }
+}
+
+fn not_empty(value: &Option<OsString>) -> Option<&OsString> {
+    value.as_ref().filter(|value| !value.is_empty())
+}
+
+fn listening_again(inherited: Inherited) -> Inherited {
+    if revive(inherited.socket.as_fd()) {
+        logging::warn(&format!(
+            "{}, which this program was started with, did not listen, as after shutdown(2) by a worker of its last start: it \
+             listens again",
+            inherited.place
+        ));
+    }
+    inherited
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn announcement(variables: &[(&str, &str)]) -> Announcement {
+        Announcement::new(|wanted| {
+            let found = variables.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    fn ignored(variables: &[(&str, &str)]) -> String {
+        match announcement(variables).take_sockets() {
+            Ok(Announced::Ignored(why)) => why,
+            Ok(Announced::Sockets(sockets)) => panic!("{} sockets", sockets.len()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    #[test]
+    fn what_announces_no_socket_is_named() {
+        assert!(ignored(&[(NAMES, "web")]).ends_with("LISTEN_FDS, which announces sockets: LISTEN_FDNAMES"));
+        assert!(ignored(&[(COUNT, "0"), (NAMES, "web")]).starts_with("LISTEN_FDNAMES is ignored"));
+        assert!(
+            ignored(&[(COUNT, "1"), (PID, "1")]).starts_with("LISTEN_FDS=1 is ignored: LISTEN_PID=1 names another")
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_that_repeats_it() {
+        for (variables, why) in [
+            (&[(COUNT, "x")][..], "LISTEN_FDS is no number of descriptors (LISTEN_FDS=x)"),
+            (&[(COUNT, "-1")], "LISTEN_FDS is no number of descriptors (LISTEN_FDS=-1)"),
+            (&[(COUNT, "1"), (PID, "me")], "LISTEN_PID is no process id (LISTEN_FDS=1 LISTEN_PID=me)"),
+        ] {
+            let error = announcement(variables).take_sockets().map(drop).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[test]
+    fn empty_variables_announce_nothing_and_are_kept_from_workers() {
+        let empty = announcement(&[(COUNT, ""), (NAMES, "")]);
+        assert!(matches!(empty.take_sockets(), Ok(Announced::Sockets(sockets)) if sockets.is_empty()));
+        assert_eq!(empty.variables().collect::<Vec<_>>(), [COUNT, NAMES]);
+    }
+}
