@@ -255,7 +255,7 @@ fn each_misfit_is_said_in_words_of_its_own() {
     let last = refusal(&mut program);
     assert!(last.contains("a UnixListener is asked for, but listen has no Unix socket"), "{last}");
     assert!(
-        last.contains(&format!("this program was started with, \"web.socket\" (descriptor 3), {tcp_at}:")),
+        last.contains(&format!("take the place of listen: \"web.socket\" (descriptor 3), {tcp_at};")),
         "{last}"
     );
 }

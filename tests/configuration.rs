@@ -585,7 +585,7 @@ fn what_an_upgrade_handed_to_another_process_is_named_and_ignored() {
         let mut command = fixture("takes-any-value");
         let mut program = Program::start(command.args(["everything", "finish"]).env("PREFORK_UPGRADE", number));
         assert_eq!(program.exit_code(), 0);
-        program.stderr.wait_for(&format!("PREFORK_UPGRADE={number} is ignored: it was handed to another process"));
+        program.stderr.wait_for(&format!("PREFORK_UPGRADE={number} is ignored: it was meant for another process"));
         assert_eq!(program.stderr.count("PREFORK_"), 1);
     }
 }

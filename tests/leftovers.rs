@@ -235,7 +235,7 @@ fn pid_in(file: &Path) -> i32 {
 #[test]
 fn what_is_left_of_a_rehearsals_group_dies_with_it() {
     for (then, why) in [
-        ("exit 0", "has not read what it is to take over"),
+        ("exit 0", "has not read the handoff"),
         ("exit 3", "with status 3"),
         ("kill -9 $$", "by SIGKILL"),
         ("kill -11 $$", "by SIGSEGV"),

@@ -203,7 +203,7 @@ fn a_listener_is_handed_over_once() {
     for how in ["one-twice", "all-twice"] {
         let mut program = listens(how, "127.0.0.1:0");
         assert_eq!(program.exit_code(), 0);
-        assert_eq!(program.stdout.count("second time: the TcpListener was handed over before in this worker"), 3);
+        assert_eq!(program.stdout.count("second time: the TcpListener was given before in this worker"), 3);
         assert_eq!(program.stdout.count("try_clone()"), 3);
     }
 }

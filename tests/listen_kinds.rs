@@ -135,10 +135,10 @@ fn what_is_not_there_is_refused_in_words_that_say_what_there_is() {
     assert_eq!(program.exit_code(), 0);
     for line in [
         "web: given",
-        "all of web: the TcpListener called \"web\" was handed over before in this worker",
+        "all of web: the TcpListener called \"web\" was given before in this worker",
         "web as Unix: a UnixListener called \"web\" is asked for, but in listen that is an address: ask for a TcpListener",
         "dns: given",
-        "dns again: the UdpSocket called \"dns\" was handed over before",
+        "dns again: the UdpSocket called \"dns\" was given before",
         "the TCP one: a TcpListener is asked for, but listen has 2 addresses: ask for Vec<TcpListener>, or for each by its name",
         "the Unix one: a UnixListener is asked for, but listen has no Unix socket: give a Unix socket, for example listen = \"unix:",
         "the Unix ones: a UnixListener is asked for, but listen has no Unix socket",

@@ -118,7 +118,7 @@ fn a_socket_that_a_worker_has_spoilt_serves_again_once_it_has_ended() {
         // Its peer has gone with it.
         ("tcp connect", &tcp, "it was shut down"),
         ("tcp ttl", &tcp, "it dropped packets by their TTL"),
-        ("udp peer", &udp, "it was connected, so that it took nothing from others"),
+        ("udp peer", &udp, "it was connected, so it received nothing from other senders"),
     ] {
         pool.repairs(order, place, found);
     }
@@ -135,8 +135,8 @@ fn a_filter_of_a_worker_goes_with_it() {
     if !may_filter() {
         skip!("this user may not attach a filter to a socket");
     }
-    pool.repairs("tcp filter", &pool.tcp.to_string(), "a filter decided what came to it");
-    pool.repairs("udp filter", &format!("udp:{}", pool.udp), "a filter decided what came to it");
+    pool.repairs("tcp filter", &pool.tcp.to_string(), "a filter was attached to it");
+    pool.repairs("udp filter", &format!("udp:{}", pool.udp), "a filter was attached to it");
     pool.spoil("tcp locked-filter aborts", " was bound anew ");
     pool.program.stderr.wait_for("reload done after");
     pool.is_served();

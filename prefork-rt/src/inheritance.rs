@@ -54,7 +54,7 @@ impl Inheritance {
             taken.has_handoff = true;
             if !self.handoff.receive(number, is_rehearsal, &self.launch)? {
                 taken.warnings.push(format!(
-                    "{}={number} is ignored: it was handed to another process; unset it for the programs that this process \
+                    "{}={number} is ignored: it was meant for another process; unset it for the programs that this process \
                      starts",
                     upgrade::VARIABLE
                 ));

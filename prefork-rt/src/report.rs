@@ -164,7 +164,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             workers(*alive)
         )),
         Notice::CannotGoBack { why } => error(format!(
-            "cannot go back to the binary before: {why}; the new one stays and replaces its workers as always; SIGHUP \
+            "cannot go back to the previous binary: {why}; the new one stays and replaces its workers as always; SIGHUP \
              replaces those of the binary before"
         )),
         Notice::Recycling { worker, why, up } => info(format!(

@@ -34,9 +34,9 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         (&scramble, "app cannot be run: Exec format error (os error 8)"),
         (
             &reshape,
-            "with status 2: environment variable PREFORK_UPGRADE: the binary that runs hands its workers over in format ",
+            "with status 2: environment variable PREFORK_UPGRADE: the running binary hands off its workers in format ",
         ),
-        (&build("exits-at-once"), "with status 0, but has not read what it is to take over"),
+        (&build("exits-at-once"), "with status 0, but has not read the handoff"),
         (&build("exits-with-3"), "with status 3: it said nothing"),
         (&build("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),
         (&build("wants-many"), "1000 are more than the 66 that the running pool has room for"),

@@ -119,8 +119,9 @@ impl Announcement {
         Error::Environment {
             variable: COUNT.to_owned(),
             reason: format!(
-                "the sockets that are announced cannot be taken over: {error} ({}); expected are as many open descriptors \
-                 from {FIRST} on as {COUNT} says, and no names or as many: mend what starts this program, or unset {COUNT}",
+                "the sockets that are announced cannot be taken over: {error} ({}); {COUNT} must be the number of open \
+                 descriptors from {FIRST} on, and {NAMES}, if there, must have a name for each: correct what starts this \
+                 program, or unset {COUNT}",
                 said.join(" ")
             ),
         }

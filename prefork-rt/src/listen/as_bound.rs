@@ -127,7 +127,7 @@ impl AsBound {
 
     fn check_udp(&self, socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()> {
         if SockRef::from(&socket).peer_addr().is_ok() {
-            found.push("it was connected, so that it took nothing from others".to_owned());
+            found.push("it was connected, so it received nothing from other senders".to_owned());
             self.bind_again(socket)?;
         }
         still_open(socket, found)
@@ -155,7 +155,7 @@ impl AsBound {
             result?;
         }
         if !self.has_filter && sys::has_filter(socket) {
-            found.push("a filter decided what came to it".to_owned());
+            found.push("a filter was attached to it".to_owned());
             sys::detach_filter(socket)?;
         }
         Ok(())

@@ -129,7 +129,7 @@ fn counted(kind: Kind, count: usize) -> String {
 fn taken(wanted: Wanted, name: Option<&str>) -> String {
     let called = name.map(|name| format!(" called {name:?}")).unwrap_or_default();
     format!(
-        "the {}{called} was handed over before in this worker: ask for it once, and use try_clone() for a second handle",
+        "the {}{called} was given before in this worker: ask for it once, and use try_clone() for a second handle",
         wanted.kind.type_name()
     )
 }

@@ -84,7 +84,7 @@ impl Listeners {
                     "a {} of tokio is asked for, but the workers of the running pool have {} in blocking mode, which an \
                      upgrade cannot change under them: restart the service instead",
                     label.kind.type_name(),
-                    if key.is_empty() { "what it was started with" } else { key },
+                    if key.is_empty() { "the sockets that it was started with" } else { key },
                 ),
             }),
             None => Ok(()),

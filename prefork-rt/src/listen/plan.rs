@@ -56,8 +56,8 @@ impl Plan {
         match (error, &self.came) {
             (Error::Argument { reason }, Some(came)) => Error::Argument {
                 reason: format!(
-                    "{reason}; in the place of listen came what this program was started with, {came}: change the .socket \
-                     unit, or what main asks for"
+                    "{reason}; the sockets that this program was started with take the place of listen: {came}; change the \
+                     .socket unit, or what main asks for"
                 ),
             },
             (error, _) => error,

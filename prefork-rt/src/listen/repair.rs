@@ -118,8 +118,8 @@ impl Listener {
                 return None;
             }
             return Some(repair(format!(
-                "{place} cannot be repaired {moment}: {found}; no client is served there: restart what this program was \
-                 started by with it (systemctl restart of the .socket unit)"
+                "{place} cannot be repaired {moment}: {found}; no client is served there: restart the program that \
+                 opened it (systemctl restart of the .socket unit)"
             )));
         }
         match self.bind_anew(as_bound) {

@@ -58,19 +58,19 @@ fn read_state(number: &str) -> Result<Option<(RawFd, State)>, String> {
     let text = match read_with_patience(number) {
         Ok(Some(text)) => text,
         Ok(None) => return Ok(None),
-        Err(error) => return Err(format!("what the binary that runs hands over cannot be read: {error}")),
+        Err(error) => return Err(format!("the handoff of the running binary cannot be read: {error}")),
     };
     match State::from_text(&text) {
         Ok(state) => Ok(Some((number, state))),
         Err(Unreadable::Foreign) => Ok(None),
         Err(Unreadable::Format(other)) => Err(format!(
-            "the binary that runs hands its workers over in format {other}, and this one, built with prefork-rt {}, reads \
+            "the running binary hands off its workers in format {other}, and this one, built with prefork-rt {}, reads \
              format {} only: restart the service instead of upgrading it",
             env!("CARGO_PKG_VERSION"),
             state::format()
         )),
         Err(Unreadable::Broken) => {
-            Err("what the binary that runs hands over cannot be read: restart the service instead".to_owned())
+            Err("the handoff of the running binary cannot be read: restart the service instead".to_owned())
         }
     }
 }
@@ -90,7 +90,7 @@ fn take_over(number: RawFd, state: State, launch: &Launch) -> (Option<Received>,
     let launch = Launch { directory: state.directory.clone(), ..launch.clone() };
     let result = match missing {
         None => Ok(()),
-        Some(error) => refuse(format!("a descriptor that was handed over is not open: {error}")),
+        Some(error) => refuse(format!("a descriptor of the handoff is not open: {error}")),
     };
     (Some(Received { state, descriptors, file, launch }), result)
 }
@@ -191,13 +191,13 @@ impl Received {
             Ok(Some(before)) if sys::is_main_thread() => before,
             // This is no new binary, or the workers would die with the thread that started them.
             Ok(_) => return,
-            Err(error) => return logging::error(&format!("cannot go back to the binary before: {error}")),
+            Err(error) => return logging::error(&format!("cannot go back to the previous binary: {error}")),
         };
         // Signals that arrive from here on, or were noted, wait for the previous binary.
         let mask = match Mask::block() {
             Ok(mask) => mask,
             Err(error) => {
-                return logging::error(&format!("cannot go back to the binary before: sigprocmask(2): {error}"));
+                return logging::error(&format!("cannot go back to the previous binary: sigprocmask(2): {error}"));
             }
         };
         self.state.back = Some(why);
@@ -205,6 +205,6 @@ impl Received {
         let why = become_before(&self.launch, &before, &self.state, &descriptors);
         // This does not fail for a mask that was read before.
         let _ = mask.restore();
-        logging::error(&format!("cannot go back to the binary before: {why}; its workers end with this process"));
+        logging::error(&format!("cannot go back to the previous binary: {why}; its workers end with this process"));
     }
 }

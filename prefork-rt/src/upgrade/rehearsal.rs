@@ -103,8 +103,8 @@ impl Rehearsal {
             End::Exited(0) if is_signed(&state, length) => return Ok(next),
             End::Exited(0) => {
                 return Err(format!(
-                    "{name} ended its rehearsal (PREFORK=check) with status 0, but has not read what it is to take over: \
-                     is it built with prefork, in a version that upgrades, and does it start it?"
+                    "{name} ended its rehearsal (PREFORK=check) with status 0, but has not read the handoff: is it \
+                     built with a version of prefork that can upgrade, and does it start the pool?"
                 ));
             }
             End::Exited(code) => format!("with status {code}"),
