@@ -32,7 +32,7 @@ use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rule
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Bell, Mask, Pid, Received, Signal, SignalQueue};
-use crate::upgrade::{Before, Handoff, Launch, Next, Rehearsal};
+use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
@@ -172,7 +172,7 @@ struct Supervisor {
     /// The binary that was rehearsed.
     next: Option<Next>,
     /// The binary that ran here before, while this one is on probation.
-    before: Option<Before>,
+    before: Option<Previous>,
     service: Service,
 }
 

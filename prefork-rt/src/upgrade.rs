@@ -12,7 +12,7 @@ mod rehearsal;
 mod replaceable;
 pub(crate) mod state;
 
-pub(crate) use exec::{Before, become_before, become_next};
+pub(crate) use exec::{Previous, become_next, become_previous};
 pub(crate) use handoff::Handoff;
 pub(crate) use launch::Launch;
 pub(crate) use next::{Next, next_binary};

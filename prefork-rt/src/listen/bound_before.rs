@@ -5,19 +5,20 @@ use std::os::fd::OwnedFd;
 
 use socket2::SockRef;
 
-/// A socket that was bound for an entry of `listen` by the binary before, or before a restart of the service. Those of
-/// slots come in the order in which the kernel has them.
+/// A socket that was bound before this start. Those of slots come in the kernel's order.
 pub(crate) struct BoundBefore {
+    /// The entry of `listen` for which it was bound.
     pub(crate) entry: String,
-    /// Whose it is, where each slot has its own.
+    /// The slot that it belongs to, where each slot has a socket of its own.
     pub(crate) slot: Option<usize>,
-    /// What it is called in a service manager's store, if it is there.
+    /// Its name in a service manager's descriptor store, if it is there.
     pub(crate) stored: Option<String>,
-    /// It came from the binary before, whose workers have it, too.
+    /// It came from the previous binary, whose workers use it, too.
     pub(crate) is_in_use: bool,
     pub(crate) socket: OwnedFd,
 }
 
+/// The address of a TCP or UDP socket.
 pub(super) fn bound_to(socket: &OwnedFd) -> Option<SocketAddr> {
     SockRef::from(socket).local_addr().ok()?.as_socket()
 }

@@ -1,5 +1,6 @@
-//! How one binary of a supervisor takes over from another: the state that it hands over, and how the next continues.
+//! How one binary of a supervisor takes over from another: the state that it hands off, and how the next continues.
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -15,7 +16,7 @@ use crate::report;
 use crate::scoreboard::Publisher;
 use crate::sys::{self, Bell, End, Signal};
 use crate::upgrade::state::{self, State};
-use crate::upgrade::{self, Before, Received, Rehearsal};
+use crate::upgrade::{self, Launch, Previous, Received, Rehearsal};
 
 impl Pool {
     /// The pool of the previous binary.
@@ -72,11 +73,11 @@ impl Supervisor {
         }
         pool.slots_without_sockets().for_each(|task_id| self.service.listeners.close_slot(task_id));
         listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
-        match received.before() {
-            Ok(Some(before)) => self.before = Some(before),
+        match received.previous() {
+            Ok(Some(previous)) => self.before = Some(previous),
             Ok(None) => self.forget_before(),
             Err(error) => {
-                logging::warn(&format!("there is no way back to the binary before: {error}"));
+                logging::warn(&format!("there is no way back to the previous binary: {error}"));
                 self.forget_before();
             }
         }
@@ -94,7 +95,7 @@ impl Supervisor {
                 "a program with more rights than its caller (set-user-ID, say) is not upgraded in place".to_owned()
             );
         }
-        Before::this().map_err(cannot_keep)?;
+        Previous::this().map_err(cannot_keep)?;
         let workers = self.service.credentials.as_ref().and_then(Credentials::unprivileged);
         let binary = upgrade::next_binary(&self.service.launch, workers.as_ref())?;
         logging::info(&format!("rehearsing the start of {}", binary.display()));
@@ -120,66 +121,60 @@ impl Supervisor {
 
     /// Becomes the binary that was rehearsed, or tells the policy why not.
     pub(super) fn upgrade(&mut self) {
-        let why = self.become_next();
+        let Err(why) = self.become_next();
         self.policy.handle(self.clock.now(), Event::NotReplaced(why));
     }
 
-    fn become_next(&mut self) -> String {
-        let Some(next) = self.next.take() else { return "nothing was rehearsed".to_owned() };
-        if let Err(why) = next.check() {
-            return why;
-        }
-        let binary = next.binary;
+    fn become_next(&mut self) -> Result<Infallible, String> {
+        let next = self.next.take().ok_or("nothing was rehearsed")?;
+        next.check()?;
         let workers = self.service.credentials.as_ref().and_then(Credentials::unprivileged);
-        if let Err(why) = upgrade::next_binary(&self.service.launch, workers.as_ref()) {
-            return why;
-        }
-        if let Err(why) = self.service.fork_check.again() {
-            return why;
-        }
-        let before = match Before::this() {
-            Ok(before) => before,
-            Err(error) => return cannot_keep(error),
-        };
-        logging::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, binary.display()));
-        let state = match self.state(None, Some(&before)) {
-            Ok(state) => state,
-            Err(why) => return why,
-        };
-        self.prepare_to_go();
-        let kept = [before.binary.as_fd(), before.directory.as_fd()];
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(false).into_iter().chain(kept).collect();
-        upgrade::become_next(&self.service.launch, &binary, &state, &descriptors)
+        upgrade::next_binary(&self.service.launch, workers.as_ref())?;
+        self.service.fork_check.again()?;
+        let previous = Previous::this().map_err(cannot_keep)?;
+        logging::info(&format!("the rehearsal was good: pid {} becomes {}", self.pid, next.binary.display()));
+        self.hand_off(None, &previous, |launch, state, descriptors| {
+            upgrade::become_next(launch, &next.binary, state, descriptors)
+        })
     }
 
     /// Becomes the previous binary again, or tells the policy why not.
     pub(super) fn go_back(&mut self, task_id: usize, failure: &TurnFailure) {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
         logging::warn(&format!("the new binary fails {why}; going back to the one before"));
-        let reason = self.become_before(why);
+        let Err(reason) = self.become_previous(why);
         self.service.commit();
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
     }
 
-    /// Forgets the previous binary: there is no way back any more.
+    fn become_previous(&mut self, why: String) -> Result<Infallible, String> {
+        let previous = self.before.take().ok_or("it was not kept")?;
+        self.service.fork_check.again()?;
+        self.hand_off(Some(why), &previous, |launch, state, descriptors| {
+            upgrade::become_previous(launch, &previous, state, descriptors)
+        })
+    }
+
+    /// Forgets the previous binary, to which there is no way back any more.
     pub(super) fn forget_before(&mut self) {
         self.before = None;
         self.service.commit();
     }
 
-    fn become_before(&mut self, why: String) -> String {
-        let Some(before) = self.before.take() else { return "it was not kept".to_owned() };
-        if let Err(why) = self.service.fork_check.again() {
-            return why;
-        }
-        let state = match self.state(Some(why), Some(&before)) {
-            Ok(state) => state,
-            Err(why) => return why,
-        };
+    /// Hands everything off to another binary, which `execute` becomes. Returns only if that fails. `back` is why the new binary
+    /// has failed, where the other is the previous one.
+    fn hand_off(
+        &mut self,
+        back: Option<String>,
+        previous: &Previous,
+        execute: impl FnOnce(&Launch, &State, &[BorrowedFd<'_>]) -> String,
+    ) -> Result<Infallible, String> {
+        let goes_back = back.is_some();
+        let state = self.state(back, Some(previous))?;
         self.prepare_to_go();
-        let kept = [before.binary.as_fd(), before.directory.as_fd()];
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(true).into_iter().chain(kept).collect();
-        upgrade::become_before(&self.service.launch, &before, &state, &descriptors)
+        let kept = [previous.binary.as_fd(), previous.directory.as_fd()];
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(goes_back).into_iter().chain(kept).collect();
+        Err(execute(&self.service.launch, &state, &descriptors))
     }
 
     /// Hands on buffered text and undecided signals, and sends the service manager a sign of life, as the next binary cannot
@@ -192,7 +187,7 @@ impl Supervisor {
         }
     }
 
-    fn state(&mut self, back: Option<String>, before: Option<&Before>) -> Result<State, String> {
+    fn state(&mut self, back: Option<String>, previous: Option<&Previous>) -> Result<State, String> {
         let board = self.board_file.as_ref().map(AsRawFd::as_raw_fd).ok_or(
             "the memory that the workers of this pool share cannot be handed over: there is no memfd_create(2), or the \
              size of files is limited (ulimit -f)",
@@ -222,7 +217,7 @@ impl Supervisor {
             bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
             sockets,
             files: listen::files().into_iter().map(file).collect(),
-            before: before.map(Before::numbers),
+            previous: previous.map(Previous::numbers),
             processes: self.table.snapshot(),
             pool: self.policy.snapshot(),
         })

@@ -13,19 +13,19 @@ use super::state::{self, State, VARIABLE};
 use crate::sys;
 
 /// A binary and its working directory, kept so that it can run again if the next one fails.
-pub(crate) struct Before {
+pub(crate) struct Previous {
     pub(crate) binary: OwnedFd,
     pub(crate) directory: OwnedFd,
 }
 
-impl Before {
+impl Previous {
     /// This binary, for the next one.
-    pub(crate) fn this() -> io::Result<Before> {
-        Ok(Before { binary: sys::own_binary()?, directory: sys::open_for_its_place(Path::new("."))? })
+    pub(crate) fn this() -> io::Result<Previous> {
+        Ok(Previous { binary: sys::own_binary()?, directory: sys::open_for_its_place(Path::new("."))? })
     }
 
-    pub(crate) fn numbers(&self) -> state::Before {
-        state::Before { binary: self.binary.as_raw_fd(), directory: self.directory.as_raw_fd() }
+    pub(crate) fn numbers(&self) -> state::Previous {
+        state::Previous { binary: self.binary.as_raw_fd(), directory: self.directory.as_raw_fd() }
     }
 }
 
@@ -45,11 +45,16 @@ pub(crate) fn become_next(launch: &Launch, binary: &Path, state: &State, descrip
 }
 
 /// Becomes the previous binary again. Returns the reason if that fails.
-pub(crate) fn become_before(launch: &Launch, before: &Before, state: &State, descriptors: &[BorrowedFd<'_>]) -> String {
+pub(crate) fn become_previous(
+    launch: &Launch,
+    previous: &Previous,
+    state: &State,
+    descriptors: &[BorrowedFd<'_>],
+) -> String {
     let error = hand_off(launch, state, descriptors, |variables| {
         // If its directory is gone, it runs in the directory of this binary.
-        let _ = sys::change_directory(before.directory.as_fd());
-        sys::exec_open(before.binary.as_fd(), &launch.arguments, variables)
+        let _ = sys::change_directory(previous.directory.as_fd());
+        sys::exec_open(previous.binary.as_fd(), &launch.arguments, variables)
     });
     format!("it cannot be run: {error}")
 }

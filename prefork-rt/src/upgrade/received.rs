@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use super::exec::{Before, become_before};
+use super::exec::{Previous, become_previous};
 use super::launch::Launch;
 use super::state::{self, State, Unreadable, VARIABLE};
 use crate::error::Error;
@@ -22,7 +22,7 @@ use crate::sys::{self, Mask};
 pub(crate) struct Received {
     pub(crate) state: State,
     descriptors: BTreeMap<RawFd, OwnedFd>,
-    /// Of the state.
+    /// The file with the state.
     file: Option<OwnedFd>,
     launch: Launch,
 }
@@ -30,6 +30,8 @@ pub(crate) struct Received {
 /// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them, neither it
 /// nor the previous binary could go on.
 const SPARE: usize = 16;
+
+/// How often reading the state is tried again.
 const READ_AGAIN: usize = 20;
 const BETWEEN_READS: Duration = Duration::from_millis(10);
 
@@ -173,12 +175,12 @@ impl Received {
     }
 
     /// The previous binary, where this is a new one.
-    pub(crate) fn before(&self) -> io::Result<Option<Before>> {
-        let before = self.state.before.as_ref().filter(|_| self.state.back.is_none());
-        let copies = |before: &state::Before| {
-            Ok(Before { binary: self.copy(before.binary)?, directory: self.copy(before.directory)? })
+    pub(crate) fn previous(&self) -> io::Result<Option<Previous>> {
+        let previous = self.state.previous.as_ref().filter(|_| self.state.back.is_none());
+        let copies = |previous: &state::Previous| {
+            Ok(Previous { binary: self.copy(previous.binary)?, directory: self.copy(previous.directory)? })
         };
-        before.map(copies).transpose()
+        previous.map(copies).transpose()
     }
 
     pub(crate) fn launch(&self) -> &Launch {
@@ -187,8 +189,8 @@ impl Received {
 
     /// Hands everything back to the previous binary, for this reason. Returns if that fails.
     pub(super) fn go_back(mut self, why: String) {
-        let before = match self.before() {
-            Ok(Some(before)) if sys::is_main_thread() => before,
+        let previous = match self.previous() {
+            Ok(Some(previous)) if sys::is_main_thread() => previous,
             // This is no new binary, or the workers would die with the thread that started them.
             Ok(_) => return,
             Err(error) => return logging::error(&format!("cannot go back to the previous binary: {error}")),
@@ -202,7 +204,7 @@ impl Received {
         };
         self.state.back = Some(why);
         let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.values().map(AsFd::as_fd).collect();
-        let why = become_before(&self.launch, &before, &self.state, &descriptors);
+        let why = become_previous(&self.launch, &previous, &self.state, &descriptors);
         // This does not fail for a mask that was read before.
         let _ = mask.restore();
         logging::error(&format!("cannot go back to the previous binary: {why}; its workers end with this process"));

@@ -35,7 +35,7 @@ pub(crate) struct State {
     pub(crate) bell: (i32, i32),
     pub(crate) sockets: Vec<Socket>,
     pub(crate) files: Vec<File>,
-    pub(crate) before: Option<Before>,
+    pub(crate) previous: Option<Previous>,
     pub(crate) processes: Vec<Process>,
     pub(crate) pool: Snapshot,
 }
@@ -84,7 +84,7 @@ pub(crate) struct File {
 }
 
 /// The binary that comes back if the next one fails, and its working directory.
-pub(crate) struct Before {
+pub(crate) struct Previous {
     pub(crate) binary: i32,
     pub(crate) directory: i32,
 }
@@ -112,7 +112,7 @@ words_of_fields!(State {
     bell,
     sockets,
     files,
-    before,
+    previous,
     processes,
     pool,
 });
@@ -121,7 +121,7 @@ words_of_fields!(Signals { blocked, ignored, child_ignored, hangups_ignored });
 words_of_fields!(Board { file, capacity, started });
 words_of_fields!(Socket { entry, slot, stored, inherited, nonblocking, descriptor });
 words_of_fields!(File { path, device, inode });
-words_of_fields!(Before { binary, directory });
+words_of_fields!(Previous { binary, directory });
 words_of_fields!(Process { task_id, fork, pid, seat, started, killed });
 
 /// Why a text is no state that this binary can use.
@@ -162,9 +162,9 @@ impl State {
     /// Every descriptor in the state.
     pub(super) fn descriptors(&self) -> Vec<i32> {
         let sockets = self.sockets.iter().map(|socket| socket.descriptor);
-        let before = self.before.iter().flat_map(|before| [before.binary, before.directory]);
+        let previous = self.previous.iter().flat_map(|previous| [previous.binary, previous.directory]);
         let to_be_stored = self.manager.iter().flat_map(Told::descriptors);
-        sockets.chain(before).chain(to_be_stored).chain([self.board.file, self.bell.0, self.bell.1]).collect()
+        sockets.chain(previous).chain(to_be_stored).chain([self.board.file, self.bell.0, self.bell.1]).collect()
     }
 }
 
