@@ -254,10 +254,20 @@ fn each_misfit_is_said_in_words_of_its_own() {
     ));
     let last = refusal(&mut program);
     assert!(last.contains("a UnixListener is asked for, but listen has no Unix socket"), "{last}");
-    assert!(
-        last.contains(&format!("take the place of listen: \"web.socket\" (descriptor 3), {tcp_at};")),
-        "{last}"
-    );
+    assert!(last.contains(&format!("take the place of listen: \"web.socket\" (descriptor 3), {tcp_at};")), "{last}");
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_sockets_to_the_next() {
+    let socket = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let at = socket.local_addr().expect("an address");
+    let socket = OwnedFd::from(socket);
+    let mut command = with_sockets(fixture("starts-after-a-failure").arg("127.0.0.1:0, 127.0.0.2:0"), &[("", &socket)]);
+    let mut program = Program::start(&mut command);
+    assert_eq!(program.exit_code(), 0);
+    let mut lines = program.stdout.all();
+    lines.sort();
+    assert_eq!(lines, ["no workers for LISTEN_FDS".to_owned(), format!("task 0 at {at}"), format!("task 1 at {at}")]);
 }
 
 #[test]
