@@ -430,7 +430,7 @@ fn a_manager_that_is_gone_is_missed_once() {
     pool.reload();
     pool.stderr.wait_for("reload done");
     pool.stop();
-    assert_eq!(pool.stderr.count("the service manager cannot be told"), 1, "{:#?}", pool.stderr.all());
+    assert_eq!(pool.stderr.count("the service manager cannot be reached"), 1, "{:#?}", pool.stderr.all());
 }
 
 #[test]
