@@ -39,6 +39,7 @@ use fork_check::ForkCheck;
 use newcomer::flush_buffers;
 use oom::OomKills;
 use signals::Heard;
+pub(crate) use signals::SIGNALS;
 use table::Table;
 
 pub(crate) use newcomer::become_worker;

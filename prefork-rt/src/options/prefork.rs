@@ -17,7 +17,7 @@ use crate::grammar;
 #[cfg(doc)]
 use crate::grammar::{Reload, Restart};
 use crate::inheritance::Inheritance;
-use crate::supervisor::connections;
+use crate::supervisor::{SIGNALS, connections};
 use crate::sys::{self, Owned};
 use crate::trust;
 use crate::upgrade::Handoff;
@@ -60,7 +60,7 @@ impl Prefork {
     /// SIGUSR1 and SIGUSR2 wait for the pool. Handlers do that, where the program has none of its own, until the pool is
     /// started, its start has failed, or this value is dropped.
     pub fn new() -> Self {
-        let signals = sys::own();
+        let signals = sys::own(&SIGNALS);
         connections::note_inherited();
         // Before the first line, so that a signal handler can write one.
         sys::recognize_journal();

@@ -10,8 +10,58 @@ use std::time::{Duration, Instant};
 use super::Supervisor;
 use crate::logging;
 use crate::policy::{Ask, Event, ProcId};
-use crate::sys::{self, Pid, Received, Sent, Signal};
+use crate::sys::{self, Pid, Received, Sent, Signal, SignalLists};
 use crate::wording;
+
+/// Which signals the supervisor reads, and what becomes of the others.
+pub(crate) static SIGNALS: SignalLists = SignalLists {
+    stops: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT],
+    // All are blocked, SIGTTIN and SIGTTOU too: with a handler of SIGTTOU that is not blocked, a write to a terminal that
+    // forbids it (`stty tostop`) starts again without end. A signal that is pending is not pending twice, so signals that
+    // follow each other faster than they are read are one.
+    queued: &[
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGHUP,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGTTIN,
+        Signal::SIGTTOU,
+        Signal::SIGTSTP,
+        Signal::SIGCONT,
+        Signal::SIGCHLD,
+    ],
+    // `nohup` ignores them, or a shell script for its background jobs, which the terminal's keys are not meant for.
+    left_ignored: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP],
+    // `pidof` and `systemctl kill` send them to every process of a service. They mean something to the supervisor, and a
+    // worker without a handler of its own does not die of them.
+    harmless_in_children: &[Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2],
+    from_terminal: &FROM_TERMINAL,
+    // A handler of SIGTTOU would run without end: see above.
+    blocked_meanwhile: &[Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTSTP],
+    // Writes of the supervisor may cause it.
+    blocked_unread: &[Signal::SIGPIPE],
+    left_alone: &[
+        // They say that this process is broken.
+        Signal::SIGSEGV,
+        Signal::SIGBUS,
+        Signal::SIGFPE,
+        Signal::SIGILL,
+        Signal::SIGABRT,
+        Signal::SIGTRAP,
+        Signal::SIGSYS,
+        // They cannot be caught.
+        Signal::SIGKILL,
+        Signal::SIGSTOP,
+        // They do nothing by default.
+        Signal::SIGURG,
+        Signal::SIGWINCH,
+    ],
+    stopped_early: ": stopped before any worker was started: exiting with status 0",
+};
+
+const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
 /// A stop repeated sooner by the leader of our process group is an echo.
 const ECHO: Duration = Duration::from_millis(500);
@@ -269,7 +319,9 @@ fn sender(received: &Received) -> String {
     match received.sent {
         Sent::By(0) => format!("{signal} from outside this container"),
         Sent::By(pid) => format!("{signal} from pid {pid}"),
-        Sent::ByKernel if sys::is_by_terminal(received.signal) => format!("{signal} from the terminal"),
+        Sent::ByKernel if FROM_TERMINAL.iter().any(|&known| known as c_int == received.signal) => {
+            format!("{signal} from the terminal")
+        }
         Sent::ByKernel => format!("{signal} from the kernel"),
     }
 }

@@ -149,7 +149,7 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
     let result = write();
     if let Ok(before) = before {
         if !was_pending {
-            let _ = forget_pending(Signal::SIGXFSZ);
+            let _ = forget_pending(Signal::SIGXFSZ as libc::c_int);
         }
         let _ = before.become_mask();
     }

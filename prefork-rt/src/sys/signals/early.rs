@@ -13,7 +13,7 @@ use nix::errno::Errno;
 
 use super::disposition::Disposition;
 use super::notes::Notes;
-use super::{Received, SENT_TO_ALL, STOPS, Sent, Signal, is_stop, refusable, resend, sender};
+use super::{LISTS, Received, Sent, Signal, SignalLists, lists, numbers, refusable, resend, sender};
 use crate::sys::mask::Set;
 use crate::sys::{end_now, getpid, has_terminal, stderr};
 
@@ -34,10 +34,6 @@ static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// Whether this process had a controlling terminal when its signals were first owned.
 static HAD_TERMINAL: AtomicBool = AtomicBool::new(false);
 
-/// What a terminal sends to its background stays blocked: a handler of SIGTTOU would run without end in a program that
-/// writes to a terminal that forbids it (`stty tostop`).
-const LEFT_BLOCKED: [Signal; 3] = [Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTSTP];
-
 struct Ownership {
     /// How many [`Owned`] there are.
     owners: usize,
@@ -50,8 +46,9 @@ struct Ownership {
 /// Signals are owned as long as one of these lives and there is no pool.
 pub(crate) struct Owned(());
 
-/// Owns the signals.
-pub(crate) fn own() -> Owned {
+/// Owns the signals in these lists. The lists of the first call hold for the life of the process.
+pub(crate) fn own(lists: &'static SignalLists) -> Owned {
+    LISTS.get_or_init(|| lists);
     let mut ownership = ownership();
     ownership.owners += 1;
     if !ownership.is_over {
@@ -72,7 +69,7 @@ impl Owned {
         }
         STOP.store(WAITS_FOR_POOL, Ordering::Relaxed);
         refusable().for_each(|signal| ownership.take(signal));
-        let left = LEFT_BLOCKED.map(|signal| signal as c_int);
+        let left = numbers(lists().blocked_meanwhile);
         // It cannot fail: see pthread_sigmask(3).
         let _ = Set::of(blocked.iter().copied().chain(left)).become_mask();
     }
@@ -85,7 +82,7 @@ impl Owned {
         ownership.settle();
         if getpid().as_raw() == 1 {
             STOP.store(ENDS_BY_DEFAULT, Ordering::Relaxed);
-            STOPS.into_iter().for_each(|signal| ownership.take(signal as c_int));
+            numbers(lists().stops).for_each(|signal| ownership.take(signal));
             // For good.
             ownership.before.clear();
         }
@@ -104,9 +101,9 @@ impl Drop for Owned {
         drop(ownership);
         let waited_for_start = STOP.compare_exchange(WAITS_FOR_START, ENDS, Ordering::Relaxed, Ordering::Relaxed);
         if is_last || waited_for_start.is_ok() {
-            for stop in STOPS {
-                if let Some(sent) = NOTES.take(stop as c_int) {
-                    end_program(stop as c_int, sent);
+            for stop in numbers(lists().stops) {
+                if let Some(sent) = NOTES.take(stop) {
+                    end_program(stop, sent);
                 }
             }
         }
@@ -155,7 +152,8 @@ fn ownership() -> MutexGuard<'static, Ownership> {
 impl Ownership {
     fn settle(&mut self) {
         if self.owners > 0 && !self.is_over {
-            STOPS.into_iter().chain(SENT_TO_ALL).for_each(|signal| self.take(signal as c_int));
+            let SignalLists { stops, harmless_in_children, .. } = lists();
+            numbers(stops).chain(numbers(harmless_in_children)).for_each(|signal| self.take(signal));
         } else {
             self.give_back();
         }
@@ -204,7 +202,7 @@ fn act(signal: c_int, sent: Sent) {
         return act_by_default(signal);
     }
     match STOP.load(Ordering::Relaxed) {
-        ENDS if is_stop(signal) => end_program(signal, sent),
+        ENDS if numbers(lists().stops).any(|stop| stop == signal) => end_program(signal, sent),
         ENDS_BY_DEFAULT => end_now(128 + signal),
         _ => NOTES.note(signal, sent),
     }
@@ -223,7 +221,7 @@ fn end_program(signal: c_int, sent: Sent) -> ! {
     let mut line = Line { bytes: [0; 128], length: 0 };
     line.push(stderr::Severity::Info.prefix());
     line.push("prefork: ");
-    line.push(STOPS.into_iter().find(|&stop| stop as c_int == signal).map_or("a signal", Signal::as_str));
+    line.push(Signal::try_from(signal).map_or("a signal", Signal::as_str));
     match sent {
         Sent::ByKernel => line.push(" from the terminal"),
         Sent::By(0) => line.push(" from outside this container"),
@@ -232,7 +230,8 @@ fn end_program(signal: c_int, sent: Sent) -> ! {
             line.push_number(pid.unsigned_abs());
         }
     }
-    line.push(": stopped before any worker was started: exiting with status 0\n");
+    line.push(lists().stopped_early);
+    line.push("\n");
     stderr::write_in_handler(line.text());
     end_now(0)
 }

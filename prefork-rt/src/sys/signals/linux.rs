@@ -14,7 +14,7 @@ use nix::sys::time::TimeSpec;
 use crate::sys::mask::Set;
 use crate::sys::{Alone, Fork, of_call};
 
-use super::{MOST_OTHERS, Ready, Received, is_stop, queued, sender, sender_by};
+use super::{MOST_OTHERS, Ready, Received, lists, numbers, queued, sender, sender_by};
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -28,9 +28,9 @@ pub(crate) struct SignalQueue {
 impl SignalQueue {
     /// Queues the supervisor's signals, which are blocked already. Any `other` can be waited for besides.
     pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
-        let signals = queued()?;
-        let stops = Set::of(signals.iter().copied().filter(|&signal| is_stop(signal)));
-        let signals = Set::of(signals).for_nix();
+        let signals = Set::of(queued()?);
+        let stops = Set::of(numbers(lists().stops).filter(|&stop| signals.contains(stop)));
+        let signals = signals.for_nix();
         let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let descriptor = descriptor.map_err(of_call("signalfd(2)"))?;
         Ok(SignalQueue { descriptor, stops })

@@ -11,6 +11,7 @@ mod resend;
 
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::sync::OnceLock;
 
 pub(crate) use nix::sys::signal::Signal;
 
@@ -25,62 +26,60 @@ pub(crate) use linux::SignalQueue;
 pub(crate) use portable::SignalQueue;
 pub(crate) use resend::resend;
 
-/// Those that stop the pool.
-const STOPS: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
+/// Which signals a process reads, refuses or ignores, and what some of them are for. The caller of [`own`] decides; this
+/// folder knows what to do with each list, and not why a signal is in it.
+pub(crate) struct SignalLists {
+    /// Read before all others. While signals are [owned](own), they end the program.
+    pub(crate) stops: &'static [Signal],
+    /// Read from the [`SignalQueue`], instead of their default action. It includes `stops`, and SIGCHLD.
+    pub(crate) queued: &'static [Signal],
+    /// Those of `queued` that stay ignored where they were ignored when this program started.
+    pub(crate) left_ignored: &'static [Signal],
+    /// Those of `queued` whose default action does nothing to forked processes. While signals are owned, they are noted.
+    pub(crate) harmless_in_children: &'static [Signal],
+    /// What a terminal sends to its whole foreground group, so that it may be pending in a process just forked.
+    pub(crate) from_terminal: &'static [Signal],
+    /// What stays blocked while a program that has taken over lets all other signals in.
+    pub(crate) blocked_meanwhile: &'static [Signal],
+    /// Blocked, and neither read nor refused.
+    pub(crate) blocked_unread: &'static [Signal],
+    /// Neither read nor refused. Every signal that is in none of these lists is read too, to be refused, where its default
+    /// action would end the process.
+    pub(crate) left_alone: &'static [Signal],
+    /// What the line of a program that a stop has ended says after the sender.
+    pub(crate) stopped_early: &'static str,
+}
 
-/// What a supervisor reads instead of suffering its default action. All are blocked, SIGTTIN and SIGTTOU too: with a
-/// handler of SIGTTOU that is not blocked, a write to a terminal that forbids it (`stty tostop`) starts again without end.
-/// What is pending is not pending twice, so signals that follow each other faster than they are read are one.
-const QUEUED: [Signal; 11] = [
-    Signal::SIGTERM,
-    Signal::SIGINT,
-    Signal::SIGQUIT,
-    Signal::SIGHUP,
-    Signal::SIGUSR1,
-    Signal::SIGUSR2,
-    Signal::SIGTTIN,
-    Signal::SIGTTOU,
-    Signal::SIGTSTP,
-    Signal::SIGCONT,
-    Signal::SIGCHLD,
-];
+/// The lists that [`own`] was given. A handler reads them too: to read it is one atomic load.
+static LISTS: OnceLock<&'static SignalLists> = OnceLock::new();
 
-/// Those of them that stop the pool: ignored when this program was started (`nohup`, a background job of a shell
-/// script), they stay ignored, and so does the stop key.
-const LEFT_IGNORED: [Signal; 4] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP];
+/// Those of a process that has never owned signals.
+static NO_LISTS: SignalLists = SignalLists {
+    stops: &[],
+    queued: &[],
+    left_ignored: &[],
+    harmless_in_children: &[],
+    from_terminal: &[],
+    blocked_meanwhile: &[],
+    blocked_unread: &[],
+    left_alone: &[],
+    stopped_early: "",
+};
 
-/// What is sent to every process of a service at once (`pidof`, `systemctl kill`) and means something to the supervisor:
-/// a worker without a handler of its own does not die of it.
-const SENT_TO_ALL: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
-
-/// What a terminal sends to everybody in its foreground group.
-const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
+/// Async-signal-safe.
+fn lists() -> &'static SignalLists {
+    LISTS.get().copied().unwrap_or(&NO_LISTS)
+}
 
 /// The most descriptors that a queue can be waited for together with.
 const MOST_OTHERS: usize = 2;
-
-/// What the supervisor neither reads nor refuses: what says that this process is broken, what cannot be caught, and what
-/// does nothing by default. SIGPIPE is blocked, and no more: the supervisor may bring it upon itself.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const NOT_REFUSED: [Signal; 12] = [
-    Signal::SIGSEGV,
-    Signal::SIGBUS,
-    Signal::SIGFPE,
-    Signal::SIGILL,
-    Signal::SIGABRT,
-    Signal::SIGTRAP,
-    Signal::SIGSYS,
-    Signal::SIGKILL,
-    Signal::SIGSTOP,
-    Signal::SIGURG,
-    Signal::SIGWINCH,
-    Signal::SIGPIPE,
-];
 
 /// The signal mask, and the disposition of SIGCHLD, as they were.
 #[derive(Clone)]
 pub(crate) struct Mask {
     blocked: Set,
+    /// What may be pending in a process just forked. It lies here, where a new worker need not touch another page.
+    from_terminal: Set,
     /// That of SIGCHLD, where it was not the default.
     child: Option<Disposition>,
 }
@@ -117,13 +116,14 @@ impl Mask {
         let blocked = Set::all().block()?;
         early::end();
         let arrange = || {
-            spare_workers()?;
+            spare_children()?;
             let child = set(Signal::SIGCHLD, &Disposition::default_action())?;
             let was_default = child.is_default() && child.has_no_flags();
             let mut mask = blocked;
-            queued()?.into_iter().chain([Signal::SIGPIPE as c_int]).for_each(|signal| mask.add(signal));
+            queued()?.into_iter().chain(numbers(lists().blocked_unread)).for_each(|signal| mask.add(signal));
             mask.become_mask()?;
-            Ok(Mask { blocked, child: Some(child).filter(|_| !was_default) })
+            let from_terminal = Set::of(numbers(lists().from_terminal));
+            Ok(Mask { blocked, from_terminal, child: Some(child).filter(|_| !was_default) })
         };
         arrange().inspect_err(|_| {
             // The error that is reported is the one that matters.
@@ -150,8 +150,8 @@ impl Mask {
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn restore_in_worker(&self) -> io::Result<()> {
         let pending = pending()?;
-        for signal in FROM_TERMINAL {
-            if pending.contains(signal as c_int) {
+        for signal in self.from_terminal.numbers() {
+            if pending.contains(signal) {
                 forget_pending(signal)?;
             }
         }
@@ -168,7 +168,7 @@ impl Mask {
 
     /// Puts everything back, in a process that has no pool after all. Signals are owned as before.
     pub(crate) fn restore(&self) -> io::Result<()> {
-        for signal in SENT_TO_ALL {
+        for &signal in lists().harmless_in_children {
             if disposition_of(signal)?.has(nothing) {
                 set(signal, &Disposition::default_action())?;
             }
@@ -178,10 +178,10 @@ impl Mask {
     }
 }
 
-/// Has what is sent to every process of a service do nothing in the workers, which inherit it, where its disposition is
-/// the default. exec(2) gives that back.
-fn spare_workers() -> io::Result<()> {
-    for signal in SENT_TO_ALL {
+/// Gives an empty handler to the signals that are to be harmless in children, where they have their default action. Forked
+/// processes inherit the handler, and exec(2) gives the default action back.
+fn spare_children() -> io::Result<()> {
+    for &signal in lists().harmless_in_children {
         if disposition_of(signal)?.is_default() {
             set(signal, &Disposition::handler(nothing))?;
         }
@@ -192,8 +192,8 @@ fn spare_workers() -> io::Result<()> {
 #[inline(never)] // It has one address, by which it is known.
 extern "C" fn nothing(_: c_int, _: *mut libc::siginfo_t, _: *mut c_void) {}
 
-fn is_stop(signal: c_int) -> bool {
-    STOPS.into_iter().any(|stop| stop as c_int == signal)
+fn numbers(signals: &'static [Signal]) -> impl Iterator<Item = c_int> {
+    signals.iter().map(|&signal| signal as c_int)
 }
 
 /// Who sent a signal. Async-signal-safe.
@@ -218,16 +218,17 @@ fn sender_by(code: c_int, pid: i32) -> Sent {
 }
 
 /// Discards a signal that is pending: POSIX does so when a signal is set to be ignored.
-pub(super) fn forget_pending(signal: Signal) -> io::Result<()> {
-    let before = set(signal, &Disposition::ignore())?;
-    set(signal, &before)?;
+pub(super) fn forget_pending(signal: c_int) -> io::Result<()> {
+    let set = |disposition: &Disposition| disposition.set(signal).map_err(of_call("sigaction(2)"));
+    let before = set(&Disposition::ignore())?;
+    set(&before)?;
     Ok(())
 }
 
 /// What the queue is to hold.
 fn queued() -> io::Result<Vec<c_int>> {
-    let mut signals: Vec<c_int> = QUEUED.into_iter().map(|signal| signal as c_int).chain(refusable()).collect();
-    for signal in LEFT_IGNORED {
+    let mut signals: Vec<c_int> = numbers(lists().queued).chain(refusable()).collect();
+    for &signal in lists().left_ignored {
         if is_ignored(signal)? {
             signals.retain(|queued| *queued != signal as c_int);
         }
@@ -235,20 +236,23 @@ fn queued() -> io::Result<Vec<c_int>> {
     Ok(signals)
 }
 
-/// What means nothing to the supervisor and would end it.
+/// The signals in no list that would end this process.
 fn refusable() -> impl Iterator<Item = c_int> {
+    let lists = lists();
+    let listed = Set::of([lists.queued, lists.blocked_unread, lists.left_alone].into_iter().flat_map(numbers));
     // What the C library keeps for itself has no disposition.
-    others().filter(|&signal| Disposition::of(signal).is_ok_and(|now| now.is_default()))
+    let is_fatal = |signal| Disposition::of(signal).is_ok_and(|now| now.is_default());
+    all_numbers().filter(move |&signal| !listed.contains(signal) && is_fatal(signal))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn others() -> impl Iterator<Item = c_int> {
-    let is_known = |signal: c_int| NOT_REFUSED.iter().chain(&QUEUED).any(|&known| known as c_int == signal);
-    (1..=libc::SIGRTMAX()).filter(move |&signal| !is_known(signal))
+fn all_numbers() -> impl Iterator<Item = c_int> {
+    1..=libc::SIGRTMAX()
 }
 
+/// Those that end a process by default on every system.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn others() -> impl Iterator<Item = c_int> {
+fn all_numbers() -> impl Iterator<Item = c_int> {
     let signals = [Signal::SIGALRM, Signal::SIGVTALRM, Signal::SIGPROF, Signal::SIGXCPU, Signal::SIGXFSZ];
     signals.into_iter().map(|signal| signal as c_int)
 }
@@ -269,11 +273,6 @@ pub(crate) fn default_broken_pipes() -> io::Result<()> {
 /// Whether the signal is ignored. Before a [`SignalQueue`] is opened: whether it was when this program started.
 pub(crate) fn is_ignored(signal: Signal) -> io::Result<bool> {
     Ok(disposition_of(signal)?.is_ignored())
-}
-
-/// Whether the kernel sends the signal for a terminal.
-pub(crate) fn is_by_terminal(signal: c_int) -> bool {
-    FROM_TERMINAL.into_iter().any(|known| known as c_int == signal)
 }
 
 /// Stops this process as a terminal's stop key would, and returns when it was continued, or at once where the kernel
@@ -332,89 +331,4 @@ fn real_time_minimum() -> c_int {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::fs::File;
-    use std::io::{Read, Write};
-    use std::os::fd::AsFd;
-    use std::time::{Duration, Instant};
-
-    const LOOK: Option<Duration> = Some(Duration::ZERO);
-    const LONG: Option<Duration> = Some(Duration::from_secs(3600));
-    const NEITHER: Ready = Ready { signals: false, other: false };
-    const SIGNALS: Ready = Ready { signals: true, other: false };
-    const OTHER: Ready = Ready { signals: false, other: true };
-
-    #[test]
-    fn an_ignored_signal_is_told_from_others() {
-        // Rust's runtime ignores the one and handles the other.
-        assert!(is_ignored(Signal::SIGPIPE).expect("asked"));
-        assert!(!is_ignored(Signal::SIGSEGV).expect("asked"));
-    }
-
-    /// Signals go to this thread alone; the queue is one for the whole process, so there is one test of it.
-    #[test]
-    fn one_look_tells_of_signals_and_of_the_other_descriptor() {
-        let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
-        let (reader, writer) = nix::unistd::pipe().expect("a pipe");
-        let (mut reader, mut writer) = (File::from(reader), File::from(writer));
-        let mask = Mask::block().expect("blocked");
-        let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
-
-        assert_eq!(queue.ready(Some(reader.as_fd()), LOOK), NEITHER);
-        assert_eq!(queue.ready(None, LOOK), NEITHER);
-        let before = Instant::now();
-        assert_eq!(queue.ready(Some(reader.as_fd()), Some(Duration::from_millis(20))), NEITHER);
-        assert!(before.elapsed() >= Duration::from_millis(20));
-
-        writer.write_all(b"x").expect("written");
-        for timeout in [LOOK, LONG, None] {
-            assert_eq!(queue.ready(Some(reader.as_fd()), timeout), OTHER);
-        }
-        assert_eq!(queue.ready(None, LOOK), NEITHER);
-
-        // A stop is not hidden by what comes again and again.
-        raise(Signal::SIGHUP);
-        raise(Signal::SIGTERM);
-        let stop = queue.read_stop().expect("a stop");
-        assert_eq!(stop, Received { signal: Signal::SIGTERM as c_int, sent: Sent::By(std::process::id() as i32) });
-        assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP as c_int));
-        assert!(queue.read_stop().is_none());
-
-        // Signals are told of even while the other is always ready.
-        raise(Signal::SIGUSR1);
-        raise(Signal::SIGUSR2);
-        let mut read = Vec::new();
-        while queue.ready(Some(reader.as_fd()), None).signals {
-            read.extend(queue.read());
-        }
-        assert!(read.iter().all(|received| received.sent == Sent::By(std::process::id() as i32)));
-        let signals = [Signal::SIGUSR1, Signal::SIGUSR2].map(|signal| signal as c_int);
-        assert_eq!(read.iter().map(|received| received.signal).collect::<Vec<_>>(), signals);
-        assert_eq!(queue.ready(Some(reader.as_fd()), LONG), OTHER);
-
-        reader.read_exact(&mut [0]).expect("read");
-        raise(Signal::SIGTTIN);
-        for timeout in [LOOK, LONG, None] {
-            assert_eq!(queue.ready(Some(reader.as_fd()), timeout), SIGNALS);
-            assert_eq!(queue.ready(None, timeout), SIGNALS);
-        }
-        assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN as c_int));
-        assert!(queue.read().is_none());
-
-        // So are those that only have a number.
-        #[cfg(target_os = "linux")]
-        for signal in [libc::SIGRTMIN(), libc::SIGRTMAX(), libc::SIGSTKFLT] {
-            // SAFETY: raise(3) takes any number and touches no memory.
-            assert_eq!(unsafe { libc::raise(signal) }, 0);
-            assert_eq!(queue.ready(None, LONG), SIGNALS);
-            assert_eq!(queue.read(), Some(Received { signal, sent: Sent::By(std::process::id() as i32) }));
-        }
-
-        // The end of the other can be read too.
-        drop(writer);
-        assert_eq!(queue.ready(Some(reader.as_fd()), None), OTHER);
-        queue.close().expect("closed");
-        mask.restore().expect("restored");
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use crate::sys::{Alone, Fork, of_call};
 
 use super::disposition::Disposition;
 use super::notes::Notes;
-use super::{MOST_OTHERS, Ready, Received, is_stop, queued, sender};
+use super::{MOST_OTHERS, Ready, Received, lists, numbers, queued, sender};
 
 static NOTES: Notes = Notes::new();
 
@@ -24,7 +24,8 @@ pub(crate) struct SignalQueue {
     before: Vec<(c_int, Disposition)>,
     /// The mask during a wait.
     open_mask: Set,
-    /// The same for those signals alone that stop the pool.
+    stops: Set,
+    /// The mask during a wait that lets in the signals in `stops` alone.
     stops_mask: Set,
 }
 
@@ -36,11 +37,12 @@ impl SignalQueue {
         }
         let action = Disposition::handler(note);
         let mask = mask()?;
-        let mut queue = SignalQueue { before: Vec::new(), open_mask: mask, stops_mask: mask };
+        let stops = Set::of(numbers(lists().stops));
+        let mut queue = SignalQueue { before: Vec::new(), open_mask: mask, stops, stops_mask: mask };
         for signal in queued()? {
             queue.before.push((signal, action.set(signal)?));
             queue.open_mask.remove(signal);
-            if is_stop(signal) {
+            if stops.contains(signal) {
                 queue.stops_mask.remove(signal);
             }
         }
@@ -82,7 +84,7 @@ impl SignalQueue {
     /// The next signal that stops the pool, without waiting: one wait lets one signal in, the lowest, and one that comes
     /// again and again hides all others.
     pub(crate) fn read_stop(&mut self) -> Option<Received> {
-        self.next(is_stop, &self.stops_mask)
+        self.next(|signal| self.stops.contains(signal), &self.stops_mask)
     }
 
     fn next(&self, wanted: impl Fn(c_int) -> bool, mask: &Set) -> Option<Received> {

@@ -1,0 +1,92 @@
+use super::*;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+const LOOK: Option<Duration> = Some(Duration::ZERO);
+const LONG: Option<Duration> = Some(Duration::from_secs(3600));
+const NEITHER: Ready = Ready { signals: false, other: false };
+const SIGNALS: Ready = Ready { signals: true, other: false };
+const OTHER: Ready = Ready { signals: false, other: true };
+
+static TEST_LISTS: SignalLists = SignalLists {
+    stops: &[Signal::SIGTERM],
+    queued: &[Signal::SIGHUP, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN],
+    left_alone: &[Signal::SIGCHLD, Signal::SIGSEGV],
+    ..NO_LISTS
+};
+
+#[test]
+fn an_ignored_signal_is_told_from_others() {
+    // Rust's runtime ignores the one and handles the other.
+    assert!(is_ignored(Signal::SIGPIPE).expect("asked"));
+    assert!(!is_ignored(Signal::SIGSEGV).expect("asked"));
+}
+
+/// Signals go to this thread alone; the queue is one for the whole process, so there is one test of it.
+#[test]
+fn one_look_tells_of_signals_and_of_the_other_descriptor() {
+    let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
+    let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+    let (mut reader, mut writer) = (File::from(reader), File::from(writer));
+    drop(own(&TEST_LISTS));
+    let mask = Mask::block().expect("blocked");
+    let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
+
+    assert_eq!(queue.ready(Some(reader.as_fd()), LOOK), NEITHER);
+    assert_eq!(queue.ready(None, LOOK), NEITHER);
+    let before = Instant::now();
+    assert_eq!(queue.ready(Some(reader.as_fd()), Some(Duration::from_millis(20))), NEITHER);
+    assert!(before.elapsed() >= Duration::from_millis(20));
+
+    writer.write_all(b"x").expect("written");
+    for timeout in [LOOK, LONG, None] {
+        assert_eq!(queue.ready(Some(reader.as_fd()), timeout), OTHER);
+    }
+    assert_eq!(queue.ready(None, LOOK), NEITHER);
+
+    // A stop is not hidden by what comes again and again.
+    raise(Signal::SIGHUP);
+    raise(Signal::SIGTERM);
+    let stop = queue.read_stop().expect("a stop");
+    assert_eq!(stop, Received { signal: Signal::SIGTERM as c_int, sent: Sent::By(std::process::id() as i32) });
+    assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP as c_int));
+    assert!(queue.read_stop().is_none());
+
+    // Signals are told of even while the other is always ready.
+    raise(Signal::SIGUSR1);
+    raise(Signal::SIGUSR2);
+    let mut read = Vec::new();
+    while queue.ready(Some(reader.as_fd()), None).signals {
+        read.extend(queue.read());
+    }
+    assert!(read.iter().all(|received| received.sent == Sent::By(std::process::id() as i32)));
+    let signals = [Signal::SIGUSR1, Signal::SIGUSR2].map(|signal| signal as c_int);
+    assert_eq!(read.iter().map(|received| received.signal).collect::<Vec<_>>(), signals);
+    assert_eq!(queue.ready(Some(reader.as_fd()), LONG), OTHER);
+
+    reader.read_exact(&mut [0]).expect("read");
+    raise(Signal::SIGTTIN);
+    for timeout in [LOOK, LONG, None] {
+        assert_eq!(queue.ready(Some(reader.as_fd()), timeout), SIGNALS);
+        assert_eq!(queue.ready(None, timeout), SIGNALS);
+    }
+    assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN as c_int));
+    assert!(queue.read().is_none());
+
+    // So are those that only have a number.
+    #[cfg(target_os = "linux")]
+    for signal in [libc::SIGRTMIN(), libc::SIGRTMAX(), libc::SIGSTKFLT] {
+        // SAFETY: raise(3) takes any number and touches no memory.
+        assert_eq!(unsafe { libc::raise(signal) }, 0);
+        assert_eq!(queue.ready(None, LONG), SIGNALS);
+        assert_eq!(queue.read(), Some(Received { signal, sent: Sent::By(std::process::id() as i32) }));
+    }
+
+    // The end of the other can be read too.
+    drop(writer);
+    assert_eq!(queue.ready(Some(reader.as_fd()), None), OTHER);
+    queue.close().expect("closed");
+    mask.restore().expect("restored");
+}
