@@ -9,6 +9,7 @@ pub(crate) mod credentials;
 pub(crate) mod detachment;
 mod exit;
 pub(crate) mod fork_check;
+mod names;
 mod newcomer;
 mod oom;
 mod reap;
@@ -140,7 +141,7 @@ pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Re
         supervisor.take_over(received);
     }
     supervisor.inspect_listeners(Moment::Start);
-    sys::supervisor_name(&supervisor.name).set();
+    names::supervisor(&supervisor.name).set();
     supervisor.run()
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::grammar::Kind;
-use crate::sys::{self, Bound, Holder};
+use crate::sys::{self, Bound, Holder, SocketList};
 
 /// Further processes are counted, not named: a pool is a supervisor and all its workers.
 const MOST_NAMED: usize = 3;
@@ -144,8 +144,16 @@ fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
     if numbers.is_empty() {
         return Vec::new();
     }
-    let open = sys::still_open(kind, &numbers);
+    let open = sys::still_open(list_of(kind), &numbers);
     of_kind().filter(|closed| open.contains(&closed.number)).collect()
+}
+
+fn list_of(kind: Kind) -> SocketList {
+    match kind {
+        Kind::Tcp => SocketList::Tcp,
+        Kind::Udp => SocketList::Udp,
+        Kind::Unix => SocketList::Unix,
+    }
 }
 
 fn still_open(open: &[&Closed]) -> Option<String> {

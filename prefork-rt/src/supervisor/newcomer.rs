@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::mem;
 use std::time::Duration;
 
-use super::Supervisor;
 use super::detachment::Keys;
+use super::{Supervisor, names};
 use crate::identity::{self, Worker};
 use crate::listen::{self, Listeners};
 use crate::logging;
@@ -39,7 +39,7 @@ impl Supervisor {
             fork: proc.fork(),
             seat: self.table.next_seat(task_id),
             started: self.publisher.board().age(),
-            name: sys::worker_name(&self.name, task_id),
+            name: names::worker(&self.name, task_id),
         }
     }
 

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 
 use super::proc::is_of_our_processes;
 use super::{Pid, getpid};
-use crate::grammar::Kind;
 
 /// What a socket is bound to.
 #[derive(Clone, Copy)]
@@ -24,12 +23,20 @@ pub(crate) enum Bound<'a> {
     Unix(&'a [PathBuf]),
 }
 
+/// Which list of the kernel a socket is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SocketList {
+    Tcp,
+    Udp,
+    Unix,
+}
+
 impl Bound<'_> {
-    fn kind(&self) -> Kind {
+    fn list(&self) -> SocketList {
         match self {
-            Bound::Tcp(_) => Kind::Tcp,
-            Bound::Udp(_) => Kind::Udp,
-            Bound::Unix(_) => Kind::Unix,
+            Bound::Tcp(_) => SocketList::Tcp,
+            Bound::Udp(_) => SocketList::Udp,
+            Bound::Unix(_) => SocketList::Unix,
         }
     }
 
@@ -77,7 +84,7 @@ pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// this network namespace, whichever process holds them, but for TCP sockets that are bound and do not listen.
 pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
     let mut found = Vec::new();
-    let _ = each_listed(bound.kind(), |listed| {
+    let _ = each_listed(bound.list(), |listed| {
         found.extend(bound.rank(&listed).map(|rank| (rank, listed.socket)));
         true
     });
@@ -86,12 +93,12 @@ pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
 }
 
 /// Those of these listening sockets that still exist, in whichever process of this network namespace.
-pub(crate) fn still_open(kind: Kind, sockets: &[u64]) -> Vec<u64> {
+pub(crate) fn still_open(list: SocketList, sockets: &[u64]) -> Vec<u64> {
     let mut open = Vec::new();
-    let _ = each_listed(kind, |listed| {
+    let _ = each_listed(list, |listed| {
         open.extend(Some(listed.socket).filter(|socket| sockets.contains(socket)));
         // The kernel lists the TCP sockets that listen before those that are connected, of which there may be many.
-        open.len() < sockets.len() && (kind != Kind::Tcp || listed.state == LISTENS)
+        open.len() < sockets.len() && (list != SocketList::Tcp || listed.state == LISTENS)
     });
     open
 }
@@ -136,11 +143,11 @@ const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "01";
 
 /// Until it says that this is enough.
-fn each_listed(kind: Kind, mut goes_on: impl FnMut(Listed<'_>) -> bool) -> io::Result<()> {
-    let files: &[&str] = match kind {
-        Kind::Tcp => &["/proc/net/tcp", "/proc/net/tcp6"],
-        Kind::Udp => &["/proc/net/udp", "/proc/net/udp6"],
-        Kind::Unix => &["/proc/net/unix"],
+fn each_listed(list: SocketList, mut goes_on: impl FnMut(Listed<'_>) -> bool) -> io::Result<()> {
+    let files: &[&str] = match list {
+        SocketList::Tcp => &["/proc/net/tcp", "/proc/net/tcp6"],
+        SocketList::Udp => &["/proc/net/udp", "/proc/net/udp6"],
+        SocketList::Unix => &["/proc/net/unix"],
     };
     for file in files {
         // IPv6 may be switched off.
@@ -149,7 +156,7 @@ fn each_listed(kind: Kind, mut goes_on: impl FnMut(Listed<'_>) -> bool) -> io::R
         let mut line = Vec::new();
         while file.read_until(b'\n', &mut line)? > 0 {
             let text = String::from_utf8_lossy(&line);
-            let listed = if kind == Kind::Unix { listed_path(&text) } else { listed_address(&text) };
+            let listed = if list == SocketList::Unix { listed_path(&text) } else { listed_address(&text) };
             if listed.is_some_and(|listed| !goes_on(listed)) {
                 break;
             }
@@ -314,9 +321,9 @@ mod tests {
             let _accepted = tcp.accept().expect("a client");
             is_ours(Bound::Tcp(address), &tcp);
             let number = [socket_number(tcp.as_fd()).expect("a number")];
-            assert_eq!(still_open(Kind::Tcp, &number), number);
+            assert_eq!(still_open(SocketList::Tcp, &number), number);
             drop(tcp);
-            assert_eq!(still_open(Kind::Tcp, &number), [0; 0]);
+            assert_eq!(still_open(SocketList::Tcp, &number), [0; 0]);
             let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
             is_ours(Bound::Udp(udp.local_addr().expect("an address")), &udp);
             assert_eq!(sockets_at(Bound::Udp("127.0.0.1:0".parse().expect("an address"))), [0; 0]);
@@ -326,7 +333,7 @@ mod tests {
             let _accepted = unix.accept().expect("a client");
             is_ours(Bound::Unix(std::slice::from_ref(&path)), &unix);
             let number = [socket_number(unix.as_fd()).expect("a number")];
-            assert_eq!(still_open(Kind::Unix, &number), number);
+            assert_eq!(still_open(SocketList::Unix, &number), number);
             fs::remove_file(path).expect("it is ours");
         }
     }

@@ -48,7 +48,7 @@ pub(crate) use exec::{
     Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
     scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,
 };
-pub(crate) use holders::{Bound, Holder, holders, socket_number, sockets_at, still_open};
+pub(crate) use holders::{Bound, Holder, SocketList, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
 pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
@@ -59,7 +59,7 @@ pub(crate) use process::{
     getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable,
     rights, set_no_new_privs, stdin_to_null,
 };
-pub(crate) use process_name::{ProcessName, process_name, set_process_name, supervisor_name, worker_name};
+pub(crate) use process_name::{ProcessName, process_name, set_process_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};

@@ -13,16 +13,6 @@ pub(crate) struct ProcessName {
     length: usize,
 }
 
-/// `app: supervisor`, or `longer-app: sup`.
-pub(crate) fn supervisor_name(app: &str) -> ProcessName {
-    ProcessName::of(app, format_args!("supervisor"), format_args!("sup"))
-}
-
-/// `app: worker 2`, or `longer-app: w2`.
-pub(crate) fn worker_name(app: &str, task_id: usize) -> ProcessName {
-    ProcessName::of(app, format_args!("worker {task_id}"), format_args!("w{task_id}"))
-}
-
 /// Names this process, or as much of the name as the kernel keeps.
 pub(crate) fn set_process_name(name: &str) {
     ProcessName::EMPTY.and(format_args!("{name}")).set();
@@ -52,8 +42,8 @@ impl ProcessName {
         let _ = unsafe { libc::prctl(libc::PR_SET_NAME, self.bytes.as_ptr()) };
     }
 
-    /// The program's name and the role where both fit, or else the short role after as much of the name as fits.
-    fn of(app: &str, role: fmt::Arguments<'_>, short: fmt::Arguments<'_>) -> ProcessName {
+    /// `app: role`, or, where that is too long, the short role after as much of `app` as fits.
+    pub(crate) fn of_role(app: &str, role: fmt::Arguments<'_>, short: fmt::Arguments<'_>) -> ProcessName {
         let role = ProcessName::EMPTY.and(role);
         if app.is_empty() {
             return role;
@@ -98,44 +88,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_role_is_written_out_where_the_whole_name_fits_and_else_is_short() {
-        for (app, expected) in [
-            ("app", "app: supervisor"),
-            ("http", "http: sup"),
-            ("a", "a: supervisor"),
-            ("", "supervisor"),
-            ("ä", "ä: supervisor"),
-            ("ää", "ää: sup"),
-            ("ten-bytes!", "ten-bytes!: sup"),
-            ("eleven-byte", "eleven-byt: sup"),
-            ("nine-byteä", "nine-byte: sup"),
-            ("🦀", "🦀: sup"),
-        ] {
-            assert_eq!(supervisor_name(app).as_str(), expected);
-        }
-        for (app, task_id, expected) in [
-            ("app", 2, "app: worker 2"),
-            ("http", 9, "http: worker 9"),
-            ("http", 10, "http: worker 10"),
-            ("http", 100, "http: w100"),
-            ("tcp_echo", 2, "tcp_echo: w2"),
-            ("tcp_echo", 4095, "tcp_echo: w4095"),
-            ("tcp_echo", 99_999, "tcp_ech: w99999"),
-            ("tcp_echo", 4_194_304, "tcp_e: w4194304"),
-            ("", 100_000, "worker 100000"),
-        ] {
-            assert_eq!(worker_name(app, task_id).as_str(), expected);
-        }
-    }
-
-    #[test]
-    fn no_name_is_longer_than_the_kernels() {
-        for app in ["", "a", "tcp_echo", "äöüäöüäöüäöü", "🦀🦀🦀🦀🦀"] {
-            assert!(supervisor_name(app).as_str().len() <= LIMIT);
-            for task_id in [0, 10, 1_000_000, usize::MAX] {
-                assert!(worker_name(app, task_id).as_str().len() <= LIMIT);
-            }
-        }
+    fn a_name_is_cut_between_characters_and_the_role_is_not() {
+        let name = |app: &str, role: &str| {
+            let name = ProcessName::of_role(app, format_args!("{role}"), format_args!("short"));
+            name.as_str().to_owned()
+        };
+        assert_eq!(name("app", "long role"), "app: long role");
+        assert_eq!(name("apps", "long role"), "apps: long role");
+        assert_eq!(name("äpps", "long role"), "äpps: short");
+        assert_eq!(name("0123456789", "long role"), "01234567: short");
+        assert_eq!(name("0123456ä", "long role"), "0123456: short");
+        assert_eq!(name("", "a role that is too long"), "a role that is ");
     }
 
     #[cfg(target_os = "linux")]
@@ -146,7 +109,7 @@ mod tests {
             set_process_name(name);
             process_name()
         };
-        assert_eq!(named(worker_name("äpp", 12).as_str()), "äpp: worker 12");
+        assert_eq!(named("äpp: worker 12"), "äpp: worker 12");
         assert_eq!(named("0123456789abcdefg"), "0123456789abcde");
         assert_eq!(named("0123456789abcdä"), "0123456789abcd");
         assert_eq!(named("before\0after"), "before");
