@@ -70,8 +70,8 @@ fn a_worker_has_the_descriptors_it_would_have_had_without_us_and_one_more() {
             descriptors_of(worker).into_iter().partition(|descriptor| is_private(worker, descriptor));
         let same = || (public == descriptors_of(plain.pid())).then_some(());
         until("both have the same descriptors", same);
-        let [bell] = &private[..] else { panic!("{private:?}") };
-        let link = fs::read_link(format!("/proc/{worker}/fd/{bell}")).expect("it is open");
+        let [wake_pipe] = &private[..] else { panic!("{private:?}") };
+        let link = fs::read_link(format!("/proc/{worker}/fd/{wake_pipe}")).expect("it is open");
         assert!(link.to_string_lossy().starts_with("pipe:"), "{link:?}");
     }
 }

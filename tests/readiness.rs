@@ -181,7 +181,7 @@ fn a_process_that_a_worker_forked_says_nothing_for_it() {
     }
 }
 
-/// Its bell is gone, so the supervisor learns of it when the time is over, and looks before it kills.
+/// Its end of the wake pipe is closed, so the supervisor learns of it when the time is over, and looks before it kills.
 #[test]
 fn a_worker_that_closed_all_its_descriptors_is_ready_nevertheless_and_its_files_get_no_stray_byte() {
     let file = own_path("in-place");

@@ -368,11 +368,11 @@ fn become_the_only_worker(
     }
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     logging::close();
-    let alone = match sys::other_threads() {
-        Threads::None(alone) => Some(alone),
+    let single_thread = match sys::other_threads() {
+        Threads::None(single_thread) => Some(single_thread),
         Threads::Others { .. } | Threads::Unknown(_) => None,
     };
     listeners.retain(THE_ONLY_WORKER.task_id);
-    become_worker(THE_ONLY_WORKER, listeners, variables, alone.as_ref());
+    become_worker(THE_ONLY_WORKER, listeners, variables, single_thread.as_ref());
     Ok(())
 }

@@ -32,7 +32,7 @@ use crate::notify::{self, Manager};
 use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
-use crate::sys::{self, Bell, Mask, Pid, Received, Signal, SignalQueue};
+use crate::sys::{self, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use credentials::Credentials;
 use detachment::Detachment;
@@ -107,13 +107,13 @@ pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Re
     drop(received);
     let heard = Heard::new();
     let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
-    let signals = SignalQueue::open(Some(pool.bell.as_fd())).map_err(|source| {
+    let signals = SignalQueue::open(Some(pool.wake_pipe.as_fd())).map_err(|source| {
         // The error that is reported is the one that matters.
         let _ = mask.restore();
         Error::of_call("signalfd(2)")(source)
     })?;
     let name = sys::process_name();
-    let Pool { policy, clock, publisher, board_file, bell } = pool;
+    let Pool { policy, clock, publisher, board_file, wake_pipe } = pool;
     let mut supervisor = Supervisor {
         pid: sys::getpid(),
         name,
@@ -122,7 +122,7 @@ pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Re
         table: Table::default(),
         publisher,
         board_file,
-        bell,
+        wake_pipe,
         signals,
         unreaped: true,
         mask,
@@ -155,7 +155,7 @@ struct Supervisor {
     publisher: Publisher,
     /// Its memory, for the next binary.
     board_file: Option<File>,
-    bell: Bell,
+    wake_pipe: WakePipe,
     signals: SignalQueue,
     /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
     unreaped: bool,
@@ -225,7 +225,7 @@ impl Supervisor {
             }
             let ready = self.signals.ready(self.others(), Some(Duration::ZERO));
             if ready.other {
-                self.answer_bell();
+                self.answer_wakes();
                 self.rehearsal.iter_mut().for_each(Rehearsal::read_output);
             }
             let received = if ready.signals { self.signals.read() } else { None };
@@ -250,23 +250,23 @@ impl Supervisor {
     /// The descriptors that are waited for besides signals.
     fn others(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let output = self.rehearsal.as_ref().and_then(Rehearsal::output);
-        let bell = self.bell.rest().is_none().then(|| self.bell.as_fd());
-        bell.into_iter().chain(output)
+        let wake_pipe = self.wake_pipe.rest().is_none().then(|| self.wake_pipe.as_fd());
+        wake_pipe.into_iter().chain(output)
     }
 
     /// Reads the reports of the workers that have woken the supervisor, or of all workers.
-    fn answer_bell(&mut self) {
-        if self.bell.rest().is_some() {
+    fn answer_wakes(&mut self) {
+        if self.wake_pipe.rest().is_some() {
             return;
         }
-        let heard = self.bell.heard();
+        let wakes = self.wake_pipe.read();
         // An unknown task id shows that a worker wrote something else, which may have mixed with the writes of others.
-        let garbled = heard.task_ids.iter().any(|&task_id| !self.table.knows(task_id as usize));
-        let are_many = || heard.task_ids.len() > self.table.alive().count();
-        let procs: Vec<ProcId> = if heard.overflow || garbled || are_many() {
+        let is_garbage = wakes.numbers.iter().any(|&task_id| !self.table.knows(task_id as usize));
+        let are_many = || wakes.numbers.len() > self.table.alive().count();
+        let procs: Vec<ProcId> = if wakes.overflow || is_garbage || are_many() {
             self.table.alive().map(|(_, proc)| proc).collect()
         } else {
-            heard.task_ids.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
+            wakes.numbers.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
         };
         for proc in procs {
             self.read_report(proc);
@@ -417,7 +417,7 @@ impl Supervisor {
         let unreaped = self.unreaped.then_some(REAP_AGAIN);
         let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
-        let instants = next_turn.into_iter().chain(self.next_look()).chain(self.bell.rest());
+        let instants = next_turn.into_iter().chain(self.next_look()).chain(self.wake_pipe.rest());
         let patience = instants.map(|instant| instant.saturating_duration_since(Instant::now()));
         self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
     }
@@ -433,14 +433,14 @@ struct Pool {
     clock: Clock,
     publisher: Publisher,
     board_file: Option<File>,
-    bell: Bell,
+    wake_pipe: WakePipe,
 }
 
 impl Pool {
     fn new(rules: Rules) -> io::Result<Pool> {
         let (publisher, board_file) = Publisher::new(rules.workers)?;
         let clock = Clock { origin: Instant::now(), stopped: Duration::ZERO };
-        Ok(Pool { policy: Policy::new(rules), clock, publisher, board_file, bell: Bell::new()? })
+        Ok(Pool { policy: Policy::new(rules), clock, publisher, board_file, wake_pipe: WakePipe::new()? })
     }
 }
 

@@ -68,7 +68,7 @@ fn workers_become_the_user_and_group_of_the_builder_and_talk_to_the_supervisor()
     let mut command = fixture("runs-as");
     let mut program = skip_unless!(accounts.start(command.args(["app", "other"])), "mount(2) is refused");
     program.stderr.wait_for("workers run as user app (uid 4711), group other (gid 4715)");
-    // The bell is heard: ready(), then recycle().
+    // The wake pipe works: ready(), then recycle().
     program.stderr.wait_for("all 2 workers are ready");
     program.stderr.wait_for("to take the place of pid");
     let line = program.stdout.wait_for_nth("body task 0 ", 2);

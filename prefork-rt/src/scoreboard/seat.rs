@@ -133,7 +133,7 @@ impl OwnSeat {
     pub(super) fn report(&self, flag: u64) {
         let before = self.seat.reported.fetch_or(flag, Ordering::Release);
         if before & flag == 0 {
-            sys::ring(self.task_id);
+            sys::wake(self.task_id);
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::connections::may_be_shared;
 use crate::error::Error;
 use crate::logging;
-use crate::sys::{self, Alone, Connection, Threads};
+use crate::sys::{self, Connection, SingleThread, Threads};
 
 /// How long to wait for other threads to go: a thread that was joined may be visible for a moment longer.
 const PATIENCE: Duration = Duration::from_millis(50);
@@ -46,20 +46,20 @@ impl ForkCheck {
     }
 
     /// The check before every fork.
-    pub(crate) fn again(&mut self) -> Result<Alone, String> {
-        let alone = self.no_other_threads()?;
-        self.nothing_to_share(&alone)?;
-        Ok(alone)
+    pub(crate) fn again(&mut self) -> Result<SingleThread, String> {
+        let single_thread = self.no_other_threads()?;
+        self.nothing_to_share(&single_thread)?;
+        Ok(single_thread)
     }
 
-    fn no_other_threads(&mut self) -> Result<Alone, String> {
+    fn no_other_threads(&mut self) -> Result<SingleThread, String> {
         let mut first_seen = None;
         loop {
             match sys::other_threads() {
-                Threads::None(alone) => return Ok(alone),
-                Threads::Unknown(alone) => {
+                Threads::None(single_thread) => return Ok(single_thread),
+                Threads::Unknown(single_thread) => {
                     self.warn_that_threads_are_unknown();
-                    return Ok(alone);
+                    return Ok(single_thread);
                 }
                 Threads::Others { names, are_ending } => {
                     let patience = if are_ending { PATIENCE_AT_THE_END } else { PATIENCE };
@@ -82,7 +82,7 @@ impl ForkCheck {
         }
     }
 
-    fn nothing_to_share(&mut self, alone: &Alone) -> Result<(), String> {
+    fn nothing_to_share(&mut self, single_thread: &SingleThread) -> Result<(), String> {
         let lowest = sys::lowest_free_descriptor().ok();
         if lowest.is_some() && lowest == self.lowest_free_descriptor {
             return Ok(());
@@ -95,7 +95,7 @@ impl ForkCheck {
                  runtime {WHERE_INSTEAD}; {WHERE_THE_ATTRIBUTE}"
             ));
         }
-        match sys::connections(&descriptors, alone).iter().find(|connection| !may_be_shared(connection)) {
+        match sys::connections(&descriptors, single_thread).iter().find(|connection| !may_be_shared(connection)) {
             None => Ok(()),
             Some(Connection { descriptor, peer, .. }) => Err(format!(
                 "a connection to {peer} (descriptor {descriptor}) is open in this process, and all workers would share \

@@ -13,7 +13,7 @@ use crate::listen::{self, Listeners};
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
-use crate::sys::{self, Alone, Fork, Pid, ProcessName};
+use crate::sys::{self, Fork, Pid, ProcessName, SingleThread};
 use crate::worker::tie;
 
 /// What a worker needs to know of itself, found out before the fork: each page of code that a new worker enters, and each
@@ -44,12 +44,12 @@ impl Supervisor {
     }
 
     /// Forks, and returns in both processes: in the worker with the proof that it has one thread.
-    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<Alone> {
+    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<SingleThread> {
         self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(|alone| self.signals.fork(alone)) {
+        let event = match self.service.fork_check.again().map(|single_thread| self.signals.fork(single_thread)) {
             Err(why) => Event::ForkUnsafe(proc, why),
             Ok(Err(error)) => Event::ForkFailed(proc, error),
-            Ok(Ok(Fork::Child(alone))) => return Some(alone),
+            Ok(Ok(Fork::Child(single_thread))) => return Some(single_thread),
             Ok(Ok(Fork::Parent(pid))) => {
                 self.table.enter(proc, newcomer.seat, pid, newcomer.started);
                 Event::Forked(proc)
@@ -69,9 +69,21 @@ impl Supervisor {
 
     /// Turns the process just forked, a copy of the supervisor, into a worker. Afterwards it has nothing of the supervisor
     /// but its listeners.
-    pub(super) fn turn_into(self, worker: Worker, newcomer: &Newcomer, alone: &Alone) {
-        let Supervisor { pid, name, signals, mask, heard, service, policy, table, publisher, board_file, bell, .. } =
-            self;
+    pub(super) fn turn_into(self, worker: Worker, newcomer: &Newcomer, single_thread: &SingleThread) {
+        let Supervisor {
+            pid,
+            name,
+            signals,
+            mask,
+            heard,
+            service,
+            policy,
+            table,
+            publisher,
+            board_file,
+            wake_pipe,
+            ..
+        } = self;
         // First of all, so that a signal to the group reaches every process that the worker ever makes.
         let detached = match &service.detachment {
             Some(detachment) => detachment.detach(),
@@ -107,11 +119,11 @@ impl Supervisor {
             }
         }
         newcomer.name.set();
-        bell.keep();
+        wake_pipe.become_writer();
         drop(board_file);
         let mut listeners = service.listeners;
         listeners.retain(worker.task_id);
-        become_worker(worker, listeners, &service.variables, Some(alone));
+        become_worker(worker, listeners, &service.variables, Some(single_thread));
         // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
         mem::forget(policy);
         mem::forget(table);
@@ -131,9 +143,14 @@ impl Supervisor {
 
 /// Makes this process a worker that has these listeners and does not see these environment variables. The variables stay
 /// where the process may have other threads, which may read them.
-pub(crate) fn become_worker(worker: Worker, listeners: Listeners, variables: &[String], alone: Option<&Alone>) {
-    if let Some(alone) = alone {
-        variables.iter().for_each(|variable| sys::remove_variable(variable, alone));
+pub(crate) fn become_worker(
+    worker: Worker,
+    listeners: Listeners,
+    variables: &[String],
+    single_thread: Option<&SingleThread>,
+) {
+    if let Some(single_thread) = single_thread {
+        variables.iter().for_each(|variable| sys::remove_variable(variable, single_thread));
     }
     listen::give(listeners);
     identity::become_worker(worker);

@@ -14,16 +14,16 @@ use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Publisher;
-use crate::sys::{self, Bell, End, Signal};
+use crate::sys::{self, End, Signal, WakePipe};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Launch, Previous, Received, Rehearsal};
 
 impl Pool {
     /// The pool of the previous binary.
     pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
-        let State { clock, board, bell, back, .. } = &received.state;
+        let State { clock, board, wake_pipe, back, .. } = &received.state;
         let board_file = received.copy(board.file)?.into();
-        let bell = Bell::adopt(received.copy(bell.0)?, received.copy(bell.1)?)?;
+        let wake_pipe = WakePipe::adopt(received.copy(wake_pipe.0)?, received.copy(wake_pipe.1)?)?;
         let clock = Clock { origin: instant(clock.started), stopped: clock.suspended };
         let publisher = Publisher::adopt(&board_file, board.capacity, instant(board.started))?;
         let succession = match back {
@@ -31,7 +31,7 @@ impl Pool {
             None => Succession::Forwards,
         };
         let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession);
-        Ok(Pool { policy, clock, publisher, board_file: Some(board_file), bell })
+        Ok(Pool { policy, clock, publisher, board_file: Some(board_file), wake_pipe })
     }
 }
 
@@ -101,9 +101,10 @@ impl Supervisor {
         logging::info(&format!("rehearsing the start of {}", binary.display()));
         let state = self.state(None, None)?;
         super::flush_buffers();
-        let alone = self.service.fork_check.again()?;
+        let single_thread = self.service.fork_check.again()?;
         let descriptors = self.descriptors(false);
-        let rehearsal = Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask, alone)?;
+        let rehearsal =
+            Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask, single_thread)?;
         self.rehearsal = Some(rehearsal);
         Ok(())
     }
@@ -193,7 +194,7 @@ impl Supervisor {
              size of files is limited (ulimit -f)",
         )?;
         let (blocked, child_ignored) = self.mask.to_hand_over();
-        let bell = self.bell.ends();
+        let wake_pipe = self.wake_pipe.ends();
         let file = |(path, device, inode)| state::File { path, device, inode };
         let sockets = self.service.listeners.handoffs(back.is_some()).map(state_of).collect();
         Ok(State {
@@ -214,7 +215,7 @@ impl Supervisor {
                 capacity: self.publisher.board().capacity(),
                 started: monotonic(self.publisher.board().origin()),
             },
-            bell: (bell.0.as_raw_fd(), bell.1.as_raw_fd()),
+            wake_pipe: (wake_pipe.0.as_raw_fd(), wake_pipe.1.as_raw_fd()),
             sockets,
             files: listen::files().into_iter().map(file).collect(),
             previous: previous.map(Previous::numbers),
@@ -225,10 +226,10 @@ impl Supervisor {
 
     /// The descriptors that the next binary gets, or the previous one on the way back.
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
-        let (reader, rope) = self.bell.ends();
+        let (reader, writer) = self.wake_pipe.ends();
         let sockets = self.service.listeners.handoffs(back).map(|handoff| handoff.socket);
         let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
-        self.board_file.iter().map(AsFd::as_fd).chain([reader, rope]).chain(sockets).chain(to_be_stored).collect()
+        self.board_file.iter().map(AsFd::as_fd).chain([reader, writer]).chain(sockets).chain(to_be_stored).collect()
     }
 }
 

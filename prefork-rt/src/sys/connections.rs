@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use socket2::{SockAddr, SockRef, Type};
 
-use super::Alone;
+use super::SingleThread;
 use super::holders::socket_number;
 use super::threads::{Descriptors, descriptors, is_close_on_exec};
 
@@ -59,9 +59,9 @@ pub(crate) fn inherited_sockets() -> Vec<SocketId> {
 
 /// The connections among the descriptors of this process, which were just listed. Without pairs of sockets without names, which
 /// have both ends in processes of one program.
-pub(crate) fn connections(descriptors: &Descriptors, _: &Alone) -> Vec<Connection> {
+pub(crate) fn connections(descriptors: &Descriptors, _: &SingleThread) -> Vec<Connection> {
     let connection = |(descriptor, socket)| {
-        // SAFETY: the list says that this socket is open, nothing since then closes one, and `Alone` says that there is no
+        // SAFETY: the list says that this socket is open, nothing since then closes one, and `SingleThread` says that there is no
         // other thread that could.
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         peer(borrowed).map(|peer| Connection { descriptor, socket, peer })

@@ -10,7 +10,9 @@ use std::path::Path;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd;
 
-use super::{Alone, Fork, Mask, Pid, default_broken_pipes, die_with_parent, end_now, errno, lead_group, of_call};
+use super::{
+    Fork, Mask, Pid, SingleThread, default_broken_pipes, die_with_parent, end_now, errno, lead_group, of_call,
+};
 
 /// What a program is started with.
 pub(crate) type Variables<'a> = &'a [(OsString, OsString)];
@@ -172,7 +174,7 @@ pub(crate) struct Start<'a> {
 /// Starts a program in a process group of its own, which ends when this process does: fork(2), execve(2).
 ///
 /// std's `Command` would do, but it panics where the pipe by which the child reports fails.
-pub(crate) fn spawn(start: &Start<'_>, alone: Alone) -> io::Result<Pid> {
+pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Result<Pid> {
     let binary = c_string(start.binary.as_os_str())?;
     let (arguments, variables) = (c_arguments(start.arguments)?, c_variables(start.variables)?);
     let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
@@ -180,7 +182,7 @@ pub(crate) fn spawn(start: &Start<'_>, alone: Alone) -> io::Result<Pid> {
     for end in [&report, &reporter] {
         stay_open_on_exec(end.as_fd(), false)?;
     }
-    match super::fork(alone)? {
+    match super::fork(single_thread)? {
         Fork::Child(_) => {
             let failed = start.prepare(&null).and_then(|()| {
                 let Err(error) = unistd::execve(&binary, &arguments, &variables);

@@ -5,7 +5,6 @@
 //! port to another Unix is a matter of this folder.
 #![allow(unsafe_code)]
 
-mod bell;
 mod call;
 mod children;
 mod clock;
@@ -29,8 +28,8 @@ mod shared;
 mod signals;
 mod stderr;
 mod threads;
+mod wake_pipe;
 
-pub(crate) use bell::{Bell, ring, wake_pipe_shape};
 pub(crate) use call::{CallError, errno, of_call};
 pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
@@ -72,8 +71,10 @@ pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
 pub(crate) use threads::{
-    Alone, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
+    SingleThread, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
 };
+
+pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};
 
 /// Waits until standard output takes more: poll(2).
 pub(crate) fn wait_for_stdout() {

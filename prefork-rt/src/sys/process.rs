@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{self, Signal};
 use nix::unistd::{self, ForkResult};
 
-use super::{Alone, of_call};
+use super::{SingleThread, of_call};
 
 /// A process id as the kernel gave it.
 pub(crate) type Pid = unistd::Pid;
@@ -21,18 +21,18 @@ pub(crate) type Pid = unistd::Pid;
 pub(crate) enum Fork {
     Parent(Pid),
     /// The new process, which has one thread.
-    Child(Alone),
+    Child(SingleThread),
 }
 
 /// fork(2).
-pub(crate) fn fork(alone: Alone) -> io::Result<Fork> {
-    // SAFETY: fork(2) leaves the child of a process with other threads with locks that nobody will release. `Alone`
+pub(crate) fn fork(single_thread: SingleThread) -> io::Result<Fork> {
+    // SAFETY: fork(2) leaves the child of a process with other threads with locks that nobody will release. `SingleThread`
     // is made by `other_threads` when it found none, and this thread starts none before it gets here, so the child
-    // has every lock in the state this thread left it in. Where the system tells nothing of threads, `Alone` rests on
+    // has every lock in the state this thread left it in. Where the system tells nothing of threads, `SingleThread` rests on
     // the word of the user, who was warned.
     match unsafe { unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
-        ForkResult::Child => Ok(Fork::Child(alone)),
+        ForkResult::Child => Ok(Fork::Child(single_thread)),
     }
 }
 
@@ -194,8 +194,8 @@ pub(crate) fn caller_can_write(file: &Path) -> bool {
 }
 
 /// Removes an environment variable.
-pub(crate) fn remove_variable(name: &str, _: &Alone) {
-    // SAFETY: changing the environment races with other threads that read it; `Alone` says that there is none.
+pub(crate) fn remove_variable(name: &str, _: &SingleThread) {
+    // SAFETY: changing the environment races with other threads that read it; `SingleThread` says that there is none.
     unsafe { std::env::remove_var(name) };
 }
 

@@ -13,14 +13,14 @@ use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
 /// That this process had one thread a moment ago, which is the one that holds this.
-pub(crate) struct Alone {
+pub(crate) struct SingleThread {
     /// It stays with the thread it was made on.
     _thread: PhantomData<*const ()>,
 }
 
 /// Whether this process has other threads.
 pub(crate) enum Threads {
-    None(Alone),
+    None(SingleThread),
     Others {
         /// As far as they can be read.
         names: Vec<String>,
@@ -28,16 +28,16 @@ pub(crate) enum Threads {
         are_ending: bool,
     },
     /// The system does not say; there may be some.
-    Unknown(Alone),
+    Unknown(SingleThread),
 }
 
 /// Looks for other threads, cheaply where there are none.
 pub(crate) fn other_threads() -> Threads {
-    let alone = Alone { _thread: PhantomData };
+    let single_thread = SingleThread { _thread: PhantomData };
     match has_one_thread() {
-        Some(true) => Threads::None(alone),
+        Some(true) => Threads::None(single_thread),
         Some(false) => others(),
-        None => Threads::Unknown(alone),
+        None => Threads::Unknown(single_thread),
     }
 }
 

@@ -13,7 +13,7 @@ use super::launch::Launch;
 use super::next::Next;
 use super::state::{self, State, VARIABLE};
 use crate::error::advice_on_descriptors;
-use crate::sys::{self, Alone, End, Mask, Pid, SignalQueue, Start};
+use crate::sys::{self, End, Mask, Pid, SignalQueue, SingleThread, Start};
 
 /// The longest line of its output that becomes the reason, in characters.
 const LONGEST_REASON: usize = 1000;
@@ -47,7 +47,7 @@ impl Rehearsal {
         state: &State,
         descriptors: &[BorrowedFd<'_>],
         mask: &Mask,
-        alone: Alone,
+        single_thread: SingleThread,
     ) -> Result<Rehearsal, String> {
         // Otherwise the error would read as if the binary could not be run.
         fs::metadata(&launch.directory).map_err(|error| {
@@ -80,7 +80,7 @@ impl Rehearsal {
             output: printed.as_fd(),
             descriptors: &descriptors,
         };
-        let pid = sys::spawn(&start, alone)
+        let pid = sys::spawn(&start, single_thread)
             .map_err(|error| format!("{} cannot be run: {error}{}", binary.display(), advice_on_descriptors(&error)))?;
         Ok(Rehearsal { pid, next, state, length, output: Output { pipe: Some(output.into()), end: Vec::new() } })
     }

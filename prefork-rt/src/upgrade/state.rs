@@ -32,7 +32,7 @@ pub(crate) struct State {
     /// The messages that the service manager got or still needs, if there is one.
     pub(crate) manager: Option<Told>,
     pub(crate) board: Board,
-    pub(crate) bell: (i32, i32),
+    pub(crate) wake_pipe: (i32, i32),
     pub(crate) sockets: Vec<Socket>,
     pub(crate) files: Vec<File>,
     pub(crate) previous: Option<Previous>,
@@ -109,7 +109,7 @@ words_of_fields!(State {
     signals,
     manager,
     board,
-    bell,
+    wake_pipe,
     sockets,
     files,
     previous,
@@ -164,7 +164,11 @@ impl State {
         let sockets = self.sockets.iter().map(|socket| socket.descriptor);
         let previous = self.previous.iter().flat_map(|previous| [previous.binary, previous.directory]);
         let to_be_stored = self.manager.iter().flat_map(Told::descriptors);
-        sockets.chain(previous).chain(to_be_stored).chain([self.board.file, self.bell.0, self.bell.1]).collect()
+        sockets
+            .chain(previous)
+            .chain(to_be_stored)
+            .chain([self.board.file, self.wake_pipe.0, self.wake_pipe.1])
+            .collect()
     }
 }
 

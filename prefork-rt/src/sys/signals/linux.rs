@@ -12,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
 use crate::sys::mask::Set;
-use crate::sys::{Alone, Fork, of_call};
+use crate::sys::{Fork, SingleThread, of_call};
 
 use super::{MOST_OTHERS, Ready, Received, lists, numbers, queued, sender, sender_by};
 
@@ -38,8 +38,8 @@ impl SignalQueue {
 
     /// fork(2). The new process has the dispositions that were there before.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn fork(&self, alone: Alone) -> io::Result<Fork> {
-        crate::sys::fork(alone)
+    pub(crate) fn fork(&self, single_thread: SingleThread) -> io::Result<Fork> {
+        crate::sys::fork(single_thread)
     }
 
     /// Leaves signals as they were before `open`. In a worker.

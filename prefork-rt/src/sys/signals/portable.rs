@@ -11,7 +11,7 @@ use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::time::TimeSpec;
 
 use crate::sys::mask::{Set, mask};
-use crate::sys::{Alone, Fork, of_call};
+use crate::sys::{Fork, SingleThread, of_call};
 
 use super::disposition::Disposition;
 use super::notes::Notes;
@@ -50,8 +50,8 @@ impl SignalQueue {
     }
 
     /// fork(2). What arrives meanwhile is blocked, and stays.
-    pub(crate) fn fork(&self, alone: Alone) -> io::Result<Fork> {
-        crate::sys::fork(alone)
+    pub(crate) fn fork(&self, single_thread: SingleThread) -> io::Result<Fork> {
+        crate::sys::fork(single_thread)
     }
 
     /// Leaves signals as they were before `open`. In a worker.
