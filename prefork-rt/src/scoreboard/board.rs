@@ -181,7 +181,7 @@ impl Publisher {
     /// fork.
     #[inline]
     pub(crate) fn sit(self, task_id: usize, process: Occupant) -> io::Result<()> {
-        let own = self.memory.keep(self.board.seat_range(task_id, process.seat))?;
+        let own = self.memory.narrow(self.board.seat_range(task_id, process.seat))?;
         seat::sit(Seat::of(own.words()), task_id, process);
         Ok(())
     }

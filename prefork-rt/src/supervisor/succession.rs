@@ -50,8 +50,8 @@ impl Supervisor {
     /// Takes over what the previous binary knew. Its descriptors are closed, as this binary has copies.
     pub(super) fn take_over(&mut self, received: Received) {
         let State { signals, back, name, manager, files, processes, pool, .. } = &received.state;
-        self.mask.hand_over(&signals.blocked, signals.child_ignored);
-        self.signals.hand_over(&signals.ignored);
+        self.mask.adopt(&signals.blocked, signals.child_ignored);
+        self.signals.adopt(&signals.ignored);
         if signals.hangups_ignored {
             self.heard.ignore_hangups();
         }
@@ -193,7 +193,7 @@ impl Supervisor {
             "the memory that the workers of this pool share cannot be handed over: there is no memfd_create(2), or the \
              size of files is limited (ulimit -f)",
         )?;
-        let (blocked, child_ignored) = self.mask.to_hand_over();
+        let (blocked, child_ignored) = self.mask.handoff();
         let wake_pipe = self.wake_pipe.ends();
         let file = |(path, device, inode)| state::File { path, device, inode };
         let sockets = self.service.listeners.handoffs(back.is_some()).map(state_of).collect();
@@ -205,7 +205,7 @@ impl Supervisor {
             clock: state::Clock { started: monotonic(self.clock.origin), suspended: self.clock.stopped },
             signals: state::Signals {
                 blocked,
-                ignored: self.signals.to_hand_over(),
+                ignored: self.signals.handoff(),
                 child_ignored,
                 hangups_ignored: self.heard.hangups_are_ignored(),
             },

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// An error of this call.
+/// An error, and the call that returned it.
 #[derive(Debug)]
 pub(crate) struct CallError {
-    /// As its manual page is called: `pipe(2)`.
+    /// The name of its manual page: `pipe(2)`.
     pub(crate) call: &'static str,
     pub(crate) source: io::Error,
 }
 
-/// Puts the name of the call to an error, unless it has one.
+/// Adds the name of the call to an error, unless the error names one already.
 pub(crate) fn of_call<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> io::Error {
     move |error| {
         let CallError { call, source } = CallError::of(error.into(), call);
@@ -20,14 +20,14 @@ pub(crate) fn of_call<E: Into<io::Error>>(call: &'static str) -> impl Fn(E) -> i
     }
 }
 
-/// The number of the error, with a name or without.
+/// The number of an error, whether or not it names its call.
 pub(crate) fn errno(error: &io::Error) -> Option<i32> {
     let named = || error.get_ref()?.downcast_ref::<CallError>()?.source.raw_os_error();
     error.raw_os_error().or_else(named)
 }
 
 impl CallError {
-    /// The name that the error has, or else this one.
+    /// With the call that the error names, or else with this one.
     pub(crate) fn of(error: io::Error, call: &'static str) -> CallError {
         error.downcast().unwrap_or_else(|source| CallError { call, source })
     }

@@ -1,7 +1,8 @@
-//! Children that have ended or stopped, and what is left of the process group of one that has ended.
+//! Children that have ended or stopped, and the process groups that they leave behind.
 //!
 //! A child that has ended keeps its process id, and the id of the group it led, until it is reaped. So the caller first
 //! learns which child has ended, then does what needs the id, and only then reaps it.
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::io;
@@ -12,7 +13,7 @@ use nix::sys::signal::{self, Signal};
 
 use super::Pid;
 
-/// What has become of a child.
+/// A child that has ended or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum News {
     /// It is a zombie until it is reaped.
@@ -27,7 +28,7 @@ pub(crate) enum End {
     Killed { signal: c_int, dumped_core: bool },
 }
 
-/// What is left of the process group of a process that was reaped.
+/// What is left of the process group of a child that was reaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
     Nothing,
@@ -43,7 +44,7 @@ pub(crate) fn next_news() -> io::Result<Option<News>> {
     wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT).map(|info| info.map(|info| info.news))
 }
 
-/// A child in this process group that has ended, if there is one. It stays until it is reaped.
+/// A child in this process group that has ended, if there is one: waitid(2). It stays until it is reaped.
 pub(crate) fn next_ended_in(group: Pid) -> io::Result<Option<Pid>> {
     let info = wait_for(libc::P_PGID, group.as_raw(), libc::WEXITED | libc::WNOWAIT)?;
     Ok(info.map(|info| match info.news {
@@ -51,12 +52,13 @@ pub(crate) fn next_ended_in(group: Pid) -> io::Result<Option<Pid>> {
     }))
 }
 
-/// The signal that has stopped a child, once; nothing if it was continued or has ended since.
+/// The signal that has stopped a child: waitid(2). Each stop is returned once, and not at all if the child was continued
+/// or has ended since.
 pub(crate) fn take_stop(pid: Pid) -> io::Result<Option<c_int>> {
     wait_for(libc::P_PID, pid.as_raw(), libc::WSTOPPED).map(|info| info.map(|info| info.status))
 }
 
-/// How a child ended, once; nothing if it has not: waitpid(2) for this child, without waiting.
+/// How a child ended, and nothing if it has not: waitpid(2) for this child, without waiting. Afterwards the child is gone.
 pub(crate) fn reap(pid: Pid) -> io::Result<Option<End>> {
     let mut status = 0;
     loop {
@@ -81,15 +83,15 @@ impl End {
     }
 }
 
-/// Kills all that is in the group of a child that has ended and was not reaped: killpg(2). A group of this id is the
-/// child's own, as no other process can have its id yet, or there is none.
+/// Kills what is left of the group of a child that has ended and was not reaped: killpg(2). No other process can have the
+/// child's id yet, so a group with this id is the child's own.
 pub(crate) fn kill_rest(leader: Pid) {
-    // That there is no such group, or that no member may be signalled, `rest_of` tells.
+    // It fails where there is no such group, or no member may be signalled. `rest_of` tells.
     let _ = signal::killpg(leader, Signal::SIGKILL);
 }
 
-/// Whether something is left of the group of a child that was reaped: killpg(2) with no signal. Before the child was
-/// reaped, it would succeed in any case. Processes that have just been killed are still there for moments.
+/// What is left of the group of a child that was reaped: killpg(2) with no signal. Call it after the child was reaped: the
+/// child itself is in the group until then. Processes that were killed just now may still be there for a moment.
 pub(crate) fn rest_of(leader: Pid) -> Rest {
     match signal::killpg(leader, None) {
         Ok(()) => Rest::Ours,
@@ -98,7 +100,7 @@ pub(crate) fn rest_of(leader: Pid) -> Rest {
     }
 }
 
-/// What waitid(2) tells.
+/// What waitid(2) returns.
 struct Info {
     news: News,
     /// An exit status, or a signal.
@@ -117,11 +119,11 @@ fn wait_for(kind: libc::idtype_t, id: i32, options: c_int) -> io::Result<Option<
             Ok(_) => break,
         }
     }
-    // SAFETY: a structure of integers and pointers that is zero is initialized, and waitid(2) may have written to it.
+    // SAFETY: zeros initialize a structure of integers and pointers, and waitid(2) may have written to it since.
     let info = unsafe { info.assume_init() };
-    // SAFETY: waitid(2) fills the process id in, or leaves it 0 where there is no such child.
+    // SAFETY: waitid(2) fills in the process id, or leaves it 0 where there is no such child.
     let pid = unsafe { info.si_pid() };
-    // SAFETY: waitid(2) fills the status in with the process id.
+    // SAFETY: waitid(2) fills in the status where it fills in the process id.
     let status = unsafe { info.si_status() };
     let pid = Pid::from_raw(pid);
     let news = match info.si_code {
@@ -167,13 +169,13 @@ mod tests {
             assert_eq!(wait_for_news(pid, libc::WEXITED), News::Ended(pid));
             assert_eq!(next_ended_in(pid).expect("asked"), Some(pid));
             assert_eq!(reap(pid).expect("a child"), Some(end));
-            assert!(reap(pid).is_err(), "it is nobody's child any more");
+            assert!(reap(pid).is_err(), "it is no child any more");
             assert_eq!(next_ended_in(pid).expect("asked"), None);
         }
     }
 
     #[test]
-    fn a_stop_is_told_once_and_not_of_who_has_died_since() {
+    fn a_stop_is_told_once_and_not_of_a_child_that_has_died_since() {
         let pid = leader("kill -STOP $$");
         assert_eq!(wait_for_news(pid, libc::WSTOPPED), News::Stopped(pid));
         assert_eq!(reap(pid).expect("a child"), None);
@@ -197,7 +199,7 @@ mod tests {
             wait_for_news(pid, libc::WEXITED);
             kill_rest(pid);
             reap(pid).expect("a child");
-            // Where whoever reaps orphans is fast, they are gone already.
+            // They may be gone already, where the process that reaps orphans is fast.
             assert!([rest, Rest::Nothing].contains(&rest_of(pid)), "{script}");
             while rest_of(pid) != Rest::Nothing {
                 sleep(Duration::from_millis(2));

@@ -1,30 +1,30 @@
 //! The clocks of heartbeats and of service managers.
+#![allow(unsafe_code)]
 
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
 use nix::time::{ClockId, clock_gettime};
 
-/// As of the last tick of the kernel, at most 10 ms ago; asking takes no system call.
+/// The time of the kernel's last tick, at most 10 ms ago. Reading it takes no system call.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
 #[cfg(any(not(any(target_os = "linux", target_os = "android")), prefork_portable))]
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
-/// Monotonic milliseconds, the same in all processes, that begin again at 0 every 49 days: clock_gettime(2), without
+/// Monotonic milliseconds, which all processes share and which begin again at 0 every 49 days: clock_gettime(2), without
 /// nix's wrapper, which takes as long as the call. Async-signal-safe.
 #[inline]
 pub(crate) fn milliseconds() -> u32 {
     let mut now = TimeSpec::new(0, 0);
-    // It only fails for a clock that the kernel does not have: Linux has had this one since 2.6.32.
+    // It fails only for a clock that the kernel does not have. Linux has had this one since 2.6.32.
     // SAFETY: clock_gettime(2) writes one timespec through the pointer, which is a borrow of a live local.
     unsafe { libc::clock_gettime(CLOCK, now.as_mut()) };
     // Both wrap where an u32 does.
     (now.tv_sec() as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec() as u32 / 1_000_000)
 }
 
-/// What CLOCK_MONOTONIC shows, the same in all processes: clock_gettime(2), which only fails for a clock that the kernel
-/// does not have.
+/// CLOCK_MONOTONIC, which all processes share: clock_gettime(2). It fails only for a clock that the kernel does not have.
 pub(crate) fn monotonic() -> Duration {
     clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
 }

@@ -1,4 +1,5 @@
 //! Which sockets and connections this process has: /proc, getsockopt(2), getpeername(2).
+#![allow(unsafe_code)]
 
 use std::fmt;
 use std::io;
@@ -30,9 +31,9 @@ pub(crate) enum Peer {
     Internet(SocketAddr),
     /// The socket of this file.
     File(PathBuf),
-    /// The Unix socket with this name, which is no file's.
+    /// The Unix socket with this name in the abstract namespace.
     Abstract(Vec<u8>),
-    /// A client of the Unix socket with this name, which has no name itself.
+    /// A client, without a name of its own, of the Unix socket with this name.
     ClientOf(Box<Peer>),
     /// A socket of another family, by its number.
     Other(i32),
@@ -50,26 +51,26 @@ impl fmt::Display for Peer {
     }
 }
 
-/// The sockets that this process was started with: those that came through exec(2), and those that it has as standard
-/// input, output and error. What C code opened without close-on-exec looks like the former.
+/// The sockets that this process was started with: those that came through exec(2), and its standard input, output and
+/// error. A socket that C code has opened without close-on-exec looks as if it came through exec(2).
 pub(crate) fn inherited_sockets() -> Vec<SocketId> {
     let is_inherited = |descriptor: RawFd| descriptor <= libc::STDERR_FILENO || !is_close_on_exec(descriptor);
     sockets(&descriptors()).filter(|&(descriptor, _)| is_inherited(descriptor)).map(|(_, socket)| socket).collect()
 }
 
-/// The connections among the descriptors of this process, which were just listed. Without pairs of sockets without names, which
-/// have both ends in processes of one program.
+/// The connections among the descriptors of this process, which were listed just now. Pairs of sockets without names are left
+/// out, because both ends are in processes of one program.
 pub(crate) fn connections(descriptors: &Descriptors, _: &SingleThread) -> Vec<Connection> {
     let connection = |(descriptor, socket)| {
-        // SAFETY: the list says that this socket is open, nothing since then closes one, and `SingleThread` says that there is no
-        // other thread that could.
+        // SAFETY: the list says that this socket is open, this thread has closed none since then, and `SingleThread` says
+        // that there is no other thread.
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
         peer(borrowed).map(|peer| Connection { descriptor, socket, peer })
     };
     sockets(descriptors).filter_map(connection).collect()
 }
 
-/// Which socket this is and what it is connected to: `None` where it is no [`Connection`].
+/// Which socket this is, and what it is connected to. `None` where it is no [`Connection`].
 pub(crate) fn connection(socket: BorrowedFd<'_>) -> io::Result<Option<(SocketId, Peer)>> {
     let Some(peer) = peer(socket) else { return Ok(None) };
     Ok(Some((SocketId(socket_number(socket)?), peer)))
@@ -84,7 +85,7 @@ fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)>
 
 fn peer(socket: BorrowedFd<'_>) -> Option<Peer> {
     let socket = SockRef::from(&socket);
-    // A datagram belongs to no conversation. What does not listen and is not connected has no peer.
+    // Each datagram stands alone. A socket that listens, or is not connected, has no peer.
     if !matches!(socket.r#type().ok()?, Type::STREAM | Type::SEQPACKET) {
         return None;
     }
@@ -99,7 +100,7 @@ fn peer(socket: BorrowedFd<'_>) -> Option<Peer> {
     name(&peer).or_else(listener)
 }
 
-/// That of a Unix socket, if it has one.
+/// The name of a Unix socket, if it has one.
 fn name(address: &SockAddr) -> Option<Peer> {
     let file = address.as_pathname().map(|path| Peer::File(Path::to_owned(path)));
     file.or_else(|| address.as_abstract_namespace().map(|name| Peer::Abstract(name.to_owned())))

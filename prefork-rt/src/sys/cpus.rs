@@ -1,4 +1,5 @@
 //! What limits the CPUs of this process.
+#![allow(unsafe_code)]
 
 /// The CPUs that are online: sysconf(3).
 pub(crate) fn host_cpus() -> Option<usize> {

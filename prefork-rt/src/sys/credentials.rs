@@ -1,4 +1,5 @@
-//! Who this process is to the system, and becoming somebody else.
+//! The users and groups that this process has, and becoming another user.
+#![allow(unsafe_code)]
 
 use std::ffi::CString;
 use std::fs;
@@ -31,7 +32,7 @@ pub(crate) fn getgrgid(gid: Gid) -> io::Result<Option<Group>> {
     found(Group::from_gid(gid))
 }
 
-/// Where there is no such file as /etc/passwd, there is no such entry.
+/// An error that says that there is no such file as /etc/passwd means that there is no such entry.
 fn found<T>(entry: nix::Result<Option<T>>) -> io::Result<Option<T>> {
     match entry {
         Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
@@ -39,7 +40,7 @@ fn found<T>(entry: nix::Result<Option<T>>) -> io::Result<Option<T>> {
     }
 }
 
-/// Real, effective and, where the system tells, saved user: getresuid(2).
+/// The real, the effective and, where the system tells, the saved user of this process: getresuid(2).
 pub(crate) fn uids() -> Vec<Uid> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
     if let Ok(ids) = unistd::getresuid() {
@@ -48,7 +49,7 @@ pub(crate) fn uids() -> Vec<Uid> {
     vec![unistd::getuid(), geteuid()]
 }
 
-/// Real, effective and, where the system tells, saved group: getresgid(2).
+/// The real, the effective and, where the system tells, the saved group of this process: getresgid(2).
 pub(crate) fn gids() -> Vec<Gid> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
     if let Ok(ids) = unistd::getresgid() {
@@ -75,8 +76,8 @@ pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
     Ok(unistd::setgroups(groups)?)
 }
 
-/// There a directory service has the last word on a user's groups, and nix leaves these calls out: the one group that
-/// is known for certain.
+/// The one group that is known for certain: on Apple's systems a directory service has the last word on a user's groups,
+/// and nix leaves the calls out.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
     CString::new(user)?;
@@ -91,7 +92,7 @@ pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
 #[cfg(target_vendor = "apple")]
 pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
     let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
-    // More than fit are refused by the call itself.
+    // The call itself refuses more groups than fit.
     let count = std::ffi::c_int::try_from(groups.len()).unwrap_or(std::ffi::c_int::MAX);
     // SAFETY: setgroups(2) reads as many ids as the first argument says, which is not more than the vector has.
     match unsafe { libc::setgroups(count, groups.as_ptr()) } {
@@ -100,7 +101,8 @@ pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
     }
 }
 
-/// Real, effective and saved group: setresgid(2); setgid(2), which is the same for root, where there is no such call.
+/// Changes the real, the effective and the saved group: setresgid(2). Where there is no such call, setgid(2), which does as
+/// much for root.
 pub(crate) fn become_group(gid: Gid) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
     return Ok(unistd::setresgid(gid, gid, gid)?);
@@ -108,7 +110,8 @@ pub(crate) fn become_group(gid: Gid) -> io::Result<()> {
     return Ok(unistd::setgid(gid)?);
 }
 
-/// Real, effective and saved user: setresuid(2); setuid(2), which is the same for root, where there is no such call.
+/// Changes the real, the effective and the saved user: setresuid(2). Where there is no such call, setuid(2), which does as
+/// much for root.
 pub(crate) fn become_user(uid: Uid) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
     return Ok(unistd::setresuid(uid, uid, uid)?);
@@ -116,12 +119,12 @@ pub(crate) fn become_user(uid: Uid) -> io::Result<()> {
     return Ok(unistd::setuid(uid)?);
 }
 
-/// setuid(2) of root: whether it succeeds. Who asks is root when it does.
+/// Becomes root, if setuid(2) lets this process. Returns whether it did.
 pub(crate) fn can_become_root() -> bool {
     unistd::setuid(Uid::from_raw(0)).is_ok()
 }
 
-/// Gives up the rights that a change of user leaves to a process that had them without being root: capset(2).
+/// Gives up all capabilities: capset(2). A change of user leaves them to a process that had them without being root.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn drop_capabilities() -> io::Result<()> {
     // `_LINUX_CAPABILITY_VERSION_3`, and the calling thread.
@@ -160,8 +163,8 @@ pub(crate) fn has_capabilities() -> io::Result<bool> {
     Ok(false)
 }
 
-/// Which of these this process may not do: change its user (and signal a process that has), change its groups. Says
-/// what each takes.
+/// The capabilities that this process lacks to change its user (and to signal a process that has changed its user), and to
+/// change its groups.
 pub(crate) fn missing_rights(user: bool, groups: bool) -> Vec<&'static str> {
     // The bits of capabilities(7).
     let rights = [("CAP_KILL", 5, user), ("CAP_SETGID", 6, groups), ("CAP_SETUID", 7, user)];
@@ -170,7 +173,7 @@ pub(crate) fn missing_rights(user: bool, groups: bool) -> Vec<&'static str> {
     missing.map(|(name, ..)| name).collect()
 }
 
-/// All or none where the system does not have or tell them.
+/// Where the system has no capabilities, or does not tell them, root has all and any other user none.
 fn effective_capabilities() -> u64 {
     let told = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
         let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
@@ -192,7 +195,7 @@ pub(crate) fn has_acl(_: &Path) -> bool {
     false
 }
 
-/// Whether this user namespace lets nobody change supplementary groups: /proc/self/setgroups.
+/// Whether this user namespace lets no process change its supplementary groups: /proc/self/setgroups.
 pub(crate) fn groups_are_fixed() -> bool {
     fs::read_to_string("/proc/self/setgroups").is_ok_and(|word| word.trim() == "deny")
 }
@@ -207,7 +210,7 @@ pub(crate) fn has_gid(gid: Gid) -> bool {
     fs::read_to_string("/proc/self/gid_map").map_or(true, |map| maps(&map, gid.as_raw()))
 }
 
-/// Lines of first id inside, first id outside, count.
+/// Each line of a map has the first id inside, the first id outside, and a count.
 fn maps(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
         let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
@@ -236,8 +239,8 @@ mod tests {
             assert_eq!(user.uid, root);
             assert!(getpwuid(root).expect("a user database").is_some());
         }
-        assert!(getpwnam("nobody has this name").expect("a user database").is_none());
-        assert!(getgrnam("nobody has this name").expect("a group database").is_none());
+        assert!(getpwnam("no account has this name").expect("a user database").is_none());
+        assert!(getgrnam("no account has this name").expect("a group database").is_none());
     }
 
     #[test]

@@ -1,5 +1,7 @@
-//! Becoming another program, and what it is handed: descriptors, and files that are memory only.
+//! Becoming another program, or starting one, and what it is given: descriptors, and files that are memory only.
+#![allow(unsafe_code)]
 
+use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,36 +16,32 @@ use super::{
     Fork, Mask, Pid, SingleThread, default_broken_pipes, die_with_parent, end_now, errno, lead_group, of_call,
 };
 
-/// What a program is started with.
+/// The environment of a program that is started.
 pub(crate) type Variables<'a> = &'a [(OsString, OsString)];
 
 /// execve(2). Returns only when it fails.
 pub(crate) fn exec(binary: &Path, arguments: &[OsString], variables: Variables<'_>) -> io::Error {
-    let failed = || {
+    error_of(|| {
         let binary = c_string(binary.as_os_str())?;
-        let Err(error) = unistd::execve(&binary, &c_arguments(arguments)?, &c_variables(variables)?);
-        Err(error.into())
-    };
-    let result: io::Result<std::convert::Infallible> = failed();
-    let Err(error) = result;
-    error
+        Ok(unistd::execve(&binary, &c_arguments(arguments)?, &c_variables(variables)?)?)
+    })
 }
 
-/// fexecve(3): a program that is open, whatever has become of its file. Returns only when it fails.
+/// fexecve(3): becomes a program that is open, whatever has become of its file. Returns only when it fails.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn exec_open(binary: BorrowedFd<'_>, arguments: &[OsString], variables: Variables<'_>) -> io::Error {
-    let failed = || {
-        let Err(error) = unistd::fexecve(binary, &c_arguments(arguments)?, &c_variables(variables)?);
-        Err(error.into())
-    };
-    let result: io::Result<std::convert::Infallible> = failed();
-    let Err(error) = result;
-    error
+    error_of(|| Ok(unistd::fexecve(binary, &c_arguments(arguments)?, &c_variables(variables)?)?))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn exec_open(_: BorrowedFd<'_>, _: &[OsString], _: Variables<'_>) -> io::Error {
     io::ErrorKind::Unsupported.into()
+}
+
+/// The error of something that cannot succeed.
+fn error_of(fails: impl FnOnce() -> io::Result<Infallible>) -> io::Error {
+    let Err(error) = fails();
+    error
 }
 
 fn c_arguments(arguments: &[OsString]) -> io::Result<Vec<CString>> {
@@ -59,7 +57,7 @@ fn c_string(text: &OsStr) -> io::Result<CString> {
     Ok(CString::new(text.as_bytes())?)
 }
 
-/// The program that this process runs, opened so that it can be run again when its file is gone or another: open(2).
+/// Opens the program that this process runs, so that it can be run again when its file was removed or replaced: open(2).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn own_binary() -> io::Result<OwnedFd> {
     open_for_its_place("/proc/self/exe".as_ref())
@@ -70,7 +68,7 @@ pub(crate) fn own_binary() -> io::Result<OwnedFd> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Opens a file or directory for nothing but to name it later: open(2).
+/// Opens a file or directory only to name it later: open(2).
 pub(crate) fn open_for_its_place(path: &Path) -> io::Result<OwnedFd> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let flags = nix::fcntl::OFlag::O_PATH;
@@ -84,22 +82,22 @@ pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(unistd::fchdir(directory)?)
 }
 
-/// A file that is memory only, of this size, which no process can change, and which no other user can open: memfd_create(2),
-/// fchmod(2), ftruncate(2).
+/// Makes a file that is memory only: memfd_create(2), fchmod(2), ftruncate(2). No process can change its size, and no other
+/// user can open it.
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::Unsupported`] where the system has no such file; a limit on the size of files (RLIMIT_FSIZE).
+/// [`io::ErrorKind::Unsupported`] where the system has no such files; EFBIG where the size of files is limited (RLIMIT_FSIZE).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn memory_file(name: &str, size: usize) -> io::Result<File> {
     use nix::fcntl::SealFlag;
     use nix::sys::memfd::{MFdFlags, memfd_create};
 
     let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-    // It is made with all rights for all users.
+    // memfd_create(2) gives all rights to all users.
     nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
     super::without_file_size_signal(|| file.set_len(size as u64))?;
-    // A file that shrank would be a trap for a process that has it mapped: SIGBUS.
+    // A process that has the file mapped would get SIGBUS if it shrank.
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
     Ok(file)
@@ -110,7 +108,7 @@ pub(crate) fn memory_file(_: &str, _: usize) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// A file that is memory only, empty, and grows: memfd_create(2).
+/// Makes a file that is memory only, empty, and can grow: memfd_create(2).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn scratch_file(name: &str) -> io::Result<File> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -122,32 +120,32 @@ pub(crate) fn scratch_file(_: &str) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// As wide as the kernel makes a pipe for any user.
+/// The kernel makes a pipe this wide for any user.
 pub(crate) const WIDEST_PIPE: usize = 1 << 20;
 
-/// The reading and the writing end of a pipe that takes much before anything is read: pipe(2), fcntl(2). To read never
-/// waits. Neither end is another program's.
+/// The reading and the writing end of a pipe that takes up to [`WIDEST_PIPE`] bytes before anything is read: pipe(2), fcntl(2).
+/// Reading never waits. Both ends are close-on-exec.
 pub(crate) fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = unistd::pipe()?;
     for end in [&reader, &writer] {
         fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     }
     fcntl(&reader, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
-    // Where the user has too many already, a narrow one will do.
+    // Where the user's pipes hold too much already, a narrow one will do.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(WIDEST_PIPE as c_int));
     Ok((reader, writer))
 }
 
-/// Whether a program that this process becomes has this descriptor: fcntl(2).
+/// Sets whether a program that this process becomes has this descriptor: fcntl(2).
 pub(crate) fn stay_open_on_exec(descriptor: BorrowedFd<'_>, stays: bool) -> io::Result<()> {
     let flags = if stays { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
     fcntl(descriptor, FcntlArg::F_SETFD(flags))?;
     Ok(())
 }
 
-/// Takes over a descriptor that this process was handed under this number, for this process alone. At once, before
-/// anything else runs that could open or close descriptors: the caller says that the program before has left it to us.
+/// Takes over a descriptor that the program before has left under this number, and makes it close-on-exec. Call it before
+/// anything else runs that could open or close descriptors.
 pub(crate) fn take_over(number: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: fcntl(2) with F_SETFD takes any number and touches no memory; one that is not open is EBADF.
     let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
@@ -158,20 +156,20 @@ pub(crate) fn take_over(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// A program that this process starts beside itself, and what it is started with.
+/// A program for [`spawn`], and what it is started with.
 pub(crate) struct Start<'a> {
     pub(crate) binary: &'a Path,
     pub(crate) arguments: &'a [OsString],
     pub(crate) variables: Variables<'a>,
     pub(crate) directory: &'a Path,
     pub(crate) mask: &'a Mask,
-    /// In the place of standard output and standard error. Standard input is /dev/null.
+    /// Takes the place of standard output and standard error. Standard input is /dev/null.
     pub(crate) output: BorrowedFd<'a>,
-    /// What it has besides, under the same numbers.
+    /// Other descriptors that the program has, under the numbers that they have here.
     pub(crate) descriptors: &'a [BorrowedFd<'a>],
 }
 
-/// Starts a program in a process group of its own, which ends when this process does: fork(2), execve(2).
+/// Starts a program in a process group of its own: fork(2), execve(2). The kernel kills the program when this process ends.
 ///
 /// std's `Command` would do, but it panics where the pipe by which the child reports fails.
 pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Result<Pid> {
@@ -184,20 +182,19 @@ pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Resul
     }
     match super::fork(single_thread)? {
         Fork::Child(_) => {
-            let failed = start.prepare(&null).and_then(|()| {
-                let Err(error) = unistd::execve(&binary, &arguments, &variables);
-                Err(of_call("execve(2)")(error))
+            let error = error_of(|| {
+                start.prepare(&null)?;
+                unistd::execve(&binary, &arguments, &variables).map_err(of_call("execve(2)"))
             });
-            let error: io::Result<std::convert::Infallible> = failed;
-            let number = error.err().and_then(|error| errno(&error)).unwrap_or(libc::EINVAL);
-            // A parent that does not get it sees the status.
+            let number = errno(&error).unwrap_or(libc::EINVAL);
+            // A parent that cannot read it sees the exit status.
             let _ = File::from(reporter).write_all(&number.to_ne_bytes());
             end_now(NOT_RUN)
         }
         Fork::Parent(pid) => {
             drop(reporter);
             match reported(report) {
-                // It is reaped with all others.
+                // The caller reaps it with all other children.
                 None => Ok(pid),
                 Some(error) => Err(error),
             }
@@ -205,13 +202,13 @@ pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Resul
     }
 }
 
-/// As shells have it.
+/// The exit status that shells use for a program that they could not run.
 const NOT_RUN: c_int = 127;
 
-/// Why the child could not run the program, if it says so before it does.
+/// Why the child could not run the program.
 fn reported(report: OwnedFd) -> Option<io::Error> {
     let mut number = [0; size_of::<c_int>()];
-    // Where nothing can be read, the program runs, or the status of the child will say that it does not.
+    // Where nothing can be read, the program runs, or the exit status of the child will say that it does not.
     File::from(report).read_exact(&mut number).ok()?;
     Some(io::Error::from_raw_os_error(c_int::from_ne_bytes(number)))
 }
@@ -236,14 +233,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_memory_file_has_its_size_for_good() {
+    fn the_size_of_a_memory_file_is_final() {
         let file = memory_file("test", 8192).unwrap();
         assert_eq!(file.metadata().unwrap().len(), 8192);
         assert!(file.set_len(4096).is_err() && file.set_len(9000).is_err());
     }
 
     #[test]
-    fn what_was_to_stay_open_is_taken_over_for_this_process_alone() {
+    fn a_descriptor_that_stays_open_is_taken_over_for_this_process_alone() {
         let (reader, writer) = unistd::pipe().unwrap();
         stay_open_on_exec(reader.as_fd(), true).unwrap();
         let flags = |descriptor: BorrowedFd<'_>| fcntl(descriptor, FcntlArg::F_GETFD).unwrap();

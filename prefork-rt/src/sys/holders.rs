@@ -1,7 +1,7 @@
-//! Which processes hold a socket: /proc/net lists the sockets of the system, /proc/PID/fd those of a process.
+//! Which processes have a socket open: /proc/net lists the sockets of the system, /proc/PID/fd those of a process.
 //!
-//! Each function costs time that grows with the sockets or the processes of the whole system, so the caller asks only
-//! when it knows that a socket is held. Where there is no /proc, nothing is found. It must not know what a socket is for.
+//! Each function takes time that grows with the sockets or the processes of the whole system, so the caller asks only when it
+//! knows that some process has a socket open. Where there is no /proc, nothing is found. It must not know what a socket is for.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,7 +19,7 @@ use super::{Pid, getpid};
 pub(crate) enum Bound<'a> {
     Tcp(SocketAddr),
     Udp(SocketAddr),
-    /// To any of these paths, or to a name in any directory of which a process had a descriptor: `/proc/self/fd/NAME`.
+    /// Any of these paths. `/proc/self/fd/NAME` stands for a name in any directory of which a process had a descriptor.
     Unix(&'a [PathBuf]),
 }
 
@@ -40,7 +40,7 @@ impl Bound<'_> {
         }
     }
 
-    /// How much it looks as if this socket kept others from being bound here; the lowest is the most.
+    /// How likely it is that the listed socket keeps others from being bound here. 0 is the most likely, `None` is not at all.
     fn rank(&self, listed: &Listed<'_>) -> Option<u8> {
         match self {
             Bound::Tcp(address) | Bound::Udp(address) => rank_of_address(listed, *address),
@@ -73,15 +73,15 @@ impl fmt::Display for Holder {
     }
 }
 
-/// The number by which the kernel tells a socket from all others: fstat(2).
+/// The number that no other socket of the kernel has: fstat(2).
 pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
-    // The type differs from system to system.
+    // The type is another one on other systems.
     #[allow(clippy::useless_conversion, reason = "it is u64 on Linux")]
     Ok(nix::sys::stat::fstat(socket)?.st_ino.into())
 }
 
-/// The numbers of the sockets that keep others from being bound there; none where the system lists none. It lists those of
-/// this network namespace, whichever process holds them, but for TCP sockets that are bound and do not listen.
+/// The numbers of the sockets that most likely keep others from being bound there. The system lists the sockets of this network
+/// namespace, whichever process has them, but no TCP sockets that are bound and neither listen nor are connected.
 pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
     let mut found = Vec::new();
     let _ = each_listed(bound.list(), |listed| {
@@ -92,19 +92,19 @@ pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
     found.into_iter().filter(|&(rank, _)| Some(rank) == best).map(|(_, socket)| socket).collect()
 }
 
-/// Those of these listening sockets that still exist, in whichever process of this network namespace.
+/// Which of these listening sockets still exist, in any process of this network namespace.
 pub(crate) fn still_open(list: SocketList, sockets: &[u64]) -> Vec<u64> {
     let mut open = Vec::new();
     let _ = each_listed(list, |listed| {
         open.extend(Some(listed.socket).filter(|socket| sockets.contains(socket)));
-        // The kernel lists the TCP sockets that listen before those that are connected, of which there may be many.
+        // The kernel lists TCP sockets that listen first, and there may be many that are connected.
         open.len() < sockets.len() && (list != SocketList::Tcp || listed.state == LISTENS)
     });
     open
 }
 
-/// The processes that have one of these sockets open, in the order of their ids: those that this process may look into.
-/// Without root these are processes of the same user, and never those outside of its PID namespace.
+/// The processes that have one of these sockets open, in the order of their ids, as far as this process may know their
+/// descriptors. Without root these are processes of this user, and never those outside of this PID namespace.
 pub(crate) fn holders(sockets: &[u64]) -> Vec<Holder> {
     if !is_of_our_processes() {
         return Vec::new();
@@ -125,7 +125,7 @@ fn holder(pid: i32, links: &[PathBuf]) -> Option<Holder> {
     Some(Holder { pid: Pid::from_raw(pid), name: String::from_utf8_lossy(&name).trim_end().to_owned() })
 }
 
-/// A line of /proc/net.
+/// A socket in a line of /proc/net.
 struct Listed<'a> {
     at: At<'a>,
     state: &'a str,
@@ -137,12 +137,12 @@ enum At<'a> {
     Path(&'a Path),
 }
 
-/// A TCP socket that listens.
+/// The state of a TCP socket that listens.
 const LISTENS: &str = "0A";
-/// A Unix socket that is not connected: one that listens.
+/// The state of a Unix socket that is not connected, as one that listens is.
 const UNCONNECTED: &str = "01";
 
-/// Until it says that this is enough.
+/// Calls `goes_on` for each socket in a list, until it returns `false`.
 fn each_listed(list: SocketList, mut goes_on: impl FnMut(Listed<'_>) -> bool) -> io::Result<()> {
     let files: &[&str] = match list {
         SocketList::Tcp => &["/proc/net/tcp", "/proc/net/tcp6"],
@@ -166,14 +166,15 @@ fn each_listed(list: SocketList, mut goes_on: impl FnMut(Listed<'_>) -> bool) ->
     Ok(())
 }
 
-/// `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 1000 0 4711 1 …`
+/// Reads `0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 1000 0 4711 1 …`
 fn listed_address(line: &str) -> Option<Listed<'_>> {
     let mut fields = line.split_ascii_whitespace();
     let at = At::Address(address(fields.nth(1)?)?);
     Some(Listed { at, state: fields.nth(1)?, socket: fields.nth(5)?.parse().ok()? })
 }
 
-/// In words of 32 bits, each as this machine reads it from memory, where it stands as the network has it.
+/// Reads an address that is written in words of 32 bits. In memory a word has the order of the network, and it is written as
+/// the number that this machine reads there.
 fn address(hex: &str) -> Option<SocketAddr> {
     let (ip, port) = hex.split_once(':')?;
     let word = |from: usize| Some(u32::from_str_radix(ip.get(from..from + 8)?, 16).ok()?.to_ne_bytes());
@@ -188,7 +189,7 @@ fn address(hex: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// `00000000f7608a3f: 00000002 00000000 00010000 0001 01 4711 /run/app.sock`, where spaces fill up what is shorter.
+/// Reads `00000000f7608a3f: 00000002 00000000 00010000 0001 01 4711 /run/app.sock`, where spaces fill up shorter numbers.
 fn listed_path(line: &str) -> Option<Listed<'_>> {
     let mut rest = line.trim_end_matches('\n');
     let mut field = || {
@@ -212,11 +213,11 @@ fn rank_of_address(listed: &Listed<'_>, wanted: SocketAddr) -> Option<u8> {
         _ if bound.port() != wanted.port() => return None,
         _ if one == other => 0,
         _ if !takes_all(one, other) && !takes_all(other, one) => return None,
-        // An IPv6 address for every interface may leave its port to IPv4.
+        // A socket of the IPv6 address for all interfaces may leave its port to IPv4.
         _ if one.is_ipv4() == other.is_ipv4() => 1,
         _ => 2,
     };
-    // What is connected keeps its port from others too; of UDP there is nothing that listens.
+    // Connected sockets keep their port from others, too. No UDP socket listens, so all have the same handicap.
     Some(if listed.state == LISTENS { rank } else { rank + 3 })
 }
 
@@ -226,115 +227,15 @@ fn rank_of_path(listed: &Listed<'_>, wanted: &Path) -> Option<u8> {
         let directory = |path: &Path| path.parent().and_then(|directory| fs::canonicalize(directory).ok());
         path.is_absolute() && path.file_name() == wanted.file_name() && directory(path) == directory(wanted)
     };
-    // A pool binds its sockets by a descriptor of their directory.
+    // The path of a socket that was bound by a descriptor of its directory: see `Directory::with_address`.
     let by_descriptor = |path: &Path| {
         let mut parts = path.strip_prefix("/proc/self/fd").ok()?.iter();
         (parts.clone().count() == 2).then(|| parts.next_back()).flatten().map(OsStr::to_owned)
     };
-    let is_pool = || by_descriptor(path).is_some_and(|name| Path::new("/proc/self/fd").join(name) == wanted);
-    // Whoever was accepted there has this path too.
-    (path == wanted || is_pool() || is_there()).then_some(u8::from(listed.state != UNCONNECTED))
+    let has_name = || by_descriptor(path).is_some_and(|name| Path::new("/proc/self/fd").join(name) == wanted);
+    // A connection that was accepted there has this path, too.
+    (path == wanted || has_name() || is_there()).then_some(u8::from(listed.state != UNCONNECTED))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_read_as_the_kernel_writes_it() {
-        let text = if cfg!(target_endian = "little") { "0100007F:1F90" } else { "7F000001:1F90" };
-        assert_eq!(address(text), Some("127.0.0.1:8080".parse().expect("an address")));
-        let mapped = if cfg!(target_endian = "little") {
-            "0000000000000000FFFF00000100007F:0050"
-        } else {
-            "00000000000000000000FFFF7F000001:0050"
-        };
-        assert_eq!(address(mapped), Some("127.0.0.1:80".parse().expect("an address")));
-        assert_eq!(address("00000000000000000000000000000000:0050"), Some("[::]:80".parse().expect("an address")));
-        for broken in ["", "0100007F", "0100007F:", ":1F90", "0100007:1F90", "0100007F:11F90", "ä100007F:1F90"] {
-            assert_eq!(address(broken), None, "{broken}");
-        }
-    }
-
-    #[test]
-    fn who_keeps_an_address_from_others_is_told_from_who_only_has_its_port() {
-        let ranked = |state, bound: &str, wanted: &str| {
-            let bound = At::Address(bound.parse().expect("an address"));
-            rank_of_address(&Listed { at: bound, state, socket: 1 }, wanted.parse().expect("an address"))
-        };
-        assert_eq!(ranked(LISTENS, "127.0.0.1:80", "127.0.0.1:80"), Some(0));
-        assert_eq!(ranked(LISTENS, "127.0.0.1:80", "127.0.0.1:81"), None);
-        assert_eq!(ranked(LISTENS, "127.0.0.1:80", "127.0.0.2:80"), None);
-        assert_eq!(ranked(LISTENS, "0.0.0.0:80", "127.0.0.2:80"), Some(1));
-        assert_eq!(ranked(LISTENS, "127.0.0.2:80", "0.0.0.0:80"), Some(1));
-        assert_eq!(ranked(LISTENS, "[::1]:80", "0.0.0.0:80"), None);
-        assert_eq!(ranked(LISTENS, "[::]:80", "0.0.0.0:80"), Some(2));
-        assert_eq!(ranked(LISTENS, "127.0.0.2:80", "[::]:80"), Some(2));
-        assert_eq!(ranked("01", "127.0.0.1:80", "127.0.0.1:80"), Some(3));
-    }
-
-    #[test]
-    fn a_path_may_have_spaces() {
-        let line = "00000000f7608a3f: 00000002 00000000 00010000 0001 01  4711 /run/a b.sock\n";
-        let listed = listed_path(line).expect("a socket");
-        assert_eq!((listed.state, listed.socket), (UNCONNECTED, 4711));
-        assert_eq!(rank_of_path(&listed, "/run/a b.sock".as_ref()), Some(0));
-        assert_eq!(rank_of_path(&listed, "/run/b.sock".as_ref()), None);
-        for unnamed in
-            ["Num RefCount Protocol Flags Type St Inode Path\n", "f7: 00000002 00000000 00010000 0001 01 4711\n", ""]
-        {
-            assert!(listed_path(unnamed).is_none(), "{unnamed}");
-        }
-    }
-
-    #[test]
-    fn a_socket_of_a_pool_is_found_by_the_name_that_the_pool_gave_it() {
-        let rank = |bound: &str, wanted: &str| {
-            let listed = Listed { at: At::Path(bound.as_ref()), state: UNCONNECTED, socket: 1 };
-            rank_of_path(&listed, wanted.as_ref())
-        };
-        assert_eq!(rank("/proc/self/fd/12/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), Some(0));
-        assert_eq!(rank("/proc/self/fd/12/run-app.sock", "/proc/self/fd/run-app-app.sock"), None);
-        assert_eq!(rank("/proc/self/fd/12/a/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), None);
-        assert_eq!(rank("/run/app/run-app-app.sock", "/proc/self/fd/run-app-app.sock"), None);
-    }
-
-    #[cfg(target_os = "linux")]
-    mod linux {
-        use super::*;
-        use std::net::{TcpListener, TcpStream, UdpSocket};
-        use std::os::fd::AsFd;
-
-        fn is_ours(bound: Bound<'_>, socket: impl AsFd) {
-            let sockets = sockets_at(bound);
-            assert_eq!(sockets, [socket_number(socket.as_fd()).expect("a number")]);
-            let holders = holders(&sockets);
-            assert!(holders.iter().any(Holder::is_this_process), "{holders:?}");
-        }
-
-        #[test]
-        fn a_socket_of_each_kind_is_found_with_who_holds_it() {
-            let tcp = TcpListener::bind("127.0.0.1:0").expect("a port");
-            let address = tcp.local_addr().expect("an address");
-            // Accepted ones have the address of the listener.
-            let _client = TcpStream::connect(address).expect("it listens");
-            let _accepted = tcp.accept().expect("a client");
-            is_ours(Bound::Tcp(address), &tcp);
-            let number = [socket_number(tcp.as_fd()).expect("a number")];
-            assert_eq!(still_open(SocketList::Tcp, &number), number);
-            drop(tcp);
-            assert_eq!(still_open(SocketList::Tcp, &number), [0; 0]);
-            let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-            is_ours(Bound::Udp(udp.local_addr().expect("an address")), &udp);
-            assert_eq!(sockets_at(Bound::Udp("127.0.0.1:0".parse().expect("an address"))), [0; 0]);
-            let path = std::env::temp_dir().join(format!("prefork-holders-{}", getpid()));
-            let unix = std::os::unix::net::UnixListener::bind(&path).expect("a path");
-            let _client = std::os::unix::net::UnixStream::connect(&path).expect("it listens");
-            let _accepted = unix.accept().expect("a client");
-            is_ours(Bound::Unix(std::slice::from_ref(&path)), &unix);
-            let number = [socket_number(unix.as_fd()).expect("a number")];
-            assert_eq!(still_open(SocketList::Unix, &number), number);
-            fs::remove_file(path).expect("it is ours");
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! What a process was started with.
+//! The descriptors that this process was started with, to listen on.
 
 use std::io;
 use std::os::fd::{OwnedFd, RawFd};
@@ -10,11 +10,11 @@ use socket2::Socket;
 use super::take_over;
 use super::threads::descriptor_flags;
 
-/// Where the descriptors begin: SD_LISTEN_FDS_START.
+/// The first of the descriptors: SD_LISTEN_FDS_START.
 pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
 
-/// The descriptors that this process was started with for it to listen on, as many as it was told: sd_listen_fds(3). They
-/// are close-on-exec from here on. They are given out once.
+/// The `count` descriptors that this process was started with, to listen on: sd_listen_fds(3). They are close-on-exec from
+/// here on. A second call returns none.
 ///
 /// # Errors
 ///
@@ -25,14 +25,14 @@ pub(crate) fn listen_fds(count: RawFd) -> io::Result<Vec<OwnedFd>> {
         return Ok(Vec::new());
     }
     let end = FIRST_LISTEN_FD.checked_add(count).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
-    // All are looked at before the first is taken, so that an error takes none.
+    // All are checked before the first is taken, so that an error takes none.
     (FIRST_LISTEN_FD..end).try_for_each(came_through_exec)?;
     GIVEN.store(true, Ordering::Relaxed);
     (FIRST_LISTEN_FD..end).map(take_over).collect()
 }
 
-/// Whether a descriptor is open, and was when this program was started: fcntl(2). A descriptor that came through exec(2)
-/// is not close-on-exec; Rust's library opens all of its own so.
+/// Checks that a descriptor is open, and was open when this program was started: fcntl(2). A descriptor that came through
+/// exec(2) is not close-on-exec, and those that Rust's library opens are.
 fn came_through_exec(number: RawFd) -> io::Result<()> {
     match descriptor_flags(number) {
         Err(error) => Err(named(number, &error)),
@@ -47,7 +47,8 @@ fn named(number: RawFd, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("descriptor {number}: {error}"))
 }
 
-/// Whether somebody may connect to this socket: SO_ACCEPTCONN, or, where that cannot be asked, that it has no peer.
+/// Whether clients can connect to this socket: SO_ACCEPTCONN. Where that cannot be asked, a socket without a peer counts as
+/// one that listens.
 pub(crate) fn is_listening(socket: &Socket) -> bool {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
     {
@@ -65,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// An announcement that was meant for another program does not take what this one has opened.
+    /// Descriptors that were announced to another program do not include what this one has opened.
     #[test]
     fn what_this_program_has_opened_did_not_come_through_exec() {
         let file = std::fs::File::open("/dev/null").expect("a file");

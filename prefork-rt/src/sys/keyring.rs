@@ -1,9 +1,10 @@
 //! The session keyring: session-keyring(7).
+#![allow(unsafe_code)]
 
 use std::io;
 
-/// Gives this process an empty session keyring of its own in the place of the one that it has inherited: keyctl(2) with
-/// KEYCTL_JOIN_SESSION_KEYRING. Nothing where there are no keyrings.
+/// Gives this process an empty session keyring in the place of the one that it has inherited: keyctl(2) with
+/// KEYCTL_JOIN_SESSION_KEYRING. Does nothing where the system has no keyrings.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn join_new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: std::ffi::c_int = 1;

@@ -1,4 +1,5 @@
-//! What a process that shares a socket can change of it for all others, and how that is undone.
+//! What one process can change of a listening socket for all processes that share it, and how that is undone.
+#![allow(unsafe_code)]
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -8,7 +9,7 @@ pub(crate) use linux::{Admission, detach_filter, has_filter, is_shut_down, queue
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use portable::{Admission, detach_filter, has_filter, is_shut_down, queue_room};
 
-/// Takes its peer from a socket, or from a TCP listener that it listens: connect(2) to no family.
+/// Disconnects a socket from its peer, or stops a TCP listener from listening: connect(2) to AF_UNSPEC.
 pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: any bytes are a `sockaddr_in`; zeroes are one of AF_UNSPEC.
     let nowhere: libc::sockaddr_in = unsafe { std::mem::zeroed() };
@@ -26,15 +27,15 @@ mod linux {
     use std::io;
     use std::os::fd::{AsRawFd, BorrowedFd};
 
-    /// Of `asm-generic/socket.h`, and the same in the headers of the architectures that have one of their own.
+    /// From `asm-generic/socket.h`. Architectures with a header of their own have the same numbers there.
     const SO_GET_FILTER: c_int = 26;
     const SO_DETACH_FILTER: c_int = 27;
 
     /// How many connections may wait to be accepted at a TCP socket that listens: TCP_INFO.
     pub(crate) fn queue_room(socket: BorrowedFd<'_>) -> Option<u32> {
-        /// Of `tcp_states.h`.
+        /// From `tcp_states.h`.
         const TCP_LISTEN: u8 = 10;
-        /// Which 4 bytes of `tcp_info` are `tcpi_sacked`, which is the backlog of a socket that listens.
+        /// The index of `tcpi_sacked` among the words of `tcp_info`: for a socket that listens it is the backlog.
         const BACKLOG: usize = 7;
         let mut info = [0_u32; BACKLOG + 1];
         let length = get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
@@ -50,7 +51,7 @@ mod linux {
 
     /// Whether a program decides what comes to this socket: SO_GET_FILTER.
     pub(crate) fn has_filter(socket: BorrowedFd<'_>) -> bool {
-        // The length of a classic one; an error for any other.
+        // A classic program has a length; any other one is an error.
         match get::<u32>(socket, libc::SOL_SOCKET, SO_GET_FILTER, &mut []) {
             Ok(length) => length > 0,
             Err(error) => error.raw_os_error() == Some(libc::EACCES),
@@ -62,7 +63,7 @@ mod linux {
         set(socket, libc::SOL_SOCKET, SO_DETACH_FILTER, &[0; 4])
     }
 
-    /// As long as the name of an interface.
+    /// Large enough for the name of an interface.
     type Value = [u8; libc::IFNAMSIZ];
 
     #[cfg(not(any(target_arch = "sparc", target_arch = "sparc64")))]
@@ -71,7 +72,7 @@ mod linux {
     const SO_LOCK_FILTER: c_int = 40;
     const IPV6_MINHOPCOUNT: c_int = 73;
 
-    /// The options that keep clients out, and what is so when they differ.
+    /// The options that keep clients out, and what has happened when one differs.
     const OPTIONS: [(c_int, c_int, &str); 4] = [
         (libc::SOL_SOCKET, SO_LOCK_FILTER, "its filter was locked"),
         (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, "it was bound to another interface"),
@@ -79,11 +80,11 @@ mod linux {
         (libc::IPPROTO_IPV6, IPV6_MINHOPCOUNT, "it dropped packets by their hop limit"),
     ];
 
-    /// The options of a socket that keep clients out, as they were once.
+    /// The options of a socket that keep clients out, as they were at one moment.
     pub(crate) struct Admission([Option<(Value, usize)>; OPTIONS.len()]);
 
     impl Admission {
-        /// As they are: getsockopt(2).
+        /// As they are now: getsockopt(2).
         pub(crate) fn of(socket: BorrowedFd<'_>) -> Admission {
             Admission(OPTIONS.map(|(level, name, _)| {
                 let mut value = Value::default();
@@ -91,7 +92,7 @@ mod linux {
             }))
         }
 
-        /// Puts back those that differ, and returns what was so, and whether it could be undone: setsockopt(2).
+        /// Puts back the options that differ: setsockopt(2). Returns what had happened, and whether it could be undone.
         pub(crate) fn restore(&self, socket: BorrowedFd<'_>) -> Vec<(&'static str, io::Result<()>)> {
             let now = Admission::of(socket);
             let mut put_back = Vec::new();
@@ -104,9 +105,9 @@ mod linux {
         }
     }
 
-    /// getsockopt(2). Returns how much of the value was filled in; of a filter, how long it is.
+    /// getsockopt(2). Returns how many bytes of the value were filled in; for a filter, how long it is.
     fn get<T: Copy>(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &mut [T]) -> io::Result<usize> {
-        // A few bytes.
+        // A value has a few bytes.
         let mut length = size_of_val(value) as libc::socklen_t;
         // SAFETY: getsockopt(2) writes at most as many bytes as the length says, which are those of the slice; its items
         // are integers, which may have any bits. It writes one number to the length.

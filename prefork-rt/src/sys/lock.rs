@@ -1,11 +1,12 @@
-//! A lock on a file that other processes see: flock(2).
+//! A lock that one process at a time can have on a file: flock(2).
+#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// Held until it is dropped. nix's lock panics there when unlocking fails; this one then rests on close(2), which
-/// releases the lock too.
+/// A lock that is held until this is dropped. nix's lock panics on drop when unlocking fails; this one then relies on
+/// close(2), which releases the lock too.
 #[derive(Debug)]
 pub(crate) struct FileLock(File);
 
@@ -22,7 +23,7 @@ impl FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // Before the file is closed, as another thread may be starting a program, which has the file for a moment.
+        // Not left to close(2): another thread may be starting a program, which has the file open for a moment.
         let _ = flock(&self.0, libc::LOCK_UN);
     }
 }
@@ -50,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn one_process_holds_it_until_it_is_dropped() {
+    fn a_file_is_locked_until_the_lock_is_dropped() {
         let file = directory();
         let locked = FileLock::try_lock(file).expect("this test alone locks it");
         let (again, error) = FileLock::try_lock(directory()).expect_err("it is held");
@@ -63,7 +64,7 @@ mod tests {
     #[test]
     fn an_unlock_that_fails_is_no_panic() {
         let path = std::env::temp_dir();
-        let lock = FileLock::try_lock(File::open(&path).expect("a directory")).expect("nobody locks it");
+        let lock = FileLock::try_lock(File::open(&path).expect("a directory")).expect("no other process locks it");
         // Such a descriptor cannot be locked or unlocked: EBADF. It takes the place of the one that is.
         let bare = nix::fcntl::open(&path, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).expect("open");
         // SAFETY: dup2(2) puts one open descriptor in the place of another, which is this test's; the lock closes it.

@@ -1,34 +1,36 @@
-//! Thin safe wrappers, named after the calls they make. The only place with `unsafe`, each block with the fact that
-//! makes it sound. It must not know the policy, and it logs nothing.
+//! Thin safe wrappers, named after the calls that they make. This is the only folder with `unsafe`: a file that needs it
+//! allows it at its top, and each block says which fact makes it sound.
 //!
-//! What is POSIX is written once; what only Linux has stands in a `linux` module beside its nearest substitute, so a
-//! port to another Unix is a matter of this folder.
-#![allow(unsafe_code)]
+//! It must not know the policy, and it logs nothing. Lists of signals, names and sizes come from the caller.
+//!
+//! What is POSIX is written once. What only Linux has is in a `linux` module beside its nearest substitute, so that a port to
+//! another Unix changes this folder only.
 
-mod call;
-mod children;
-mod clock;
-mod connections;
-mod cpus;
-mod credentials;
-mod directory;
-mod exec;
-mod holders;
-mod inherited;
-mod keyring;
-mod listener_state;
-mod lock;
-mod mask;
-mod proc;
-mod process;
-mod process_name;
-mod reuse_port;
-mod session;
-mod shared;
-mod signals;
-mod stderr;
-mod threads;
-mod wake_pipe;
+mod call; // which call an error is of
+mod children; // children that have ended or stopped, and their process groups
+mod clock; // the clocks of heartbeats and of service managers
+mod connections; // which sockets this process has, and what they are connected to
+mod cpus; // what limits the CPUs of this process
+mod credentials; // users, groups and capabilities
+mod directory; // a directory that is opened once, and what is done to the names in it
+mod exec; // becoming another program, or starting one, and what it is given
+mod holders; // which processes have a socket open
+mod inherited; // descriptors to listen on that this process was started with
+mod keyring; // the session keyring
+mod listener_state; // what one process can change of a listening socket for all
+mod lock; // a lock on a file
+mod poll; // waiting until a descriptor is ready
+mod proc; // what /proc tells of another process
+mod process; // making and ending processes; group, session and rights
+mod process_name; // what this process is called in ps
+mod reuse_port; // sockets that share an address
+mod session; // leading a session, and terminals that can only be written to
+mod shared; // memory that processes share
+mod signals; // owning, blocking, queueing and sending signals
+mod stderr; // writing to standard error without waiting
+mod stdio; // the output streams of C code
+mod threads; // what makes a fork unsafe: other threads, event loops
+mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
 pub(crate) use call::{CallError, errno, of_call};
 pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
@@ -52,6 +54,7 @@ pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
 pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
 pub(crate) use lock::FileLock;
+pub(crate) use poll::{wait_for_stdout, wait_readable};
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::{
     Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, exists, fork, getpgrp, getpid, getppid,
@@ -70,43 +73,9 @@ pub(crate) use signals::{
 pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
+pub(crate) use stdio::flush_c_stdio;
 pub(crate) use threads::{
     SingleThread, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
 };
 
 pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};
-
-/// Waits until standard output takes more: poll(2).
-pub(crate) fn wait_for_stdout() {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::os::fd::AsFd;
-    let stdout = std::io::stdout();
-    let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
-}
-
-/// Waits until the descriptor can be read, or the time is over: poll(2). Says which; may say no early.
-pub(crate) fn wait_readable(descriptor: std::os::fd::BorrowedFd<'_>, timeout: Option<std::time::Duration>) -> bool {
-    use nix::errno::Errno;
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    use std::time::Duration;
-    const LOOK_AGAIN: Duration = Duration::from_millis(100);
-
-    // Rounded up, so that the last millisecond is not spent asking; a wait that is too long for a call may end early.
-    let milliseconds = |timeout: Duration| PollTimeout::try_from(timeout.as_nanos().div_ceil(1_000_000));
-    let call_timeout = timeout.map_or(PollTimeout::NONE, |timeout| milliseconds(timeout).unwrap_or(PollTimeout::MAX));
-    match poll(&mut [PollFd::new(descriptor, PollFlags::POLLIN)], call_timeout) {
-        Ok(ready) => ready == 1,
-        Err(Errno::EINTR) => false,
-        Err(_) => {
-            // No memory, or RLIMIT_NOFILE is 0: the caller asks again, and not all the time.
-            std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
-            false
-        }
-    }
-}
-
-/// Writes what C code left in its buffers, so that a fork does not copy it. An error stays with the stream.
-pub(crate) fn flush_c_stdio() {
-    // SAFETY: fflush(3) with a null argument flushes every open output stream and takes no pointer of ours.
-    unsafe { libc::fflush(std::ptr::null_mut()) };
-}

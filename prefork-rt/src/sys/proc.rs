@@ -1,4 +1,4 @@
-//! What the system tells of another process: /proc, where there is one.
+//! What the system tells of another process: /proc. It must not know what the process is to this one.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Pid, Signal, getpid};
 
-/// The bytes that only this process uses, swapped or not: what the system would get back if it ended.
+/// The bytes that the process shares with no other, swapped or not: what the system would get back if it ended.
 ///
 /// # Errors
 ///
@@ -25,8 +25,8 @@ pub(crate) enum Hold {
     CoreDump,
 }
 
-/// Whether a debugger or a core dump holds the process. A tracer that has this process too (`strace -f`, a sandbox) holds
-/// only what it has stopped.
+/// Whether a debugger or a core dump holds the process. A tracer that also traces this process (`strace -f`, a sandbox)
+/// holds only a process that it has stopped.
 ///
 /// # Errors
 ///
@@ -47,12 +47,12 @@ pub(crate) fn hold(pid: Pid) -> io::Result<Hold> {
     })
 }
 
-/// The thread that traces: 0 where there is none, or none that has an id here.
+/// The thread that traces, from /proc/PID/status: 0 where there is none, or none with an id in this PID namespace.
 fn tracer(status: &str) -> i32 {
     field(status, "TracerPid").and_then(|tracer| tracer.parse().ok()).unwrap_or(0)
 }
 
-/// "pid 4711 (gdb)", for the id of one of its threads.
+/// "pid 4711 (gdb)" for the process that has this thread.
 fn described(thread: i32) -> String {
     let status = of_process(Pid::from_raw(thread), "status").unwrap_or_default();
     let pid = field(&status, "Tgid").and_then(|pid| pid.parse().ok()).unwrap_or(thread);
@@ -60,11 +60,11 @@ fn described(thread: i32) -> String {
     name.map_or_else(|_| format!("pid {pid}"), |name| format!("pid {pid} ({})", name.trim_end()))
 }
 
-/// A process in a group.
+/// A process in a process group.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) group: Pid,
-    /// It has ended otherwise than by SIGKILL, and was not waited for.
+    /// It is a zombie, and SIGKILL did not end it.
     pub(crate) had_ended: bool,
     pid: i32,
     name: String,
@@ -76,8 +76,8 @@ impl fmt::Display for Member {
     }
 }
 
-/// The processes in these groups, zombies included; none where the system does not tell. It looks at every process of the
-/// system, so the caller asks only when it knows that there are some.
+/// The processes in these groups, zombies included; none where the system does not tell. This reads of every process of the
+/// system, so the caller asks only when it knows that the groups have processes.
 pub(crate) fn members(groups: &[Pid]) -> Vec<Member> {
     if !is_of_our_processes() {
         return Vec::new();
@@ -89,8 +89,8 @@ pub(crate) fn members(groups: &[Pid]) -> Vec<Member> {
     members.filter(|member| groups.contains(&member.group)).collect()
 }
 
-/// `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the parent, the group, and more. The
-/// 52nd field is how it ended, as wait(2) has it, where this process may know that.
+/// Reads a line of /proc/PID/stat, `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the
+/// parent, the group, and more. The 52nd field is the status of wait(2), where this process may know it.
 fn member(stat: &str) -> Option<Member> {
     let (head, fields) = stat.rsplit_once(") ")?;
     let (pid, name) = head.split_once(" (")?;
@@ -117,13 +117,12 @@ fn of_process(pid: Pid, file: &str) -> io::Result<String> {
 
 const SELF: &str = "/proc/self";
 
-/// Whether /proc tells of processes by the ids that they have here: one of another PID namespace has other processes
-/// under these numbers.
+/// Whether /proc is of this PID namespace: in that of another one, ids are those of other processes.
 pub(super) fn is_of_our_processes() -> bool {
     fs::read_link(SELF).ok().as_deref() == Some(Path::new(&getpid().to_string()))
 }
 
-/// What smaps_rollup says in lines such as `Private_Dirty:       112 kB`.
+/// Adds up lines of smaps_rollup such as `Private_Dirty:       112 kB`.
 fn private_bytes(rollup: &str) -> Option<u64> {
     let kilobytes = |name: &str| field(rollup, name)?.strip_suffix("kB")?.trim_end().parse::<u64>().ok();
     let own = kilobytes("Private_Clean")? + kilobytes("Private_Dirty")?;
@@ -155,7 +154,7 @@ Locked:                0 kB
 ";
 
     #[test]
-    fn private_memory_is_what_nobody_else_has_and_a_share_of_the_swap() {
+    fn private_memory_is_what_no_other_process_has_and_a_share_of_the_swap() {
         assert_eq!(private_bytes(ROLLUP), Some((60 + 112 + 2048 + 8) * 1024));
         assert_eq!(private_bytes("Private_Clean: 1 kB\nPrivate_Dirty: 2 kB\n"), Some(3 * 1024));
         for broken in ["", "Private_Clean: 1 kB\n", "Private_Clean: x kB\nPrivate_Dirty: 2 kB\n"] {
@@ -201,15 +200,15 @@ Locked:                0 kB
         }
 
         #[test]
-        fn a_process_that_nothing_holds_is_told_of() {
-            // Where a tracer has this one, it has not stopped it, as it runs.
+        fn a_process_that_runs_is_held_by_nothing() {
+            // A tracer that traces this process has not stopped it: it runs.
             assert_eq!(hold(getpid()).expect("Linux tells"), Hold::Nothing);
             let status = of_process(getpid(), "status").expect("Linux tells");
             assert_eq!(field(&status, "CoreDumping"), Some("0"));
         }
 
         #[test]
-        fn this_process_is_told_of() {
+        fn the_private_memory_of_this_process_is_told() {
             let size = 64 << 20;
             let own = black_box(vec![1u8; size]);
             let told = private_memory(getpid()).expect("Linux tells");
@@ -219,8 +218,8 @@ Locked:                0 kB
 
         #[test]
         fn a_process_that_is_not_there_is_not_found() {
-            let nobody = Pid::from_raw(i32::MAX);
-            assert_eq!(private_memory(nobody).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
+            let no_process = Pid::from_raw(i32::MAX);
+            assert_eq!(private_memory(no_process).map_err(|error| error.kind()), Err(io::ErrorKind::NotFound));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Making and ending processes.
+//! Making and ending processes, and what one is: its group, its session, its rights.
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
@@ -26,10 +27,10 @@ pub(crate) enum Fork {
 
 /// fork(2).
 pub(crate) fn fork(single_thread: SingleThread) -> io::Result<Fork> {
-    // SAFETY: fork(2) leaves the child of a process with other threads with locks that nobody will release. `SingleThread`
-    // is made by `other_threads` when it found none, and this thread starts none before it gets here, so the child
-    // has every lock in the state this thread left it in. Where the system tells nothing of threads, `SingleThread` rests on
-    // the word of the user, who was warned.
+    // SAFETY: after fork(2) in a process with several threads, the child would have locks that no thread will release.
+    // `other_threads` makes a `SingleThread` when it has found no other thread, and this thread starts none before it gets
+    // here, so the child has every lock in the state in which this thread has left it. Where the system tells nothing of
+    // threads, `SingleThread` rests on the word of the user, who was warned.
     match unsafe { unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
         ForkResult::Child => Ok(Fork::Child(single_thread)),
@@ -38,13 +39,13 @@ pub(crate) fn fork(single_thread: SingleThread) -> io::Result<Fork> {
 
 static IS_FORKED: AtomicBool = AtomicBool::new(false);
 
-/// Has [`is_forked`] be true in every process that this one forks from here on: pthread_atfork(3).
+/// Makes [`is_forked`] true in every process that this one forks from here on: pthread_atfork(3).
 pub(crate) fn notice_forks() -> io::Result<()> {
     extern "C" fn in_child() {
         IS_FORKED.store(true, Ordering::Relaxed);
     }
-    // SAFETY: pthread_atfork(3) keeps the pointer, which is to a function of this program. That takes nothing, and makes
-    // one store to an atomic, which is allowed between fork(2) and exec(2) in a process with threads.
+    // SAFETY: pthread_atfork(3) stores a pointer to a function of this program. The function takes no argument and stores to
+    // one atomic, which is allowed between fork(2) and exec(2) in a process with threads.
     match unsafe { libc::pthread_atfork(None, None, Some(in_child)) } {
         0 => Ok(()),
         error => Err(of_call("pthread_atfork(3)")(io::Error::from_raw_os_error(error))),
@@ -67,10 +68,10 @@ pub(crate) fn getpgrp() -> Pid {
     unistd::getpgrp()
 }
 
-/// The leader of this process's session: getsid(2). 0 when it is of another PID namespace, as is the sender of a signal
-/// from there: who compares the two must leave 0 out.
+/// The leader of this process's session: getsid(2). It is 0 for any process of another PID namespace, and so is the sender of
+/// a signal from there. A comparison of the two must therefore leave 0 out.
 pub(crate) fn getsid() -> Pid {
-    // Of this process itself it cannot fail.
+    // For this process itself it cannot fail.
     unistd::getsid(None).unwrap_or(Pid::from_raw(0))
 }
 
@@ -79,27 +80,26 @@ pub(crate) fn has_terminal() -> bool {
     let flags = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     match OpenOptions::new().read(true).custom_flags(flags).open("/dev/tty") {
         Ok(_) => true,
-        // Any other, such as that no descriptor is left, says nothing of the terminal.
+        // Any other error, such as that no descriptor is left, says nothing about the terminal.
         Err(error) => !matches!(error.raw_os_error(), Some(libc::ENXIO | libc::EIO | libc::ENODEV | libc::ENOENT)),
     }
 }
 
 /// Makes this process the leader of a group of its own: setpgid(2).
 pub(crate) fn lead_group() {
-    // Fails for a session leader only, which leads its group already.
+    // It fails only for a session leader, which leads its group already.
     let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
 }
 
-/// Asks the kernel to kill this process when its parent ends, and nothing where there is no such call: prctl(2). A change
-/// of user or group takes it back, and so does the end of the calling thread.
+/// Asks the kernel to kill this process when its parent ends: prctl(2) with PR_SET_PDEATHSIG. A change of user or group
+/// cancels that, and so does the end of the calling thread. Does nothing where there is no such call.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(of_call("prctl(2)"))?;
     Ok(())
 }
 
-/// Has nothing that this process executes give it rights that it does not have, for ever: prctl(2) with
-/// PR_SET_NO_NEW_PRIVS.
+/// Keeps this process from gaining rights by what it executes, for good: prctl(2) with PR_SET_NO_NEW_PRIVS.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn set_no_new_privs() -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs().map_err(of_call("prctl(2)"))
@@ -115,13 +115,13 @@ pub(crate) fn getppid() -> Pid {
     unistd::getppid()
 }
 
-/// Ends this process with no further ado: `_exit(2)`.
+/// Ends this process at once: `_exit(2)`. No destructor and no exit handler runs.
 pub(crate) fn end_now(status: c_int) -> ! {
     // SAFETY: _exit(2) takes any integer and does not return; nothing of this process is used after it.
     unsafe { libc::_exit(status) }
 }
 
-/// kill(2). That the process is gone already is no error.
+/// kill(2). It is no error if the process is gone already.
 pub(crate) fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
     match signal::kill(pid, signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
@@ -134,11 +134,11 @@ pub(crate) fn exists(pid: Pid) -> bool {
     signal::kill(pid, None) != Err(Errno::ESRCH)
 }
 
-/// kill(2) to `pid`, which may have left its group or not made it yet, then killpg(2) to the group: after a SIGKILL
-/// nobody joins it any more.
+/// kill(2) to `pid`, which may have left its group or not made it yet, then killpg(2) to the group. In this order, because
+/// after a SIGKILL the process adds none to the group.
 pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
     let sent = kill(pid, signal);
-    // There is no such group when the worker moved to another and made no process before.
+    // There is no such group when the process has moved to another and had made no process before.
     let _ = signal::killpg(pid, signal);
     sent
 }
@@ -149,20 +149,20 @@ pub(crate) fn stdin_to_null() -> io::Result<()> {
     unistd::dup2_stdin(null.as_fd()).map_err(of_call("dup2(2)"))
 }
 
-/// What this program may do that its caller may not.
+/// Whether this program has more rights than its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rights {
     /// The program has its caller's rights.
     Callers,
-    /// It has more rights than its caller, who is the same user in the same group: file capabilities, or a transition
-    /// of a security module.
+    /// It has more rights, as its caller's user and in its caller's group: file capabilities, or a transition of a security
+    /// module.
     More,
-    /// It is another user or group than its caller: set-user-ID, set-group-ID.
+    /// It runs as another user or group than its caller: set-user-ID, set-group-ID.
     Anothers,
 }
 
-/// What the kernel gave this program when it was started: getauxval(3). What the program has changed since then does not
-/// matter, because its environment is as old as the start.
+/// The rights that the kernel gave this program when it was started: getauxval(3). Changes since then do not matter, because
+/// its environment is from the start, too.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn rights() -> Rights {
     // SAFETY: getauxval(3) takes any number, reads the vector that the kernel gave this process, and returns 0 for what
@@ -188,14 +188,14 @@ pub(crate) fn is_privileged_start() -> bool {
     rights() != Rights::Callers
 }
 
-/// Whether the caller of this program could write to a file by its own rights: access(2), which looks at the real user.
+/// Whether the caller of this program could write to a file by its own rights: access(2), which checks the real user.
 pub(crate) fn caller_can_write(file: &Path) -> bool {
     unistd::access(file, unistd::AccessFlags::W_OK).is_ok()
 }
 
 /// Removes an environment variable.
 pub(crate) fn remove_variable(name: &str, _: &SingleThread) {
-    // SAFETY: changing the environment races with other threads that read it; `SingleThread` says that there is none.
+    // SAFETY: changing the environment races with other threads that read it. `SingleThread` says that there are none.
     unsafe { std::env::remove_var(name) };
 }
 

@@ -1,24 +1,25 @@
 //! What this process is called in `ps`.
+#![allow(unsafe_code)]
 
 use std::fmt::{self, Write};
 
-/// The kernel keeps no longer one, in bytes.
+/// The most bytes of a name that the kernel stores.
 const LIMIT: usize = 15;
 
-/// A name that the kernel takes as it is. It is made without memory from the heap.
+/// A name that is short enough for the kernel. To make one takes no memory from the heap.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessName {
-    /// Zero after its end.
+    /// Zeros follow the name.
     bytes: [u8; LIMIT + 1],
     length: usize,
 }
 
-/// Names this process, or as much of the name as the kernel keeps.
+/// Names this process, with as much of the name as the kernel stores.
 pub(crate) fn set_process_name(name: &str) {
     ProcessName::EMPTY.and(format_args!("{name}")).set();
 }
 
-/// What it is called now: prctl(2), and nothing where there is no such call.
+/// The name of this process: prctl(2). Empty where there is no such call.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn process_name() -> String {
     nix::sys::prctl::get_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -32,10 +33,11 @@ pub(crate) fn process_name() -> String {
 impl ProcessName {
     const EMPTY: ProcessName = ProcessName { bytes: [0; LIMIT + 1], length: 0 };
 
-    /// Names this process, by its main thread: prctl(2), and nothing where there is no such call.
+    /// Gives this name to the calling thread, whose name is the process's in the main thread: prctl(2). Does nothing where
+    /// there is no such call.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn set(&self) {
-        // A name is for people who look on: the process works without, if it should fail.
+        // The process works without a name, should this fail.
         #[cfg(any(target_os = "linux", target_os = "android"))]
         // SAFETY: prctl(2) with PR_SET_NAME reads bytes from the pointer up to the first zero, and no more than 16; the
         // array has 16, of which the last is zero.
@@ -58,13 +60,13 @@ impl ProcessName {
     }
 
     fn and(mut self, text: fmt::Arguments<'_>) -> ProcessName {
-        // What does not fit is cut.
+        // A text that does not fit is cut.
         let _ = self.write_fmt(text);
         self
     }
 
     pub(crate) fn as_str(&self) -> &str {
-        // Only whole characters are written to it, so this is no error.
+        // It holds whole characters only, so this is no error.
         std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
     }
 }
@@ -78,7 +80,7 @@ impl Write for ProcessName {
     }
 }
 
-/// Where to cut so that at most `room` bytes and only whole characters are left.
+/// Where to cut a text, so that at most `room` bytes and only whole characters are left.
 fn boundary(text: &str, room: usize) -> usize {
     (0..=room.min(text.len())).rfind(|&end| text.is_char_boundary(end)).unwrap_or(0)
 }

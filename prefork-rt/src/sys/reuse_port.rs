@@ -1,12 +1,13 @@
-//! Sockets that share an address, and to which of them the kernel gives what is new: SO_REUSEPORT and
+//! Sockets that share an address, and to which of them the kernel gives new connections and datagrams: SO_REUSEPORT and
 //! SO_ATTACH_REUSEPORT_CBPF.
+#![allow(unsafe_code)]
 
 /// How the kernel chooses among the sockets that share an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// Anew each time: for connections.
+    /// A random one each time: for connections.
     Random,
-    /// The same one for the same sender, as long as the sockets are the same: for datagrams.
+    /// One socket for all datagrams of a sender, until the set of sockets changes.
     BySender,
 }
 
@@ -20,10 +21,10 @@ pub(crate) use portable::{queues_migrate, share_address, steer};
 fn set_option<T>(socket: std::os::fd::BorrowedFd<'_>, name: std::ffi::c_int, value: &T) -> std::io::Result<()> {
     use std::io;
     use std::os::fd::AsRawFd;
-    // The types here are a few bytes.
+    // The values here have a few bytes.
     let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size; of a program
-    // it reads as many instructions as the value says, which `steer` has taken from a vector that is alive until then.
+    // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size. Where the value
+    // is a program, it also reads the instructions: `steer` takes their count and place from a vector that lives until then.
     match unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
     } {
@@ -43,13 +44,14 @@ mod linux {
 
     use super::{Choice, set_option};
 
-    /// Lets more sockets of this user be bound to the address that this one has, or is about to have.
+    /// Lets other sockets of this user be bound to the address that this one has, or is about to have.
     pub(crate) fn share_address(socket: BorrowedFd<'_>) -> io::Result<()> {
         set_option(socket, libc::SO_REUSEPORT, &1)
     }
 
-    /// From here on what is new goes to the sockets at these places alone. `socket` is any one of those that share the
-    /// address; each has its place in the order in which they came, and when one leaves, the last takes its place.
+    /// Gives new connections and datagrams to the sockets at these places only. `socket` is any of those that share the
+    /// address. Sockets have their places in the order in which they were bound, or began to listen; when one is closed, the
+    /// last one takes its place.
     pub(crate) fn steer(socket: BorrowedFd<'_>, places: &[Range<u32>], choice: Choice) -> io::Result<()> {
         let mut program = program(places, choice);
         let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
@@ -57,14 +59,14 @@ mod linux {
         set_option(socket, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
     }
 
-    /// Whether a listener that closes leaves its queue to those that share its address: net.ipv4.tcp_migrate_req.
-    /// `None` where the kernel does not have it.
+    /// Whether the queue of a listener that is closed goes to the others that share its address: net.ipv4.tcp_migrate_req.
+    /// `None` where the kernel does not have this setting.
     pub(crate) fn queues_migrate() -> Option<bool> {
         let text = fs::read_to_string("/proc/sys/net/ipv4/tcp_migrate_req").ok()?;
         Some(text.trim() != "0")
     }
 
-    // The instructions of linux/bpf_common.h that are used here.
+    // Instructions, from linux/bpf_common.h.
     const LOAD_WORD: u16 = 0x20;
     const LOAD_HALF_AT_X: u16 = 0x48;
     const LOAD_HEADER_LENGTH_INTO_X: u16 = 0xb1;
@@ -80,7 +82,7 @@ mod linux {
     const JUMP: u16 = 0x05;
     const RETURN_A: u16 = 0x16;
 
-    /// Of linux/filter.h: SKF_AD_OFF with SKF_AD_PROTOCOL and SKF_AD_RANDOM, SKF_NET_OFF.
+    /// From linux/filter.h: SKF_AD_OFF with SKF_AD_PROTOCOL and SKF_AD_RANDOM, SKF_NET_OFF.
     const PROTOCOL: u32 = 0xffff_f000;
     const RANDOM: u32 = 0xffff_f000 + 56;
     const IP_HEADER: u32 = 0xfff0_0000;
@@ -95,13 +97,13 @@ mod linux {
         sock_filter { code, jt: skipped, jf: 0, k }
     }
 
-    /// Draws a number below the count of the places, and returns the place that it falls on.
+    /// Draws a number below the count of the places, and returns the place with this index.
     fn program(places: &[Range<u32>], choice: Choice) -> Vec<sock_filter> {
         let mut program = match choice {
             Choice::Random => vec![instruction(LOAD_WORD, RANDOM)],
             Choice::BySender => hash_of_sender(),
         };
-        // A remainder of 0 is refused: so is a program for no place.
+        // The kernel refuses a division by 0, and so a program for no place.
         program.push(instruction(REMAINDER, places.iter().map(|range| range.end - range.start).sum()));
         let mut passed = 0;
         for range in places {
@@ -115,7 +117,7 @@ mod linux {
         program
     }
 
-    /// Its port and the last part of its address, mixed.
+    /// Mixes the sender's port and the last 4 bytes of its address.
     fn hash_of_sender() -> Vec<sock_filter> {
         // The last 4 bytes of the source address.
         let (address_of_v4, address_of_v6) = (IP_HEADER + 12, IP_HEADER + 20);
@@ -146,7 +148,7 @@ mod portable {
 
     use super::Choice;
 
-    /// Only where the kernel then spreads what is new: elsewhere SO_REUSEPORT gives all of it to one socket.
+    /// FreeBSD alone has an option that spreads new connections. On other systems SO_REUSEPORT gives all to one socket.
     #[cfg(target_os = "freebsd")]
     pub(crate) fn share_address(socket: BorrowedFd<'_>) -> io::Result<()> {
         super::set_option(socket, libc::SO_REUSEPORT_LB, &1_i32)

@@ -1,4 +1,5 @@
-//! Leading a session, and having a terminal that can be written to and not read from.
+//! Leading a session of its own, and making a terminal one that can be written to but not read from.
+#![allow(unsafe_code)]
 
 use std::fs::OpenOptions;
 use std::io;
@@ -18,17 +19,17 @@ pub(crate) fn lead_session() -> io::Result<()> {
     unistd::setsid().map(drop).map_err(of_call("setsid(2)"))
 }
 
-/// A terminal that this process can read from, and an opening of it for writing only.
+/// A terminal that this process can read from, and a second opening of it, for writing only.
 pub(crate) struct ReadableTerminal {
     descriptor: RawFd,
     is_close_on_exec: bool,
     write_only: OwnedFd,
 }
 
-/// Finds the terminals that this process can read from: standard output and error, and whatever else is open of these
-/// terminals, of standard input's and of the one that controls its session. Not standard input itself, in the place of
-/// which a worker has /dev/null. Other terminals, such as serial lines, are the program's affair. An error comes with the
-/// descriptor.
+/// Finds the descriptors by which this process can read from a terminal: standard output and error, and any other
+/// descriptor of a terminal that is also standard input, output or error, or that controls this session. Standard input
+/// itself is left out, because a worker has /dev/null in its place. Other terminals, such as serial lines, are the program's
+/// affair. An error comes with the descriptor.
 pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::Error)> {
     let standard: Vec<dev_t> = (0..=2).filter_map(terminal).map(|(_, device)| device).collect();
     let others = descriptors().into_iter().map(|(descriptor, _)| descriptor).filter(|&descriptor| descriptor > 2);
@@ -42,7 +43,7 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
             let is_close_on_exec = is_close_on_exec(descriptor);
             Some(Ok(ReadableTerminal { descriptor, is_close_on_exec, write_only }))
         }
-        // It has gone since: nothing can be read from it any more.
+        // The terminal has gone since, so nothing can be read from it any more.
         Err(_) if terminal(descriptor).is_none() => None,
         Err(error) => Some(Err((descriptor, error))),
     });
@@ -52,9 +53,8 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
 impl ReadableTerminal {
     /// Puts the opening for writing only in the place of the terminal: dup2(2).
     pub(crate) fn forbid_reading(&self) -> io::Result<()> {
-        // SAFETY: dup2(2) takes any two numbers and touches no memory. Whatever in this process has the second number, the
-        // standard library's handles or a file that the program opened, goes on having an open descriptor of the same
-        // terminal.
+        // SAFETY: dup2(2) takes any two numbers and touches no memory. The standard library's handle or the program's file
+        // that has the second number still has an open descriptor of the terminal afterwards.
         if unsafe { libc::dup2(self.write_only.as_raw_fd(), self.descriptor) } == -1 {
             return Err(of_call("dup2(2)")(io::Error::last_os_error()));
         }
@@ -69,8 +69,8 @@ impl ReadableTerminal {
 
 /// The descriptor and its device, if it is open and a terminal that is still connected.
 fn terminal(descriptor: RawFd) -> Option<(BorrowedFd<'static>, dev_t)> {
-    // SAFETY: the number is looked at after the fork check, in a process with one thread, and this thread closes none
-    // meanwhile. One that is not open, as 0 to 2 may be, is EBADF of both calls.
+    // SAFETY: the number is used after the fork check, in a process with one thread, and this thread closes no descriptor
+    // meanwhile. Both calls return EBADF for a number that is not open, as 0 to 2 may be.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let is_terminal = isatty(descriptor) == Ok(true);
     is_terminal.then(|| fstat(descriptor).ok()).flatten().map(|found| (descriptor, found.st_rdev))
@@ -87,12 +87,12 @@ fn access(descriptor: RawFd) -> io::Result<OFlag> {
     Ok(OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE)
 }
 
-/// Opens what a descriptor is open of once more, close-on-exec, and with the status flags that it has.
+/// Opens the terminal of a descriptor once more, close-on-exec, with the status flags that the descriptor has.
 fn open_for_writing(descriptor: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: as in `terminal`.
     let open = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let flags = OFlag::from_bits_truncate(fcntl(open, FcntlArg::F_GETFL)?);
-    // A serial line without a carrier is not waited for.
+    // open(2) would wait for the carrier of a serial line.
     let waits_for_nothing = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let again = |path: &std::path::Path| OpenOptions::new().write(true).custom_flags(waits_for_nothing).open(path);
     let by_number = again(format!("/proc/self/fd/{descriptor}").as_ref());

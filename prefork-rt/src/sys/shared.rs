@@ -1,5 +1,6 @@
-//! Memory that this process and those forked from it later have in common; that of a file also with the program that
-//! this process becomes. Who may write to which part is the kernel's affair, not a matter of trust.
+//! Memory that this process shares with those that it forks later, and, where it is a file's, with the program that this
+//! process becomes. The kernel enforces which process may write to which part. It must not know what the words mean.
+#![allow(unsafe_code)]
 
 use std::ffi::c_void;
 use std::fs::File;
@@ -16,7 +17,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 use super::of_call;
 
-/// The kernel gives it memory page by page, as pages are used.
+/// The kernel provides memory page by page, as pages are used.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const FLAGS: MapFlags = MapFlags::MAP_SHARED.union(MapFlags::MAP_NORESERVE);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -36,19 +37,19 @@ impl SharedWords {
     }
 }
 
-/// Memory that a process writes to and those forked from it read, until each of them [keeps](SharedMemory::keep) a part
-/// for itself. Zeroes at first, if it is of no file that was used before.
+/// Memory that a process writes to and the processes forked from it read, until each of these [narrows](SharedMemory::narrow)
+/// it to a part of its own. It is all zeros at first, unless it is of a file that was written to before.
 pub(crate) struct SharedMemory {
-    /// May be written to. [`keep`](SharedMemory::keep) unmaps it, so no reference to it leaves this type.
+    /// The writable mapping. [`narrow`](SharedMemory::narrow) may unmap it, so no reference to it leaves this type.
     writable: &'static [AtomicU64],
-    /// The same memory, where there could be one, by a mapping that nothing makes writable.
+    /// A second mapping of this memory, which nothing can make writable, where the system could give one.
     read_only: Option<SharedWords>,
-    /// How many words a page has.
+    /// The number of words in a page.
     page: usize,
 }
 
 impl SharedMemory {
-    /// mmap(2) of memory that no file has: no limit on the size of files (RLIMIT_FSIZE) stands in the way.
+    /// mmap(2) of memory that no file has. No limit on the size of files (RLIMIT_FSIZE) stands in the way.
     pub(crate) fn anonymous(words: usize) -> io::Result<SharedMemory> {
         // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
         let start = unsafe { mmap_anonymous(None, bytes(words)?, READ_WRITE, FLAGS) }.map_err(of_call("mmap(2)"))?;
@@ -56,8 +57,8 @@ impl SharedMemory {
         Ok(SharedMemory { writable: unsafe { words_at(start, words) }, read_only: None, page: words_per_page()? })
     }
 
-    /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size no process can change: once to write, and once
-    /// through an opening that allows reading alone, where /proc gives one.
+    /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size no process can change: once for writing, and once
+    /// through a second opening that allows only reading, where /proc gives one.
     pub(crate) fn of_file(file: &File, words: usize) -> io::Result<SharedMemory> {
         check_size(file.as_fd(), words)?;
         let writable = map(file, words, READ_WRITE)?;
@@ -66,7 +67,7 @@ impl SharedMemory {
         Ok(SharedMemory { writable, read_only, page: words_per_page()? })
     }
 
-    /// All of it, to be read: in this process, and in those forked from it.
+    /// All of it, for reading, in this process and in those forked from it.
     pub(crate) fn readable(&self) -> SharedWords {
         self.read_only.unwrap_or(SharedWords { words: self.writable })
     }
@@ -79,28 +80,29 @@ impl SharedMemory {
         self.writable[word].store(value, ordering);
     }
 
-    /// All of it, for tests that keep nothing.
+    /// All of it, for tests that never narrow it.
     #[cfg(test)]
     pub(crate) fn writable(&self) -> &'static [AtomicU64] {
         self.writable
     }
 
-    /// Gives up the right to write to all but these words, in this process and those it forks from now on. What it keeps
-    /// begins and ends with a page.
+    /// Gives up the right to write to all words but `own`, which must be whole pages, in this process and those that it forks
+    /// from now on.
     ///
-    /// With a mapping for reading alone the rest is unmapped: munmap(2), twice. mprotect(2) does not make the other
-    /// mapping writable, because its file was opened to be read: "EACCES: if you mmap(2) a file to which you have
-    /// read-only access, then ask mprotect() to mark it PROT_WRITE". Else the rest is made read-only and sealed: mprotect(2), mseal(2).
+    /// With a second mapping for reading only, the rest of the writable mapping is unmapped: munmap(2), twice. mprotect(2) does
+    /// not make the second mapping writable, because its file was opened for reading: "EACCES: if you mmap(2) a file to which
+    /// you have read-only access, then ask mprotect() to mark it PROT_WRITE". Without a second mapping, the rest is made
+    /// read-only and sealed: mprotect(2), mseal(2).
     ///
-    /// What it keeps is sealed in either case: mremap(2) grows a mapping over the rest of its file, and remap_file_pages(2)
-    /// exchanges its page for any other one. Where the kernel has no mseal(2) (before Linux 6.10), code that wants to can
-    /// write to all of it; and madvise(2) with MADV_REMOVE empties what is sealed.
+    /// `own` is sealed in either case: mremap(2) could grow the mapping over the rest of its file, and remap_file_pages(2)
+    /// could exchange its page for any other one. Where the kernel has no mseal(2) (before Linux 6.10), code that wants to can
+    /// write to all words; and madvise(2) with MADV_REMOVE empties sealed pages on every kernel.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] where the range begins or ends inside a page.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn keep(self, own: Range<usize>) -> io::Result<SharedWords> {
+    pub(crate) fn narrow(self, own: Range<usize>) -> io::Result<SharedWords> {
         let SharedMemory { writable, read_only, page } = self;
         if own.start % page != 0 || own.end % page != 0 {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -110,8 +112,8 @@ impl SharedMemory {
         for given_up in [before, after] {
             match read_only {
                 _ if given_up.is_empty() => {}
-                // SAFETY: `self` is gone, and was the only way to these words in this process: what others read is the
-                // other mapping.
+                // SAFETY: `self` was the only way to these words in this process, and it is gone: readers have the other
+                // mapping.
                 Some(_) => unsafe { unmap(given_up) }?,
                 None => make_read_only(given_up)?,
             }
@@ -126,21 +128,21 @@ const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 fn map(file: &File, words: usize, access: ProtFlags) -> io::Result<&'static [AtomicU64]> {
     // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
     let start = unsafe { mmap(None, bytes(words)?, access, FLAGS, file, 0) }.map_err(of_call("mmap(2)"))?;
-    // SAFETY: mmap(2) returned as many bytes as these words take. The file has them, as `check_size` has found, and is
-    // sealed, so none of them can go.
+    // SAFETY: mmap(2) returned as many bytes as these words take. `check_size` has found that the file is as long, and
+    // sealed, so it cannot shrink.
     Ok(unsafe { words_at(start, words) })
 }
 
 /// # Safety
 ///
-/// How many words are mapped there; they are unmapped by [`SharedMemory::keep`] alone.
+/// At least `words` words are mapped at `start`, and only [`SharedMemory::narrow`] unmaps them.
 unsafe fn words_at(start: NonNull<c_void>, words: usize) -> &'static [AtomicU64] {
-    // SAFETY: the caller says that they are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
+    // SAFETY: the caller says that the words are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
     // process that has them uses them through the types here, whose words are atomic.
     unsafe { slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), words) }
 }
 
-/// The same file, opened to be read: open(2) in /proc.
+/// Opens the file once more, for reading only: open(2) in /proc.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn open_read_only(file: &File) -> io::Result<File> {
     use std::os::fd::AsRawFd;
@@ -148,7 +150,7 @@ fn open_read_only(file: &File) -> io::Result<File> {
 
     let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     let (one, other) = (file.metadata()?, again.metadata()?);
-    // Where something else is called /proc.
+    // Something else may be called /proc.
     if (one.dev(), one.ino()) != (other.dev(), other.ino()) {
         return Err(io::ErrorKind::NotFound.into());
     }
@@ -162,20 +164,19 @@ fn open_read_only(_: &File) -> io::Result<File> {
 
 /// # Safety
 ///
-/// Nothing in this process uses these words any more.
+/// Nothing in this process uses these words afterwards.
 #[inline]
 unsafe fn unmap(words: &'static [AtomicU64]) -> io::Result<()> {
-    // SAFETY: munmap(2) removes the pages of these words, which begin with a page and which nothing but shared words is
-    // in; the caller says that nothing uses them.
+    // SAFETY: munmap(2) removes the pages of these words. The words begin with a page, their pages hold nothing but shared
+    // words, and the caller says that nothing uses them.
     let result = unsafe { libc::munmap(words.as_ptr().cast_mut().cast(), size_of_val(words)) };
     Errno::result(result).map(drop).map_err(of_call("munmap(2)"))
 }
 
 #[cold]
 fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
-    // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and which nothing but shared words
-    // is in. Loads go on as before. A store that is not allowed any more changes nothing: the processor stops it, and
-    // the process ends.
+    // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and hold nothing but shared words. Loads
+    // work as before. A store that is not allowed any more changes nothing: the processor stops it, and the process ends.
     let result =
         unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), ProtFlags::PROT_READ.bits()) };
     Errno::result(result).map_err(of_call("mprotect(2)"))?;
@@ -183,7 +184,7 @@ fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes final what is mapped there and how, where the kernel can: mseal(2), which has this number on each architecture here.
+/// Makes this mapping and its access final, where the kernel can: mseal(2), which has one number on all these architectures.
 #[cfg(target_os = "linux")]
 fn seal(words: &'static [AtomicU64]) {
     const SYS_MSEAL: libc::c_long = 462;
@@ -199,7 +200,8 @@ fn seal(words: &'static [AtomicU64]) {
         )
     ));
     if HAS_THIS_NUMBER {
-        // SAFETY: mseal(2) keeps these pages as they are for ever, which they are meant to be; an older kernel says ENOSYS.
+        // SAFETY: mseal(2) keeps the mapping of these pages as it is for good, and no code here changes it afterwards. An older
+        // kernel returns ENOSYS.
         unsafe { libc::syscall(SYS_MSEAL, words.as_ptr(), size_of_val(words), 0_usize) };
     }
 }
@@ -211,7 +213,7 @@ fn bytes(words: usize) -> io::Result<NonZeroUsize> {
     Ok(words.checked_mul(WORD).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::InvalidInput)?)
 }
 
-/// Whether the file has these words and no process can take them away.
+/// Checks that the file has this many words, and that no process can shrink it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn check_size(file: BorrowedFd<'_>, words: usize) -> io::Result<()> {
     use nix::fcntl::{FcntlArg, SealFlag, fcntl};
@@ -227,7 +229,7 @@ fn check_size(_: BorrowedFd<'_>, _: usize) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// How many words a page has: sysconf(3).
+/// The number of words in a page: sysconf(3).
 pub(crate) fn words_per_page() -> io::Result<usize> {
     // SAFETY: sysconf(3) takes any number and touches no memory of ours.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -235,104 +237,4 @@ pub(crate) fn words_per_page() -> io::Result<usize> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::Ordering::Relaxed;
-
-    use super::*;
-
-    #[test]
-    fn words_are_zero_and_keep_what_is_stored() {
-        let memory = SharedMemory::anonymous(1000).unwrap();
-        let words = memory.readable().words();
-        assert_eq!(words.len(), 1000);
-        assert!(words.iter().all(|word| word.load(Relaxed) == 0));
-        memory.store(999, 7, Relaxed);
-        assert_eq!((words[999].load(Relaxed), memory.load(999)), (7, 7));
-    }
-
-    #[test]
-    fn a_page_is_kept_alone() {
-        let page = words_per_page().unwrap();
-        for own in [0..page, page..2 * page, 2 * page..3 * page] {
-            let memory = SharedMemory::anonymous(3 * page).unwrap();
-            let words = memory.readable().words();
-            memory.store(0, 1, Relaxed);
-            let kept = memory.keep(own).unwrap().words();
-            assert_eq!((kept.len(), words[0].load(Relaxed)), (page, 1), "the rest can be read");
-            kept[0].store(2, Relaxed);
-            kept[page - 1].store(3, Relaxed);
-        }
-        for own in [1..page, page..page + 1] {
-            assert!(
-                SharedMemory::anonymous(3 * page).unwrap().keep(own).is_err(),
-                "half a page has no access of its own"
-            );
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_is_not_kept_of_a_file_cannot_be_made_writable() {
-        let page = words_per_page().unwrap();
-        let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
-        let memory = SharedMemory::of_file(&file, 3 * page).unwrap();
-        memory.store(0, 5, Relaxed);
-        let words = memory.readable().words();
-        let kept = memory.keep(page..2 * page).unwrap().words();
-        kept[7].store(6, Relaxed);
-        assert_eq!((words[0].load(Relaxed), words[page + 7].load(Relaxed)), (5, 6));
-        let start = words.as_ptr().cast_mut().cast();
-        // SAFETY: more access than before harms nothing, and it is refused.
-        let refused = unsafe { libc::mprotect(start, page * WORD, libc::PROT_READ | libc::PROT_WRITE) };
-        assert_eq!((refused, Errno::last()), (-1, Errno::EACCES));
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn what_is_kept_becomes_no_way_to_the_rest() {
-        // SAFETY: sealing nothing changes nothing.
-        if unsafe { libc::syscall(libc::SYS_mseal, 0, 0, 0) } != 0 {
-            return eprintln!("skipped: this kernel has no mseal(2)");
-        }
-        let page = words_per_page().unwrap();
-        let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
-        for memory in [SharedMemory::of_file(&file, 3 * page), SharedMemory::anonymous(3 * page)] {
-            let kept = memory.unwrap().keep(page..2 * page).unwrap().words();
-            let (start, bytes) = (kept.as_ptr().cast_mut().cast::<c_void>(), page * WORD);
-            // An old length of 0 asks for a second mapping.
-            for old in [bytes, 0] {
-                // SAFETY: a mapping that moves would leave `kept` behind; it is not used any more.
-                let grown = unsafe { libc::mremap(start, old, 2 * bytes, libc::MREMAP_MAYMOVE) };
-                assert_eq!((grown, Errno::last()), (libc::MAP_FAILED, Errno::EPERM), "from {old}");
-            }
-            // SAFETY: other words would be there, any of which are as good.
-            let exchanged = unsafe { libc::syscall(libc::SYS_remap_file_pages, start, bytes, 0, 0_usize, 0) };
-            assert_eq!((exchanged, Errno::last()), (-1, Errno::EPERM));
-        }
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn the_words_of_a_file_are_those_of_all_who_have_it() {
-        let page = words_per_page().unwrap();
-        let file = crate::sys::memory_file("test", 2 * page * WORD).unwrap();
-        let (one, other) =
-            (SharedMemory::of_file(&file, 2 * page).unwrap(), SharedMemory::of_file(&file, page).unwrap());
-        one.store(6, 5, Relaxed);
-        let words = other.readable().words();
-        assert_eq!((words.len(), words[6].load(Relaxed)), (page, 5));
-        for words in [2 * page + 1, 0, usize::MAX] {
-            assert!(SharedMemory::of_file(&file, words).is_err(), "{words}");
-        }
-        let unsealed = crate::sys::scratch_file("test").unwrap();
-        unsealed.set_len(1 << 20).unwrap();
-        assert!(SharedMemory::of_file(&unsealed, 1).is_err());
-    }
-
-    #[test]
-    fn no_words_and_too_many_are_errors() {
-        for words in [0, usize::MAX / 2, usize::MAX / 8] {
-            assert!(SharedMemory::anonymous(words).is_err());
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,5 @@
-//! Standard error, written to without ever waiting for whoever reads it.
+//! Standard error, and how to write to it without ever waiting for its reader. It must not know what a line says.
+#![allow(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -40,8 +41,8 @@ impl Severity {
 
 static IS_JOURNAL: AtomicBool = AtomicBool::new(false);
 
-/// Finds out whether journald reads standard error: JOURNAL_STREAM names the device and inode of the socket that a service
-/// manager has given it. A program that has redirected standard error since then has another file there.
+/// Finds out whether journald reads standard error: JOURNAL_STREAM has the device and the inode of the socket that a service
+/// manager has put there. Where standard error was redirected since then, it is another file.
 pub(crate) fn recognize_journal() {
     let socket = std::env::var("JOURNAL_STREAM").ok();
     let metadata = || io::stderr().as_fd().try_clone_to_owned().and_then(|stderr| File::from(stderr).metadata());
@@ -50,17 +51,17 @@ pub(crate) fn recognize_journal() {
     IS_JOURNAL.store(is_it, Ordering::Relaxed);
 }
 
-/// How to write without waiting depends on what standard error is.
+/// What standard error is: how to write to it without waiting depends on that.
 pub(crate) enum Stderr {
-    /// A pipe or a terminal, opened once more: non-blocking mode belongs to an opening of a file, and the one that
-    /// was handed to this process is shared with others.
+    /// A pipe or a terminal, opened once more: non-blocking mode belongs to an opening of a file, and other processes share
+    /// the opening that this process was started with.
     Reopened(File),
     /// A socket: each send can say that it does not wait.
     Socket,
-    /// A pipe that could not be opened again, because it is another user's: each write can say that it does not wait,
-    /// where the kernel knows that of pipes.
+    /// A pipe that could not be opened again, because it is another user's: each write can say that it does not wait, where
+    /// the kernel supports that for pipes.
     Pipe,
-    /// A file, which takes what it is given, or what else could not be opened again, which is asked first.
+    /// A file, which takes every line, or anything else that could not be opened again. Each write first asks poll(2).
     Asked,
 }
 
@@ -111,16 +112,16 @@ fn send(line: &[u8]) -> io::Result<usize> {
 #[cfg(target_os = "linux")]
 fn write_without_waiting(line: &[u8]) -> io::Result<usize> {
     use libc::c_long;
-    /// Of linux/fs.h.
+    /// From linux/fs.h.
     const RWF_NOWAIT: c_long = 8;
     const ONE: c_long = 1;
-    /// Where the file is, as a pipe has no other place: the lower and the upper half.
+    /// The lower and the upper half of an offset that stands for the current position: a pipe has no other.
     const HERE: c_long = -1;
 
     let part = libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() };
     let stderr = c_long::from(io::stderr().as_raw_fd());
-    // SAFETY: pwritev2(2) reads the one iovec that the pointer is to, and as many bytes of the slice as it says; it
-    // writes to neither.
+    // SAFETY: pwritev2(2) reads one iovec through the pointer, and as many bytes of the slice as the iovec says. It writes
+    // to neither.
     let written = unsafe { libc::syscall(libc::SYS_pwritev2, stderr, &raw const part, ONE, HERE, HERE, RWF_NOWAIT) };
     usize::try_from(written).map_err(|_| io::Error::last_os_error())
 }
@@ -130,7 +131,7 @@ fn write_without_waiting(_: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Between the question and the write, somebody else may fill what is left.
+/// Writes where poll(2) says that there is room. Another process may fill it between the two calls.
 fn write_if_ready(line: &[u8]) -> io::Result<usize> {
     if is_ready() {
         without_file_size_signal(|| io::stderr().write(line))
@@ -139,12 +140,13 @@ fn write_if_ready(line: &[u8]) -> io::Result<usize> {
     }
 }
 
-/// A file that may not grow (RLIMIT_FSIZE) is an error of the write, and not the end of this process: SIGXFSZ.
+/// Runs a write so that a limit on the size of files (RLIMIT_FSIZE) is an error of the write, and SIGXFSZ does not end this
+/// process.
 pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
-    use super::mask::{Set, pending};
+    use super::signals::set::{Set, pending};
     use super::signals::{Signal, forget_pending};
     let before = Set::one(Signal::SIGXFSZ).block();
-    // It is the write's doing where it was not there before. Where that cannot be known, it stays.
+    // A SIGXFSZ that was not pending before comes from this write. Where that cannot be known, it stays.
     let was_pending = pending().map_or(true, |pending| pending.contains(Signal::SIGXFSZ as libc::c_int));
     let result = write();
     if let Ok(before) = before {
@@ -156,10 +158,10 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Writes what standard error takes at once, with calls that are async-signal-safe. In a handler.
+/// Writes as much of a line as standard error takes at once. Async-signal-safe.
 pub(super) fn write_in_handler(line: &[u8]) {
     if is_ready() {
-        // What it does not take is lost.
+        // The rest is lost.
         let _ = nix::unistd::write(io::stderr(), line);
     }
 }
@@ -167,14 +169,14 @@ pub(super) fn write_in_handler(line: &[u8]) {
 fn is_ready() -> bool {
     loop {
         match ready_within(PollTimeout::ZERO) {
-            // It says nothing of standard error.
+            // An interrupted call says nothing about standard error.
             Err(Errno::EINTR) => {}
             answer => return answer == Ok(true),
         }
     }
 }
 
-/// Waits until standard error takes a line, or the time is over; may end early: poll(2).
+/// Waits until standard error takes a line, or the time is over: poll(2). It may end early.
 pub(crate) fn wait_for_stderr(patience: Duration) {
     let _ = ready_within(PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO));
 }

@@ -1,4 +1,5 @@
-//! What makes a fork unsafe: other threads, and event loops that would be shared.
+//! What makes a fork unsafe: other threads, and event loops that would be shared. It must not know what follows from that.
+#![allow(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -12,9 +13,9 @@ use nix::dir::Dir;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::Mode;
 
-/// That this process had one thread a moment ago, which is the one that holds this.
+/// Proof that this process had one thread a moment ago. The thread that has the proof is that one.
 pub(crate) struct SingleThread {
-    /// It stays with the thread it was made on.
+    /// Keeps the proof on the thread that made it.
     _thread: PhantomData<*const ()>,
 }
 
@@ -22,16 +23,16 @@ pub(crate) struct SingleThread {
 pub(crate) enum Threads {
     None(SingleThread),
     Others {
-        /// As far as they can be read.
+        /// The names of those whose names can be read.
         names: Vec<String>,
-        /// They have come to their end, and will be gone when the system gets to it.
+        /// All of them run no code of this program any more, and the system is about to remove them.
         are_ending: bool,
     },
-    /// The system does not say; there may be some.
+    /// The system does not tell: there may be other threads.
     Unknown(SingleThread),
 }
 
-/// Looks for other threads, cheaply where there are none.
+/// Looks for other threads. It costs little where there are none.
 pub(crate) fn other_threads() -> Threads {
     let single_thread = SingleThread { _thread: PhantomData };
     match has_one_thread() {
@@ -73,14 +74,14 @@ fn has_one_thread() -> Option<bool> {
 }
 
 fn others() -> Threads {
-    // As /proc numbers it, which may be that of another PID namespace.
+    // /proc may be that of another PID namespace, and have another number for this thread.
     let own = fs::read_link("/proc/thread-self").ok();
     let own = own.as_deref().and_then(Path::file_name);
     let (mut names, mut are_ending) = (Vec::new(), own.is_some());
     let tasks = names_in("/proc/self/task").unwrap_or_default();
     are_ending &= !tasks.is_empty();
     for task in tasks.iter().filter(|task| Some(task.as_os_str()) != own) {
-        // What cannot be read any more is gone.
+        // A thread that cannot be read any more is gone.
         let read = |file| fs::read_to_string(Path::new("/proc/self/task").join(task).join(file)).ok();
         are_ending &= read("stat").is_none_or(|stat| is_ending(&stat));
         names.extend(read("comm").map(|name| name.trim_end().to_owned()));
@@ -88,11 +89,11 @@ fn others() -> Threads {
     Threads::Others { names, are_ending }
 }
 
-/// Whether a line of /proc/PID/task/TID/stat is of a thread that does not run any code of this program any more. Whoever
-/// joined a thread knows that, and not that it is gone.
+/// Whether a line of /proc/PID/task/TID/stat is of a thread that runs no code of this program any more. A thread that was
+/// joined may still be in /proc like that.
 fn is_ending(stat: &str) -> bool {
     const PF_EXITING: u32 = 4;
-    // What stands before it may contain anything.
+    // The name, in front of the last parenthesis, may contain anything.
     let fields: Vec<&str> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, fields)| fields.split(' ').collect());
     let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
@@ -100,7 +101,8 @@ fn is_ending(stat: &str) -> bool {
 
 /// The kind of event loop that this process has made and not closed, if any: epoll or io_uring.
 ///
-/// Libraries make theirs close-on-exec; one without that flag was inherited through exec and belongs to somebody else.
+/// Libraries make theirs close-on-exec. An event loop without that flag was inherited through exec(2), and belongs to another
+/// process.
 pub(crate) fn event_loop(descriptors: &Descriptors) -> Option<&'static str> {
     descriptors.iter().find_map(|&(descriptor, ref target)| {
         let kind = match target.to_str() {
@@ -112,10 +114,10 @@ pub(crate) fn event_loop(descriptors: &Descriptors) -> Option<&'static str> {
     })
 }
 
-/// The descriptors of this process and what they are of, as far as the system tells.
+/// The descriptors of this process, and what /proc/self/fd shows for each.
 pub(crate) type Descriptors = Vec<(RawFd, OsString)>;
 
-/// /proc/self/fd.
+/// Lists /proc/self/fd. It is empty where there is no /proc.
 pub(crate) fn descriptors() -> Descriptors {
     let names = names_in("/proc/self/fd").unwrap_or_default();
     let descriptor = |name: OsString| {
@@ -125,7 +127,7 @@ pub(crate) fn descriptors() -> Descriptors {
     names.into_iter().filter_map(descriptor).collect()
 }
 
-/// What is in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)
+/// The names in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)
 fn names_in(directory: &str) -> Option<Vec<OsString>> {
     let mut directory =
         Dir::open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
@@ -147,7 +149,7 @@ pub(super) fn descriptor_flags(descriptor: RawFd) -> io::Result<FdFlag> {
     }
 }
 
-/// The number that the next descriptor would get: unchanged as long as no descriptor was opened for good.
+/// The number that the next descriptor would get. It stays the same as long as no descriptor is opened for good.
 pub(crate) fn lowest_free_descriptor() -> io::Result<RawFd> {
     use std::os::fd::FromRawFd;
 

@@ -166,7 +166,7 @@ impl Writer {
             return;
         }
         let bytes = number.to_ne_bytes();
-        // Any error can be ignored: the one that is to be expected is a full pipe, and the reader takes that as an overflow.
+        // Any error can be ignored. The usual one is a full pipe, which the reader takes as an overflow.
         // SAFETY: write(2) reads as many bytes from the pointer as the length says; both are the array's.
         let _ = unsafe { libc::write(self.descriptor, bytes.as_ptr().cast(), bytes.len()) };
     }

@@ -44,7 +44,7 @@ impl Place {
 
     /// The file that has the name now.
     pub(super) fn entry(&self) -> Result<Option<Entry>, Refusal> {
-        self.directory.look(&self.name).map_err(advise("this user must be able to look into the directory"))
+        self.directory.entry(&self.name).map_err(advise("this user must be able to look into the directory"))
     }
 
     fn look(&self) -> Result<Found, Refusal> {

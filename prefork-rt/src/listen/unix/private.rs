@@ -91,7 +91,8 @@ impl<'a> Private<'a> {
                 return Ok(Tried::NotLocked(format!("{} cannot be locked: {error}", directory.path().display())));
             }
         };
-        let is_there = |id: FileId| place.directory.look(name).is_ok_and(|found| found.is_some_and(|at| at.id() == id));
+        let is_there =
+            |id: FileId| place.directory.entry(name).is_ok_and(|found| found.is_some_and(|at| at.id() == id));
         if !directory.id().is_ok_and(is_there) {
             return Ok(Tried::Again);
         }
@@ -124,7 +125,7 @@ impl<'a> Private<'a> {
             Socket::new(Domain::UNIX, Type::STREAM, None).map_err(advise("no Unix socket can be made here"))?;
         let bind = |path: &Path| socket.bind(&SockAddr::unix(path)?);
         directory.with_address(name, bind).map_err(advise(WRITABLE))?;
-        let file = directory.look(name).and_then(|file| file.ok_or_else(|| ErrorKind::NotFound.into()));
+        let file = directory.entry(name).and_then(|file| file.ok_or_else(|| ErrorKind::NotFound.into()));
         let file = file.map_err(advise(WRITABLE))?;
         rights.set(|owner, group| directory.set_owner(name, owner, group), |mode| directory.set_mode(name, mode))?;
         socket.listen(BACKLOG).map_err(advise(WRITABLE))?;
@@ -138,7 +139,7 @@ impl<'a> Private<'a> {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             moved => moved.map_err(advise(WRITABLE))?,
         }
-        if self.directory.look(old).is_ok_and(|found| found.is_some_and(|found| found.id() == stale)) {
+        if self.directory.entry(old).is_ok_and(|found| found.is_some_and(|found| found.id() == stale)) {
             return self.directory.remove(old).map_err(advise(WRITABLE));
         }
         if let Err(error) = self.directory.rename_to_free(old, &place.directory, &place.name) {
@@ -200,7 +201,7 @@ fn lock(directory: &Directory, start: Instant) -> Result<io::Result<FileLock>, R
 
 /// Removes the files of a process that was killed: this one holds the lock. Says whether the directory is empty then.
 fn clear(directory: &Directory, place: &Place) -> bool {
-    [place.name_of_socket(), OLD.into()].iter().all(|name| match directory.look(name) {
+    [place.name_of_socket(), OLD.into()].iter().all(|name| match directory.entry(name) {
         Ok(None) => true,
         Ok(Some(left)) => left.is_socket() && directory.remove(name).is_ok(),
         Err(_) => false,

@@ -1,9 +1,10 @@
-//! What signals do before there is a pool: from `Prefork::new()` until the supervisor reads them.
+//! What signals do before there is a pool: from [`own`] until [`Mask::block`](super::Mask::block).
 //!
-//! Handlers do it, and no signal is blocked, because a command that `preload` runs would inherit the mask. A stop ends
-//! the program at once. What asks something of a pool is noted, with its sender, and sent again once it can wait in the
-//! kernel. Only signals with the default action are owned, and each is given back unless the program has given it
-//! another handler meanwhile. This must not know what a signal asks of a pool.
+//! Handlers do it, and no signal is blocked, because a command that the program runs meanwhile would inherit the mask. A stop
+//! ends the program at once. Any other signal is noted, with its sender, and sent again once it can wait in the kernel. Only
+//! signals with the default action are owned, and each gets its default action back, unless the program has given it another
+//! handler meanwhile. This must not know what a signal asks of a pool.
+#![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
@@ -12,38 +13,40 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nix::errno::Errno;
 
 use super::disposition::Disposition;
+use super::lists::{LISTS, lists, numbers, refusable};
 use super::notes::Notes;
-use super::{LISTS, Received, Sent, Signal, SignalLists, lists, numbers, refusable, resend, sender};
-use crate::sys::mask::Set;
+use super::received::sender;
+use super::set::Set;
+use super::{Received, Sent, Signal, SignalLists, resend};
 use crate::sys::{end_now, getpid, has_terminal, stderr};
 
 static OWNERSHIP: Mutex<Ownership> = Mutex::new(Ownership { owners: 0, is_over: false, before: Vec::new() });
 static NOTES: Notes = Notes::new();
-/// What a stop does: one of the four below.
+/// What a stop does: one of the four numbers below.
 static STOP: AtomicU8 = AtomicU8::new(ENDS);
-/// It ends the program with status 0 and a line.
+/// A stop ends the program with a line and status 0.
 const ENDS: u8 = 0;
-/// It is noted until the start that is under way has succeeded or failed.
+/// A stop is noted, until the start that is under way has succeeded or failed.
 const WAITS_FOR_START: u8 = 1;
-/// It is noted, for the pool that this process takes over.
+/// A stop is noted, for the pool that this process takes over.
 const WAITS_FOR_POOL: u8 = 2;
-/// It ends the program as if there were no handler.
+/// A stop ends the program as if there were no handler.
 const ENDS_BY_DEFAULT: u8 = 3;
-/// The process that has installed the handlers: in one that it forks they act as the default action would.
+/// The process that has installed the handlers. In a process forked from it, they act as the default action would.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
 /// Whether this process had a controlling terminal when its signals were first owned.
 static HAD_TERMINAL: AtomicBool = AtomicBool::new(false);
 
 struct Ownership {
-    /// How many [`Owned`] there are.
+    /// The number of [`Owned`] values.
     owners: usize,
-    /// There is a pool, or this process is one of its workers, or there will be no pool.
+    /// There is a pool, or this process is one of its workers, or this process will have no pool.
     is_over: bool,
-    /// The signals that have our handler, and what they had before.
+    /// The signals that have our handler, with their dispositions from before.
     before: Vec<(c_int, Disposition)>,
 }
 
-/// Signals are owned as long as one of these lives and there is no pool.
+/// Signals are owned as long as there is a value of this type, and no pool.
 pub(crate) struct Owned(());
 
 /// Owns the signals in these lists. The lists of the first call hold for the life of the process.
@@ -54,14 +57,14 @@ pub(crate) fn own(lists: &'static SignalLists) -> Owned {
     if !ownership.is_over {
         HAD_TERMINAL.fetch_or(has_terminal(), Ordering::Relaxed);
     }
-    ownership.settle();
+    ownership.update();
     Owned(())
 }
 
 impl Owned {
-    /// This process takes a pool over, whose workers would die with it: a stop waits for the pool, and so does
-    /// whatever else would end this program. All signals are blocked, as the binary before has left them; from here on
-    /// only those in `blocked` are, and what a terminal sends to its background.
+    /// Says that this process takes a pool over, whose workers would die with it. From here on a stop waits for the pool, and so
+    /// does every other signal that would end this program. The previous binary has left all signals blocked; from here on only
+    /// those in `blocked` are, and those that the lists name.
     pub(crate) fn keep_for_the_pool(&self, blocked: &[c_int]) {
         let mut ownership = ownership();
         if ownership.is_over {
@@ -74,16 +77,16 @@ impl Owned {
         let _ = Set::of(blocked.iter().copied().chain(left)).become_mask();
     }
 
-    /// There will be no pool in this process. Only as PID 1, which no signal ends by its default action, the stop signals
-    /// end it all the same.
+    /// Says that there will be no pool in this process. The default action of a signal does not end PID 1, so there the stop
+    /// signals keep a handler, which ends the process.
     pub(crate) fn leave_to_the_program(self) {
         let mut ownership = ownership();
         ownership.is_over = true;
-        ownership.settle();
+        ownership.update();
         if getpid().as_raw() == 1 {
             STOP.store(ENDS_BY_DEFAULT, Ordering::Relaxed);
             numbers(lists().stops).for_each(|signal| ownership.take(signal));
-            // For good.
+            // The handlers stay for good.
             ownership.before.clear();
         }
     }
@@ -93,7 +96,7 @@ impl Drop for Owned {
     fn drop(&mut self) {
         let mut ownership = ownership();
         ownership.owners -= 1;
-        ownership.settle();
+        ownership.update();
         if ownership.is_over {
             return;
         }
@@ -108,29 +111,29 @@ impl Drop for Owned {
             }
         }
         if is_last {
-            // What is left was for a pool that will not be.
+            // The signals that are left were for a pool that will not exist.
             NOTES.clear();
             STOP.store(ENDS, Ordering::Relaxed);
         }
     }
 }
 
-/// Whether this process had a controlling terminal before there was a pool: it may have gone since.
+/// Whether this process had a controlling terminal before there was a pool. The terminal may have gone since.
 pub(crate) fn had_terminal() -> bool {
     HAD_TERMINAL.load(Ordering::Relaxed)
 }
 
-/// A stop waits for the end of this start from here on, because something is made that must be removed in order.
+/// Makes a stop wait for the end of this start from here on, because the start makes something that must be removed.
 pub(crate) fn hold_stops() {
-    // Where a stop waits for a pool, or there will be none, nothing changes.
+    // Where a stop waits for a pool, or there will be no pool, nothing changes.
     let _ = STOP.compare_exchange(ENDS, WAITS_FOR_START, Ordering::Relaxed, Ordering::Relaxed);
 }
 
-/// There is a pool from here on. All signals are blocked; those that were noted are pending afterwards.
+/// Says that there is a pool from here on. All signals are blocked; those that were noted are pending afterwards.
 pub(super) fn end() {
     let mut ownership = ownership();
     ownership.is_over = true;
-    ownership.settle();
+    ownership.update();
     for signal in Notes::numbers() {
         if let Some(sent) = NOTES.take(signal) {
             resend(&Received { signal, sent });
@@ -138,11 +141,11 @@ pub(super) fn end() {
     }
 }
 
-/// There is no pool after all.
+/// Says that there is no pool after all.
 pub(super) fn begin_again() {
     let mut ownership = ownership();
     ownership.is_over = false;
-    ownership.settle();
+    ownership.update();
 }
 
 fn ownership() -> MutexGuard<'static, Ownership> {
@@ -150,7 +153,8 @@ fn ownership() -> MutexGuard<'static, Ownership> {
 }
 
 impl Ownership {
-    fn settle(&mut self) {
+    /// Installs or removes the handlers, as it should be now.
+    fn update(&mut self) {
         if self.owners > 0 && !self.is_over {
             let SignalLists { stops, harmless_in_children, .. } = lists();
             numbers(stops).chain(numbers(harmless_in_children)).for_each(|signal| self.take(signal));
@@ -159,7 +163,7 @@ impl Ownership {
         }
     }
 
-    /// Installs our handler where the default action is.
+    /// Installs our handler, if the signal has the default action.
     fn take(&mut self, signal: c_int) {
         if Disposition::of(signal).is_ok_and(|now| now.is_default()) {
             PROCESS.store(getpid().as_raw(), Ordering::Relaxed);
@@ -171,26 +175,26 @@ impl Ownership {
     fn give_back(&mut self) {
         for (signal, before) in self.before.drain(..) {
             if is_in_place(signal) {
-                // As above.
+                // It cannot fail, as above.
                 let _ = before.set(signal);
             }
         }
     }
 }
 
-/// Whether the signal has our handler itself, and not one that runs ours besides.
+/// Whether our handler is the signal's own, and not one that another handler runs besides itself.
 fn is_in_place(signal: c_int) -> bool {
     Disposition::of(signal).is_ok_and(|now| now.has(arrived))
 }
 
 /// Async-signal-safe: atomics, and system calls that signal-safety(7) lists.
-#[inline(never)] // It has one address, by which it is known.
+#[inline(never)] // It is recognized by its address, so it must have one address only.
 extern "C" fn arrived(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     let errno = Errno::last_raw();
-    // SAFETY: the kernel calls a SA_SIGINFO handler with a pointer to a siginfo_t that is valid during the call, and a
-    // handler that took the place of ours hands it on.
+    // SAFETY: the kernel calls a SA_SIGINFO handler with a pointer to a siginfo_t that is valid during the call. A handler
+    // that has taken the place of ours passes the pointer on.
     let sent = sender(unsafe { &*info });
-    // A handler that has taken the place of ours may call it: by default there is nothing beside a handler.
+    // A handler that has taken the place of ours may call ours. There would be no default action then, and ours does nothing.
     if is_in_place(signal) {
         act(signal, sent);
     }
@@ -208,7 +212,7 @@ fn act(signal: c_int, sent: Sent) {
     }
 }
 
-/// The signal comes once more when the handler returns, and finds no handler.
+/// Sends the signal once more. When this handler returns, it arrives and finds the default action.
 fn act_by_default(signal: c_int) {
     // It cannot fail for a signal that was delivered: see sigaction(2), kill(2).
     let _ = Disposition::default_action().set(signal);
@@ -236,14 +240,14 @@ fn end_program(signal: c_int, sent: Sent) -> ! {
     end_now(0)
 }
 
-/// Text without an allocation.
+/// A text that is made without an allocation.
 struct Line {
     bytes: [u8; 128],
     length: usize,
 }
 
 impl Line {
-    /// What does not fit is left out.
+    /// Adds as much of the text as fits.
     fn push(&mut self, text: &str) {
         for (place, &byte) in self.bytes.iter_mut().skip(self.length).zip(text.as_bytes()) {
             *place = byte;

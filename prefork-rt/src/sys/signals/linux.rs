@@ -1,4 +1,5 @@
-//! Blocked signals are read from a descriptor: signalfd(2).
+//! Reads blocked signals from a descriptor: signalfd(2).
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::io;
@@ -11,22 +12,25 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::time::TimeSpec;
 
-use crate::sys::mask::Set;
 use crate::sys::{Fork, SingleThread, of_call};
 
-use super::{MOST_OTHERS, Ready, Received, lists, numbers, queued, sender, sender_by};
+use super::lists::{lists, numbers, queued};
+use super::received::{sender, sender_by};
+use super::set::Set;
+use super::{MOST_OTHERS, Ready, Received};
 
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// The signals that arrived and were not read yet.
+/// The signals that have arrived and were not read yet.
 pub(crate) struct SignalQueue {
     descriptor: SignalFd,
-    /// Those of its signals that stop the pool.
+    /// The queued signals that stop the pool.
     stops: Set,
 }
 
 impl SignalQueue {
-    /// Queues the supervisor's signals, which are blocked already. Any `other` can be waited for besides.
+    /// Queues the signals of the lists, which are blocked already. [`ready`](SignalQueue::ready) can wait for any other
+    /// descriptor besides.
     pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         let signals = Set::of(queued()?);
         let stops = Set::of(numbers(lists().stops).filter(|&stop| signals.contains(stop)));
@@ -36,40 +40,40 @@ impl SignalQueue {
         Ok(SignalQueue { descriptor, stops })
     }
 
-    /// fork(2). The new process has the dispositions that were there before.
+    /// fork(2). The new process has the dispositions from before `open`.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn fork(&self, single_thread: SingleThread) -> io::Result<Fork> {
         crate::sys::fork(single_thread)
     }
 
-    /// Leaves signals as they were before `open`. In a worker.
+    /// Restores signals as they were before `open`. In a worker.
     pub(crate) fn close(self) -> io::Result<()> {
         drop(self.descriptor);
         Ok(())
     }
 
-    /// Which signals were ignored before `open`, and exec(2) does not keep so: none.
-    pub(crate) fn to_hand_over(&self) -> Vec<i32> {
+    /// The signals that were ignored before `open`, and that exec(2) would not leave ignored: none.
+    pub(crate) fn handoff(&self) -> Vec<i32> {
         Vec::new()
     }
 
-    /// The other way round.
-    pub(crate) fn hand_over(&mut self, _ignored: &[i32]) {}
+    /// Takes these signals as ignored before `open`: nothing depends on that here.
+    pub(crate) fn adopt(&mut self, _ignored: &[i32]) {}
 
-    /// The next signal, without waiting. Only when `ready` told of one: a read that finds nothing sets errno, and after
-    /// a fork that copies the page in which it lies.
+    /// The next signal, without waiting. Call it only when `ready` has told of one: a read that finds nothing sets errno, and
+    /// after a fork that copies the page of errno.
     pub(crate) fn read(&mut self) -> Option<Received> {
         let info = self.descriptor.read_signal().ok()??;
         Some(Received { signal: info.ssi_signo as c_int, sent: sender_by(info.ssi_code, info.ssi_pid as i32) })
     }
 
-    /// The next signal that stops the pool, without waiting: signalfd(2) gives the lowest signal first, and one that
-    /// comes again and again hides all others.
+    /// The next signal that stops the pool, without waiting. signalfd(2) returns the lowest signal first, so a signal that
+    /// comes again and again would hide all others.
     pub(crate) fn read_stop(&mut self) -> Option<Received> {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
         let at_once = TimeSpec::from(Duration::ZERO);
-        // SAFETY: sigtimedwait(2) reads the set and the time and writes one structure through the pointer, which are all
-        // live, and initialized where they are read; the signals are blocked, as sigwaitinfo(2) asks.
+        // SAFETY: sigtimedwait(2) reads the set and the time, which are initialized, and writes one structure through the
+        // pointer; all three are live. The signals are blocked, as sigwaitinfo(2) requires.
         let signal = unsafe { libc::sigtimedwait(self.stops.raw(), info.as_mut_ptr(), at_once.as_ref()) };
         if signal <= 0 {
             return None;
@@ -79,13 +83,14 @@ impl SignalQueue {
         Some(Received { signal, sent: sender(&info) })
     }
 
-    /// Whether [`ready`](SignalQueue::ready) can wait for this one.
+    /// Checks that [`ready`](SignalQueue::ready) can wait for this descriptor.
     pub(crate) fn check(_other: BorrowedFd<'_>) -> io::Result<()> {
         Ok(())
     }
 
-    /// Waits until a signal has arrived, or one of the [`MOST_OTHERS`] others can be read or is at its end, or the time is
-    /// over: ppoll(2). May return early, and tell of what is not there; the others are non-blocking therefore.
+    /// Waits until a signal has arrived, or one of the `others`, at most [`MOST_OTHERS`], can be read or is at its end, or the
+    /// time is over: ppoll(2). It may return early, and say that something is ready that is not. So the others must be
+    /// non-blocking.
     pub(crate) fn ready<'a>(
         &self,
         others: impl IntoIterator<Item = BorrowedFd<'a>>,
@@ -98,7 +103,7 @@ impl SignalQueue {
             count += 1;
         }
         let asked = &mut asked[..count];
-        // A kernel takes no more seconds than fit its own clock; a wait that long may as well end early.
+        // The kernel refuses more seconds than fit its clock. A wait of this length may as well end early.
         let limited = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
         match ppoll(asked, limited, None) {
             Ok(_) => {
@@ -107,10 +112,10 @@ impl SignalQueue {
             }
             Err(error) => {
                 if error == Errno::EINVAL {
-                    // RLIMIT_NOFILE is too low for poll(2) to look at so many: look again in a while.
-                    std::thread::sleep(timeout.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN));
+                    // RLIMIT_NOFILE is lower than the number of descriptors, which poll(2) refuses: ask again in a while.
+                    std::thread::sleep(timeout.unwrap_or(ASK_AGAIN).min(ASK_AGAIN));
                 }
-                // Or EINTR, ENOMEM: it says nothing, so the caller looks for itself, and waits again.
+                // This error, EINTR and ENOMEM tell nothing about the descriptors. The caller reads them, and waits again.
                 Ready { signals: true, other: count > 1 }
             }
         }

@@ -1,13 +1,13 @@
 //! Signals that a handler has noted, each with its last sender, until they are read.
 //!
-//! It must not know what a signal means here.
+//! It must not know what a signal asks for.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Sent;
 
-/// Per signal: 0 when it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
+/// For each signal 0 if it has not arrived, else [`ARRIVED`] with the sender's process id, or [`BY_KERNEL`].
 pub(super) struct Notes([AtomicU64; COUNT]);
 
 /// No system has a signal with a higher number than 128.
@@ -20,7 +20,7 @@ impl Notes {
         Notes([const { AtomicU64::new(0) }; COUNT])
     }
 
-    /// Async-signal-safe.
+    /// Notes that the signal has arrived. Async-signal-safe.
     pub(super) fn note(&self, signal: c_int, sent: Sent) {
         let noted = match sent {
             Sent::By(pid) => ARRIVED | u64::from(pid as u32),
@@ -31,7 +31,7 @@ impl Notes {
         }
     }
 
-    /// Who has sent the signal, if it has arrived since this was last asked.
+    /// The sender of the signal, if it has arrived since the last call.
     pub(super) fn take(&self, signal: c_int) -> Option<Sent> {
         match self.slot(signal)?.swap(0, Ordering::Relaxed) {
             0 => None,
@@ -49,7 +49,7 @@ impl Notes {
         self.0.iter().any(|noted| noted.load(Ordering::Relaxed) != 0)
     }
 
-    /// Of all signals that could have been noted.
+    /// The numbers of all signals that could have been noted.
     pub(super) fn numbers() -> impl Iterator<Item = c_int> {
         1..COUNT as c_int
     }

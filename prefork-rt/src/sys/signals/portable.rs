@@ -1,6 +1,7 @@
-//! Blocked signals are let in only while pselect(2) waits, and noted by a handler that does nothing else: POSIX alone.
+//! Lets blocked signals in only while pselect(2) waits, and has a handler note them. It needs POSIX only.
 //!
 //! For systems without signalfd(2). On Linux it is compiled, and tested, with `--cfg prefork_portable`.
+#![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -10,27 +11,31 @@ use std::time::Duration;
 use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
 use nix::sys::time::TimeSpec;
 
-use crate::sys::mask::{Set, mask};
 use crate::sys::{Fork, SingleThread, of_call};
 
 use super::disposition::Disposition;
+use super::lists::{lists, numbers, queued};
 use super::notes::Notes;
-use super::{MOST_OTHERS, Ready, Received, lists, numbers, queued, sender};
+use super::received::sender;
+use super::set::{Set, mask};
+use super::{MOST_OTHERS, Ready, Received};
 
 static NOTES: Notes = Notes::new();
 
-/// The signals that arrived and were not read yet.
+/// The signals that have arrived and were not read yet.
 pub(crate) struct SignalQueue {
     before: Vec<(c_int, Disposition)>,
-    /// The mask during a wait.
+    /// The mask during a wait that lets in all queued signals.
     open_mask: Set,
+    /// The signals that stop the pool.
     stops: Set,
     /// The mask during a wait that lets in the signals in `stops` alone.
     stops_mask: Set,
 }
 
 impl SignalQueue {
-    /// Queues the supervisor's signals, which are blocked already. Fails when `other` cannot be waited for besides.
+    /// Queues the signals of the lists, which are blocked already. Fails when [`ready`](SignalQueue::ready) cannot wait for
+    /// `other` besides.
     pub(crate) fn open(other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         if let Some(other) = other {
             check_number(other.as_raw_fd())?;
@@ -49,12 +54,12 @@ impl SignalQueue {
         Ok(queue)
     }
 
-    /// fork(2). What arrives meanwhile is blocked, and stays.
+    /// fork(2). Signals that arrive meanwhile are blocked, and stay pending in this process.
     pub(crate) fn fork(&self, single_thread: SingleThread) -> io::Result<Fork> {
         crate::sys::fork(single_thread)
     }
 
-    /// Leaves signals as they were before `open`. In a worker.
+    /// Restores signals as they were before `open`. In a worker.
     pub(crate) fn close(self) -> io::Result<()> {
         for (signal, action) in &self.before {
             action.set(*signal)?;
@@ -62,13 +67,13 @@ impl SignalQueue {
         Ok(())
     }
 
-    /// Which signals were ignored before `open`: exec(2) gives them their default action, as they are caught now.
-    pub(crate) fn to_hand_over(&self) -> Vec<i32> {
+    /// The signals that were ignored before `open`. They are caught now, so exec(2) will give them their default action.
+    pub(crate) fn handoff(&self) -> Vec<i32> {
         self.before.iter().filter(|(_, action)| action.is_ignored()).map(|&(signal, _)| signal).collect()
     }
 
-    /// The other way round: what `open` found is what exec(2) has left, and not what was.
-    pub(crate) fn hand_over(&mut self, ignored: &[i32]) {
+    /// Takes these signals as ignored before `open`, which has found what exec(2) had left.
+    pub(crate) fn adopt(&mut self, ignored: &[i32]) {
         for (signal, before) in &mut self.before {
             if ignored.contains(signal) {
                 *before = Disposition::ignore();
@@ -81,8 +86,8 @@ impl SignalQueue {
         self.next(|_| true, &self.open_mask)
     }
 
-    /// The next signal that stops the pool, without waiting: one wait lets one signal in, the lowest, and one that comes
-    /// again and again hides all others.
+    /// The next signal that stops the pool, without waiting. One wait lets one signal in, the lowest, so a signal that comes
+    /// again and again would hide all others.
     pub(crate) fn read_stop(&mut self) -> Option<Received> {
         self.next(|signal| self.stops.contains(signal), &self.stops_mask)
     }
@@ -94,13 +99,14 @@ impl SignalQueue {
         })
     }
 
-    /// Whether [`ready`](SignalQueue::ready) can wait for this one.
+    /// Checks that [`ready`](SignalQueue::ready) can wait for this descriptor.
     pub(crate) fn check(other: BorrowedFd<'_>) -> io::Result<()> {
         check_number(other.as_raw_fd())
     }
 
-    /// Waits until a signal has arrived, or one of the [`MOST_OTHERS`] others can be read or is at its end, or the time is
-    /// over: pselect(2). May return early, and a signal may hide that another is ready until it was read.
+    /// Waits until a signal has arrived, or one of the `others`, at most [`MOST_OTHERS`], can be read or is at its end, or the
+    /// time is over: pselect(2). It may return early. A signal may hide that one of the others is ready, until the signal is
+    /// read.
     pub(crate) fn ready<'a>(
         &self,
         others: impl IntoIterator<Item = BorrowedFd<'a>>,
@@ -109,7 +115,7 @@ impl SignalQueue {
         let others = others.into_iter().take(MOST_OTHERS);
         let other = let_in(others, if NOTES.is_any() { Some(Duration::ZERO) } else { timeout }, &self.open_mask);
         if other {
-            // A kernel that finds the descriptor ready may not have let any signal in.
+            // A kernel that finds a descriptor ready may have let no signal in.
             let_in([], Some(Duration::ZERO), &self.open_mask);
         }
         Ready { signals: NOTES.is_any(), other }
@@ -121,7 +127,7 @@ impl SignalQueue {
     }
 }
 
-/// Waits with this mask. Whether one of the others is ready.
+/// Waits with this mask. Returns whether one of the others is ready.
 fn let_in<'a>(others: impl IntoIterator<Item = BorrowedFd<'a>>, timeout: Option<Duration>, mask: &Set) -> bool {
     let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
     let mut set = FdSet::new();
@@ -130,12 +136,12 @@ fn let_in<'a>(others: impl IntoIterator<Item = BorrowedFd<'a>>, timeout: Option<
         set.insert(other);
         count = count.max(other.as_raw_fd() + 1);
     }
-    // An error (EINTR) is a wait that ended early: the caller looks for signals and waits again.
+    // An error (EINTR) is a wait that ended early. The caller reads signals and waits again.
     let ready = pselect(count, &mut set, None, None, timeout.as_ref(), &mask.for_nix());
     ready.is_ok_and(|ready| ready > 0)
 }
 
-/// pselect(2) knows descriptors by their place in a set of fixed size.
+/// pselect(2) takes descriptors as a set of fixed size, so it cannot wait for higher numbers.
 fn check_number(descriptor: RawFd) -> io::Result<()> {
     match usize::try_from(descriptor) {
         Ok(number) if number < FD_SETSIZE => Ok(()),

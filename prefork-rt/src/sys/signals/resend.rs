@@ -1,4 +1,5 @@
-//! A signal that this process has taken, sent to itself once more, as if by its sender: rt_sigqueueinfo(2), kill(2).
+//! Sends a signal that this process has read to itself once more, as if by its sender: rt_sigqueueinfo(2), kill(2).
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 
@@ -7,32 +8,33 @@ use nix::errno::Errno;
 use super::Received;
 use crate::sys::getpid;
 
-/// Makes the signal pending again. It is blocked, so it waits for the next reader in this process, or in the program that
+/// Makes a signal pending again. The signal is blocked, so it waits for the next read in this process, or in the program that
 /// this process becomes. Where the system does not let a process name the sender, the sender is this process.
 pub(crate) fn resend(received: &Received) {
     if !with_its_sender(received) {
         // SAFETY: kill(2) takes any two numbers and touches no memory.
         let sent = unsafe { libc::kill(getpid().as_raw(), received.signal) };
-        // The signal is one that has arrived, and a process may send itself any.
+        // It cannot fail: the signal is one that has arrived, and a process may send itself any signal.
         debug_assert!(sent == 0, "{}", Errno::last());
     }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn with_its_sender(received: &Received) -> bool {
-    use super::{Sent, sender};
+    use super::Sent;
+    use super::received::sender;
 
     let (code, pid) = match received.sent {
         Sent::By(pid) => (libc::SI_USER, pid),
         Sent::ByKernel => (libc::SI_KERNEL, 0),
     };
     let info = info(received.signal, code, pid);
-    // Not every architecture has the fields in this order.
+    // Some architectures have the fields in another order.
     if sender(&info) != received.sent || info.si_signo != received.signal {
         return false;
     }
     let own = getpid().as_raw();
-    // SAFETY: rt_sigqueueinfo(2) reads one siginfo_t through the pointer, which is to a live local of that type. A process
+    // SAFETY: rt_sigqueueinfo(2) reads one siginfo_t through the pointer, which points to a live local of that type. A process
     // may send itself any code.
     let sent = unsafe { libc::syscall(libc::SYS_rt_sigqueueinfo, own, received.signal, &raw const info) };
     sent == 0
@@ -40,7 +42,7 @@ fn with_its_sender(received: &Received) -> bool {
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn info(signal: c_int, code: c_int, pid: i32) -> libc::siginfo_t {
-    /// What sigaction(2) says of a signal by kill(2): these fields, the last two where a pointer could be.
+    /// The fields that sigaction(2) describes for a signal by kill(2). The last two are where a pointer could be.
     #[repr(C)]
     #[derive(Clone, Copy)]
     struct Sender {
@@ -61,10 +63,10 @@ fn info(signal: c_int, code: c_int, pid: i32) -> libc::siginfo_t {
         fields: Fields,
         whole: libc::siginfo_t,
     }
-    // SAFETY: a siginfo_t is numbers and pointers that may be null: zeros are one.
+    // SAFETY: a siginfo_t consists of numbers, and of pointers that may be null: all can be zeros.
     let mut info = Info { whole: unsafe { std::mem::MaybeUninit::zeroed().assume_init() } };
     info.fields = Fields { signal, errno: 0, code, sender: Sender { pid, uid: 0, alignment: [] } };
-    // SAFETY: all of it was zeros, and then numbers took the place of numbers.
+    // SAFETY: all of it was zeros, and numbers have replaced some of them.
     unsafe { info.whole }
 }
 

@@ -1,10 +1,15 @@
-use super::*;
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-const LOOK: Option<Duration> = Some(Duration::ZERO);
+use super::lists::NO_LISTS;
+use super::*;
+
+const NOT_AT_ALL: Option<Duration> = Some(Duration::ZERO);
 const LONG: Option<Duration> = Some(Duration::from_secs(3600));
 const NEITHER: Ready = Ready { signals: false, other: false };
 const SIGNALS: Ready = Ready { signals: true, other: false };
@@ -24,9 +29,9 @@ fn an_ignored_signal_is_told_from_others() {
     assert!(!is_ignored(Signal::SIGSEGV).expect("asked"));
 }
 
-/// Signals go to this thread alone; the queue is one for the whole process, so there is one test of it.
+/// The signals go to this thread only. The whole process has one queue, so there is one test of it.
 #[test]
-fn one_look_tells_of_signals_and_of_the_other_descriptor() {
+fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
     let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
     let (reader, writer) = nix::unistd::pipe().expect("a pipe");
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
@@ -34,19 +39,19 @@ fn one_look_tells_of_signals_and_of_the_other_descriptor() {
     let mask = Mask::block().expect("blocked");
     let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
 
-    assert_eq!(queue.ready(Some(reader.as_fd()), LOOK), NEITHER);
-    assert_eq!(queue.ready(None, LOOK), NEITHER);
+    assert_eq!(queue.ready(Some(reader.as_fd()), NOT_AT_ALL), NEITHER);
+    assert_eq!(queue.ready(None, NOT_AT_ALL), NEITHER);
     let before = Instant::now();
     assert_eq!(queue.ready(Some(reader.as_fd()), Some(Duration::from_millis(20))), NEITHER);
     assert!(before.elapsed() >= Duration::from_millis(20));
 
     writer.write_all(b"x").expect("written");
-    for timeout in [LOOK, LONG, None] {
+    for timeout in [NOT_AT_ALL, LONG, None] {
         assert_eq!(queue.ready(Some(reader.as_fd()), timeout), OTHER);
     }
-    assert_eq!(queue.ready(None, LOOK), NEITHER);
+    assert_eq!(queue.ready(None, NOT_AT_ALL), NEITHER);
 
-    // A stop is not hidden by what comes again and again.
+    // A signal that comes again and again hides no stop.
     raise(Signal::SIGHUP);
     raise(Signal::SIGTERM);
     let stop = queue.read_stop().expect("a stop");
@@ -54,7 +59,7 @@ fn one_look_tells_of_signals_and_of_the_other_descriptor() {
     assert_eq!(queue.read().map(|received| received.signal), Some(Signal::SIGHUP as c_int));
     assert!(queue.read_stop().is_none());
 
-    // Signals are told of even while the other is always ready.
+    // A descriptor that is always ready hides no signal.
     raise(Signal::SIGUSR1);
     raise(Signal::SIGUSR2);
     let mut read = Vec::new();
@@ -68,14 +73,14 @@ fn one_look_tells_of_signals_and_of_the_other_descriptor() {
 
     reader.read_exact(&mut [0]).expect("read");
     raise(Signal::SIGTTIN);
-    for timeout in [LOOK, LONG, None] {
+    for timeout in [NOT_AT_ALL, LONG, None] {
         assert_eq!(queue.ready(Some(reader.as_fd()), timeout), SIGNALS);
         assert_eq!(queue.ready(None, timeout), SIGNALS);
     }
     assert!(queue.read().is_some_and(|received| received.signal == Signal::SIGTTIN as c_int));
     assert!(queue.read().is_none());
 
-    // So are those that only have a number.
+    // Signals that have only a number are read too.
     #[cfg(target_os = "linux")]
     for signal in [libc::SIGRTMIN(), libc::SIGRTMAX(), libc::SIGSTKFLT] {
         // SAFETY: raise(3) takes any number and touches no memory.
@@ -84,7 +89,7 @@ fn one_look_tells_of_signals_and_of_the_other_descriptor() {
         assert_eq!(queue.read(), Some(Received { signal, sent: Sent::By(std::process::id() as i32) }));
     }
 
-    // The end of the other can be read too.
+    // The end of the other descriptor counts as ready.
     drop(writer);
     assert_eq!(queue.ready(Some(reader.as_fd()), None), OTHER);
     queue.close().expect("closed");

@@ -1,8 +1,9 @@
 //! Sets of signals, those for real time included, and the mask of the calling thread: sigsetops(3), pthread_sigmask(3).
 //!
-//! nix's sets know no signal for real time. Its wrappers of pthread_sigmask(3) compare the result with -1, but the call
-//! returns the error itself: with them, a call that fails looks like one that succeeds, and a mask that was never
-//! written looks like the mask from before.
+//! nix's sets know no signals for real time. Its wrappers of pthread_sigmask(3) compare the result with -1, but the call
+//! returns the error itself. With these wrappers a call that fails would look like one that succeeds, and a mask that was
+//! never written would look like the mask from before.
+#![allow(unsafe_code)]
 
 use std::ffi::c_int;
 use std::io;
@@ -12,9 +13,9 @@ use std::ptr;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal};
 
-use super::of_call;
+use crate::sys::of_call;
 
-/// No system has a signal with a higher number.
+/// No system has a signal with a higher number than this.
 const HIGHEST: c_int = 128;
 
 /// A set of signals.
@@ -47,7 +48,7 @@ impl Set {
         set
     }
 
-    /// A number that is no signal's changes nothing, and neither does one that the C library keeps for itself.
+    /// Adds a signal. A number that is no signal changes nothing, and neither does a signal that the C library keeps for itself.
     pub(crate) fn add(&mut self, signal: c_int) {
         // SAFETY: sigaddset(3) changes the set, which is initialized; any other number is EINVAL.
         unsafe { libc::sigaddset(&raw mut self.0, signal) };
@@ -84,20 +85,20 @@ impl Set {
         change(libc::SIG_SETMASK, Some(self)).map(drop)
     }
 
-    /// For a structure of a system call.
+    /// The set, for a structure of a system call.
     pub(crate) fn raw(&self) -> &libc::sigset_t {
         &self.0
     }
 
-    /// For a call of nix's.
+    /// The set, for one of nix's functions.
     pub(crate) fn for_nix(&self) -> SigSet {
-        // SAFETY: sigsetops(3) or the system have made the set. nix asks for one without signals that it does not know
-        // because its iterator and its `Debug` show none of those; who asks here hands the set to a system call.
+        // SAFETY: sigsetops(3) or the system have made the set. nix requires a set without signals that it does not know,
+        // because its iterator and its `Debug` would not show them. The callers here only pass the set to a system call.
         unsafe { SigSet::from_sigset_t_unchecked(self.0) }
     }
 }
 
-/// The mask.
+/// The mask of this thread: pthread_sigmask(3).
 #[cfg(any(test, not(target_os = "linux"), prefork_portable))]
 pub(crate) fn mask() -> io::Result<Set> {
     change(libc::SIG_BLOCK, None)
