@@ -1,4 +1,5 @@
-//! What a signal to the supervisor asks for. It tells a hang-up from a reload, and an echo from a second request.
+//! Which signals the supervisor reads, and what each of them asks for. It tells a hang-up from a reload, and an echo from a
+//! second request.
 //!
 //! It must not know what the policy makes of it.
 
@@ -16,9 +17,9 @@ use crate::wording;
 /// Which signals the supervisor reads, and what becomes of the others.
 pub(crate) static SIGNALS: SignalLists = SignalLists {
     stops: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT],
-    // All are blocked, SIGTTIN and SIGTTOU too: with a handler of SIGTTOU that is not blocked, a write to a terminal that
-    // forbids it (`stty tostop`) starts again without end. A signal that is pending is not pending twice, so signals that
-    // follow each other faster than they are read are one.
+    // All are blocked, SIGTTIN and SIGTTOU too: if SIGTTOU had a handler and were not blocked, a write to a terminal that
+    // forbids it (`stty tostop`) would start again without end. A signal cannot be pending twice, so a burst of one signal
+    // may count once.
     queued: &[
         Signal::SIGTERM,
         Signal::SIGINT,
@@ -32,13 +33,13 @@ pub(crate) static SIGNALS: SignalLists = SignalLists {
         Signal::SIGCONT,
         Signal::SIGCHLD,
     ],
-    // `nohup` ignores them, or a shell script for its background jobs, which the terminal's keys are not meant for.
+    // `nohup` ignores them, and so does a shell script in its background jobs: the terminal's keys are not meant for these.
     left_ignored: &[Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP],
-    // `pidof` and `systemctl kill` send them to every process of a service. They mean something to the supervisor, and a
-    // worker without a handler of its own does not die of them.
+    // `systemctl kill`, or `kill $(pidof app)`, sends them to every process of a service. The supervisor takes them as
+    // requests, and a worker without a handler of its own must not die of them.
     harmless_in_children: &[Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2],
     from_terminal: &FROM_TERMINAL,
-    // A handler of SIGTTOU would run without end: see above.
+    // A handler of SIGTTOU would run without end, as above.
     blocked_meanwhile: &[Signal::SIGTTIN, Signal::SIGTTOU, Signal::SIGTSTP],
     // Writes of the supervisor may cause it.
     blocked_unread: &[Signal::SIGPIPE],
@@ -61,6 +62,7 @@ pub(crate) static SIGNALS: SignalLists = SignalLists {
     stopped_early: ": stopped before any worker was started: exiting with status 0",
 };
 
+/// What a terminal sends to every process in its foreground group.
 const FROM_TERMINAL: [Signal; 4] = [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTSTP, Signal::SIGHUP];
 
 /// A stop repeated sooner by the leader of our process group is an echo.
