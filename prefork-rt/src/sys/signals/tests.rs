@@ -18,7 +18,7 @@ const OTHER: Ready = Ready { signals: false, other: true };
 static TEST_LISTS: SignalLists = SignalLists {
     stops: &[Signal::SIGTERM],
     queued: &[Signal::SIGHUP, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2, Signal::SIGTTIN],
-    left_alone: &[Signal::SIGCHLD, Signal::SIGSEGV],
+    left_alone: &[Signal::SIGCHLD, Signal::SIGSEGV, Signal::SIGKILL, Signal::SIGSTOP],
     ..NO_LISTS
 };
 
