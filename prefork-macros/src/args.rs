@@ -428,6 +428,16 @@ mod tests {
         );
     }
 
+    /// Whatever system the compiler runs on.
+    #[test]
+    fn a_path_is_refused_that_no_target_has_room_for() {
+        let mistakes = |length: usize| {
+            let listen = format!("unix:/{}", "x".repeat(length - 1));
+            parse(quote!(listen = #listen)).1.len()
+        };
+        assert_eq!((mistakes(103), mistakes(107), mistakes(108)), (0, 0, 1));
+    }
+
     /// No option takes them yet. `nice = -5` would.
     #[test]
     fn negative_literals_are_numbers() {

@@ -210,6 +210,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if mode != Mode::Off {
         warn_of_few_restarts(&settings);
     }
+    settings.check_paths()?;
     let plan = listen::plan(mem::take(&mut settings.listen), inheritance.sockets()?, settings.reuse_port)?;
     plan.obsolete.iter().for_each(|name| inheritance.close_sockets(name));
     if let Some(manager) = &manager {

@@ -2,11 +2,13 @@
 //!
 //! It must not know where a value was written, but for what its warnings name.
 
+use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
 use crate::account::{Account, Overruled};
 use crate::cpu;
-use crate::grammar::{self, Backoff, Entry, Reload, Restart, for_each_option};
+use crate::error::Error;
+use crate::grammar::{self, Backoff, Entry, Place, Reload, Restart, for_each_option};
 
 /// The default of `max_restarts` is this for each worker, where that is more than the default in the table.
 pub(crate) const RESTARTS_PER_WORKER: usize = 10;
@@ -111,6 +113,29 @@ impl Settings {
     /// The group that workers become.
     pub(crate) fn group_account(&self) -> Option<Account> {
         self.account("group", self.group.as_deref())
+    }
+
+    /// Finds a path that a socket's address has no room for on this system.
+    pub(crate) fn check_paths(&self) -> Result<(), Error> {
+        let paths = self.listen.iter().filter_map(|entry| match &entry.place {
+            Place::Unix(unix) => Some(&unix.path),
+            Place::Tcp(_) | Place::Udp(_) => None,
+        });
+        for path in paths {
+            if let Err(error) = SocketAddr::from_pathname(path) {
+                let reason = format!("{path:?} has {} bytes ({error}): choose a shorter one", path.len());
+                return Err(self.refuse("listen", reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Why the option's value cannot be used, with the name of what gave it.
+    fn refuse(&self, option: &'static str, reason: String) -> Error {
+        match self.from_environment.contains(&option) {
+            true => Error::Environment { variable: format!("PREFORK_{}", option.to_uppercase()), reason },
+            false => Error::Option { name: option, reason },
+        }
     }
 
     fn account(&self, option: &'static str, name: Option<&str>) -> Option<Account> {
@@ -289,6 +314,21 @@ mod tests {
         assert_eq!(restarts(&[], prefork().workers(128).max_restarts(100)), Some(100), "what is given is taken");
         assert_eq!(restarts(&[("MAX_RESTARTS", "7")], prefork().workers(128)), Some(7));
         assert_eq!(restarts(&[], prefork().workers(128).max_restarts("unlimited")), None);
+    }
+
+    /// As the grammar accepts all that some system has room for.
+    #[test]
+    fn a_path_that_this_system_has_no_room_for_is_refused_at_the_start() {
+        let check = |length: usize| {
+            let mut settings = settings(&[], prefork().listen("127.0.0.1:0, unix:/run/app.sock")).0;
+            let Place::Unix(unix) = &mut settings.listen[1].place else { panic!("a path") };
+            unix.path = format!("/{}", "x".repeat(length - 1));
+            settings.check_paths()
+        };
+        assert!(check(103).is_ok());
+        assert_eq!(check(107).is_ok(), cfg!(any(target_os = "linux", target_os = "android")));
+        let why = check(108).expect_err("no system has room for it").to_string();
+        assert!(why.starts_with("listen: ") && why.contains("has 108 bytes"), "{why}");
     }
 
     #[test]
