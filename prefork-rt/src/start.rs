@@ -17,6 +17,7 @@ use crate::notify::{Address, Manager};
 use crate::options::{Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
+use crate::supervisor::attributes::Attributes;
 use crate::supervisor::credentials::{Credentials, stays_root};
 use crate::supervisor::detachment::{self, Detachment};
 use crate::supervisor::fork_check::ForkCheck;
@@ -245,9 +246,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
+    let attributes = Attributes { no_new_privs: settings.no_new_privs };
     if mode == Mode::Off {
         inheritance.close_all_sockets();
-        become_the_only_worker(credentials.as_ref(), settings.no_new_privs, listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), attributes, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -290,7 +292,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let mut service = Service {
         credentials,
         detachment,
-        no_new_privs: settings.no_new_privs,
+        attributes,
         listeners,
         fork_check,
         manager,
@@ -355,7 +357,7 @@ const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    no_new_privs: bool,
+    attributes: Attributes,
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
@@ -364,9 +366,7 @@ fn become_the_only_worker(
         credentials.assume()?;
         keys.leave_after_all()?;
     }
-    if no_new_privs {
-        sys::set_no_new_privs().map_err(Error::of_call("prctl(2)"))?;
-    }
+    attributes.set().map_err(Error::of_call("prctl(2)"))?;
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     logging::close();
     let single_thread = match sys::other_threads() {

@@ -4,6 +4,7 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
+pub(crate) mod attributes;
 pub(crate) mod connections;
 pub(crate) mod credentials;
 pub(crate) mod detachment;
@@ -34,6 +35,7 @@ use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
+use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
@@ -65,8 +67,7 @@ pub(crate) struct Service {
     pub(crate) credentials: Option<Credentials>,
     /// What workers of another user leave behind besides the user.
     pub(crate) detachment: Option<Detachment>,
-    /// Workers, and the programs that they execute, gain no rights.
-    pub(crate) no_new_privs: bool,
+    pub(crate) attributes: Attributes,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// The service manager, which is told what happens.

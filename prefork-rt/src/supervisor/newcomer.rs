@@ -109,14 +109,9 @@ impl Supervisor {
                 sys::end_now(1);
             }
         }
-        if service.no_new_privs {
-            if let Err(error) = sys::set_no_new_privs() {
-                logging::error(&format!(
-                    "worker {} cannot be kept from gaining rights (no_new_privs): {error}",
-                    worker.task_id
-                ));
-                sys::end_now(1);
-            }
+        if let Err(error) = service.attributes.set() {
+            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
+            sys::end_now(1);
         }
         newcomer.name.set();
         wake_pipe.become_writer();
