@@ -9,7 +9,7 @@ mod settings;
 
 pub(crate) use environment::{Environment, Mode};
 pub use into::{
-    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
     IntoReload, IntoRestart, IntoWorkers,
 };
 pub use prefork::Prefork;

@@ -32,7 +32,7 @@ pub use exit_status::EXIT_GIVE_UP;
 pub use grammar::{Reload, Restart};
 pub use identity::{Worker, task_id, worker};
 pub use options::{
-    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
     IntoReload, IntoRestart, IntoWorkers, Prefork,
 };
 pub use policy::State;

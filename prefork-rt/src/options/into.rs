@@ -107,14 +107,14 @@ pub trait IntoReload: Sealed {
     fn into_reload(self) -> Result<Reload, String>;
 }
 
-/// What [`Prefork::user`] and [`Prefork::group`] take: a string with a name or a number, or `None` (as an `Option<&str>`).
+/// What takes a text that may be none: a string, or `None` (as an `Option<&str>`).
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be used as a user or group",
-    label = "expected a string such as `\"nobody\"` or `\"65534\"`, or `None` (for an `Option<String>`, add `.as_deref()`)"
+    message = "`{Self}` is not a text",
+    label = "expected a string, or `None` (for an `Option<String>`, add `.as_deref()`)"
 )]
-pub trait IntoAccount: Sealed {
+pub trait IntoOptionalText: Sealed {
     #[doc(hidden)]
-    fn into_account(self) -> Result<Option<String>, String>;
+    fn into_optional_text(self) -> Option<String>;
 }
 
 /// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
@@ -201,9 +201,9 @@ impl IntoReload for Reload {
 }
 
 /// One type of option only, so that a plain `None` has a type.
-impl IntoAccount for Option<&str> {
-    fn into_account(self) -> Result<Option<String>, String> {
-        self.map_or(Ok(None), grammar::account)
+impl IntoOptionalText for Option<&str> {
+    fn into_optional_text(self) -> Option<String> {
+        self.map(str::to_owned)
     }
 }
 
@@ -310,9 +310,9 @@ macro_rules! strings_are_read_by_the_grammar {
                 grammar::reload(self.as_ref())
             }
         }
-        impl IntoAccount for $text {
-            fn into_account(self) -> Result<Option<String>, String> {
-                grammar::account(self.as_ref())
+        impl IntoOptionalText for $text {
+            fn into_optional_text(self) -> Option<String> {
+                Some(self.into())
             }
         }
         impl IntoBackoff for $text {

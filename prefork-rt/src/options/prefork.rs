@@ -8,7 +8,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use super::environment::{Environment, Mode};
 use super::into::{
-    IntoAccount, IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
     IntoReload, IntoRestart, IntoWorkers,
 };
 use super::settings::Values;
@@ -332,8 +332,8 @@ impl Prefork {
     /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but not in a Docker
     /// container by default. Under `PREFORK=off` the one process becomes that user too; `PREFORK=check` looks whether it
     /// could. Environment: `PREFORK_USER`.
-    pub fn user(mut self, user: impl IntoAccount) -> Self {
-        self.code.user = self.accept("user", user.into_account());
+    pub fn user(mut self, user: impl IntoOptionalText) -> Self {
+        self.code.user = self.accept_text("user", user, grammar::account);
         self
     }
 
@@ -345,8 +345,8 @@ impl Prefork {
     /// the option takes (gunicorn leaves them; nginx has no such case). It takes root or CAP_SETGID, unless the program
     /// has that group already and no other; the user stays, with the capabilities that it has. What is said of
     /// `user` holds here too. Environment: `PREFORK_GROUP`.
-    pub fn group(mut self, group: impl IntoAccount) -> Self {
-        self.code.group = self.accept("group", group.into_account());
+    pub fn group(mut self, group: impl IntoOptionalText) -> Self {
+        self.code.group = self.accept_text("group", group, grammar::account);
         self
     }
 
@@ -375,6 +375,15 @@ impl Prefork {
     pub fn no_new_privs(mut self, no_new_privs: bool) -> Self {
         self.code.no_new_privs = Some(no_new_privs);
         self
+    }
+
+    fn accept_text<V>(
+        &mut self,
+        name: &'static str,
+        text: impl IntoOptionalText,
+        read: fn(&str) -> Result<Option<V>, String>,
+    ) -> Option<Option<V>> {
+        self.accept(name, text.into_optional_text().map_or(Ok(None), |text| read(&text)))
     }
 
     fn accept<V>(&mut self, name: &'static str, value: Result<V, String>) -> Option<V> {
