@@ -202,7 +202,12 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
 }
 
 fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Result<(), String> {
-    let Some(text) = literal(value) else { return Ok(()) };
+    let text = match (takes, number(value)) {
+        // They may be octal, so the text has them as they are written.
+        (Literal::Text, Some(number)) if number.to_string().starts_with('0') => Some(number.to_string()),
+        _ => literal(value),
+    };
+    let Some(text) = text else { return Ok(()) };
     check(&text)?;
     match (takes, bare(value), number(value)) {
         (Literal::Bool, Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }), _) => Ok(()),

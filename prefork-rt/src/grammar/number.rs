@@ -43,6 +43,11 @@ pub(super) fn number_and_unit(text: &str) -> (&str, &str) {
     text.split_at(digits)
 }
 
+/// Permission bits, as chmod(1) and umask(1) take them.
+pub(super) fn octal(text: &str) -> Option<u32> {
+    is_number(text).then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|&bits| bits <= 0o777)
+}
+
 pub(super) fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }

@@ -2,7 +2,7 @@
 //!
 //! It must not know the file system: only the run can tell what is there.
 
-use super::is_number;
+use crate::grammar::number::octal;
 
 /// With a null byte at the end, this is all that an address has room for on Linux, and clients connect by the path.
 /// Other systems have less, which the start finds: a macro runs on a host that need not be the target.
@@ -65,8 +65,7 @@ impl UnixPath {
 }
 
 fn mode(text: &str, whole: &str) -> Result<u32, String> {
-    let octal = is_number(text).then(|| u32::from_str_radix(text, 8).ok()).flatten();
-    octal.filter(|&mode| mode <= 0o777).ok_or_else(|| {
+    octal(text).ok_or_else(|| {
         format!(
             "{whole:?} has the mode {text:?}, which is not an octal number up to 777: write for example \"mode=660\""
         )
