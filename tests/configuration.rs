@@ -6,8 +6,9 @@ use support::before_exec::before_exec;
 use support::more_rights::{MoreRights, Rights};
 use support::pool::Files;
 use support::session::Session;
-use support::{Program, Signal, fixture};
+use support::{Program, Signal, fixture, send};
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -107,6 +108,7 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("reload", &["Reload", "str", "String", "&String"]),
         ("reuse_port", &["true", "false"]),
         ("no_new_privs", &["true", "false"]),
+        ("umask", &["str", "String", "&String", "Option", "None", "none"]),
         ("user", &["None", "none"]),
         ("group", &["None", "none"]),
     ] {
@@ -127,6 +129,7 @@ fn the_options_of_a_worker_s_life_are_taken_from_the_environment() {
         ("PREFORK_RELOAD", &["overlap", "exclusive"]),
         ("PREFORK_REUSE_PORT", &["true", "false"]),
         ("PREFORK_NO_NEW_PRIVS", &["true"]),
+        ("PREFORK_UMASK", &["027", "0o22", "none"]),
         ("PREFORK_USER", &["none"]),
         ("PREFORK_GROUP", &["none"]),
     ] {
@@ -269,6 +272,7 @@ fn a_bad_variable_is_one_line_with_its_name_value_and_what_is_accepted() {
         ("PREFORK_REUSE_PORT", "True", "or false for sockets that all workers share"),
         ("PREFORK_NO_NEW_PRIVS", "1", "write true for workers that gain no rights"),
         ("PREFORK_NO_NEW_PRIVS", "True", "or false"),
+        ("PREFORK_UMASK", "89", "an octal number up to 777: write for example \"027\", or \"none\""),
         ("PREFORK_USER", "nobody nogroup", "\"none\""),
         ("PREFORK_GROUP", "a:b", "two options"),
         ("PREFORK", "bogus", "\"off\""),
@@ -306,11 +310,70 @@ fn a_bad_value_in_the_code_is_one_line_with_its_option_and_what_is_accepted() {
         ("max_memory 512", ["max_memory", "512 bytes", "\"512MiB\""]),
         ("max_memory 512M", ["max_memory", "\"512M\"", "\"512MiB\""]),
         ("reload soft", ["reload", "\"soft\"", "\"exclusive\""]),
+        ("umask 89", ["umask", "\"89\"", "\"027\""]),
         ("user empty", ["user", "empty", "\"nobody\""]),
         ("group of a user", ["group", "\"nobody:nogroup\"", "two options"]),
     ] {
         is_refused(fixture("takes-any-value").args([case, "finish"]), &parts);
     }
+}
+
+/// The modes of what workers have made, hooks included, and of the socket that the supervisor has made.
+fn modes(files: &Files) -> (BTreeSet<u32>, u32) {
+    let mode = |name: &str| std::fs::metadata(files.path(name)).expect("a file").mode() & 0o7777;
+    let names = files.names();
+    let (socket, made): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| *name == "app.sock");
+    (made.into_iter().map(|name| mode(name)).collect(), mode(socket[0]))
+}
+
+fn makes_files(files: &Files, case: &str) -> std::process::Command {
+    let mut command = fixture("takes-any-value");
+    command.args([case, "make"]).env("PREFORK_LISTEN", format!("unix:{}", files.path("app.sock").display()));
+    before_exec(files.name_in(&mut command), || {
+        // SAFETY: umask(2) takes a number.
+        unsafe { libc::umask(0) };
+        Ok(())
+    });
+    command
+}
+
+/// A restarted worker, a reloaded one and one of another binary, too.
+#[test]
+fn a_umask_is_each_worker_s_and_not_the_supervisor_s() {
+    let files = Files::with(&[]);
+    let mut service = Session::start(&mut makes_files(&files, "umask str"));
+    service.stdout.wait_for_nth("made ", 4);
+    send(service.children()[0], Signal::SIGKILL);
+    service.stdout.wait_for_nth("made ", 6);
+    service.signal(Signal::SIGHUP);
+    service.stdout.wait_for_nth("made ", 10);
+    service.stderr.wait_for("reload done");
+    service.signal(Signal::SIGUSR2);
+    service.stderr.wait_for("upgrade done");
+    service.stdout.wait_for_nth("made ", 14);
+    assert_eq!(modes(&files), (BTreeSet::from([0o640]), 0o777));
+    service.stop();
+}
+
+#[test]
+fn a_umask_is_that_of_the_environment_before_that_of_the_code() {
+    for (umask, mode) in [("none", 0o666), ("077", 0o600)] {
+        let files = Files::with(&[]);
+        let mut service = Session::start(makes_files(&files, "umask str").env("PREFORK_UMASK", umask));
+        service.stdout.wait_for_nth("made ", 4);
+        assert_eq!(modes(&files), (BTreeSet::from([mode]), 0o777));
+        service.stop();
+    }
+}
+
+#[test]
+fn prefork_off_sets_the_umask_when_the_listeners_are_open() {
+    let files = Files::with(&[]);
+    let mut program = Program::start(makes_files(&files, "umask str").env("PREFORK", "off"));
+    program.stdout.wait_for("made ");
+    assert_eq!(modes(&files), (BTreeSet::from([0o640]), 0o777));
+    program.signal(Signal::SIGTERM);
+    assert_eq!(program.exit_code(), 0);
 }
 
 #[test]

@@ -472,6 +472,20 @@ mod tests {
     }
 
     #[test]
+    fn a_umask_is_written_in_quotes() {
+        accepted(quote!(umask = "027"));
+        accepted(quote!(umask = None));
+        for digits in ["27", "027", "0o27"] {
+            let tokens = format!("umask = {digits}").parse().expect("tokens");
+            assert_eq!(parse(tokens).1, [format!("umask: write it in quotes: \"{digits}\"")]);
+        }
+        for wrong in [quote!(umask = -1), quote!(umask = 89), quote!(umask = 0o1000), quote!(umask = "u=rwx")] {
+            let (_, errors) = parse(wrong);
+            assert!(errors.len() == 1 && errors[0].contains("is not an octal number up to 777"), "{errors:?}");
+        }
+    }
+
+    #[test]
     fn a_negative_number_that_makes_no_sense_is_an_error_about_the_value() {
         let (_, errors) = parse(quote!(
             workers = -1,

@@ -49,6 +49,7 @@ use proc_macro::TokenStream;
 /// | [`user`] | name or number as text, `"none"` | none | the user that workers become; takes root: [Users and groups] |
 /// | [`group`] | name or number as text, `"none"` | none | the group that workers become; none: that of `user`: [Users and groups] |
 /// | [`no_new_privs`] | `true`, `false` | `false` | workers and what they execute gain no rights (Linux): [Users and groups] |
+/// | [`umask`] | octal number as text, up to `"777"`; `"none"` | none | the permission bits that files made by workers lack, in octal: [Users and groups] |
 /// | `preload` | path of a function | none | runs once, before the first fork; attribute only: [Fork safety] |
 /// | `crate` | path | `::prefork_rt` | where this crate is, if renamed or re-exported; attribute only: [Arguments and options] |
 ///
@@ -68,6 +69,7 @@ use proc_macro::TokenStream;
 /// [`user`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.user
 /// [`group`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.group
 /// [`no_new_privs`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.no_new_privs
+/// [`umask`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.umask
 /// [A socket per worker]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/a_socket_per_worker/index.html
 /// [Arguments and options]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/arguments_and_options/index.html
 /// [Containers and Kubernetes]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/containers_and_kubernetes/index.html

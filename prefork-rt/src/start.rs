@@ -246,7 +246,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
-    let attributes = Attributes { no_new_privs: settings.no_new_privs };
+    let attributes = Attributes { no_new_privs: settings.no_new_privs, umask: settings.umask };
     if mode == Mode::Off {
         inheritance.close_all_sockets();
         become_the_only_worker(credentials.as_ref(), attributes, listeners, &variables)?;

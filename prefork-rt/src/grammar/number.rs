@@ -43,6 +43,16 @@ pub(super) fn number_and_unit(text: &str) -> (&str, &str) {
     text.split_at(digits)
 }
 
+/// Permission bits in octal, `"027"` or `"0o27"`; `None` is `"none"`.
+pub(crate) fn umask(text: &str) -> Result<Option<u32>, String> {
+    match text {
+        "none" => Ok(None),
+        _ => octal(text.strip_prefix("0o").unwrap_or(text)).map(Some).ok_or_else(|| {
+            format!("{text:?} is not an octal number up to 777: write for example \"027\", or \"none\"")
+        }),
+    }
+}
+
 /// Permission bits, as chmod(1) and umask(1) take them.
 pub(super) fn octal(text: &str) -> Option<u32> {
     is_number(text).then(|| u32::from_str_radix(text, 8).ok()).flatten().filter(|&bits| bits <= 0o777)
@@ -55,6 +65,18 @@ pub(super) fn is_number(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_umask_is_octal() {
+        for (text, mask) in [("027", 0o27), ("27", 0o27), ("0022", 0o22), ("0o77", 0o77), ("0", 0), ("777", 0o777)] {
+            assert_eq!(umask(text), Ok(Some(mask)), "{text}");
+        }
+        assert_eq!(umask("none"), Ok(None));
+        for bad in ["", "0o", "8", "1000", "-1", "+27", "0x17", "0b1", "u=rwx", "u=rwx,g=rx,o=", "027 ", "None"] {
+            let why = umask(bad).unwrap_err();
+            assert!(why.contains(&format!("{bad:?}")) && why.contains("\"027\""), "{why}");
+        }
+    }
 
     #[test]
     fn counts_have_a_word_for_their_special_value() {

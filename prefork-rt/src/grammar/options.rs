@@ -180,6 +180,16 @@ macro_rules! for_each_option {
                 without_workers: true,
                 chapter: "Users and groups",
             }
+            /// the permission bits that files made by workers lack, in octal
+            umask: Option<u32> {
+                takes: "octal number as text, up to `\"777\"`; `\"none\"`",
+                example: "027",
+                default: "none",
+                read: umask,
+                literal: Text,
+                without_workers: true,
+                chapter: "Users and groups",
+            }
             only the attribute
             /// runs once, before the first fork; attribute only
             preload {

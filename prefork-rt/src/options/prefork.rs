@@ -308,7 +308,8 @@ impl Prefork {
     /// has the supplementary groups that the system lists for that user, none of root's. All of it is
     /// looked up once, before the first fork. A set-user-ID program that a worker executes has the rights of that file
     /// nevertheless, unless [`no_new_privs`](Self::no_new_privs) is set. [`after_fork`](crate::after_fork) hooks and the body run as that user;
-    /// `preload` and the listeners were before. Environment, working directory and umask stay as they are.
+    /// `preload` and the listeners were before. Environment and working directory stay as they are, and so does the umask
+    /// without [`umask`](Self::umask).
     ///
     /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
     /// workers), unless the program runs as that user and with that user's groups already: then workers only give up
@@ -374,6 +375,31 @@ impl Prefork {
     /// ```
     pub fn no_new_privs(mut self, no_new_privs: bool) -> Self {
         self.code.no_new_privs = Some(no_new_privs);
+        self
+    }
+
+    /// The permission bits that files made by workers lack, as umask(2) has it: octal text such as `"027"`, or `None`.
+    /// Default: `None`, or `"none"`: workers have the umask of the supervisor.
+    ///
+    /// Up to `"777"`; `"0027"` and `"0o27"` are `"027"`, as shells and Rust write it. A number without quotes is refused,
+    /// because `27` and `027` are the same number in Rust and not octal. Each worker sets it before the first
+    /// [`after_fork`](crate::after_fork) hook and the body, also after a restart, a reload and an upgrade. The supervisor
+    /// keeps its own: `preload` runs with that, and so is the file of a Unix socket made, which this option does not reach
+    /// (see `?mode=` at [`listen`](Self::listen)). systemd's `UMask=` is for both. Under `PREFORK=off` the one process sets
+    /// it, once the listeners are open. Environment: `PREFORK_UMASK`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     // Other users cannot read what workers write.
+    ///     Prefork::new().listen("*:80").user("app").umask("027").run(|worker| {
+    ///         std::fs::write(format!("worker-{}.log", worker.task_id()), "started\n")
+    ///     })
+    /// }
+    /// ```
+    pub fn umask(mut self, umask: impl IntoOptionalText) -> Self {
+        self.code.umask = self.accept_text("umask", umask, grammar::umask);
         self
     }
 

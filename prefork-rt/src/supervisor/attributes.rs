@@ -11,6 +11,8 @@ use crate::sys;
 pub(crate) struct Attributes {
     /// Nothing that it executes gives it rights.
     pub(crate) no_new_privs: bool,
+    /// The permission bits that the files it makes lack.
+    pub(crate) umask: Option<u32>,
 }
 
 impl Attributes {
@@ -19,6 +21,7 @@ impl Attributes {
         if self.no_new_privs {
             sys::set_no_new_privs()?;
         }
+        self.umask.into_iter().for_each(sys::set_umask);
         Ok(())
     }
 }

@@ -110,6 +110,11 @@ pub(crate) fn set_no_new_privs() -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// umask(2): permission bits above the lowest nine are not its affair.
+pub(crate) fn set_umask(mask: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask as libc::mode_t));
+}
+
 /// getppid(2).
 pub(crate) fn getppid() -> Pid {
     unistd::getppid()

@@ -121,7 +121,22 @@ mod yes_or_no_in_an_expression {
     pub fn main() {}
 }
 
+mod octal {
+    use super::*;
+
+    #[prefork(umask = "027")]
+    pub fn main() {}
+}
+
+mod octal_in_an_expression {
+    use super::*;
+
+    #[prefork(umask = if LIMIT > 2 { Some("0o22") } else { None })]
+    pub fn main() {}
+}
+
 fn main() -> std::process::ExitCode {
+    let _ = (octal::main, octal_in_an_expression::main);
     let _ = (yes_or_no::main, yes_or_no_in_an_expression::main);
     let _ = (constants::main, literals::main, text::main, none::main, none_in_text::main);
     let _ = (life_in_literals::main, life_in_expressions::main, bytes::main, bytes_with_a_type::main);
