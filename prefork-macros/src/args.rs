@@ -115,7 +115,7 @@ impl Args {
         args
     }
 
-    /// Whether the option is there, be it with a mistake or misspelt: nobody is told to add it again.
+    /// Whether the option is there, even with a mistake or misspelt. If it is, no message says to add it.
     pub(crate) fn gives(&self, option: &str) -> bool {
         self.given.contains(&option) || self.meant.contains(&option)
     }
@@ -258,7 +258,7 @@ fn read_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option
     }
 }
 
-/// The same where no two have one name.
+/// The addresses, if no two have one name.
 fn listed_once(
     addresses: Option<Vec<Entry>>,
     value: &Expr,

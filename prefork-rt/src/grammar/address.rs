@@ -142,7 +142,7 @@ pub(crate) fn addresses(text: &str) -> Result<Vec<Entry>, String> {
     }
 }
 
-/// The same of addresses that are listed already.
+/// Checks that no two entries have one name.
 pub(crate) fn each_name_once(entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
     let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.as_deref()).collect();
     names.sort_unstable();

@@ -21,7 +21,7 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     duration_otherwise(text, "")
 }
 
-/// The same, or `"none"`, which is `None`.
+/// A duration, or `"none"`, which is `None`.
 pub(crate) fn optional_duration(text: &str) -> Result<Option<Duration>, String> {
     match text {
         "none" => Ok(None),
@@ -125,7 +125,7 @@ pub(crate) fn backoff(text: &str) -> Result<Backoff, String> {
     check_backoff(duration(first)?, duration(longest)?)
 }
 
-/// The same of values that are durations already.
+/// Checks that a backoff grows, or stays as it is.
 pub(crate) fn check_backoff(first: Duration, longest: Duration) -> Result<Backoff, String> {
     if first > longest {
         return Err(format!(

@@ -15,7 +15,7 @@ pub(crate) fn max_memory(text: &str) -> Result<Option<u64>, String> {
     }
 }
 
-/// The same of a number of bytes, which was written like this.
+/// Checks a number of bytes; `text` is how it was written.
 pub(crate) fn check_max_memory(bytes: u64, text: &str) -> Result<u64, String> {
     if bytes < LEAST_MEMORY {
         return Err(format!(

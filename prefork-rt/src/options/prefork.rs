@@ -170,8 +170,8 @@ impl Prefork {
     /// IPv6, so that there is one listener everywhere; the address of an IPv4 client then reads `::ffff:192.0.2.1` (see
     /// [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical)).
     ///
-    /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before anybody can
-    /// connect. A file that another process listens on is in use; one that nobody listens on is replaced, under a lock
+    /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before any client
+    /// can connect. A file that another process listens on is in use; one without a listener is replaced, under a lock
     /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
     /// supervisor removes it at its end, if it is still its own and no service manager has stored the socket.
     ///
@@ -191,7 +191,7 @@ impl Prefork {
     /// With `true` the supervisor makes one SO_REUSEPORT socket per slot and address, keeps all of them open, and hands
     /// each worker those of its slot. The kernel spreads connections evenly over the slots, and those that wait in the
     /// queue of a worker that was killed wait for its replacement: nginx's `reuseport` and what workers do that bind
-    /// themselves lose them. While a slot has nobody to accept (its backoff, a reload in the style `"exclusive"`, a
+    /// themselves lose them. While no worker of a slot accepts (its backoff, a reload in the style `"exclusive"`, a
     /// worker that is not ready again yet) new connections are steered to the others, and SIGTTOU lets the worker accept
     /// what waits before it is told to stop. The [guide](crate::guide::a_socket_per_worker) says when to choose
     /// which.
@@ -287,7 +287,7 @@ impl Prefork {
     /// `"exclusive"`. Default: `"overlap"`.
     ///
     /// With `"overlap"` the new worker must be ready before the old one is told to stop, as in nginx and unicorn, so
-    /// that nobody waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
+    /// that no client waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
     /// so that there are never two: for workers that own what their task id stands for, such as a file or a partition.
     ///
     /// A replacement that fails or is not ready in time ends the reload: with `"overlap"` the old worker stays, with
