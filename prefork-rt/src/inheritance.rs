@@ -1,5 +1,5 @@
-//! What this process was started with: how it was launched, the handoff of the previous binary, the sockets and the variables of
-//! a service manager. It is taken once, before any code of the program can change it.
+//! What this process was started with: how it was launched, the handoff of the previous binary, the sockets and the
+//! variables of a service manager. It is taken once, before any code of the program can change it.
 //!
 //! A start that succeeds uses it up; one that fails leaves it to the next. It must not know what the options are.
 
@@ -46,8 +46,8 @@ impl Inheritance {
         })
     }
 
-    /// Takes over the descriptors, so that no program that is started from here on inherits them: those of the handoff that
-    /// PREFORK_UPGRADE announces with this value, and the sockets. Each is taken once.
+    /// Takes over the descriptors, so that no program that is started from here on inherits them: those of the handoff
+    /// that PREFORK_UPGRADE announces with this value, and the sockets. Each is taken once.
     pub(crate) fn take(&self, handoff: Option<&str>, is_rehearsal: bool) -> Result<(), Error> {
         let mut taken = self.taken();
         if let Some(number) = handoff.filter(|_| !taken.has_handoff) {

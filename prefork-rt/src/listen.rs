@@ -1,8 +1,8 @@
 //! The sockets of `listen`: the supervisor binds them before the first fork, inherits them, or takes them over from the
 //! previous binary, and gives them to each worker.
 //!
-//! Two steps: [`plan`] says what is listened on, and [`bind`] does it. It must not know as which types a worker's body gets
-//! the sockets. No file in this folder imports from this one.
+//! Two steps: [`plan`] says what is listened on, and [`bind`] does it. It must not know as which types a worker's body
+//! gets the sockets. No file in this folder imports from this one.
 
 mod announcement;
 mod as_bound;

@@ -1,5 +1,5 @@
-//! How the supervisor becomes another binary in place, and the way back: which file that is, its rehearsal, and the state
-//! that it is handed.
+//! How the supervisor becomes another binary in place, and the way back: which file that is, its rehearsal, and the
+//! state that it is handed.
 //!
 //! It must not know when an upgrade is wise: the policy decides that. No file in this folder imports from this one.
 

@@ -47,8 +47,8 @@ impl Announcement {
         self.all().into_iter().filter_map(|(name, value)| value.as_ref().map(|_| name))
     }
 
-    /// Takes the sockets over, so that no program that is started from here on inherits them, too. An announcement without a
-    /// process id is meant for this process: tools for developers leave the id out.
+    /// Takes the sockets over, so that no program that is started from here on inherits them, too. An announcement
+    /// without a process id is meant for this process: tools for developers leave the id out.
     pub(crate) fn take_sockets(&self) -> Result<Announced, Error> {
         let given = self.given();
         if given.is_empty() || !self.is_believed() {

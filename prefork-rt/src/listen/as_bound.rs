@@ -1,5 +1,5 @@
-//! The state of a socket when it was bound, and whether the socket is still in it. Each process that has the socket can change
-//! it for all others.
+//! The state of a socket when it was bound, and whether the socket is still in it. Each process that has the socket can
+//! change it for all others.
 //!
 //! It must not know which processes have the socket, nor how another takes its place.
 
@@ -20,8 +20,8 @@ pub(super) struct AsBound {
     kind: Kind,
     address: SockAddr,
     only_ipv6: bool,
-    /// The length of the queue of connections, where the system tells it. Not known for a socket that other processes had
-    /// before, until listen(2) is called again.
+    /// The length of the queue of connections, where the system tells it. Not known for a socket that other processes
+    /// had before, until listen(2) is called again.
     room: Option<u32>,
     /// `None` for Unix sockets.
     admission: Option<Admission>,
@@ -133,7 +133,8 @@ impl AsBound {
         still_open(socket, found)
     }
 
-    /// Disconnects a socket and binds its address again, which the system took from it where it had chosen the port itself.
+    /// Disconnects a socket and binds its address again, which the system took from it where it had chosen the port
+    /// itself.
     fn bind_again(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
         sys::disconnect(socket)?;
         match SockRef::from(&socket).bind(&self.address) {
@@ -177,7 +178,8 @@ fn still_open(socket: BorrowedFd<'_>, found: &mut Vec<String>) -> io::Result<()>
     Err(io::ErrorKind::NotConnected.into())
 }
 
-/// Has a TCP socket listen again that this process was started with, and that was shut down. Says whether that was necessary.
+/// Has a TCP socket listen again that this process was started with, and that was shut down. Says whether that was
+/// necessary.
 pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     let own = SockRef::from(&socket);
     if own.r#type().ok() != Some(Type::STREAM) || sys::is_listening(&own) || own.peer_addr().is_ok() {
@@ -187,7 +189,8 @@ pub(super) fn revive(socket: BorrowedFd<'_>) -> bool {
     if address.as_socket().is_none_or(|address| address.port() == 0) {
         return false;
     }
-    // The socket has lost a port that the system had chosen. It still has a port that was asked for, and bind(2) refuses.
+    // The socket has lost a port that the system had chosen. It still has a port that was asked for, and bind(2)
+    // refuses.
     let _ = own.bind(&address);
     own.listen(BACKLOG).is_ok()
 }

@@ -22,8 +22,8 @@ use crate::error::Error;
 use crate::grammar::{Kind, UnixPath};
 use crate::logging;
 
-/// Binds every place that no socket serves already, or none. With a number of slots, each slot has a socket of its own at each
-/// address that is not a path.
+/// Binds every place that no socket serves already, or none. With a number of slots, each slot has a socket of its own
+/// at each address that is not a path.
 pub(crate) fn bind(
     places: &[Resolved],
     bound_before: Vec<BoundBefore>,

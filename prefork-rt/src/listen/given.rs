@@ -1,4 +1,5 @@
-//! The listeners that a worker was given: the body takes them by kind or name, and the errors say what there is instead.
+//! The listeners that a worker was given: the body takes them by kind or name, and the errors say what there is
+//! instead.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -31,8 +32,8 @@ pub(crate) fn give(listeners: Listeners) {
     *given() = listeners.listeners;
 }
 
-/// At the end of this process: removes the files of the Unix sockets that it has made, if any. Closes the listeners that the
-/// body has not taken before, as a file is removed only where no process listens.
+/// At the end of this process: removes the files of the Unix sockets that it has made, if any. Closes the listeners
+/// that the body has not taken before, as a file is removed only where no process listens.
 pub(crate) fn remove_files() {
     if unix::has_made_files() {
         given().clear();

@@ -76,8 +76,9 @@ pub(super) fn explain(error: Error, bound: Bound<'_>) -> Error {
     }
 }
 
-/// The line about a place that another process has, such as the running service, or systemd for it. Returns any other error.
-/// A user who may not bind there gets EACCES, even where the place is in use, so this looks for the process itself.
+/// The line about a place that another process has, such as the running service, or systemd for it. Returns any other
+/// error. A user who may not bind there gets EACCES, even where the place is in use, so this looks for the process
+/// itself.
 pub(super) fn note(error: Error, bound: Bound<'_>) -> Result<String, Error> {
     let Error::Listen { address, source, advice } = error else { return Err(error) };
     let by = match (Held::look(bound), source.kind()) {

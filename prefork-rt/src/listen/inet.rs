@@ -17,8 +17,8 @@ use crate::sys::{self, Bound};
 /// How many ports the system may choose until one is free at every address of a name.
 const PORTS_TO_TRY: u32 = 64;
 
-/// The addresses of a host name that an interface of this machine has, or all of them where none has: `localhost` is `::1`,
-/// too, where IPv6 is switched off.
+/// The addresses of a host name that an interface of this machine has, or all of them where none has: `localhost` is
+/// `::1`, too, where IPv6 is switched off.
 pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in found {
@@ -36,8 +36,8 @@ pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Ve
     here
 }
 
-/// The address that stands for all addresses of this machine. Its socket serves IPv6 and IPv4, so that `main` has one listener
-/// everywhere. Where there is no IPv6, it is an IPv4 address.
+/// The address that stands for all addresses of this machine. Its socket serves IPv6 and IPv4, so that `main` has one
+/// listener everywhere. Where there is no IPv6, it is an IPv4 address.
 pub(super) fn every(port: u16) -> SocketAddr {
     let of_ipv6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     if is_here(of_ipv6) { of_ipv6 } else { SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)) }
@@ -55,8 +55,8 @@ pub(super) fn is_every_ipv6(address: SocketAddr) -> bool {
     address.is_ipv6() && address.ip().is_unspecified()
 }
 
-/// Binds all addresses of an entry at one port: one socket per address, or one for each of `slots`. For a check, `None` stands
-/// for an address in use.
+/// Binds all addresses of an entry at one port: one socket per address, or one for each of `slots`. For a check, `None`
+/// stands for an address in use.
 pub(super) fn bind(
     label: &Label,
     addresses: &[SocketAddr],
@@ -125,8 +125,8 @@ fn port_of(sockets: &[Socket]) -> io::Result<Option<u16>> {
     Ok(socket.local_addr()?.as_socket().map(|bound| bound.port()))
 }
 
-/// Binds one socket, or one for each of `slots`, in their order. The first is bound alone, and shares the address with the
-/// others only then: so an address that another process has is in use, even if that process shares it.
+/// Binds one socket, or one for each of `slots`, in their order. The first is bound alone, and shares the address with
+/// the others only then: so an address that another process has is in use, even if that process shares it.
 fn bind_now(kind: Kind, address: SocketAddr, only_ipv6: bool, slots: Option<usize>) -> io::Result<Vec<Socket>> {
     let first = bind_one(kind, address, only_ipv6, false)?;
     let mut sockets = vec![first];

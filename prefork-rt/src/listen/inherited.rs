@@ -12,8 +12,8 @@ use super::label::{Labelled, unnamed};
 use crate::grammar::Kind;
 use crate::sys;
 
-/// What systemd writes for a socket without a name, for an accepted connection, and for a descriptor that was stored without
-/// a name.
+/// What systemd writes for a socket without a name, for an accepted connection, and for a descriptor that was stored
+/// without a name.
 const NO_NAMES: [&str; 4] = ["", "unknown", "connection", "stored"];
 
 /// A socket that this process was started with.

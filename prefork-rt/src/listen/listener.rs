@@ -1,5 +1,5 @@
-//! One listener of the supervisor: the sockets at one address, where they come from, and what they need to be stored, handed
-//! off or bound anew.
+//! One listener of the supervisor: the sockets at one address, where they come from, and what they need to be stored,
+//! handed off or bound anew.
 //!
 //! It must not know what the other listeners are.
 
@@ -31,8 +31,8 @@ pub(crate) struct Listener {
     was: Option<String>,
     /// The mode in which the previous binary left it, as the workers of that binary share the mode.
     was_nonblocking: Option<bool>,
-    /// The rights that the file of a Unix socket gets once this binary stays, where the previous binary or the last start
-    /// made the file.
+    /// The rights that the file of a Unix socket gets once this binary stays, where the previous binary or the last
+    /// start made the file.
     rights: Option<UnixPath>,
     /// `None` where this process was started with the socket.
     pub(super) storable: Option<Storable>,
@@ -179,7 +179,8 @@ impl Listener {
         }
     }
 
-    /// The sockets that the next start must bind again, because neither a service manager nor its store keeps them open.
+    /// The sockets that the next start must bind again, because neither a service manager nor its store keeps them
+    /// open.
     pub(super) fn bound_here(&self) -> impl Iterator<Item = Closed> {
         let kept_by_others = self.inherited.is_some() || self.stored.is_some();
         let sockets = self.handoffs(false).into_iter().filter(move |_| !kept_by_others);

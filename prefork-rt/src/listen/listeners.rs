@@ -38,8 +38,8 @@ pub(crate) struct Listeners {
 }
 
 impl Listeners {
-    /// Listeners whose slots all take what is new. `install` installs the steering program that says so; the program of the
-    /// previous binary stays in place otherwise.
+    /// Listeners whose slots all take what is new. `install` installs the steering program that says so; the program of
+    /// the previous binary stays in place otherwise.
     pub(super) fn new(listeners: Vec<Listener>, left: Vec<BoundBefore>, install: bool) -> Listeners {
         let mut new = Listeners {
             listeners,
@@ -74,8 +74,8 @@ impl Listeners {
         self.listeners.iter_mut().for_each(Listener::forget_before);
     }
 
-    /// Refuses tokio's listeners where workers of the previous binary have the sockets in blocking mode: a change of the mode
-    /// would make their accept(2) and reads fail.
+    /// Refuses tokio's listeners where workers of the previous binary have the sockets in blocking mode: a change of
+    /// the mode would make their accept(2) and reads fail.
     pub(crate) fn check_mode(&self, is_meant: impl Fn(Kind) -> bool) -> Result<(), Error> {
         let waits = |listener: &&Listener| listener.was_blocking() && is_meant(listener.label.kind);
         match self.listeners.iter().find(waits) {
@@ -149,7 +149,8 @@ impl Listeners {
         }
     }
 
-    /// Has the next [`steer`](Listeners::steer) tell the kernel again, as a worker may have replaced the steering program.
+    /// Has the next [`steer`](Listeners::steer) tell the kernel again, as a worker may have replaced the steering
+    /// program.
     pub(super) fn steer_again(&mut self) {
         self.is_late |= self.listeners.iter_mut().any(|listener| listener.slots().is_some());
     }
@@ -182,8 +183,8 @@ impl Listeners {
         opened
     }
 
-    /// Binds the sockets that slots lack: at addresses that are new in this binary, or on which the binary that failed did
-    /// not listen when it added the slot.
+    /// Binds the sockets that slots lack: at addresses that are new in this binary, or on which the binary that failed
+    /// did not listen when it added the slot.
     pub(crate) fn complete(&mut self, mut task_ids: impl Iterator<Item = usize>) -> io::Result<()> {
         task_ids.try_for_each(|task_id| self.bind_missing(task_id))
     }

@@ -7,8 +7,8 @@ use super::label::Label;
 use crate::error::Error;
 use crate::grammar::Entry;
 
-/// Matches sockets with entries. An entry with a name gets the sockets of that name, if there are some. All other entries get
-/// one socket each, in order. Without entries, each socket is an entry of its own.
+/// Matches sockets with entries. An entry with a name gets the sockets of that name, if there are some. All other
+/// entries get one socket each, in order. Without entries, each socket is an entry of its own.
 pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Result<Vec<(Label, Vec<Inherited>)>, Error> {
     let came = list(&sockets);
     let misfit = |what: String| misfit(&what, entries, &came);

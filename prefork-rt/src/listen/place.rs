@@ -33,9 +33,9 @@ pub(super) fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<
     places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
 }
 
-/// Whether the socket of an IPv6 address for every interface must leave its port to IPv4. By default it would serve IPv4,
-/// too, which must not be where `listen` has an IPv4 address with that port. Port 0 means one port only among `siblings`, the
-/// addresses of one host name.
+/// Whether the socket of an IPv6 address for every interface must leave its port to IPv4. By default it would serve
+/// IPv4, too, which must not be where `listen` has an IPv4 address with that port. Port 0 means one port only among
+/// `siblings`, the addresses of one host name.
 pub(super) fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], places: &[Resolved]) -> bool {
     let of_kind = places.iter().filter(|place| place.label.kind == kind);
     let mut listed = of_kind.flat_map(|place| match &place.at {

@@ -26,8 +26,8 @@ pub(crate) struct Plan {
 
 /// Gives each entry the sockets that were inherited for it, or looks up its host name.
 ///
-/// Sockets that prefork itself stored do not count as inherited: they take the place of binding an entry, and are of no use
-/// when this process was started with other sockets.
+/// Sockets that prefork itself stored do not count as inherited: they take the place of binding an entry, and are of no
+/// use when this process was started with other sockets.
 pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: bool) -> Result<Plan, Error> {
     let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|one| is_ours(&one.name));
     if started_with.is_empty() {

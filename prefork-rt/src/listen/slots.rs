@@ -1,8 +1,8 @@
-//! The sockets of one address where each slot has its own: their order in the kernel, and which of them the kernel gives new
-//! connections and datagrams.
+//! The sockets of one address where each slot has its own: their order in the kernel, and which of them the kernel
+//! gives new connections and datagrams.
 //!
-//! The kernel numbers the sockets of an address in the order in which they were bound or began to listen. When one is closed,
-//! the last takes its number. This file keeps the kernel's order.
+//! The kernel numbers the sockets of an address in the order in which they were bound or began to listen. When one is
+//! closed, the last takes its number. This file keeps the kernel's order.
 
 use std::io;
 use std::mem;
@@ -41,8 +41,8 @@ struct Member {
 }
 
 impl Sockets {
-    /// A socket that another process made, in whichever mode. It gets blocking mode, unless others still use it: they share
-    /// the mode.
+    /// A socket that another process made, in whichever mode. It gets blocking mode, unless others still use it: they
+    /// share the mode.
     pub(super) fn taken_over(socket: OwnedFd, others_have_it: bool) -> Result<Sockets, Error> {
         if !others_have_it {
             SockRef::from(&socket).set_nonblocking(false).map_err(Error::fcntl)?;
@@ -91,8 +91,8 @@ impl Slots {
         self.of(task_id).is_some_and(|socket| sys::wait_readable(socket, Some(Duration::ZERO)))
     }
 
-    /// Has the kernel give what is new to the slots with an open intake. Where there are none, to those whose intake will open
-    /// again. Where there are none of these either, nothing changes.
+    /// Has the kernel give what is new to the slots with an open intake. Where there are none, to those whose intake
+    /// will open again. Where there are none of these either, nothing changes.
     pub(super) fn steer(&self, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
         let places_of = |wanted| ranges(self.members.iter().map(|member| intake(member.task_id) == wanted));
         let places = [Intake::Open, Intake::Away].into_iter().map(places_of).find(|places| !places.is_empty());
@@ -104,8 +104,8 @@ impl Slots {
 
     /// Closes a slot's socket, which gets nothing new any more, for all processes that have it.
     ///
-    /// When the last socket takes the place of this one, the kernel's steering program is out of date. So the program that is
-    /// installed before that leaves the last socket out, and is right before and after.
+    /// When the last socket takes the place of this one, the kernel's steering program is out of date. So the program
+    /// that is installed before that leaves the last socket out, and is right before and after.
     pub(super) fn close(&mut self, task_id: usize, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
         let Some(place) = self.members.iter().position(|member| member.task_id == task_id) else { return Ok(()) };
         let last = self.members.last().map_or(task_id, |member| member.task_id);
@@ -118,8 +118,8 @@ impl Slots {
         prepared.and_then(|()| if last == task_id { Ok(()) } else { self.steer(intake) })
     }
 
-    /// In a worker: retains its own socket, and closes those of the other slots. The memory stays shared with the supervisor as
-    /// long as the worker does not free it.
+    /// In a worker: retains its own socket, and closes those of the other slots. The memory stays shared with the
+    /// supervisor as long as the worker does not free it.
     pub(super) fn retain(mut self, task_id: usize) -> Option<OwnedFd> {
         let mut own = None;
         for member in self.members.drain(..) {

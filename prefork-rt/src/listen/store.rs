@@ -1,5 +1,5 @@
-//! A service manager's descriptor store: which of the sockets that come back still serve an entry of `listen`, and what the
-//! store holds from then on.
+//! A service manager's descriptor store: which of the sockets that come back still serve an entry of `listen`, and what
+//! the store holds from then on.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -121,9 +121,9 @@ pub(crate) enum Change<'a> {
     Store(&'a str, Kind, &'a OwnedFd),
 }
 
-/// Has the store hold the sockets of these listeners, as far as there is room, and no others of prefork's. The file of a stored
-/// Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may have another
-/// number of slots.
+/// Has the store hold the sockets of these listeners, as far as there is room, and no others of prefork's. The file of
+/// a stored Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may
+/// have another number of slots.
 pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
     let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
     obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));

@@ -1,7 +1,7 @@
 //! The name of a socket in a service manager's descriptor store.
 //!
-//! It contains the entry of `listen`, as written, and for a Unix socket the identity of its file: no client could reach the
-//! socket if the file is gone or belongs to another socket.
+//! It contains the entry of `listen`, as written, and for a Unix socket the identity of its file: no client could reach
+//! the socket if the file is gone or belongs to another socket.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

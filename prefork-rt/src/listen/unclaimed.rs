@@ -45,7 +45,8 @@ impl Unclaimed {
         Unclaimed { rest: bound_before, entries: entries.collect() }
     }
 
-    /// A listener made of the first socket for this place, or of all sockets that slots have there. `None` where there is none.
+    /// A listener made of the first socket for this place, or of all sockets that slots have there. `None` where there
+    /// is none.
     pub(super) fn claim(
         &mut self,
         label: &Label,
@@ -89,8 +90,8 @@ impl Unclaimed {
         Ok(Some(Listener::at(label, place, sockets).bound_before_as(entry, stored).in_use(is_in_use)))
     }
 
-    /// The first socket that was bound for this entry. Otherwise the first at the same place, where the entry had another name,
-    /// or port 0.
+    /// The first socket that was bound for this entry. Otherwise the first at the same place, where the entry had
+    /// another name, or port 0.
     fn find(&self, label: &Label, place: &Target<'_>) -> Option<usize> {
         let (entry, asked) = (Labelled(label, place).to_string(), Labelled(&unnamed(label.kind), place).to_string());
         let is_there = |one: &BoundBefore| {
@@ -125,8 +126,8 @@ impl Unclaimed {
     }
 }
 
-/// Refuses a socket that serves IPv4 where this start needs one that does not, or the other way round: that is decided when a
-/// socket is bound.
+/// Refuses a socket that serves IPv4 where this start needs one that does not, or the other way round: that is decided
+/// when a socket is bound.
 fn check_families(place: &Target<'_>, socket: &OwnedFd) -> Result<(), Error> {
     let Target::Address(address, only_ipv6) = *place else { return Ok(()) };
     if !is_every_ipv6(address) || SockRef::from(socket).only_v6().is_ok_and(|only| only == only_ipv6) {

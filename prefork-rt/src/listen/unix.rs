@@ -1,7 +1,8 @@
 //! Unix sockets: how the file of a socket is made, and who owns it.
 //!
-//! The directory of a socket's file often belongs to the workers' user, who may replace any name in it at any moment, also by a
-//! link to a file of root's. So the supervisor does nothing with root's rights to a name that this user can replace:
+//! The directory of a socket's file often belongs to the workers' user, who may replace any name in it at any moment,
+//! also by a link to a file of root's. So the supervisor does nothing with root's rights to a name that this user can
+//! replace:
 //!
 //! 1. The directory is opened once, and all names are relative to its descriptor ([`place`]).
 //! 2. The supervisor makes a private directory in it, which no other user can enter ([`private`]). In there the socket is
@@ -10,14 +11,15 @@
 //! 3. The socket is moved to its place, if the place is free (renameat2(2) with RENAME_NOREPLACE). The file of a dead server
 //!    is first moved into the private directory, checked again, and removed there.
 //!
-//! The private directory is also the lock of the path: flock(2) on it needs a descriptor, which no other user can get. So if two
-//! servers start at once and find the file of a dead one, one of them sees the other. If another user has made something else
-//! under the name of the private directory, or moves it away, the supervisor takes a random name, says so, and goes on without
-//! the lock. Only one server can take a free place even then. But servers that replace the file of a dead one at that moment
-//! can disturb each other: one may move the file of another for an instant, and puts it back.
+//! The private directory is also the lock of the path: flock(2) on it needs a descriptor, which no other user can get.
+//! So if two servers start at once and find the file of a dead one, one of them sees the other. If another user has
+//! made something else under the name of the private directory, or moves it away, the supervisor takes a random name,
+//! says so, and goes on without the lock. Only one server can take a free place even then. But servers that replace the
+//! file of a dead one at that moment can disturb each other: one may move the file of another for an instant, and puts
+//! it back.
 //!
-//! When an upgrade changes owner and mode of a file that is in its place, it does so through a descriptor of that file, after it
-//! has checked that the file is that of the socket that this process holds.
+//! When an upgrade changes owner and mode of a file that is in its place, it does so through a descriptor of that file,
+//! after it has checked that the file is that of the socket that this process holds.
 
 mod advice;
 mod files;
@@ -47,8 +49,8 @@ pub(super) use place::socket_at;
 use private::Private;
 use rights::Rights;
 
-/// Binds the path. A rehearsal or a check leaves out the last step, which makes the file. For a check, `None` stands for a path
-/// in use.
+/// Binds the path. A rehearsal or a check leaves out the last step, which makes the file. For a check, `None` stands
+/// for a path in use.
 pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<Option<OwnedFd>, Error> {
     let rights = Rights::of(unix)?;
     let path = Path::new(&unix.path);
@@ -92,8 +94,8 @@ pub(super) fn check(unix: &UnixPath) -> Result<(), Error> {
     Rights::of(unix).map(drop)
 }
 
-/// Gives a file that this process made as another binary, or the file `stored` of a stored socket, the rights that the options
-/// ask for, if it is still at the path. Its socket is open, so no other file can have its device and inode.
+/// Gives a file that this process made as another binary, or the file `stored` of a stored socket, the rights that the
+/// options ask for, if it is still at the path. Its socket is open, so no other file can have its device and inode.
 pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
     let path = Path::new(&unix.path);
     let own = [own_file(path), stored];

@@ -1,4 +1,5 @@
-//! The variables of a service manager, as this process was started with them: which of them it trusts, and what they say.
+//! The variables of a service manager, as this process was started with them: which of them it trusts, and what they
+//! say.
 //!
 //! It must not know what the service manager is told.
 
@@ -73,8 +74,8 @@ impl Variables {
         not_empty(&self.watchdog_pid)
     }
 
-    /// How many descriptors the service manager stores, if it stores any. None are stored where this program does not trust
-    /// sockets from the environment, because it would refuse them at the next start.
+    /// How many descriptors the service manager stores, if it stores any. None are stored where this program does not
+    /// trust sockets from the environment, because it would refuse them at the next start.
     pub(super) fn most_stored(&self) -> Option<usize> {
         let most = not_empty(&self.store).filter(|_| trust::in_sockets())?;
         let Some(number) = most.to_str().and_then(|most| most.parse().ok()) else {

@@ -50,8 +50,8 @@ macro_rules! name_attribute_only {
 for_each_option!(name_attribute_only);
 
 impl Environment {
-    /// Reads these variables. `is_believed`: the program has no more rights than its caller. With an error, the first one, the
-    /// rest has been read all the same.
+    /// Reads these variables. `is_believed`: the program has no more rights than its caller. With an error, the first
+    /// one, the rest has been read all the same.
     pub(super) fn read(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
         is_believed: bool,

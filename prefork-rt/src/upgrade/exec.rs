@@ -59,7 +59,8 @@ pub(crate) fn become_previous(
     format!("it cannot be run: {error}")
 }
 
-/// Writes the state for the other binary, and executes it with the descriptors and the variable that says where the state is.
+/// Writes the state for the other binary, and executes it with the descriptors and the variable that says where the
+/// state is.
 fn hand_off(
     launch: &Launch,
     state: &State,

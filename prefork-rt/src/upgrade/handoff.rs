@@ -1,5 +1,5 @@
-//! The handoff of the previous binary, which waits here until the supervisor takes it over, or the start fails and this process
-//! goes back to that binary.
+//! The handoff of the previous binary, which waits here until the supervisor takes it over, or the start fails and this
+//! process goes back to that binary.
 //!
 //! It must not know what is in it.
 
@@ -44,7 +44,8 @@ impl Handoff {
         self.take().map_or(Ok(()), Received::sign)
     }
 
-    /// Becomes the previous binary again, if there is one, as this one cannot start. Returns the error if there is none.
+    /// Becomes the previous binary again, if there is one, as this one cannot start. Returns the error if there is
+    /// none.
     pub(crate) fn go_back_or(&self, error: Error) -> Error {
         let Some(received) = self.take() else { return error };
         // The sockets that this binary bound are closed by now, and the previous one does not know them.

@@ -1,4 +1,5 @@
-//! The arguments, variables and directory with which this program was started, and with which its next binary is started.
+//! The arguments, variables and directory with which this program was started, and with which its next binary is
+//! started.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -30,8 +31,8 @@ impl Launch {
         &self.directory
     }
 
-    /// The path under which the program was started. Links in it are followed only when it is run, so that a link to the newest
-    /// release leads there.
+    /// The path under which the program was started. Links in it are followed only when it is run, so that a link to
+    /// the newest release leads there.
     pub(super) fn binary(&self) -> Result<PathBuf, String> {
         let name = self.arguments.first().ok_or("the program was started without a name for itself (argv[0])")?;
         let found = self.candidates().pop();
@@ -40,7 +41,8 @@ impl Launch {
         })
     }
 
-    /// The paths at which the binary is looked for. It is the last of them, if it is there: the others cannot be executed.
+    /// The paths at which the binary is looked for. It is the last of them, if it is there: the others cannot be
+    /// executed.
     pub(super) fn candidates(&self) -> Vec<PathBuf> {
         let Some(name) = self.arguments.first() else { return Vec::new() };
         if has_slash(name) {

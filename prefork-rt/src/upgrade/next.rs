@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use super::launch::Launch;
 use super::replaceable::{Workers, check};
 
-/// The path of the program's next binary. An error if workers that have fewer rights than the supervisor may put another file
-/// in its place.
+/// The path of the program's next binary. An error if workers that have fewer rights than the supervisor may put
+/// another file in its place.
 pub(crate) fn next_binary(launch: &Launch, workers: Option<&Workers>) -> Result<PathBuf, String> {
     workers.map_or(Ok(()), |workers| check(launch, workers))?;
     launch.binary()

@@ -27,17 +27,17 @@ pub(crate) struct Received {
     launch: Launch,
 }
 
-/// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them, neither it
-/// nor the previous binary could go on.
+/// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them,
+/// neither it nor the previous binary could go on.
 const SPARE: usize = 16;
 
 /// How often reading the state is tried again.
 const READ_AGAIN: usize = 20;
 const BETWEEN_READS: Duration = Duration::from_millis(10);
 
-/// Takes over the handoff in the state under this descriptor, which the previous binary left, or, for a rehearsal, the parent.
-/// `None` where it was meant for another process. An error says why it cannot be used, perhaps with what came all the same: the
-/// way back leads through that.
+/// Takes over the handoff in the state under this descriptor, which the previous binary left, or, for a rehearsal, the
+/// parent. `None` where it was meant for another process. An error says why it cannot be used, perhaps with what came
+/// all the same: the way back leads through that.
 pub(super) fn receive(number: &str, is_rehearsal: bool, launch: &Launch) -> (Option<Received>, Result<(), Error>) {
     match read_state(number) {
         Ok(Some((number, state))) if state.supervisor == sender(is_rehearsal) => take_over(number, state, launch),
@@ -123,7 +123,8 @@ fn read(number: RawFd) -> io::Result<Option<String>> {
     }
 }
 
-/// Sets the modes that the previous binary's workers expect: those of the binary that failed may have changed them for all.
+/// Sets the modes that the previous binary's workers expect: those of the binary that failed may have changed them for
+/// all.
 fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
     for socket in &state.sockets {
         if let Some(descriptor) = descriptors.get(&socket.descriptor) {

@@ -1,5 +1,5 @@
-//! Whether the next binary would start: as a child, it does everything that comes before the first fork, with the handoff that
-//! it would get.
+//! Whether the next binary would start: as a child, it does everything that comes before the first fork, with the
+//! handoff that it would get.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -137,7 +137,8 @@ impl Output {
         self.pipe.is_some()
     }
 
-    /// Reads what the child has left in the pipe, and no more: a process that has left the child's group may go on writing.
+    /// Reads what the child has left in the pipe, and no more: a process that has left the child's group may go on
+    /// writing.
     fn read_rest(&mut self) {
         let most_reads = sys::WIDEST_PIPE / READ_AT_ONCE + 1;
         let _ = (0..most_reads).find(|_| !self.read());

@@ -1,7 +1,8 @@
-//! Whether workers of another user, or every user, may change which program an upgrade runs, with the supervisor's rights.
+//! Whether workers of another user, or every user, may change which program an upgrade runs, with the supervisor's
+//! rights.
 //!
-//! It walks a path as the kernel does, from `/` on, and checks each directory in which a part of the path or of a link is looked
-//! up, and the file at the end. It must not know what an upgrade is, nor when one happens.
+//! It walks a path as the kernel does, from `/` on, and checks each directory in which a part of the path or of a link
+//! is looked up, and the file at the end. It must not know what an upgrade is, nor when one happens.
 
 #[cfg(test)]
 mod tests;
@@ -52,14 +53,14 @@ enum Writer {
     Everybody,
 }
 
-/// Why workers may replace the file that is looked up in this directory, or write to this file, if they may. `entry` is the
-/// owner of the file that is looked up in a directory, if it is there.
+/// Why workers may replace the file that is looked up in this directory, or write to this file, if they may. `entry` is
+/// the owner of the file that is looked up in a directory, if it is there.
 fn writer(of: Rights, entry: Option<u32>, workers: &Workers) -> Option<Writer> {
     if of.uid == workers.user.as_raw() {
         return Some(Writer::Owner);
     }
-    // In a sticky directory, only its owner, the entry's owner and root may rename or remove an entry: unlink(2). Any user may
-    // make a name that is not there yet.
+    // In a sticky directory, only its owner, the entry's owner and root may rename or remove an entry: unlink(2). Any
+    // user may make a name that is not there yet.
     let is_sticky = of.is_directory && of.mode & 0o1000 != 0;
     let is_trusted = |owner: u32| owner == 0 || owner == workers.supervisor.as_raw() && !workers.is(owner);
     if is_sticky && entry.is_some_and(is_trusted) {
@@ -117,10 +118,12 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// An error if workers could have made the next binary of this program, or code that it loads from the places of this one.
+/// An error if workers could have made the next binary of this program, or code that it loads from the places of this
+/// one.
 ///
-/// The result stays true: a user who could change it may write to a directory or file that was checked, and so is root, the
-/// supervisor's user, or an owner that is not the workers' user. So the binary can be executed by its path a moment later.
+/// The result stays true: a user who could change it may write to a directory or file that was checked, and so is root,
+/// the supervisor's user, or an owner that is not the workers' user. So the binary can be executed by its path a moment
+/// later.
 pub(crate) fn check(launch: &Launch, workers: &Workers) -> Result<(), String> {
     let refuse = |what: String, weakness: Weakness| {
         Err(format!("uid {}, which workers run as, may replace {what}: {weakness}", workers.user))
@@ -175,7 +178,8 @@ fn preloaded(launch: &Launch) -> impl Iterator<Item = (&'static str, PathBuf, bo
             let separates = |byte: &u8| b":;".contains(byte) || !is_directory && *byte == b' ';
             value.as_bytes().split(separates).map(|entry| PathBuf::from(OsStr::from_bytes(entry))).collect()
         });
-        // A library without a slash is looked for in the system's directories; an empty directory means the working directory.
+        // A library without a slash is looked for in the system's directories; an empty directory means the working
+        // directory.
         let is_path = move |entry: &PathBuf| is_directory || entry.as_os_str().as_bytes().contains(&b'/');
         let entries = entries.into_iter().filter(is_path);
         entries.map(move |entry| (variable, launch.at(&entry), is_directory))
@@ -201,8 +205,8 @@ fn mapped_code(line: &[u8]) -> Option<PathBuf> {
     is_code.then(|| PathBuf::from(OsString::from_vec(path.to_vec())))
 }
 
-/// The first weakness on the way to a file, or of the file itself. `is_directory`: of the directory itself, from which any
-/// library may be loaded.
+/// The first weakness on the way to a file, or of the file itself. `is_directory`: of the directory itself, from which
+/// any library may be loaded.
 fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakness> {
     let mut here = PathBuf::from("/");
     let mut links = 0;
@@ -238,8 +242,8 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().rev().filter(|part| *part != Component::CurDir).map(|part| part.as_os_str().to_owned())
 }
 
-/// The weakness of one file or directory. `entry` is the file that is looked up in a directory, and its metadata if it is
-/// there.
+/// The weakness of one file or directory. `entry` is the file that is looked up in a directory, and its metadata if it
+/// is there.
 fn weakness_at(path: &Path, entry: Option<(&Path, Option<&Metadata>)>, workers: &Workers) -> Option<Weakness> {
     let file = fs::symlink_metadata(path).ok()?;
     let rights = Rights {

@@ -1,7 +1,8 @@
 //! The state that one binary hands off to the next, and how it is written.
 //!
-//! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe that the
-//! workers of the previous binary go on using. A binary of another shape says so when it is rehearsed, and nothing has changed.
+//! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe
+//! that the workers of the previous binary go on using. A binary of another shape says so when it is rehearsed, and
+//! nothing has changed.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +20,8 @@ const TITLE: &str = "prefork upgrade, format ";
 /// The beginning of the signature that a rehearsal writes behind the state when it succeeds.
 const REHEARSED: &str = "rehearsed";
 
-/// Everything that the next binary must know. Descriptors are numbers, which exec(2) keeps. Times are those of CLOCK_MONOTONIC.
+/// Everything that the next binary must know. Descriptors are numbers, which exec(2) keeps. Times are those of
+/// CLOCK_MONOTONIC.
 pub(crate) struct State {
     pub(crate) supervisor: i32,
     /// On the way back to the previous binary: why the new one has failed.

@@ -62,8 +62,8 @@ pub(in super::super) fn has_made_files() -> bool {
     own_files().first().is_some_and(|file| file.process == process::id())
 }
 
-/// Removes the files that this process has made, where they are still in place. The file of another socket may have the same
-/// inode number by now, but then a process listens on it, and it stays.
+/// Removes the files that this process has made, where they are still in place. The file of another socket may have the
+/// same inode number by now, but then a process listens on it, and it stays.
 pub(in super::super) fn remove_files() {
     for file in own_files().drain(..) {
         if let Err(Refusal { source, advice }) = remove(&file.path, file.file) {

@@ -75,8 +75,8 @@ impl Place {
         Ok(matches!(self.look()?, Found::Stale(entry) if entry.id() == file))
     }
 
-    /// Whether a process has this socket. connect(2) with a socket of another type fails with one error where a process has it,
-    /// which does not notice, and with another where none has.
+    /// Whether a process has this socket. connect(2) with a socket of another type fails with one error where a process
+    /// has it, which does not notice, and with another where none has.
     fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
         // That a probe cannot be made says nothing about the socket.
         let probe = || {
@@ -103,8 +103,8 @@ impl Place {
         }
     }
 
-    /// The name of the socket in the private directory. `ss` and `local_addr()` show it, so it contains the whole path, as
-    /// systemd writes paths in names: `run-app-app.sock`. A long one is cut at its beginning.
+    /// The name of the socket in the private directory. `ss` and `local_addr()` show it, so it contains the whole path,
+    /// as systemd writes paths in names: `run-app-app.sock`. A long one is cut at its beginning.
     pub(super) fn name_of_socket(&self) -> OsString {
         let path = self.directory.path().join(&self.name);
         let mut name: Vec<u8> = path.as_os_str().as_bytes().iter().skip(1).copied().collect();
@@ -114,7 +114,8 @@ impl Place {
     }
 }
 
-/// The addresses under which the system may list a socket in this place: the one of another server, and the one of a pool.
+/// The addresses under which the system may list a socket in this place: the one of another server, and the one of a
+/// pool.
 pub(super) fn names_of_sockets(path: &Path) -> Vec<PathBuf> {
     let mut names = vec![path.to_owned()];
     names.extend(Place::open(path).map(|place| Path::new("/proc/self/fd").join(place.name_of_socket())));

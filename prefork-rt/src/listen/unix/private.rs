@@ -1,5 +1,5 @@
-//! A private directory beside a socket's place, which only this user can enter: the socket is made in it, and its lock is the
-//! lock of the path.
+//! A private directory beside a socket's place, which only this user can enter: the socket is made in it, and its lock
+//! is the lock of the path.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
@@ -19,8 +19,8 @@ use crate::sys::{self, Directory, FileId, FileLock};
 /// Other starts and ends of this user hold the lock for moments only.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 const BETWEEN_LOCKS: Duration = Duration::from_millis(5);
-/// The number of times that the directory may vanish: other starts remove it when they have had the lock, and another user may
-/// replace names.
+/// The number of times that the directory may vanish: other starts remove it when they have had the lock, and another
+/// user may replace names.
 const MOST_TRIES: u32 = 64;
 /// The name of the file that was in the place before.
 const OLD: &str = "old";

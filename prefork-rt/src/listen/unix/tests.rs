@@ -126,8 +126,8 @@ struct Attacker<'a> {
 }
 
 impl Attacker<'_> {
-    /// Puts a bait in the place of each name that is there for a moment. The place of the socket is mostly left free, or
-    /// nothing would be bound.
+    /// Puts a bait in the place of each name that is there for a moment. The place of the socket is mostly left free,
+    /// or nothing would be bound.
     fn exchange(&mut self) {
         self.passes += 1;
         let bait = self.bait();
@@ -146,8 +146,8 @@ impl Attacker<'_> {
         let _ = fs::remove_file(&bait).or_else(|_| fs::remove_dir(&bait));
     }
 
-    /// A link to a file or a directory of root's, a second name of a file of root's, where the system lets anyone make one
-    /// (fs.protected_hardlinks = 0), or a directory.
+    /// A link to a file or a directory of root's, a second name of a file of root's, where the system lets anyone make
+    /// one (fs.protected_hardlinks = 0), or a directory.
     fn bait(&self) -> PathBuf {
         let bait = self.directory.join(format!("bait-{}", self.passes));
         let [file, socket] = self.precious;
