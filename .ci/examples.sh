@@ -58,7 +58,7 @@ ask() { curl -sS --retry 20 --retry-delay 1 --retry-all-errors --max-time 20 "ht
 
 reloaded() { [ "$(grep -c 'reload done' "$log")" -ge "$1" ]; }
 
-# Asks again and again, without a second try, until a reload was done so many times.
+# Asks again and again, without a second try, until this number of reloads was done.
 ask_until_reloaded() {
   until reloaded "$1"; do
     curl -sSf --max-time 20 "http://$address/" >/dev/null || return 1

@@ -78,7 +78,7 @@ kill_a_worker() {
 }
 
 has_line() { grep -q -- "$1" "$work/err"; }
-nobody_is_left() { ! pgrep -s "$session" -r D,R,S,T,t > /dev/null; }
+no_process_is_left() { ! pgrep -s "$session" -r D,R,S,T,t > /dev/null; }
 
 end_session() {
     [ -z "$session" ] && return
@@ -88,7 +88,7 @@ end_session() {
 
 ended() { # STATUS: strace ends as the supervisor did, when all are gone
     local status=0
-    until_true "nobody is left" nobody_is_left || return 1
+    until_true "no process is left" no_process_is_left || return 1
     wait "$session" 2> /dev/null || status=$?
     [ "$status" = "$1" ] || { problem="exit status $status"; return 1; }
 }
@@ -130,7 +130,7 @@ signal_in_the_fork_of_a_restart() { # SIGNAL
 signal_to_the_group_in_a_fork() { # SIGNAL
     start sleeps clone:delay_exit=800000:when=2 prctl:delay_enter=700000 &&
         until_true "two workers" children_are 2 &&
-        kill "-$1" -- "-$session" && until_true "all are gone" nobody_is_left &&
+        kill "-$1" -- "-$session" && until_true "all are gone" no_process_is_left &&
         expect "stopped by SIG$1" && expect_not "killed by SIG$1"
 }
 
@@ -160,14 +160,14 @@ reads_before() {
 
 supervisor_killed_in_prctl() { # SIDE
     start ignores-term "prctl:delay_$1=500000" && until_true "a worker" children_are 2 &&
-        kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace
+        kill -KILL "$supervisor" && until_true "all are gone" no_process_is_left && wait_for_strace
 }
 
 socket_is_made() { # DIRECTORY
     [ -S "$(echo "$1"/.app.sock.prefork/*)" ]
 }
 
-# Between the question whether somebody has the socket and the file that shows it.
+# Between the question whether a process has the socket and the file that shows it.
 second_start_while_a_unix_socket_is_made() { # CALL
     export PREFORK_LISTEN=unix:$work/app.sock
     start sleeps "$1:delay_enter=800000" && until_true "the socket is made" socket_is_made "$work" &&
@@ -175,7 +175,7 @@ second_start_while_a_unix_socket_is_made() { # CALL
         [ ! -e "$work/app.sock" ]
 }
 
-# A directory that belongs to nobody, beside a file of root's. The call below is delayed, and nobody exchanges names.
+# A directory that belongs to the user nobody, beside a file of root's. The call is delayed, and that user exchanges names.
 nobodys_directory() {
     rm -rf "$work/run"
     mkdir "$work/run" && chown nobody "$work/run"
@@ -207,7 +207,7 @@ names_exchanged_in_a_check() { # CALL
 exchange_the_unfinished() {
     local private=$work/run/.app.sock.prefork own=$work/run/own sockets
     sockets=("$private"/*)
-    # shellcheck disable=SC2016 # the shell that nobody starts expands them
+    # shellcheck disable=SC2016 # the shell of the user nobody expands them
     as_nobody sh -ec 'mkdir "$1"; ln -s "$2" "$1/$3"; mv -T "$4" "$4.away"; mv -T "$1" "$4"' sh \
         "$own" "$work/precious" "${sockets[0]##*/}" "$private"
 }
@@ -244,7 +244,7 @@ workers_are_nobody() {
 supervisor_killed_after_the_drop() { # CALL
     PREFORK_USER=nobody start ignores-term "$1:delay_exit=800000" &&
         until_true "two workers of another user" workers_are_nobody &&
-        kill -KILL "$supervisor" && until_true "all are gone" nobody_is_left && wait_for_strace &&
+        kill -KILL "$supervisor" && until_true "all are gone" no_process_is_left && wait_for_strace &&
         expect "cannot become\|is gone" && ! grep -q blocks "$work/out"
 }
 
@@ -308,12 +308,12 @@ if [ "$(id -u)" = 0 ]; then
     done
     chmod 711 "$work"
     for call in fchownat fchmodat listen renameat2; do
-        check "nobody exchanges names before $call of a Unix socket" names_exchanged_while_a_unix_socket_is_made $call
+        check "the user nobody exchanges names before $call of a Unix socket" names_exchanged_while_a_unix_socket_is_made $call
     done
-    check "nobody exchanges names in a check" names_exchanged_in_a_check fchmodat
+    check "the user nobody exchanges names in a check" names_exchanged_in_a_check fchmodat
     # The first fchownat is that of the start.
-    check "nobody exchanges names before fchownat in an upgrade" names_exchanged_in_an_upgrade fchownat 2
-    check "nobody exchanges names before chmod in an upgrade" names_exchanged_in_an_upgrade chmod 1
+    check "the user nobody exchanges names before fchownat in an upgrade" names_exchanged_in_an_upgrade fchownat 2
+    check "the user nobody exchanges names before chmod in an upgrade" names_exchanged_in_an_upgrade chmod 1
     unset PREFORK_LISTEN
     check "a pipe of another user fills up" pipe_of_another_user_fills_up
     kill "$READER_PID"

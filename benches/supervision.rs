@@ -13,7 +13,7 @@
 //! | restart | just before SIGKILL to one worker | its replacement's first statement |
 //! | stop | just before SIGTERM to the supervisor | the supervisor is gone, and had reaped every worker |
 //!
-//! The bare loop is the least that keeps N workers alive: it forks them, waits, forks again whoever died, passes
+//! The bare loop is the least that keeps N workers alive: it forks them, waits, replaces a worker that died, passes
 //! SIGTERM on and reaps. It checks nothing, blocks no signals, logs nothing, makes no process groups, and leaves
 //! orphans when it is killed. What prefork does on top of it is what a ratio above 1 pays for.
 //!
@@ -35,7 +35,7 @@
 //!
 //! `heartbeat` is the time of one call of `Worker::heartbeat` in a worker, with `heartbeat_timeout` set. `wakeups` counts
 //! how often the supervisor runs while nothing happens but time, with time-based options set, and against that the
-//! deadlines that fell due meanwhile: there is to be no more than one wakeup for each.
+//! deadlines that fell due meanwhile: there must be no more than one wakeup for each.
 
 #[cfg(target_os = "linux")]
 mod bench {

@@ -1,4 +1,4 @@
-//! Something big, loaded once and lent to every worker: they share its memory as long as nobody writes to it.
+//! Something big, loaded once and lent to every worker: they share its memory as long as no worker writes to it.
 //!
 //! `cargo run --release --example preload`
 

@@ -21,7 +21,7 @@ fn main(worker: Worker) {
     for round in 1_u64.. {
         worker.heartbeat();
         match (id, round) {
-            // Nobody looks any more, and trying again will not help.
+            // The reader is gone, and trying again will not help.
             (0, _) if draw(&status().expect("this is a worker")).is_err() => std::process::exit(EXIT_GIVE_UP.into()),
             (1, 200) => std::process::exit(3),
             (2, 250) => worker.recycle(),
@@ -33,7 +33,7 @@ fn main(worker: Worker) {
     }
 }
 
-/// In one write, so that nobody sees half of it.
+/// In one write, so that no reader sees half of it.
 fn draw(status: &Status) -> io::Result<()> {
     let mut screen = Vec::new();
     if !io::stdout().is_terminal() {

@@ -1,6 +1,6 @@
 //! A blocking echo server: one connection at a time in each of four workers.
 //!
-//! `cargo run --example tcp_echo`, then `nc 127.0.0.1 7777`. Ctrl-C, or `kill` the supervisor: nobody is let in any
+//! `cargo run --example tcp_echo`, then `nc 127.0.0.1 7777`. Ctrl-C, or `kill` the supervisor: no client is let in any
 //! more, what a client has sent is still answered, and one that has nothing to say keeps no worker from returning, nor
 //! for longer than a minute from the next client.
 

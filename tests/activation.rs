@@ -27,13 +27,13 @@ fn ask(mut connection: impl Read) -> usize {
 }
 
 fn ask_tcp(address: SocketAddr) -> usize {
-    let connection = TcpStream::connect(address).expect("somebody listens");
+    let connection = TcpStream::connect(address).expect("a listener");
     connection.set_read_timeout(Some(DEADLINE)).expect("a time");
     ask(connection)
 }
 
 fn ask_unix(path: &Path) -> usize {
-    ask(UnixStream::connect(path).expect("somebody listens"))
+    ask(UnixStream::connect(path).expect("a listener"))
 }
 
 fn ask_udp(address: SocketAddr) -> usize {
@@ -45,7 +45,7 @@ fn ask_udp(address: SocketAddr) -> usize {
     std::str::from_utf8(&answer[..count]).expect("text").trim().parse().expect("a task id")
 }
 
-/// Asks until each of so many workers has answered.
+/// Asks until each of the `workers` has answered.
 fn all_answer(workers: usize, ask: impl Fn() -> usize) {
     let mut answered = vec![false; workers];
     until("all workers have answered", || {
@@ -100,7 +100,7 @@ fn sockets_of(pid: i32) -> Vec<(String, i32)> {
     numbers.map(|number| (number.clone(), flags(&number))).collect()
 }
 
-/// The address of the one TCP socket, with no word of `listen` in the code, as whoever workers are.
+/// The program is given one TCP socket and its code has no `listen`; its workers run as this user.
 fn a_tcp_socket_is_served(user: Option<&str>) {
     let address = own_address();
     let mut listens = fixture("listens");
@@ -123,7 +123,7 @@ fn a_tcp_socket_is_served(user: Option<&str>) {
     all_answer(3, || ask_tcp(address));
     program.stop();
     program.wait_until_empty();
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    assert!(TcpStream::connect(address).is_err(), "the address still has a listener");
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn a_tcp_socket_is_given_by_its_type() {
 #[test]
 fn a_tcp_socket_is_given_to_workers_that_become_another_user() {
     if !geteuid().is_root() {
-        skip!("only root can become somebody else");
+        skip!("only root can become another user");
     }
     a_tcp_socket_is_served(Some("nobody"));
 }
@@ -173,7 +173,7 @@ fn several_are_given_by_name_or_in_order() {
     for (names, listen, admin) in [
         // By name, in whatever order listen has them.
         (Some("--fdname=admin:public"), "public=127.0.0.1:9,admin=127.0.0.1:10", &first),
-        // In order: these names are nobody's.
+        // In order: no address has these names.
         (Some("--fdname=a.socket:a.socket"), "public=127.0.0.1:9,admin=127.0.0.1:10", &second),
         (None, "admin=127.0.0.1:9,public=127.0.0.1:10", &first),
         // One by name, and the other in order.
@@ -382,9 +382,9 @@ fn a_check_takes_nothing_and_changes_nothing() {
     assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
 }
 
-/// The mode is that of all copies, so it is what the program needs, whoever had the socket before.
+/// All copies of a socket share its blocking mode, so the program sets the mode that it needs.
 #[test]
-fn the_types_of_tokio_are_filled_from_what_comes() {
+fn tokio_s_types_are_filled_from_inherited_sockets() {
     let directory = Files::with(&[]);
     let path = socket_in(&directory, &mut fixture("listens"));
     let unix: OwnedFd = UnixListener::bind(&path).expect("a socket").into();

@@ -21,7 +21,7 @@ use nix::unistd::geteuid;
 struct Store(Vec<(String, OwnedFd)>);
 
 impl Store {
-    /// Waits for so many sockets.
+    /// Waits until `count` sockets are stored.
     fn fill(manager: &Manager, count: usize, program: &Session) -> Store {
         program.stderr.wait_for("are ready");
         let mut store = Store(Vec::new());
@@ -43,7 +43,7 @@ impl Store {
         store
     }
 
-    /// The same program, started again with all of it.
+    /// Starts the program again with all stored sockets.
     fn start_again(&self, program: &Command) -> Session {
         let sockets: Vec<(&str, &OwnedFd)> = self.0.iter().map(|(name, socket)| (name.as_str(), socket)).collect();
         Session::start(&mut with_sockets(program, &sockets))
@@ -128,10 +128,10 @@ fn no_connection_is_lost(manager: &Manager, user: Option<&str>) {
     }
     program.stop();
     program.wait_until_empty();
-    assert!(path.exists(), "whoever stored the socket has it still");
+    assert!(path.exists(), "the store still has the socket");
     // And so it is with the next.
     let mut program = store.start_again(&listens);
-    answer(UnixStream::connect(&path).expect("somebody listens"));
+    answer(UnixStream::connect(&path).expect("a listener"));
     program.stop();
 }
 
@@ -159,7 +159,7 @@ fn a_socket_that_is_bound_anew_takes_the_place_of_the_stored_one() {
     assert!(name != old && name.contains("unix%3A"), "{name}");
     store.0.insert(index, (name, socket));
     program.stderr.wait_for("reload done after");
-    answer(UnixStream::connect(&path).expect("somebody listens"));
+    answer(UnixStream::connect(&path).expect("a listener"));
     kill(&mut program);
     let waits = UnixStream::connect(&path).expect("it is stored");
     let mut program = store.start_again(&listens);
@@ -167,9 +167,9 @@ fn a_socket_that_is_bound_anew_takes_the_place_of_the_stored_one() {
     program.stop();
 }
 
-/// However it is written, as an entry is stored by one name.
+/// An entry is stored by one name, however it is written.
 #[test]
-fn nor_of_every_address() {
+fn no_connection_to_every_address_of_a_port_is_lost_however_the_star_is_written() {
     let manager = Manager::with_a_path();
     let command = |listen| {
         let mut listens = fixture("listens-to-each-kind");
@@ -189,20 +189,20 @@ fn nor_of_every_address() {
 }
 
 #[test]
-fn nor_with_a_manager_that_has_an_abstract_name() {
+fn no_connection_is_lost_with_a_manager_that_has_an_abstract_name() {
     no_connection_is_lost(&Manager::with_an_abstract_name(), None);
 }
 
 #[test]
-fn nor_when_workers_become_another_user() {
+fn no_connection_is_lost_when_workers_become_another_user() {
     if !geteuid().is_root() {
-        skip!("only root can become somebody else");
+        skip!("only root can become another user");
     }
     no_connection_is_lost(&Manager::with_a_path(), Some("nobody"));
 }
 
 #[test]
-fn names_say_which_entry_it_is() {
+fn the_name_of_a_stored_socket_says_which_entry_it_is() {
     let (files, manager) = (Files::with(&[]), Manager::with_a_path());
     let path = path_in(&files);
     let listen = format!("127.0.0.1:0,web=127.0.0.1:0,udp:127.0.0.1:0,unix:{}?mode=660", path.display());
@@ -253,7 +253,7 @@ fn what_is_not_listened_on_any_more_is_removed() {
     let store = Store::fill(&manager, 3, &program);
     kill(&mut program);
     manager.receive_all();
-    // The file is gone, so nobody could reach that socket.
+    // The file is gone, so no client could reach that socket.
     fs::remove_file(&path).expect("a file");
 
     let mut program = store.start_again(&command(&format!("127.0.0.1:0,{unix},new=127.0.0.1:0")));
@@ -272,13 +272,13 @@ fn what_is_not_listened_on_any_more_is_removed() {
     program.stderr.wait_for(&format!("the stored socket of {unix} is closed: its file is gone or belongs to another"));
     assert_eq!(program.stderr.count("the stored socket"), 2);
     assert_eq!(program.stderr.count(".sock.new"), 0);
-    UnixStream::connect(&path).expect("somebody listens there again");
+    UnixStream::connect(&path).expect("a listener");
     program.stop();
 }
 
 /// A socket for each slot is what is asked for now.
 #[test]
-fn what_is_no_longer_shared_is_removed() {
+fn a_stored_socket_that_is_no_longer_shared_is_removed() {
     let manager = Manager::with_a_path();
     let command = |reuse_port: &str| {
         let mut listens = fixture("listens-to-each-kind");
@@ -296,7 +296,7 @@ fn what_is_no_longer_shared_is_removed() {
     assert_eq!(changes, ["FDSTOREREMOVE=1\nFDNAME=prefork 127.0.0.1%3A0"]);
     program.stderr.wait_for("the stored socket of 127.0.0.1:0 is closed: with reuse_port each slot has a socket");
     assert_eq!(program.stderr.count(", inherited"), 0, "{:#?}", program.stderr.all());
-    answer(TcpStream::connect(address(&program, "")).expect("somebody listens"));
+    answer(TcpStream::connect(address(&program, "")).expect("a listener"));
     program.stop();
 }
 
@@ -314,7 +314,7 @@ fn sockets_of_a_socket_unit_come_first() {
     store.0.insert(0, ("web.socket".to_owned(), listener.into()));
     manager.receive_all();
     let mut program = store.start_again(&listens);
-    answer(TcpStream::connect(address).expect("somebody listens"));
+    answer(TcpStream::connect(address).expect("a listener"));
     program.stderr.wait_for(&format!("listening on web={address}, inherited"));
     program.stderr.wait_for("are ready");
     assert_eq!(program.stderr.count(", inherited"), 1);
@@ -357,7 +357,7 @@ fn what_there_is_no_room_for_is_said_and_its_file_is_removed() {
     assert!(!path.exists());
 }
 
-/// Nobody waits for who does not read, and no worker has what waits to be stored.
+/// The supervisor does not wait for a manager that does not read, and no worker has the sockets that are still to be stored.
 #[test]
 fn what_a_full_manager_does_not_take_is_stored_later() {
     let manager = Manager::with_a_path();
@@ -384,7 +384,7 @@ fn what_a_full_manager_does_not_take_is_stored_later() {
 }
 
 #[test]
-fn the_variable_is_the_supervisors() {
+fn fdstore_is_seen_by_the_supervisor_alone() {
     let manager = Manager::with_a_path();
     let mut shows = fixture("shows-its-environment");
     let mut program = Session::start(manager.watches(&mut shows).env("FDSTORE", "1"));

@@ -12,7 +12,7 @@ use support::session::Session;
 use support::{Signal, fixture, send, status_of, until};
 
 fn start(command: &mut Command) -> Option<Session> {
-    Session::start_as_nobody_else(command, Stdio::piped())
+    Session::start_as_a_user_of_its_own(command, Stdio::piped())
 }
 
 /// By task id, each of which has begun.

@@ -46,7 +46,7 @@ fn nothing_is_forked_when_an_event_loop_is_open() {
 }
 
 #[test]
-fn an_event_loop_inherited_through_exec_is_somebody_elses() {
+fn an_event_loop_inherited_through_exec_belongs_to_another_program() {
     let mut program = Program::start(fixture("opens-an-event-loop-first").arg("inherited"));
     assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
     assert_eq!(program.stdout.count("forked"), 2);

@@ -26,7 +26,7 @@ fn is_answered(address: SocketAddr) -> bool {
 }
 
 #[test]
-fn clients_that_never_finish_their_request_keep_nobody_from_being_served() {
+fn clients_that_never_finish_their_request_keep_no_other_from_being_served() {
     let mut command = clean_command("/bin/sh");
     command.args(["-c", &format!("ulimit -n {DESCRIPTORS}; exec \"$0\"")]).arg(http::http());
     let mut program = Session::start(command.env("PREFORK_LISTEN", "127.0.0.1:0").env("PREFORK_WORKERS", "1"));

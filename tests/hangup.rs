@@ -31,7 +31,7 @@ impl Job {
         Some(Job::start(terminal, files, start))
     }
 
-    /// The same in a shell that tells its jobs nothing when it is gone.
+    /// Starts the job in a shell that tells its jobs nothing when the terminal is gone.
     fn in_sh(start: &str) -> Job {
         let files = Files::with(&[]);
         let mut sh = clean_command("/bin/sh");
@@ -48,7 +48,7 @@ impl Job {
         job
     }
 
-    /// It stops once, in order, and lets its workers take their time, whoever says again that the terminal is gone.
+    /// The pool stops once, in order, and lets its workers take their time, however often it hears that the terminal is gone.
     fn stops_gracefully(&self, why: &str) {
         self.files.wait_for_nth("out", "is told to stop", 3);
         let line = self.files.wait_for("err", "stopping 3 workers, at most 25s");
@@ -115,15 +115,15 @@ fn the_terminal_of_a_foreground_job_of_sh_goes_away() {
 #[test]
 fn the_terminal_goes_away_from_workers_that_have_sessions_of_their_own() {
     if !geteuid().is_root() {
-        skip!("only root can become somebody else");
+        skip!("only root can become another user");
     }
     let mut job = Job::in_sh("PREFORK_USER=nobody PROGRAM");
     job.write("stop", "wait");
-    let everybody = children_of(job.supervisor);
+    let all = children_of(job.supervisor);
     job.terminal.hang_up();
     job.stops_gracefully("SIGHUP from the terminal, which is gone: ");
     job.has_stopped();
-    wait_until_gone(&everybody);
+    wait_until_gone(&all);
 }
 
 #[test]
@@ -145,14 +145,14 @@ fn the_terminal_of_a_session_leader_goes_away() {
 #[test]
 fn the_terminal_of_a_suspended_job_goes_away() {
     let mut job = skip_unless!(Job::in_bash(clean_command("bash"), "PROGRAM"), "there is no bash");
-    let everybody = [children_of(job.supervisor), vec![job.supervisor]].concat();
+    let all = [children_of(job.supervisor), vec![job.supervisor]].concat();
     job.terminal.type_in(CTRL_Z);
-    until("all are stopped", || everybody.iter().all(|&pid| state_of(pid) == Some('T')).then_some(()));
+    until("all are stopped", || all.iter().all(|&pid| state_of(pid) == Some('T')).then_some(()));
     job.write("stop", "wait");
     job.terminal.hang_up();
     job.stops_gracefully("SIGHUP from pid ");
     job.has_stopped();
-    wait_until_gone(&everybody);
+    wait_until_gone(&all);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Hang detection: a worker that has beaten and then does not is replaced, and nobody else is.
+//! Hang detection: a worker whose heartbeats stop is replaced, and no other worker is.
 //!
-//! Where nobody else is to be accused, the timeout is longer than a loaded machine keeps a worker from running.
+//! Where no other worker may be accused, the timeout is longer than a loaded machine keeps a worker from running.
 
 mod support;
 use std::process::{Child, Command};
@@ -53,7 +53,7 @@ fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
 
 #[test]
 fn silence_is_measured_from_the_last_beat() {
-    // By our clock, too: whoever has it beats later than now.
+    // The worker's first heartbeat comes later than this.
     let before = Instant::now();
     let program = start("hangs", &["heartbeat_timeout=3s", "interval=50"]);
     let line = program.stderr.wait_for("has sent no heartbeat");

@@ -62,7 +62,7 @@ fn a_start_that_may_not_see_the_process_that_holds_its_address_says_so() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let mut command = lives(["wait"]);
     command.env("PREFORK_LISTEN", taken.local_addr().expect("an address").to_string());
-    let program = Session::start_as_nobody_else(&mut command, Stdio::piped());
+    let program = Session::start_as_a_user_of_its_own(&mut command, Stdio::piped());
     let mut program = skip_unless!(program, "others may not run what was built here");
     assert_eq!(program.exit_code(), 1);
     let last = program.stderr.all().pop().expect("a line");
@@ -161,9 +161,9 @@ fn what_is_left_of_a_workers_group_dies_with_a_worker_that_is_killed_or_told_to_
 }
 
 #[test]
-fn that_something_was_left_of_a_workers_group_is_said() {
+fn a_line_says_that_processes_were_left_in_a_workers_group() {
     let mut program = Session::start(&mut lives(["--workers=1", "--max_restarts=unlimited", "spawn", "exit=1"]));
-    // Whoever reaps orphans may have been faster once.
+    // The process that reaps orphans may have been faster once.
     let line = program.stderr.wait_for("left processes in its process group");
     let pid: i32 = line.split_once("(pid ").and_then(|(_, rest)| rest.split_once(')')?.0.parse().ok()).expect("a pid");
     assert!(line.contains("worker 0 (pid ") && line.contains("setsid"), "{line}");
@@ -193,7 +193,7 @@ fn the_group_of_a_strange_child_is_left_alone() {
     assert_eq!(program.stderr.count("left processes"), 0, "{:#?}", program.stderr.all());
 }
 
-/// Whoever inherits them, this process or another, may be fast or slow.
+/// The process that inherits them, this one or another, may be fast or slow.
 #[test]
 fn children_that_a_worker_never_waited_for_are_no_leftovers() {
     for is_subreaper in [false, true] {
@@ -204,7 +204,7 @@ fn children_that_a_worker_never_waited_for_are_no_leftovers() {
         let mut program = Session::start(&mut command);
         program.stderr.wait_for("started, restart 9 of it");
         program.stop();
-        // Now and then, whoever inherits them has waited for them between two looks.
+        // Now and then, the process that inherits them has reaped them between two looks.
         let accused = program.stderr.count("left processes");
         assert!(accused <= if is_subreaper { 0 } else { 3 }, "{:#?}", program.stderr.all());
     }

@@ -24,7 +24,7 @@ fn address(program: &Program) -> SocketAddr {
 /// Which worker answers a connection.
 fn ask(address: SocketAddr) -> Option<usize> {
     let mut answer = String::new();
-    let mut connection = TcpStream::connect(address).expect("somebody listens");
+    let mut connection = TcpStream::connect(address).expect("a listener");
     connection.set_read_timeout(Some(support::DEADLINE)).expect("a time");
     // A worker that was killed has answered nothing.
     connection.read_to_string(&mut answer).ok()?;
@@ -189,8 +189,8 @@ fn an_address_that_a_star_has_already_is_a_mistake() {
     }
 }
 
-/// A listener whose port the system gives to nobody who does not ask for it, so that it stays free once closed.
-/// No two tests have the same.
+/// A listener whose port the system gives only to a program that asks for it, so that the port stays free once the listener
+/// is closed. No two tests have the same port.
 fn outside_the_ephemeral_range() -> TcpListener {
     static USED: AtomicU16 = AtomicU16::new(0);
     let first = 20_000 + u16::try_from(std::process::id() % 5_000).expect("a small number");
@@ -275,11 +275,11 @@ fn an_address_that_cannot_be_had_is_not_tried_again() {
 fn a_stop_closes_the_supervisors_listener_while_workers_drain() {
     let mut program = Program::start(fixture("drains-when-stopped").env("PREFORK_LISTEN", "127.0.0.1:0"));
     let address = address(&program);
-    let mut connection = TcpStream::connect(address).expect("somebody listens");
+    let mut connection = TcpStream::connect(address).expect("a listener");
     program.stdout.wait_for("accepted");
     program.signal(Signal::SIGTERM);
     program.stdout.wait_for("closed");
-    let refused = TcpStream::connect(address).expect_err("nobody listens");
+    let refused = TcpStream::connect(address).expect_err("no listener");
     assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
     assert_eq!(program.children().len(), 1, "the worker drains");
     connection.write_all(b"the rest of a request").expect("the connection is open");
@@ -317,7 +317,7 @@ fn a_worker_has_the_descriptors_of_a_plain_program_and_one_to_wake_the_superviso
 }
 
 #[test]
-fn and_its_listener() {
+fn a_worker_has_its_listener_besides() {
     let opened = |mode| if mode == "off" { &["socket"][..] } else { &["pipe", "socket"] };
     let plain = descriptors(fixture("lists-descriptors").arg("plain"), "plain");
     for mode in ["", "off"] {

@@ -46,11 +46,11 @@ fn ask(mut connection: impl Read) -> Option<usize> {
 }
 
 fn ask_tcp(address: SocketAddr) -> Option<usize> {
-    ask(TcpStream::connect(address).expect("somebody listens"))
+    ask(TcpStream::connect(address).expect("a listener"))
 }
 
 fn ask_unix(path: &str) -> Option<usize> {
-    ask(UnixStream::connect(path).expect("somebody listens"))
+    ask(UnixStream::connect(path).expect("a listener"))
 }
 
 fn ask_udp(address: SocketAddr) -> Option<usize> {
@@ -104,7 +104,7 @@ fn one_of_each_kind_is_given_by_type() {
 }
 
 #[test]
-fn each_is_given_by_name_whoever_names_it() {
+fn each_socket_is_given_by_name_wherever_the_name_is_from() {
     for how in ["names", "names-by-attribute", "names by the environment"] {
         let directory = Directory::new(&how.replace(' ', "-"));
         let path = directory.socket();
@@ -242,14 +242,14 @@ fn a_udp_address_in_use_is_in_use() {
     let mut program = Program::start(fixture("listens-to-each-kind").args(["udp", &format!("udp:{address}")]));
     let last = refusal(&mut program, 1);
     assert!(last.contains(&format!("udp:{address}")) && last.contains("ss -lunp"), "{last}");
-    // The same port of the other protocol is another address.
+    // This port of the other protocol is another address.
     let program = Program::start(fixture("listens-to-each-kind").args(["tcp", &address.to_string()]));
     both_answer(|| ask_tcp(self::address(&program, "")));
     stops(program);
 }
 
 #[test]
-fn the_types_of_tokio_are_given_in_their_mode() {
+fn sockets_of_tokio_s_types_are_given_in_nonblocking_mode() {
     for how in ["attribute", "attribute-threads", "builder", "names"] {
         let directory = Directory::new(&format!("tokio-{how}"));
         let path = directory.socket();

@@ -13,7 +13,7 @@ use support::session::Session;
 use support::terminal::Terminal;
 use support::{Lines, Signal, children_of, fixture, own_path, send, until, words};
 
-/// Kills a worker and waits for its replacement, so many times.
+/// Kills a worker and waits for its replacement, `times` times.
 fn goes_on_restarting(program: &Session, times: usize) {
     for _ in 0..times {
         let before = program.wait_for_children(3);
@@ -84,7 +84,7 @@ fn a_full_pipe_of_another_user_stops_nothing() {
     // That user cannot open it once more: the pipe belongs to who made it.
     let (_reader, writer) = pipe().expect("a pipe");
     fill(&writer);
-    let started = Session::start_as_nobody_else(&mut fixture("sleeps"), writer.into());
+    let started = Session::start_as_a_user_of_its_own(&mut fixture("sleeps"), writer.into());
     goes_on_and_stops(skip_unless!(started, "others may not run what was built here"));
 }
 

@@ -113,7 +113,7 @@ fn a_failed_reload_ends_too_and_says_so() {
     pool.stop();
 }
 
-/// It is still starting for whoever waits for READY=1.
+/// The service is still starting, and its manager waits for READY=1.
 #[test]
 fn a_reload_before_the_pool_is_ready_is_no_reload() {
     let manager = Manager::with_a_path();
@@ -165,7 +165,7 @@ fn giving_up_says_why_at_once_and_at_the_end() {
 }
 
 #[test]
-fn when_all_have_finished_it_says_so() {
+fn a_pool_whose_workers_have_all_finished_says_so() {
     let manager = Manager::with_a_path();
     let mut program = Session::start(manager.watches(&mut lives(["return=0"])));
     assert_eq!(program.exit_code(), 0);
@@ -193,7 +193,7 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
-fn a_check_says_nothing() {
+fn a_check_tells_the_manager_nothing() {
     let manager = Manager::with_a_path();
     let mut program = Session::start(manager.watches(lives([]).env("PREFORK", "check")));
     assert_eq!(program.exit_code(), 0);
@@ -219,7 +219,7 @@ fn workers_do_not_see_the_variables_but_the_only_process_does() {
 }
 
 #[test]
-fn nobody_holds_a_descriptor_of_it() {
+fn no_process_holds_a_descriptor_of_the_notify_socket() {
     let manager = Manager::with_a_path();
     let plain = Session::start(&mut fixture("sleeps"));
     let watched = Session::start(manager.watches(&mut fixture("sleeps")));
@@ -355,7 +355,7 @@ fn a_program_with_file_capabilities_has_its_listeners_stored_and_a_set_user_id_p
     }
 }
 
-/// Worker 0 of so many hangs, and even SIGABRT does not move it: for 5 s it is neither ready nor about to be.
+/// Worker 0 hangs, and SIGABRT does not end it: for 5 s the slot is neither ready nor about to be.
 fn hangs(manager: &Manager, workers: &str) -> Session {
     let steps = ["--heartbeat_timeout=200ms", "worker=0", "before-restart=1", "ignore", "beat"];
     let mut command = lives(steps);
@@ -391,7 +391,7 @@ fn the_watchdog_hears_nothing_while_no_worker_is_ready_or_about_to_be() {
 
 /// Status lines may be lost, the rest is told later, and nothing waits.
 #[test]
-fn a_manager_that_does_not_read_keeps_nobody_waiting() {
+fn a_manager_that_does_not_read_keeps_no_worker_waiting() {
     let manager = Manager::with_a_path();
     let mut command = fixture("reloads");
     manager.watches(&mut command);

@@ -17,7 +17,7 @@ fn preloads(how: &str, variables: &[(&str, &str)]) -> Program {
 }
 
 #[test]
-fn it_runs_once_in_the_first_process_and_every_worker_is_lent_its_value() {
+fn preload_runs_once_in_the_first_process_and_every_worker_is_lent_its_value() {
     let mut program = preloads("value", &[]);
     assert_eq!(program.exit_code(), 0);
     let lines = program.stdout.all();
@@ -33,7 +33,7 @@ fn it_runs_once_in_the_first_process_and_every_worker_is_lent_its_value() {
 }
 
 #[test]
-fn its_value_is_dropped_in_no_process() {
+fn the_value_of_preload_is_dropped_in_no_process() {
     for mode in ["", "off", "check"] {
         let mut program = preloads("value", &[("PREFORK", mode)]);
         assert_eq!(program.exit_code(), 0);
@@ -43,26 +43,26 @@ fn its_value_is_dropped_in_no_process() {
 }
 
 #[test]
-fn its_hooks_run_in_every_worker() {
+fn hooks_that_preload_registers_run_in_every_worker() {
     let mut program = preloads("value", &[]);
     assert_eq!(program.exit_code(), 0);
     assert_eq!((program.stdout.count("task 0: hook"), program.stdout.count("task 1: hook")), (1, 2));
 }
 
 #[test]
-fn its_error_ends_the_start_with_1_and_its_text() {
+fn an_error_of_preload_ends_the_start_with_1_and_its_text() {
     for mode in ["", "off", "check"] {
         ends_before_the_fork(preloads("err", &[("PREFORK", mode)]), 1, "the reason of preload");
     }
 }
 
 #[test]
-fn its_error_counts_though_nobody_takes_its_value() {
+fn the_error_of_preload_counts_though_no_argument_takes_its_value() {
     ends_before_the_fork(Program::start(&mut fixture("preloads-in-vain")), 1, "invalid digit found in string");
 }
 
 #[test]
-fn its_error_is_told_with_its_causes_and_none_of_them_twice() {
+fn an_error_of_preload_is_told_with_its_causes_and_none_of_them_twice() {
     const CAUSED: &str = "preload failed: cannot read the number: invalid digit found in string; no worker was started";
     for (story, reason) in [
         ("caused", CAUSED),
@@ -76,7 +76,7 @@ fn its_error_is_told_with_its_causes_and_none_of_them_twice() {
 }
 
 #[test]
-fn its_panic_ends_the_program_as_in_any_other() {
+fn a_panic_of_preload_ends_the_program_as_in_any_other() {
     let mut program = preloads("panic", &[]);
     assert_eq!(program.exit_code(), 101);
     assert_eq!(program.stdout.count("forking"), 0);

@@ -51,7 +51,7 @@ fn one_worker_is_the_worker() {
 
 #[test]
 fn a_worker_that_is_not_ready_in_time_is_killed_replaced_and_counted() {
-    // At the same time: nobody but that one is to be so late, however slow the machine is.
+    // At the same time, so that only that worker is late, however slow the machine is.
     let programs = WAYS.map(|way| {
         let steps = ["worker=0", "before-restart=1", "ignore", "wait", "worker=0", "ready", "worker=1", "ready"];
         let mut command = way.lives([("ready_timeout", "10s"), ("max_restarts", "50")], steps);
@@ -82,9 +82,9 @@ fn a_pool_that_is_never_ready_in_time_gives_up() {
     program.wait_until_empty();
 }
 
-/// It is what programs forget that have just been given the option.
+/// Programs forget the call when they have just been given the option.
 #[test]
-fn that_ready_was_never_called_is_named_first() {
+fn a_missing_call_of_ready_is_named_first() {
     let mut program = Session::start(&mut Way::Builder.lives([("ready_timeout", "100ms")], ["wait"]));
     assert_eq!(program.exit_code(), 1);
     let line = program.stderr.wait_for("is not ready after 100ms (ready_timeout): killing it");
@@ -131,7 +131,7 @@ fn with_ready_timeout_the_end_of_the_hooks_says_nothing() {
 
 #[test]
 fn the_environment_switches_ready_timeout_off_and_does_not_switch_it_on() {
-    // Nobody says that it is ready.
+    // No worker says that it is ready.
     let mut off = Way::Builder.lives([("ready_timeout", "100ms")], []);
     let program = Session::start(off.env("PREFORK_READY_TIMEOUT", "none"));
     program.stderr.wait_for("all 2 workers are ready after ");
@@ -144,7 +144,7 @@ fn the_environment_switches_ready_timeout_off_and_does_not_switch_it_on() {
 }
 
 #[test]
-fn to_say_it_again_or_to_nobody_does_nothing() {
+fn a_worker_that_says_again_that_it_is_ready_changes_nothing() {
     for options in [&[][..], &["--ready_timeout=1h"]] {
         let program = Session::start(lives(["ready", "ready", "ready"]).args(options));
         program.stdout.wait_for_nth("says that it is ready", 6);

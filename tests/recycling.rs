@@ -102,7 +102,7 @@ fn a_worker_that_asks_and_returns_is_replaced() {
     for (way, program) in in_each_way("asks-and-returns", &["max_restarts=0"]) {
         program.stdout.wait_for_nth("worker 0 begins", 2);
         program.stdout.wait_for_nth("worker 1 begins", 2);
-        // Whoever had its turn before it returned was recycled.
+        // A worker that had its turn before it returned was recycled.
         let replaced = || {
             let returned = program.stderr.count("having asked to be replaced, starting again");
             (returned + program.stderr.count(", replaced") == 2).then_some(())
@@ -142,14 +142,18 @@ fn a_worker_with_too_much_memory_of_its_own_is_recycled() {
         );
         program.stderr.wait_for_nth(", replaced", 2);
         let lines = program.stderr.all();
-        assert_eq!(program.stderr.count("recycling worker 1"), 0, "{way:?}: what all share is nobody's: {lines:#?}");
+        assert_eq!(
+            program.stderr.count("recycling worker 1"),
+            0,
+            "{way:?}: shared memory counts for no worker: {lines:#?}"
+        );
         assert_one_at_a_time(&lines);
         stop(program);
     }
 }
 
 #[test]
-fn without_the_options_nobody_is_recycled() {
+fn without_the_options_no_worker_is_recycled() {
     let program = start("serves", &["workers=3"]);
     let workers = program.wait_for_children(3);
     std::thread::sleep(Duration::from_secs(2));

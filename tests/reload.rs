@@ -270,7 +270,7 @@ fn an_exclusive_reload_is_abandoned_and_its_slot_restarted_when_a_replacement_fa
 
 #[test]
 fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
-    let pool = Pool::start_as_nobody_else(fixture("reloads"));
+    let pool = Pool::start_as_a_user_of_its_own(fixture("reloads"));
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
     let workers = pool.wait_for_children(3);
@@ -293,7 +293,7 @@ fn a_reload_is_abandoned_when_a_replacement_cannot_be_forked() {
 
 #[test]
 fn an_exclusive_reload_whose_fork_fails_is_tried_again_as_any_other() {
-    let pool = Pool::start_as_nobody_else(fixture("reloads-exclusively"));
+    let pool = Pool::start_as_a_user_of_its_own(fixture("reloads-exclusively"));
     let mut pool = skip_unless!(pool, "others may not run what was built here");
     pool.wait_until_ready();
     pool.limit_processes("1");

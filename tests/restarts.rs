@@ -22,7 +22,7 @@ fn stop(mut program: Session) {
     program.wait_until_empty();
 }
 
-/// The supervisor gave up, and nobody is left.
+/// The supervisor gave up, and no process is left.
 fn gives_up(program: &mut Session, because: &str, last: &str) {
     assert_eq!(program.exit_code(), 1, "{:#?}", program.stderr.all());
     program.wait_until_empty();
@@ -233,7 +233,7 @@ fn without_ready_timeout_a_failure_to_boot_is_named_and_the_budget_decides() {
 /// A refused fork counts too: see `fork_failure.rs`.
 #[test]
 fn what_counts_is_a_crash_not_to_be_ready_in_time_and_to_hang() {
-    // At the same time: nobody but worker 2 is to be so late, however slow the machine is.
+    // At the same time, so that only worker 2 is late, however slow the machine is.
     let programs = WAYS.map(|way| {
         let options =
             [("workers", "4"), ("ready_timeout", "10s"), ("heartbeat_timeout", "200ms"), ("max_restarts", "50")];
@@ -364,7 +364,7 @@ fn a_sigkill_from_outside_is_named_as_that() {
 }
 
 #[test]
-fn a_sigkill_by_the_supervisor_is_nobody_elses() {
+fn a_sigkill_by_the_supervisor_is_blamed_on_no_other_process() {
     // One is not ready in time, and another does not end in time.
     let options = [("ready_timeout", "10s"), ("graceful_timeout", "300ms")];
     let steps = ["worker=0", "before-restart=1", "wait", "worker=0", "ignore", "ready", "worker=1", "ready"];
@@ -389,7 +389,7 @@ impl MemoryGroup {
         fs::create_dir(&path)?;
         let group = MemoryGroup(path);
         fs::write(group.0.join("memory.limit_in_bytes"), (mebibytes << 20).to_string())?;
-        // Where swap is accounted for, there is to be none.
+        // Where the kernel accounts for swap, the group gets none.
         let _ = fs::write(group.0.join("memory.memsw.limit_in_bytes"), (mebibytes << 20).to_string());
         Ok(group)
     }

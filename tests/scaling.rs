@@ -55,7 +55,7 @@ fn sigttou_ends_the_worker_with_the_highest_task_id_gracefully_and_never_the_las
     pool.stderr.wait_for(&format!("worker 2 (pid {}) exited with status 0 after", pids[2]));
     assert_eq!(pool.wait_for_children(1), pids[..1]);
     assert_eq!(pool.stderr.count(", stopped"), 2, "{:#?}", pool.stderr.all());
-    // The same task ids come back, and are what they were: started once before.
+    // Task ids that come back know that they were started once before.
     scale(&pool, Signal::SIGTTIN, "2 workers instead of 1");
     assert_eq!(pool.wait_for_start(1, 1).workers, 2);
     assert_eq!(pool.stderr.count("/100)"), 0, "{:#?}", pool.stderr.all());
@@ -148,7 +148,7 @@ fn sigttou_for_a_slot_that_is_being_replaced_ends_both_workers() {
     }
 }
 
-/// Of a task id that went and came back while its worker's replacement drains, nobody is lost.
+/// No worker is lost of a task id that went and came back while its worker's replacement drains.
 #[test]
 fn a_task_id_that_comes_back_waits_for_a_replacement_that_drains() {
     let mut pool = Pool::start(fixture("reloads"));

@@ -155,7 +155,7 @@ fn the_thread_that_wakes_futures_takes_no_signal() {
 }
 
 #[test]
-fn want_of_descriptors_is_named_and_the_next_call_tries_again() {
+fn a_lack_of_descriptors_is_named_and_the_next_call_tries_again() {
     let (program, workers) = start("without-descriptors");
     for worker in workers {
         program.stderr.wait_for(&format!("(pid {worker}) cannot catch SIGTERM with the two descriptors"));
@@ -164,14 +164,14 @@ fn want_of_descriptors_is_named_and_the_next_call_tries_again() {
 }
 
 #[test]
-fn want_of_threads_is_named() {
+fn a_lack_of_threads_is_named() {
     if !geteuid().is_root() {
         skip!("only root can be a user that has no other process");
     }
     let (_, hard) = getrlimit(Resource::RLIMIT_NPROC).expect("a limit");
     let mut command = fixture("stops-when-told");
     before_exec(command.arg("future").env("PREFORK", "off"), move || Ok(setrlimit(Resource::RLIMIT_NPROC, 1, hard)?));
-    let started = Session::start_as_nobody_else(&mut command, Stdio::piped());
+    let started = Session::start_as_a_user_of_its_own(&mut command, Stdio::piped());
     let mut program = skip_unless!(started, "others may not run what was built here");
     assert_eq!(program.exit_code(), 101);
     let pid = program.pid();

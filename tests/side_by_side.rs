@@ -42,7 +42,7 @@ fn apart(lines: &[String]) -> Vec<String> {
 }
 
 #[test]
-fn pieces_are_put_together() {
+fn the_pieces_of_a_line_are_put_together() {
     let lines = ["Error: prefork: one", "prefork: two", "\"a reason\"prefork: three", "", "prefork: four"];
     let expected = ["prefork: one", "prefork: two", "prefork: three", "prefork: four", "Error: \"a reason\""];
     assert_eq!(apart(&lines.map(str::to_owned)), expected);
@@ -87,17 +87,17 @@ fn same(how: &str, variables: &[(&str, &str)], code: i32) {
 const ONE: &[(&str, &str)] = &[("PREFORK_WORKERS", "1"), ("PREFORK_MAX_RESTARTS", "0")];
 
 #[test]
-fn when_all_workers_finish() {
+fn both_programs_are_alike_when_all_workers_finish() {
     same("finish", &[], 0);
 }
 
 #[test]
-fn when_a_worker_is_replaced() {
+fn both_programs_are_alike_when_a_worker_is_replaced() {
     same("fail-once", &[("PREFORK_WORKERS", "1")], 0);
 }
 
 #[test]
-fn when_it_gives_up() {
+fn both_programs_are_alike_when_they_give_up() {
     for how in ["exit-code", "err", "panic", "abort"] {
         same(how, ONE, 1);
     }
@@ -106,7 +106,7 @@ fn when_it_gives_up() {
 }
 
 #[test]
-fn when_it_is_stopped() {
+fn both_programs_are_alike_when_they_are_stopped() {
     same("wait", &[], 0);
 }
 
@@ -118,13 +118,13 @@ fn without_supervision() {
 }
 
 #[test]
-fn when_the_configuration_is_checked() {
+fn both_programs_are_alike_when_the_configuration_is_checked() {
     same("finish", &[("PREFORK", "check")], 0);
     same("finish", &[("PREFORK", "check"), ("PREFORK_LISTEN", "192.0.2.1:80")], 1);
 }
 
 #[test]
-fn when_a_variable_is_wrong_or_unknown() {
+fn both_programs_are_alike_when_a_variable_is_wrong_or_unknown() {
     same("finish", &[("PREFORK_WORKERS", "many")], 2);
     same("finish", &[("PREFORK_LISTEN", "localhost")], 2);
     same("finish", &[("PREFORK_WORKRES", "1")], 0);

@@ -142,7 +142,7 @@ fn a_filter_of_a_worker_goes_with_it() {
     pool.is_served();
 }
 
-/// Nobody can ask what the program is, so it is set again after each end.
+/// The steering program cannot be read back from a socket, so it is set again after each end.
 #[test]
 fn a_worker_that_has_all_connections_come_to_its_slot_does_so_no_longer_than_it_lives() {
     let pool = Spoilt::start("127.0.0.1:0, udp:127.0.0.1:0", |command| {
@@ -173,7 +173,7 @@ fn a_worker_that_exits_with_status_0_is_no_exception() {
     pool.is_served();
 }
 
-/// Nothing repairs these. Workers that have the old socket would serve nobody, so they are replaced.
+/// Nothing repairs these sockets. Workers that have the old socket would serve no client, so they are replaced.
 #[test]
 fn a_socket_that_nothing_repairs_is_bound_anew() {
     let mut pool = Spoilt::start("127.0.0.1:0, udp:127.0.0.1:0", |_| {});

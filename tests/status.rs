@@ -1,4 +1,5 @@
-//! The scoreboard: what `status()` says of the pool, to whom, and who can spoil it. And what everybody is called.
+//! The scoreboard: what `status()` says of the pool, in which processes, and what a worker can spoil. And the names of the
+//! processes.
 
 mod support;
 use std::fs;
@@ -37,7 +38,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_worker_sees_the_pool_and_nobody_does_before_the_start() {
+fn a_worker_sees_the_pool_and_no_process_does_before_the_start() {
     let program = start(&["watches"], 3);
     program.stdout.wait_for("before the start: nothing");
     let pids = wait_for_pool(&program.stdout, "0 ready *, 1 ready *, 2 ready *");
@@ -55,7 +56,7 @@ fn every_state_is_seen() {
     let _ = fs::remove_file(&ready);
     let mut command = fixture("shows-the-pool");
     command.args(["is-ready-when-told", ready.to_str().expect("text")]).env("PREFORK_WORKERS", "2");
-    // Each state lasts until the test goes on: whoever looks at the pool may be late.
+    // Each state lasts until the test goes on, as the worker that looks at the pool may be late.
     let program = Session::start(command.env("PREFORK_BACKOFF", "1h").env("PREFORK_GRACEFUL_TIMEOUT", "1h"));
     // The last line is the pool as it is.
     let is_now = |pool: &str| matches(&program.stdout.all().pop()?, pool);
@@ -239,7 +240,7 @@ fn a_worker_that_floods_the_wake_pipe_costs_the_supervisor_little() {
 }
 
 #[test]
-fn garbage_in_a_workers_own_seat_harms_nobody_else() {
+fn garbage_in_a_workers_own_seat_harms_no_other_worker() {
     let mut command = fixture("shows-the-pool");
     let mut program = Session::start(
         command.arg("scribbles-on-its-own").env("PREFORK_WORKERS", "3").env("PREFORK_HEARTBEAT_TIMEOUT", "8s"),
@@ -275,7 +276,7 @@ fn comm(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).expect("it is alive").trim_end().to_owned()
 }
 
-/// What ps(1) calls everybody.
+/// All processes as ps(1) calls them.
 fn listed() -> Vec<String> {
     let output = Command::new("ps").args(["-e", "-o", "pid=,comm="]).output().expect("ps(1)");
     String::from_utf8_lossy(&output.stdout).lines().map(|line| line.trim().to_owned()).collect()

@@ -198,7 +198,7 @@ fn sigterm_to_one_worker_is_its_abnormal_end_and_no_stop() {
 }
 
 #[test]
-fn sigterm_to_everybody_at_once_restarts_nobody() {
+fn sigterm_to_all_processes_at_once_restarts_no_worker() {
     for _ in 0..20 {
         let mut program = Session::start(&mut fixture("sleeps"));
         let workers = program.wait_for_children(3);
@@ -213,7 +213,7 @@ fn sigterm_to_everybody_at_once_restarts_nobody() {
 }
 
 #[test]
-fn sigterm_to_everybody_workers_first_restarts_nobody() {
+fn sigterm_to_all_processes_workers_first_restarts_no_worker() {
     let mut program = Session::start(&mut fixture("sleeps"));
     let workers = program.wait_for_children(3);
     // So that it learns of everything at once.

@@ -100,7 +100,7 @@ fn a_supervisor_that_leads_its_session_does_not_leave_workers_stopped() {
         let workers = wait_for_workers(supervisor, 3);
         for nth in 1..=3 {
             terminal.type_in(CTRL_Z);
-            // The kernel does not stop an orphaned process group: there is nobody to continue it.
+            // The kernel does not stop an orphaned process group: no shell could continue it.
             terminal.screen.wait_for_nth("SIGTSTP: suspended", nth);
             // It is read when that is over.
             send(supervisor, Signal::SIGUSR1);
@@ -167,7 +167,7 @@ fn ctrl_c_during_restarts_kills_no_new_worker() {
 #[test]
 fn a_worker_of_another_user_can_write_to_the_terminal_and_nothing_else() {
     if !geteuid().is_root() {
-        skip!("only root can become somebody else");
+        skip!("only root can become another user");
     }
     let attacks = || {
         let mut command = fixture("runs-as");

@@ -38,7 +38,7 @@ fn a_finished_workers_line_says_how_many_are_left() {
 }
 
 #[test]
-fn when_all_have_finished_it_exits_with_0_and_says_so_in_its_last_line() {
+fn a_pool_whose_workers_have_all_finished_exits_with_0_and_says_so_in_its_last_line() {
     let mut program = Program::start(&mut fixture("reports-task-id"));
     assert_eq!(program.exit_code(), 0);
     let lines = program.stderr.all();
@@ -248,7 +248,7 @@ fn a_second_start_is_refused_without_supervision() {
 }
 
 #[test]
-fn a_start_that_failed_is_none() {
+fn a_start_that_failed_does_not_count_as_one() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let mut program = Program::start(fixture("starts-after-a-failure").arg(&address));

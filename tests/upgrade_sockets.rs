@@ -1,5 +1,5 @@
-//! Upgrades of pools whose slots have sockets of their own, and of those that were started with sockets: whoever waits is
-//! answered.
+//! Upgrades of pools whose slots have sockets of their own, and of pools that were started with sockets: every queued client
+//! is answered.
 
 mod support;
 use std::fs;
@@ -117,7 +117,7 @@ fn an_upgrade_for_which_there_are_too_few_descriptors_is_abandoned() {
             sh
         })
     };
-    // Whoever runs the tests may have left them some, too.
+    // The process that runs the tests may have left them some descriptors, too.
     let pool = start(256);
     let open = descriptors_of(pool.program.pid()).len();
     pool.stop();
@@ -242,16 +242,16 @@ fn the_file_of_a_unix_socket_is_as_the_binary_says_that_stays() {
         assert_eq!(mode(&socket), 0o600);
         upgrade("pinned-3", ", unix:PATH?owner=nobody-at-all");
         pool.program.stderr.wait_for("there is no user \"nobody-at-all\"");
-        // Whoever removes the file takes the socket away from everybody: there is another one.
+        // Without its file no client reaches the socket, so there is another one.
         fs::remove_file(&socket).expect("it is there");
         upgrade("pinned-4", ", unix:PATH?mode=660");
         pool.wait_for_upgrade(2);
         assert_eq!(mode(&socket), 0o660);
-        UnixStream::connect(&socket).expect("somebody listens there");
+        UnixStream::connect(&socket).expect("a listener");
         // What is not listened on any more has no file in the end, stored or not.
         upgrade("pinned-5", "");
         pool.wait_for_upgrade(3);
-        // A socket that is on its way to the service manager is one that somebody has.
+        // A socket that is on its way to the service manager is still open.
         manager.receive_all();
         pool.program.stop();
         pool.program.wait_until_empty();

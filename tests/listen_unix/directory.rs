@@ -87,10 +87,10 @@ fn a_directory_that_is_not_there_or_not_writable_is_said() {
     let last = refusal(&mut command("unix", &format!("unix:{}/none/app.sock", directory.0.display())), 1);
     assert!(last.contains("No such file") && last.contains("its directory must be there"), "{last}");
     if geteuid().is_root() {
-        // What root may do proves nothing: as nobody, with a copy of the program that nobody can reach.
+        // What root may do proves nothing: as the user nobody, with a copy of the program that this user can reach.
         let copy = directory.0.join("program");
         fs::copy(fixture("listens-to-each-kind").get_program(), &copy).expect("a copy");
-        fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).expect("open to nobody");
+        fs::set_permissions(&directory.0, Permissions::from_mode(0o755)).expect("open to the user nobody");
         let mut program = clean_command(copy.to_str().expect("text"));
         program.args(["listens-to-each-kind", "unix", &directory.address()]).uid(NOBODY).gid(NOBODY);
         let last = refusal(&mut program, 1);

@@ -59,7 +59,7 @@ fn a_file_left_by_a_killed_supervisor_is_replaced() {
     program.signal(Signal::SIGKILL);
     program.wait();
     wait_until_gone(&workers);
-    assert_eq!(inode(&directory.socket()), before, "nobody was left to remove it");
+    assert_eq!(inode(&directory.socket()), before, "no process was left to remove it");
     assert_eq!(UnixStream::connect(directory.socket()).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     // And one that it had not finished.
     let unfinished = directory.unfinished();
@@ -93,7 +93,7 @@ fn the_mode_is_right_from_the_first_moment() {
                 assert_eq!(fs::symlink_metadata(&path).expect("the file").mode() & 0o7777, expected);
                 program.stdout.wait_for_nth("serves Unix", 2);
                 let before = connections.load(Ordering::Relaxed);
-                until("somebody connects", || (connections.load(Ordering::Relaxed) > before).then_some(()));
+                until("a client connects", || (connections.load(Ordering::Relaxed) > before).then_some(()));
                 stops(program);
             }
             drop(watched);
@@ -109,7 +109,7 @@ fn the_mode_is_right_from_the_first_moment() {
 #[derive(Default)]
 struct Modes {
     seen: Vec<u32>,
-    /// Somebody could not, and could later.
+    /// A connection was refused after one had succeeded.
     refused: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ fn modes(path: &Path, stop: &AtomicBool, connections: &AtomicUsize) -> Modes {
         modes.seen.extend(seen.filter(|seen| !modes.seen.contains(seen)));
         match UnixStream::connect(path) {
             Ok(_) => {
-                // At its end it is still there for a moment, but nobody can connect after that.
+                // At its end it is still there for a moment, but no client can connect after that.
                 if refused.is_some() && refused == file() {
                     modes.refused.push(format!("{refused:?}"));
                 }
@@ -196,7 +196,7 @@ fn what_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn a_file_that_is_somebody_else_s_by_now_is_left_alone() {
+fn a_file_that_belongs_to_another_process_by_now_is_left_alone() {
     let directory = Directory::new("not-own");
     let path = directory.socket();
     let replace: [(&str, &dyn Fn() -> Option<UnixListener>); 3] = [
@@ -245,7 +245,7 @@ fn prefork_off_removes_the_file_when_main_returns() {
     let directory = Directory::new("off");
     let mut program = Program::start(command("unix-once", &directory.address()).env("PREFORK", "off"));
     program.stdout.wait_for("task 0 waits");
-    let _client = UnixStream::connect(directory.socket()).expect("somebody listens");
+    let _client = UnixStream::connect(directory.socket()).expect("a listener");
     assert_eq!(program.exit_code(), 0);
     assert_eq!(directory.files(), [""; 0]);
 }

@@ -1,4 +1,5 @@
-//! A Unix socket's file: right from its first moment, replaced only when nobody has it, and removed by whoever made it.
+//! A Unix socket's file: right from its first moment, replaced only when no process has it, and removed by the supervisor
+//! that made it.
 
 mod directory;
 mod file;
@@ -87,7 +88,7 @@ fn stops(mut program: Program) {
 
 fn ask(path: &Path) -> Option<usize> {
     let mut answer = String::new();
-    UnixStream::connect(path).expect("somebody listens").read_to_string(&mut answer).ok()?;
+    UnixStream::connect(path).expect("a listener").read_to_string(&mut answer).ok()?;
     answer.trim().parse().ok()
 }
 
@@ -103,7 +104,7 @@ fn inode(path: &Path) -> u64 {
     fs::symlink_metadata(path).expect("a file").ino()
 }
 
-/// A file that nobody listens on any more.
+/// A file that no process listens on any more.
 fn stale(directory: &Directory) -> u64 {
     drop(UnixListener::bind(directory.socket()).expect("a socket"));
     inode(&directory.socket())

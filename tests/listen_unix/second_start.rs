@@ -21,7 +21,7 @@ fn a_second_start_is_refused_and_the_first_does_not_notice() {
     assert!(last.contains(&format!("pid {} (", program.pid())), "{last}");
     assert_eq!(inode(&directory.socket()), before);
     assert_eq!(directory.files(), ["app.sock"]);
-    assert_eq!(program.stdout.count("has a client"), 0, "nobody has connected");
+    assert_eq!(program.stdout.count("has a client"), 0, "no client has connected");
     both_answer(&directory.socket());
     stops(program);
 }
@@ -111,7 +111,7 @@ fn a_socket_of_another_user_is_not_taken_for_stale() {
     let directory = Directory::new("theirs");
     let copy = directory.0.join("program");
     fs::copy(fixture("listens-to-each-kind").get_program(), &copy).expect("a copy");
-    fs::set_permissions(&directory.0, Permissions::from_mode(0o777)).expect("open to nobody");
+    fs::set_permissions(&directory.0, Permissions::from_mode(0o777)).expect("open to the user nobody");
     let program = starts("unix", &format!("{}?mode=600", directory.address()));
     let before = inode(&directory.socket());
     let mut second = clean_command(copy.to_str().expect("text"));

@@ -1,5 +1,5 @@
-//! With `reuse_port` each slot has sockets of its own, which the supervisor holds: nobody who waits in a queue is lost, and
-//! nobody waits where nobody accepts.
+//! With `reuse_port` each slot has sockets of its own, which the supervisor holds: no queued connection is lost, and none is
+//! queued where no worker accepts.
 
 mod own_sockets;
 mod random_kills;
@@ -37,9 +37,9 @@ fn ask(address: SocketAddr) -> usize {
     ask_within(address, DEADLINE).expect("an answer")
 }
 
-/// The same, if one does in this time.
+/// Which worker answers, if one does in this time.
 fn ask_within(address: SocketAddr, time: Duration) -> Option<usize> {
-    let mut connection = TcpStream::connect(address).expect("somebody listens");
+    let mut connection = TcpStream::connect(address).expect("a listener");
     connection.set_read_timeout(Some(time)).expect("a time");
     connection.write_all(b"?").expect("sent");
     let mut answer = String::new();
@@ -90,7 +90,7 @@ fn what_waits_for_a_killed_worker_is_answered_by_its_replacement() {
     assert_eq!(ask(address), 0);
     send(pid, Signal::SIGSTOP);
     until("it is stopped", || (state_of(pid) == Some('T')).then_some(()));
-    let waiting: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("somebody listens")).collect();
+    let waiting: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(address).expect("a listener")).collect();
     send(pid, Signal::SIGKILL);
     for mut connection in waiting {
         connection.set_read_timeout(Some(DEADLINE)).expect("a time");
@@ -126,7 +126,7 @@ fn one_fewer_and_one_more_again_and_again_leave_nothing_behind() {
 }
 
 #[test]
-fn where_the_kernel_refuses_to_steer_it_is_said_once_and_all_the_rest_works() {
+fn a_kernel_that_refuses_to_steer_is_named_once_and_all_the_rest_works() {
     let Some(migrates) = migrates() else { skip!("the kernel has no net.ipv4.tcp_migrate_req") };
     let mut command = answers_at_once("builder");
     without_steering(command.env("PREFORK_WORKERS", "2"));

@@ -55,7 +55,7 @@ fn each_slot_has_its_own_sockets_and_the_supervisor_holds_them_all() {
 }
 
 #[test]
-fn they_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
+fn own_sockets_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
     let path = own_path("reuse-port");
     let unix = path.to_str().expect("text");
     let named = format!("dns=udp:127.0.0.1:0, admin=127.0.0.1:0, local=unix:{unix}, public=127.0.0.2:0");
@@ -82,7 +82,7 @@ fn they_are_given_by_type_and_by_name_and_unix_sockets_stay_shared() {
         let mut answered = BTreeSet::new();
         until("both workers have answered", || {
             let mut answer = String::new();
-            TcpStream::connect(admin).expect("somebody listens").read_to_string(&mut answer).expect("an answer");
+            TcpStream::connect(admin).expect("a listener").read_to_string(&mut answer).expect("an answer");
             answered.insert(answer);
             (answered.len() == 2).then_some(())
         });
@@ -116,7 +116,7 @@ fn datagrams_of_one_sender_go_to_one_slot_and_senders_are_spread() {
 }
 
 #[test]
-fn every_way_to_ask_for_it_is_the_same() {
+fn attribute_builder_and_environment_ask_for_own_sockets_alike() {
     for (how, variable, own) in [
         ("attribute", None, true),
         ("builder", None, true),
@@ -140,7 +140,7 @@ fn every_way_to_ask_for_it_is_the_same() {
 }
 
 #[test]
-fn without_forking_there_is_one_socket_and_it_is_handed_over() {
+fn without_forking_there_is_one_socket_and_main_gets_it() {
     let mut program = Program::start(answers_at_once("builder").env("PREFORK", "off"));
     let address = address(&program, "");
     assert_eq!(ask(address), 0);
@@ -150,7 +150,7 @@ fn without_forking_there_is_one_socket_and_it_is_handed_over() {
 }
 
 #[test]
-fn an_address_that_somebody_has_is_in_use_whether_he_shares_it_or_not() {
+fn an_address_that_another_process_has_is_in_use_whether_it_is_shared_or_not() {
     for (kind, shares) in [(Type::STREAM, false), (Type::STREAM, true), (Type::DGRAM, false), (Type::DGRAM, true)] {
         let socket = Socket::new(Domain::IPV4, kind, None).expect("a socket");
         socket.set_reuse_port(shares).expect("it can be shared");
@@ -185,9 +185,9 @@ fn with_port_0_all_slots_and_all_addresses_of_a_name_have_one_port() {
 }
 
 #[test]
-fn workers_that_become_somebody_else_have_their_own_too_and_one_more_gets_them() {
+fn workers_that_become_another_user_have_their_own_sockets_and_so_has_one_more_worker() {
     if !geteuid().is_root() {
-        skip!("only root can become somebody else");
+        skip!("only root can become another user");
     }
     let mut command = answers_at_once("builder");
     let mut program = Program::start(command.env("PREFORK_USER", "nobody").env("PREFORK_GROUP", "nogroup"));

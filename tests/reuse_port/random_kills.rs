@@ -123,7 +123,7 @@ fn account(program: &Program, address: SocketAddr) -> Account {
         }
         seen.over.store(true, Ordering::Relaxed);
     });
-    let mut unaccepted = seen.unaccepted.into_inner().expect("nobody panicked");
+    let mut unaccepted = seen.unaccepted.into_inner().expect("no client panicked");
     let before = unaccepted.len();
     for port in in_hand {
         if let Some(place) = unaccepted.iter().position(|&broken| broken == port) {
@@ -149,7 +149,7 @@ fn loses_what_waits() -> bool {
 }
 
 #[test]
-fn nobody_who_waits_is_lost_whoever_is_killed_and_however_many_workers_there_are() {
+fn no_queued_connection_is_lost_whichever_worker_is_killed_and_however_many_there_are() {
     if !loses_what_waits() {
         skip!("net.ipv4.tcp_migrate_req is not 0, and there can be no network of this test's own");
     }

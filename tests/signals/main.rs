@@ -41,7 +41,7 @@ fn a_signal_that_comes_too_late_is_refused_with_one_line() {
 fn signals_without_end_do_not_keep_the_supervisor_from_its_work() {
     for signal in [Signal::SIGHUP, Signal::SIGUSR1] {
         let command = &mut fixture("sleeps");
-        // Nobody reads so many lines.
+        // Thousands of lines would be of no use.
         let mut program = Program::start_with_stderr(command.env("PREFORK_WORKERS", "50"), Stdio::null());
         let (pid, first) = (program.pid(), program.wait_for_children(50)[0]);
         let sender = Endless::send(pid, signal);
@@ -50,7 +50,7 @@ fn signals_without_end_do_not_keep_the_supervisor_from_its_work() {
         until("the worker is reaped", || state_of(first).is_none().then_some(()));
         program.signal(Signal::SIGTERM);
         until("the supervisor ends", || (state_of(pid) == Some('Z')).then_some(()));
-        // It is not reaped before the last signal is sent: nobody else gets its number.
+        // It is not reaped before the last signal is sent: no other process gets its number.
         drop(sender);
         assert_eq!(program.exit_code(), 0);
     }

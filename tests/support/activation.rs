@@ -59,13 +59,13 @@ pub fn descriptors<'a>(command: &mut Command, sockets: impl Iterator<Item = &'a 
 
 fn above(socket: &OwnedFd, lowest: RawFd) -> OwnedFd {
     let number = fcntl(socket, FcntlArg::F_DUPFD_CLOEXEC(lowest)).expect("a copy");
-    // SAFETY: fcntl(2) has just made this descriptor, and nobody else has its number.
+    // SAFETY: fcntl(2) has just made this descriptor, and no other owner has its number.
     unsafe { OwnedFd::from_raw_fd(number) }
 }
 
-/// Puts a copy at this number, whoever was there: dup2(2).
+/// Puts a copy at this number, whatever was open there: dup2(2).
 fn place(socket: &OwnedFd, number: RawFd) -> std::io::Result<()> {
-    // SAFETY: in the new process before exec(2) nobody uses what had this number; dup2(2) takes any two numbers.
+    // SAFETY: in the new process before exec(2) no code uses what had this number; dup2(2) takes any two numbers.
     match unsafe { libc::dup2(socket.as_raw_fd(), number) } {
         -1 => Err(std::io::Error::last_os_error()),
         _ => Ok(()),

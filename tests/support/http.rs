@@ -135,7 +135,7 @@ pub fn under_load(clients: &[Client<'_>], address: SocketAddr, something: impl F
     thread::scope(|scope| {
         clients.iter().for_each(|client| drop(scope.spawn(|| client(address, &seen))));
         let _over = SetAtEnd(&seen.over);
-        until("somebody has an answer", || seen.is_heard().then_some(()));
+        until("a client has an answer", || seen.is_heard().then_some(()));
         something(&seen);
     });
     seen

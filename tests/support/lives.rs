@@ -26,7 +26,7 @@ pub fn lives<const N: usize>(steps: [&str; N]) -> Command {
 }
 
 impl Way {
-    /// The same, with options that are given in this way.
+    /// The command for workers that take these steps, with options that are given in this way.
     pub fn lives<const M: usize, const N: usize>(self, options: [(&str, &str); M], steps: [&str; N]) -> Command {
         let mut command = if self == Way::Attribute { fixture("lives-by-attribute") } else { fixture("lives") };
         for (option, value) in options {
@@ -51,7 +51,7 @@ pub fn start(command: &mut Command) -> (Session, UnixStream) {
     (Session::start(command.stdin(OwnedFd::from(theirs))), ours)
 }
 
-/// Lets so many workers go on that read.
+/// Lets this number of workers go on that read.
 pub fn let_go_on(mut writer: &UnixStream, workers: usize) {
     writer.write_all(&vec![b'.'; workers]).expect("they read");
 }

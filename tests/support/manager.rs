@@ -82,7 +82,7 @@ impl Manager {
             ControlMessageOwned::ScmRights(descriptors) => Some(descriptors),
             _ => None,
         });
-        // SAFETY: recvmsg(2) has just made these descriptors, and nobody else has their numbers.
+        // SAFETY: recvmsg(2) has just made these descriptors, and no other owner has their numbers.
         let descriptors = rights.flatten().map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect();
         let length = received.bytes;
         message.truncate(length);

@@ -95,12 +95,12 @@ impl Program {
         Program::start_with_stderr(command, Stdio::piped())
     }
 
-    /// The same, with a standard error that is the test's affair.
+    /// Starts a program whose standard error the test provides.
     pub fn start_with_stderr(command: &mut Command, stderr: Stdio) -> Program {
         Program::try_start(command, stderr).expect("the program starts")
     }
 
-    /// The same, where the system may refuse.
+    /// Starts a program that the system may refuse.
     pub fn try_start(command: &mut Command, stderr: Stdio) -> io::Result<Program> {
         command.stdout(Stdio::piped()).stderr(stderr);
         // A program that was just copied is still open for writing in a process that another test forked meanwhile, until
@@ -125,7 +125,7 @@ impl Program {
         children_of(self.pid())
     }
 
-    /// Waits until it has so many children, and returns them.
+    /// Waits until it has `count` children, and returns them.
     pub fn wait_for_children(&self, count: usize) -> Vec<i32> {
         until(&format!("{count} children"), || Some(self.children()).filter(|children| children.len() == count))
     }
@@ -148,7 +148,7 @@ impl Program {
         status
     }
 
-    /// The same, for its exit status; 128 + the signal's number where one killed it, as a shell says it.
+    /// Waits for the exit status; it is 128 + the signal's number where a signal killed the program, as in a shell.
     pub fn exit_code(&mut self) -> i32 {
         let status = self.wait();
         status.code().unwrap_or_else(|| 128 + status.signal().expect("exited or killed"))
@@ -215,7 +215,7 @@ impl Lines {
         self.wait_for_nth(part, 1)
     }
 
-    /// Waits until so many lines contain this, and returns the last of them.
+    /// Waits until `nth` lines contain this, and returns the last of them.
     pub fn wait_for_nth(&self, part: &str, nth: usize) -> String {
         let start = Instant::now();
         let mut state = self.0.state.lock().unwrap();
@@ -229,7 +229,7 @@ impl Lines {
         }
     }
 
-    /// Waits until nobody can write any more.
+    /// Waits until no process can write any more.
     pub fn finish(&self) {
         until("the output ends", || self.0.state.lock().unwrap().finished.then_some(()));
     }

@@ -1,4 +1,4 @@
-//! Copies of a fixture that have more rights than their caller, who is nobody.
+//! Copies of a fixture that have more rights than their caller, the user nobody.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -19,7 +19,7 @@ pub enum Rights {
     FileCapabilities,
 }
 
-/// In a folder that nobody can read.
+/// A program in a folder that the user nobody can read.
 pub struct MoreRights {
     folder: PathBuf,
     program: PathBuf,
@@ -34,7 +34,7 @@ impl MoreRights {
         }
         let folder = own_path("more-rights");
         fs::create_dir(&folder).expect("a folder");
-        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to nobody");
+        fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).expect("open to the user nobody");
         let mut copy = MoreRights { program: folder.join("program"), folder, arguments: Vec::new() };
         copy.put(&fixture("shows-its-environment"), rights)?;
         let mut shows = copy.command();
@@ -71,13 +71,13 @@ impl MoreRights {
         command
     }
 
-    /// Has nobody run this.
+    /// Has the user nobody run this.
     pub fn as_nobody(&self, mut command: Command) -> Command {
         command.uid(NOBODY).gid(NOBODY).current_dir("/");
         command
     }
 
-    /// The copy, run by nobody.
+    /// The copy, run by the user nobody.
     pub fn command(&self) -> Command {
         self.as_nobody(self.program())
     }

@@ -45,9 +45,9 @@ impl Pool {
     }
 
     /// As a user that no other process has. `None` where others may not run what was built here.
-    pub fn start_as_nobody_else(mut command: Command) -> Option<Pool> {
+    pub fn start_as_a_user_of_its_own(mut command: Command) -> Option<Pool> {
         let files = Files::with(&[]);
-        let program = Session::start_as_nobody_else(files.name_in(&mut command), Stdio::piped())?;
+        let program = Session::start_as_a_user_of_its_own(files.name_in(&mut command), Stdio::piped())?;
         Some(Pool { program, files })
     }
 
@@ -73,7 +73,7 @@ impl Pool {
         self.stdout.all().iter().filter_map(|line| Start::read(line)).collect()
     }
 
-    /// Waits until so many have started.
+    /// Waits until `count` workers have started.
     pub fn wait_for_starts(&self, count: usize) -> Vec<Start> {
         self.stdout.wait_for_nth(" starts, restart ", count);
         self.starts()
@@ -160,7 +160,7 @@ impl Files {
         self.wait_for_nth(name, part, 1)
     }
 
-    /// The same for so many of them, and the last of these.
+    /// Waits until `nth` lines contain this, and returns the last of them.
     pub fn wait_for_nth(&self, name: &str, part: &str, nth: usize) -> String {
         until(&format!("{nth} x {part:?} in {name}"), || {
             self.lines(name).into_iter().filter(|line| line.contains(part)).nth(nth - 1)

@@ -33,7 +33,7 @@ impl Session {
         Session::try_start(command, stderr).expect("the program starts")
     }
 
-    /// The same, where the system may refuse.
+    /// Starts a program that the system may refuse.
     pub fn try_start(command: &mut Command, stderr: Stdio) -> io::Result<Session> {
         static SESSIONS: AtomicU32 = AtomicU32::new(0);
         let mark = format!("{}.{}", std::process::id(), SESSIONS.fetch_add(1, Ordering::Relaxed));
@@ -43,7 +43,7 @@ impl Session {
 
     /// Starts the program as a user that no other process has, where this is root: root is above most limits and
     /// permissions. `None` where others may not run what was built here.
-    pub fn start_as_nobody_else(command: &mut Command, stderr: Stdio) -> Option<Session> {
+    pub fn start_as_a_user_of_its_own(command: &mut Command, stderr: Stdio) -> Option<Session> {
         static USERS: AtomicU32 = AtomicU32::new(0);
         if geteuid().is_root() {
             let user = 1_000_000 + std::process::id() * 16 + USERS.fetch_add(1, Ordering::Relaxed);
@@ -95,9 +95,9 @@ impl Session {
         members
     }
 
-    /// Waits until nobody is alive in it.
+    /// Waits until no process is alive in it.
     pub fn wait_until_empty(&self) {
-        until("nobody is left of the session", || self.members().is_empty().then_some(()));
+        until("no process is left of the session", || self.members().is_empty().then_some(()));
     }
 }
 

@@ -34,7 +34,7 @@ impl Terminal {
         Terminal::run(shell.arg("-i").env("PS1", "").env_remove("ENV"))
     }
 
-    /// The same with bash, which passes a hangup on to its jobs. `None` where it is not installed.
+    /// Runs bash, which passes a hangup on to its jobs, in a new terminal. `None` where it is not installed.
     pub fn bash(command: &mut Command) -> Option<Terminal> {
         let is_there = Command::new("bash").arg("--version").output().is_ok();
         let quiet = command.env_remove("HISTFILE").env("PS1", "");

@@ -1,4 +1,4 @@
-//! SIGUSR2: a supervisor becomes another binary in place, or stays what it was, and nobody who asks notices.
+//! SIGUSR2: a supervisor becomes another binary in place, or stays what it was, and no client notices.
 
 mod abandoned;
 mod requests;
@@ -84,7 +84,7 @@ fn listeners_come_and_go_with_what_the_binary_listens_on() {
     assert_eq!(ask(extra).expect("an answer"), "listens-to-two");
     pool.upgrade_to("serves-2");
     pool.wait_for_upgrade(2);
-    until("nobody listens there any more", || ask(extra).is_err().then_some(()));
+    until("the extra address has no listener any more", || ask(extra).is_err().then_some(()));
     assert_eq!(pool.ask(), "serves-2");
     pool.stop();
 }
@@ -144,7 +144,7 @@ fn a_program_that_was_found_in_the_path_is_found_there_again() {
 }
 
 #[test]
-fn what_was_handed_to_somebody_else_is_ignored() {
+fn the_state_for_another_process_is_ignored() {
     for number in ["0", "7", "-1", "nonsense"] {
         let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_UPGRADE", number));
         assert_eq!(pool.ask(), "serves-1");
@@ -152,7 +152,7 @@ fn what_was_handed_to_somebody_else_is_ignored() {
     }
 }
 
-/// Nobody waits for what may never end, or takes away what somebody else is to read.
+/// The supervisor does not wait for a pipe that may never end, and takes nothing that another process will read.
 #[test]
 fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
     let pool = Upgrading::start_as("serves-1", |command| {

@@ -11,7 +11,7 @@ use crate::support::session::Session;
 use crate::support::upgrading::install;
 use crate::support::{Signal, clean_command};
 
-/// A pool of root's with workers that are nobody, and who is given what of its directory.
+/// A pool of root's whose workers run as `nobody`, and what of its directory belongs to which user.
 struct Entrusted<'a> {
     /// What root does to the directory, the file or another path before the start.
     does: &'a dyn Fn(&Path),
@@ -78,7 +78,7 @@ fn root_does_not_run_what_the_workers_user_may_have_put_in_place_of_the_binary()
             assert!(line.contains(says) && line.ends_with("; nothing has changed; SIGUSR2 tries again"), "{line}");
             assert_eq!(program.stderr.count("rehearsing"), 0);
         }
-        assert!(!directory.join("ran-as").exists(), "root ran what nobody has made");
+        assert!(!directory.join("ran-as").exists(), "root ran what the user nobody has made");
         program.stop();
         program.wait_until_empty();
     }

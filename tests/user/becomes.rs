@@ -175,9 +175,9 @@ fn prefork_off_drops_the_rights_and_check_only_looks() {
 }
 
 #[test]
-fn a_port_of_root_s_is_served_by_nobody() {
+fn a_port_of_root_s_is_served_by_the_user_nobody() {
     only_root!();
-    // Another one in each process, so that whoever runs the same test does not take it meanwhile.
+    // Another one in each process, so that another run of this test does not take it meanwhile.
     let first = 600 + (std::process::id() % 400) as u16;
     let port = (first..1024).find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok());
     let port = skip_unless!(port, "no port below 1024 is free");

@@ -98,7 +98,7 @@ fn rearm_refuses_a_process_that_a_worker_made() {
 }
 
 #[test]
-fn rearm_does_nothing_where_nobody_supervises() {
+fn rearm_does_nothing_without_a_supervisor() {
     only_root!();
     let mut program = Session::start(fixture("changes-its-user").arg("rearm").env("PREFORK", "off"));
     program.stdout.wait_for("body task 0 ");

@@ -20,7 +20,7 @@ fn is_refused(program: &mut Program, parts: &[&str]) {
 }
 
 #[test]
-fn names_that_nobody_has_are_refused() {
+fn names_that_no_user_and_no_group_has_are_refused() {
     for [user, group, says] in [
         ["no-such-user", "none", "user: there is no user \"no-such-user\" on this system"],
         ["none", "no-such-group", "group: there is no group \"no-such-group\" on this system"],
@@ -63,7 +63,7 @@ fn user_and_group_take_strings_and_options() {
 }
 
 #[test]
-fn who_is_not_root_may_ask_for_what_it_is_and_nothing_else() {
+fn a_program_that_is_not_root_may_ask_for_its_own_user_and_no_other() {
     only_root!();
     let accounts = Accounts::new("not-root");
     let as_nobody = |user: &str, group: &str, mode: &str| {
