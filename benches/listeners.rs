@@ -24,20 +24,24 @@
 //! cannot tell from nothing.
 
 #[cfg(target_os = "linux")]
+mod contest;
+
+#[cfg(target_os = "linux")]
 mod bench {
     use std::collections::BTreeMap;
-    use std::env;
     use std::io::{self, BufRead, BufReader};
     use std::net::SocketAddr;
-    use std::process::{Child, ChildStderr, Command, ExitCode, Stdio};
+    use std::process::{Child, ChildStderr, ExitCode, Stdio};
     use std::time::{Duration, Instant};
 
     use nix::sys::signal::{Signal, kill};
-    use nix::unistd::{Pid, getppid};
+    use nix::unistd::Pid;
     use prefork_rt::{Prefork, Worker, cpu_count};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::runtime::{Builder, Runtime};
+
+    use crate::contest::{self, median};
 
     const CONNECTIONS: usize = 64;
     const BALANCED_WORKERS: usize = 4;
@@ -47,33 +51,17 @@ mod bench {
     const GREETING: usize = 4;
 
     pub fn main() -> ExitCode {
-        let arguments: Vec<String> = env::args().skip(1).collect();
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        match arguments[..] {
-            ["--contender", name, workers] => contend(name, workers.parse().expect("a number of workers")),
-            // `cargo bench` says so; `cargo test --benches` does not, and wants no long job.
-            _ if !arguments.contains(&"--bench") => {
-                println!("nothing is measured without --bench: run `cargo bench`");
-                ExitCode::SUCCESS
-            }
-            _ => {
-                let quick = arguments.contains(&"--quick");
-                let rounds = arguments.iter().position(|&argument| argument == "--rounds");
-                let rounds = rounds.and_then(|at| arguments.get(at + 1)?.parse().ok());
-                compare(rounds.unwrap_or(if quick { 2 } else { 9 }), if quick { 200 } else { 1500 });
-                ExitCode::SUCCESS
-            }
-        }
+        contest::run(contend, |arguments| {
+            let quick = arguments.contains(&"--quick");
+            let rounds = arguments.iter().position(|&argument| argument == "--rounds");
+            let rounds = rounds.and_then(|at| arguments.get(at + 1)?.parse().ok());
+            compare(rounds.unwrap_or(if quick { 2 } else { 9 }), if quick { 200 } else { 1500 });
+        })
     }
 
     // The contenders.
 
     fn contend(name: &str, workers: usize) -> ExitCode {
-        let parent = env::var("BENCH_PARENT").expect("set by the process that measures");
-        nix::sys::prctl::set_pdeathsig(Signal::SIGTERM).expect("prctl(2)");
-        if getppid().to_string() != parent {
-            return ExitCode::FAILURE;
-        }
         let serve_alone = |worker: Worker| -> io::Result<()> {
             let runtime = Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -124,15 +112,8 @@ mod bench {
 
     impl Server {
         fn start(name: &str, workers: usize) -> Server {
-            let mut command = Command::new(env::current_exe().expect("a path"));
-            command
-                .args(["--contender", name, &workers.to_string()])
-                .env("BENCH_PARENT", std::process::id().to_string());
-            command.stdin(Stdio::null()).stderr(Stdio::piped());
-            for (variable, _) in env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PREFORK")) {
-                command.env_remove(variable);
-            }
-            let mut child = command.spawn().expect("it starts");
+            let mut command = contest::contender(name, workers);
+            let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
             let mut lines = BufReader::new(child.stderr.take().expect("piped"));
             let mut line = String::new();
             let address = loop {
@@ -266,12 +247,6 @@ mod bench {
             let worst = shares.iter().copied().fold(0.0, f64::max);
             println!("{:<10}{name:<12}{:>12.2}{worst:>12.2}", "balance", median(shares));
         }
-    }
-
-    fn median(mut values: Vec<f64>) -> f64 {
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
     }
 }
 
