@@ -81,7 +81,7 @@ pub(crate) struct Policy {
     next_upgrade: Option<String>,
     /// The previous binary was asked for a reload by this sender, and owes it if it comes back.
     owed_reload: Option<String>,
-    /// How many workers the options of the binary asked for that last set the size by them.
+    /// How many workers the options asked for that last set the size.
     planned: usize,
     dirty: VecDeque<usize>,
     /// Slots whose intake may have to change.

@@ -2,7 +2,7 @@
 //!
 //! It must not know what a deadline that is due does.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{ProcId, Time};
 
@@ -48,58 +48,73 @@ pub(crate) enum Alarm {
     Overdue,
 }
 
-impl Alarm {
-    const FIRST: Alarm = Alarm::Ready;
-    const LAST: Alarm = Alarm::Overdue;
-}
-
 impl Deadline {
-    /// Whether it belongs to a slot or a process, which the next binary goes on with.
-    fn outlives_binary(self) -> bool {
+    /// The slot that it belongs to, itself or as a deadline of its process. The next binary goes on with slots and
+    /// processes.
+    pub(super) fn slot(self) -> Option<usize> {
         match self {
-            Deadline::Start(_) | Deadline::Proc { .. } | Deadline::Queue(_) => true,
-            Deadline::Kill | Deadline::LeaveBehind | Deadline::Rehearsal | Deadline::Awake => false,
+            Deadline::Start(task_id) | Deadline::Queue(task_id) => Some(task_id),
+            Deadline::Proc { id, .. } => Some(id.task_id),
+            Deadline::Kill | Deadline::LeaveBehind | Deadline::Rehearsal | Deadline::Awake => None,
         }
     }
 }
 
-/// All deadlines. The two collections have the same entries.
+/// All deadlines, in the order of their times, and once more by what they belong to. A slot has few, so a list is the
+/// fastest way to find one of them, and keeps its memory for the slot's next process.
 #[derive(Default)]
 pub(super) struct Deadlines {
     in_order: BTreeSet<(Time, Deadline)>,
-    times: BTreeMap<Deadline, Time>,
+    of_slots: Vec<Vec<(Deadline, Time)>>,
+    of_pool: Vec<(Deadline, Time)>,
 }
 
 impl Deadlines {
     /// Sets a deadline, in place of the time that it had.
     pub(super) fn set(&mut self, deadline: Deadline, time: Time) {
-        if let Some(before) = self.times.insert(deadline, time) {
-            self.in_order.remove(&(before, deadline));
-        }
+        self.clear(deadline);
         self.in_order.insert((time, deadline));
+        let list = match deadline.slot() {
+            None => &mut self.of_pool,
+            Some(task_id) => {
+                if task_id >= self.of_slots.len() {
+                    self.of_slots.resize_with(task_id + 1, Vec::new);
+                }
+                &mut self.of_slots[task_id]
+            }
+        };
+        list.push((deadline, time));
     }
 
     /// Clears a deadline and says whether it was set.
     pub(super) fn clear(&mut self, deadline: Deadline) -> bool {
-        let time = self.times.remove(&deadline);
-        time.is_some_and(|time| self.in_order.remove(&(time, deadline)))
+        let list = match deadline.slot() {
+            None => Some(&mut self.of_pool),
+            Some(task_id) => self.of_slots.get_mut(task_id),
+        };
+        let Some(list) = list else { return false };
+        let Some(index) = list.iter().position(|&(set, _)| set == deadline) else { return false };
+        let (_, time) = list.swap_remove(index);
+        self.in_order.remove(&(time, deadline))
     }
 
     /// Clears an alarm of this process, if it has any left, and returns it.
     pub(super) fn clear_one_of(&mut self, id: ProcId) -> Option<Alarm> {
-        let of_process = Deadline::Proc { id, alarm: Alarm::FIRST }..=Deadline::Proc { id, alarm: Alarm::LAST };
-        let (&deadline, _) = self.times.range(of_process).next()?;
-        self.clear(deadline);
-        match deadline {
-            Deadline::Proc { alarm, .. } => Some(alarm),
+        let is_own = |&(deadline, _): &(Deadline, Time)| match deadline {
+            Deadline::Proc { id: other, alarm } if other == id => Some(alarm),
             _ => None,
-        }
+        };
+        let alarm = self.of_slots.get(id.task_id)?.iter().find_map(is_own)?;
+        self.clear(Deadline::Proc { id, alarm });
+        Some(alarm)
     }
 
     /// Clears all deadlines but the retained ones.
     pub(super) fn retain(&mut self, is_retained: impl Fn(Deadline) -> bool) {
-        self.times.retain(|&deadline, _| is_retained(deadline));
         self.in_order.retain(|&(_, deadline)| is_retained(deadline));
+        for list in self.of_slots.iter_mut().chain([&mut self.of_pool]) {
+            list.retain(|&(deadline, _)| is_retained(deadline));
+        }
     }
 
     pub(super) fn clear_all(&mut self) {
@@ -108,11 +123,15 @@ impl Deadlines {
 
     /// When the deadline is due, if it is set.
     pub(super) fn time_of(&self, deadline: Deadline) -> Option<Time> {
-        self.times.get(&deadline).copied()
+        let list = match deadline.slot() {
+            None => &self.of_pool,
+            Some(task_id) => self.of_slots.get(task_id)?,
+        };
+        list.iter().find(|&&(set, _)| set == deadline).map(|&(_, time)| time)
     }
 
     pub(super) fn has(&self, deadline: Deadline) -> bool {
-        self.times.contains_key(&deadline)
+        self.time_of(deadline).is_some()
     }
 
     /// When the next deadline is due.
@@ -127,18 +146,18 @@ impl Deadlines {
         Some(deadline)
     }
 
-    /// The processes that have this alarm, in their order.
+    /// The processes that have this alarm, in the order of their task ids.
     pub(super) fn procs_with(&self, alarm: Alarm) -> Vec<ProcId> {
-        let proc = |&deadline: &Deadline| match deadline {
+        let proc = |&(deadline, _): &(Deadline, Time)| match deadline {
             Deadline::Proc { id, alarm: set } if set == alarm => Some(id),
             _ => None,
         };
-        self.times.keys().filter_map(proc).collect()
+        self.of_slots.iter().flatten().filter_map(proc).collect()
     }
 
     /// The deadlines that the next binary goes on with, in the order of their times.
     pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
-        self.in_order.iter().filter(|(_, deadline)| deadline.outlives_binary()).copied().collect()
+        self.in_order.iter().filter(|(_, deadline)| deadline.slot().is_some()).copied().collect()
     }
 }
 
@@ -146,7 +165,8 @@ impl Deadlines {
 impl Deadlines {
     /// All of them, in the order of their times.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Time, Deadline)> {
-        assert_eq!(self.times.len(), self.in_order.len(), "each is in both collections");
+        let lists = self.of_slots.iter().chain([&self.of_pool]).map(Vec::len).sum::<usize>();
+        assert_eq!(lists, self.in_order.len(), "each is in a list, too");
         self.in_order.iter().copied()
     }
 

@@ -120,6 +120,9 @@ impl Policy {
     }
 
     fn restore_deadline(&mut self, time: Time, deadline: Deadline) {
+        if deadline.slot().is_none_or(|task_id| task_id >= self.slots.len()) {
+            return;
+        }
         self.deadlines.set(deadline, time);
         if let Deadline::Proc { alarm, .. } = deadline {
             self.watch(alarm);
