@@ -58,10 +58,10 @@ pub struct WorkerStatus {
     /// How many times the task id was started before.
     pub restarts: usize,
     /// The last [`heartbeat`](Worker::heartbeat) of that process, to about 10 ms. One that is 49 days old looks new.
-    pub last_heartbeat: Option<Instant>,
+    pub last_beat: Option<Instant>,
     /// How many heartbeats that process has made. It begins again at 0 after 2^32 of them, and misses some of those
     /// that several threads make at once.
-    pub heartbeats: u32,
+    pub beats: u32,
 }
 
 impl Status {
@@ -89,8 +89,8 @@ impl WorkerStatus {
             pid: row.proc.map(|proc| proc.pid),
             started: row.proc.and_then(|proc| board.origin().checked_add(proc.started)),
             restarts: row.restarts,
-            last_heartbeat: heartbeats.and_then(|(age, _)| Instant::now().checked_sub(age)),
-            heartbeats: heartbeats.map_or(0, |(_, count)| count),
+            last_beat: heartbeats.and_then(|(age, _)| Instant::now().checked_sub(age)),
+            beats: heartbeats.map_or(0, |(_, count)| count),
         }
     }
 }
