@@ -1,4 +1,5 @@
 //! What the expansion of `#[prefork]` calls beside the builder, so that types decide what the macro cannot see.
+#![allow(missing_docs)] // Hidden, and not for users.
 
 use std::any::Any;
 use std::error::Error as StdError;
@@ -8,11 +9,11 @@ use std::ops::Deref;
 use std::process::{ExitCode, Termination};
 
 use crate::error::Error;
-use crate::identity::{Worker, worker};
 use crate::logging;
 use crate::options::Prefork;
 use crate::worker::argument::Needs;
 use crate::worker::preload;
+use crate::worker::{Worker, worker};
 
 /// States what an argument needs before the first fork.
 pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {

@@ -7,6 +7,7 @@ pub(crate) mod codec;
 pub(crate) mod cpu;
 pub(crate) mod error;
 pub(crate) mod exit_status;
+pub(crate) mod expansion;
 pub(crate) mod grammar;
 pub(crate) mod identity;
 pub(crate) mod inheritance;
@@ -30,7 +31,7 @@ pub use cpu::cpu_count;
 pub use error::Error;
 pub use exit_status::EXIT_GIVE_UP;
 pub use grammar::{Reload, Restart};
-pub use identity::{Worker, task_id, worker};
+pub use identity::task_id;
 pub use options::{
     IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
     IntoReload, IntoRestart, IntoWorkers, Prefork,
@@ -43,9 +44,11 @@ pub use worker::after_fork::after_fork;
 pub use worker::argument::FromWorker;
 pub use worker::listener::FromListener;
 pub use worker::shutdown::Shutdown;
+pub use worker::{Worker, worker};
 
-/// What only the expansion of `#[prefork]` uses.
+/// What only the expansion of `#[prefork]` uses. Everything of it is here, because compile errors in a user's crate name
+/// its types and traits.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::expansion::{argument, needs, preloaded, run};
+    pub use crate::expansion::*;
 }
