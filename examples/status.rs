@@ -63,8 +63,7 @@ fn table(status: &Status) -> Vec<(String, Color)> {
 fn row(worker: &WorkerStatus) -> String {
     let pid = worker.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     let age = worker.started.map_or_else(|| "-".to_owned(), |started| format!("{} s", started.elapsed().as_secs()));
-    let last =
-        worker.last_beat.map_or_else(|| "-".to_owned(), |last| format!("{} ms", last.elapsed().as_millis()));
+    let last = worker.last_beat.map_or_else(|| "-".to_owned(), |last| format!("{} ms", last.elapsed().as_millis()));
     let WorkerStatus { task_id, state, restarts, beats, .. } = worker;
     format!("{task_id:>4}  {state:<8}  {pid:>8}  {age:>6}  {restarts:>8}  {beats:>10}  {last:>9}")
 }

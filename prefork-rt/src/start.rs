@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::identity::{Worker, worker};
+use crate::identity::{Identity, identity};
 use crate::inheritance::Inheritance;
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
@@ -25,8 +25,8 @@ use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::upgrade::Handoff;
 use crate::wording;
-use crate::worker::after_fork;
 use crate::worker::argument::{check_needs, needs_nonblocking};
+use crate::worker::{Worker, after_fork};
 use checks::{
     check_addresses_can_be_shared, check_memory_can_be_measured, check_rights_can_be_refused,
     warn_of_a_replaceable_binary, warn_of_few_restarts,
@@ -133,7 +133,7 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
         tell_failure(service_manager(&prefork).as_ref(), &error);
         return Err(error);
     }
-    if worker().is_some() || STARTED.swap(true, Ordering::Relaxed) {
+    if identity().is_some() || STARTED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyStarted);
     }
     let manager = service_manager(&prefork);
@@ -352,7 +352,7 @@ fn readiness(ready_timeout: Option<Duration>) -> Readiness {
     }
 }
 
-const THE_ONLY_WORKER: Worker = Worker { task_id: 0, workers: 1, restarts: 0 };
+const THE_ONLY_WORKER: Worker = Worker(Identity { task_id: 0, workers: 1, restarts: 0 });
 
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
@@ -373,7 +373,7 @@ fn become_the_only_worker(
         Threads::None(single_thread) => Some(single_thread),
         Threads::Others { .. } | Threads::Unknown(_) => None,
     };
-    listeners.retain(THE_ONLY_WORKER.task_id);
+    listeners.retain(THE_ONLY_WORKER.task_id());
     become_worker(THE_ONLY_WORKER, listeners, variables, single_thread.as_ref());
     Ok(())
 }

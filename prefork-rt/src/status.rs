@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use crate::identity::{Worker, worker};
+use crate::identity::identity;
 use crate::policy::State;
 use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot};
 
@@ -97,7 +97,11 @@ impl WorkerStatus {
 
 /// Adds the worker that asks, which may do so before the supervisor has published that it was forked.
 fn put_own(slots: &mut Vec<Slot>, task_id: usize, process: Occupant) {
-    let row = Row { state: State::Starting, proc: Some(process), restarts: worker().map_or(0, Worker::restarts) };
+    let row = Row {
+        state: State::Starting,
+        proc: Some(process),
+        restarts: identity().map_or(0, |identity| identity.restarts),
+    };
     let own = Slot { task_id, row, forks: process.fork + 1 };
     match slots.binary_search_by_key(&task_id, |slot| slot.task_id) {
         Ok(index) if slots[index].forks < own.forks => slots[index] = own,

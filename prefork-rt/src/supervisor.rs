@@ -26,7 +26,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::identity::Worker;
+use crate::identity::Identity;
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
@@ -35,6 +35,7 @@ use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
+use crate::worker::Worker;
 use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
@@ -193,7 +194,7 @@ impl Supervisor {
             self.inform(action.is_none());
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
-                    let worker = Worker { task_id: proc.task_id(), workers, restarts };
+                    let worker = Worker(Identity { task_id: proc.task_id(), workers, restarts });
                     let newcomer = self.expect(proc);
                     if let Some(alone) = self.fork(proc, &newcomer) {
                         self.turn_into(worker, &newcomer, &alone);

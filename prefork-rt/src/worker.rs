@@ -9,27 +9,49 @@ pub(crate) mod preload;
 pub(crate) mod shutdown;
 pub(crate) mod tie;
 
+use std::fmt;
+
 use crate::error::Error;
-use crate::identity::Worker;
+use crate::identity::{Identity, identity};
 use crate::scoreboard;
 use argument::FromWorker;
 use listener::FromListener;
 use shutdown::Shutdown;
 
+/// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
+/// and of [`after_fork`](crate::after_fork) hooks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Worker(pub(crate) Identity);
+
+/// The handle of this worker; `None` outside a worker.
+///
+/// For code that does not get it as an argument, such as a `main` whose runtime attribute stands above `#[prefork]`.
+pub fn worker() -> Option<Worker> {
+    identity().map(Worker)
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Identity { task_id, workers, restarts } = &self.0;
+        let mut worker = f.debug_struct("Worker");
+        worker.field("task_id", task_id).field("workers", workers).field("restarts", restarts).finish()
+    }
+}
+
 impl Worker {
     /// Which of the workers this is: `0..workers`. A replacement has the id of the worker it replaces.
     pub fn task_id(self) -> usize {
-        self.task_id
+        self.0.task_id
     }
 
     /// How many workers there were when this one started.
     pub fn workers(self) -> usize {
-        self.workers
+        self.0.workers
     }
 
     /// How many times this task id was started before: 0 in the first worker that has it.
     pub fn restarts(self) -> usize {
-        self.restarts
+        self.0.restarts
     }
 
     /// Says that this worker is ready to do its work: bound, connected, warmed up.

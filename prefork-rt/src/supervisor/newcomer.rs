@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use super::detachment::Keys;
 use super::{Supervisor, names};
-use crate::identity::{self, Worker};
+use crate::identity;
 use crate::listen::{self, Listeners};
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
 use crate::sys::{self, Fork, Pid, ProcessName, SingleThread};
-use crate::worker::tie;
+use crate::worker::{Worker, tie};
 
 /// What a worker needs to know of itself, found out before the fork: each page of code that a new worker enters, and each
 /// page of memory that it writes to, costs it a fault.
@@ -95,29 +95,29 @@ impl Supervisor {
         logging::close();
         let tied = tie::tie_to(pid);
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| publisher.sit(worker.task_id, newcomer.occupant(sys::getpid())));
+        let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), newcomer.occupant(sys::getpid())));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         let keys = prepared.and(detached).unwrap_or_else(|error| {
-            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
+            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
             sys::end_now(1);
         });
         if let Some(credentials) = &service.credentials {
             // The kernel clears the parent-death signal when credentials change, so the tie is made again.
             let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
             if let Err(error) = assumed {
-                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id, credentials.who));
+                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id(), credentials.who));
                 sys::end_now(1);
             }
         }
         if let Err(error) = service.attributes.set() {
-            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id));
+            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
             sys::end_now(1);
         }
         newcomer.name.set();
         wake_pipe.become_writer();
         drop(board_file);
         let mut listeners = service.listeners;
-        listeners.retain(worker.task_id);
+        listeners.retain(worker.task_id());
         become_worker(worker, listeners, &service.variables, Some(single_thread));
         // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
         mem::forget(policy);
@@ -148,7 +148,7 @@ pub(crate) fn become_worker(
         variables.iter().for_each(|variable| sys::remove_variable(variable, single_thread));
     }
     listen::give(listeners);
-    identity::become_worker(worker);
+    identity::become_worker(worker.0);
 }
 
 /// Flushes all buffers: a fork would copy buffered text, which would then appear twice.

@@ -3,7 +3,7 @@
 use std::process::{ExitCode, Termination};
 use std::sync::{Mutex, PoisonError};
 
-use crate::identity::Worker;
+use super::Worker;
 
 type Hook = Box<dyn Fn(Worker) -> ExitCode + Send>;
 

@@ -2,10 +2,10 @@
 
 use std::any::{Any, TypeId, type_name};
 
+use super::Worker;
 use super::preload;
 use crate::error::Error;
 use crate::grammar::Kind;
-use crate::identity::Worker;
 use crate::listen::{self, Label, Wanted};
 
 /// What may be an argument of a `#[prefork]` function, and asked for with [`Worker::get`]. Sealed.
@@ -68,8 +68,8 @@ macro_rules! task_id_as {
                 Needs(Need::TaskId)
             }
             fn from_worker(worker: Worker) -> Result<Self, Error> {
-                <$integer>::try_from(worker.task_id).map_err(|_| Error::Argument {
-                    reason: format!("task id {} does not fit a {}: use usize", worker.task_id, stringify!($integer)),
+                <$integer>::try_from(worker.task_id()).map_err(|_| Error::Argument {
+                    reason: format!("task id {} does not fit a {}: use usize", worker.task_id(), stringify!($integer)),
                 })
             }
         }

@@ -6,10 +6,10 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 
+use super::Worker;
 use super::argument::{FromWorker, Needs, sealed::Sealed};
 use crate::error::Error;
 use crate::grammar::Kind;
-use crate::identity::Worker;
 use crate::listen::{self, Wanted};
 #[cfg(feature = "tokio")]
 use crate::sys::of_call;
