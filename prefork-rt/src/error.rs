@@ -5,9 +5,9 @@ use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::amounts;
 use crate::exit_status::EXIT_GIVE_UP;
 use crate::sys::{self, CallError};
-use crate::wording;
 
 /// Why prefork could not start, gave up, or could not fill an argument.
 ///
@@ -157,7 +157,7 @@ impl fmt::Display for Error {
                 f,
                 "gave up: worker {task_id} ended abnormally and all {max_restarts} restarts (max_restarts) are used{}; \
                  the other workers were stopped; the lines above say how each worker ended",
-                wording::within(*restart_window)
+                amounts::within(*restart_window)
             ),
             Error::CannotBoot { task_id } => write!(
                 f,

@@ -13,12 +13,12 @@ use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use crate::amounts;
 use crate::codec::{words_of_fields, words_of_variants};
 use crate::grammar::Kind;
 use crate::logging;
 use crate::policy::Notice;
 use crate::sys;
-use crate::wording;
 use address::{one_line, removal};
 use variables::SOCKET;
 use watchdog::Watchdog;
@@ -284,8 +284,8 @@ impl Manager {
         let last = one_line(&self.last);
         match self.phase {
             Phase::Stopping => format!("STATUS={last}"),
-            _ if last.is_empty() => format!("STATUS={ready} of {} ready", wording::workers(workers)),
-            _ => format!("STATUS={ready} of {} ready; {last}", wording::workers(workers)),
+            _ if last.is_empty() => format!("STATUS={ready} of {} ready", amounts::workers(workers)),
+            _ => format!("STATUS={ready} of {} ready; {last}", amounts::workers(workers)),
         }
     }
 

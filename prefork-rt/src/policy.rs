@@ -49,8 +49,8 @@ pub(crate) use contract::{
     Action, Ask, Event, Exit, Growth, Hold, Intake, Killer, ProcId, Readiness, Reported, Rules, Scope, Signal, Status,
     Time, View,
 };
+pub(crate) use ends::{Failure, Neutral};
 pub(crate) use notice::{GiveUp, KillReason, Notice, TurnFailure};
-pub(crate) use slot::{Failure, Neutral};
 pub(crate) use snapshot::Snapshot;
 pub use state::State;
 pub(crate) use turn::Recycle;

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::amounts::{self, age, all, in_a_while, size, time, within, workers, workers_were};
 use crate::exit_status::EXIT_GIVE_UP;
 use crate::logging::{TARGET, say, warn};
 use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Scope, Share, Spent, Status, TurnFailure,
 };
 use crate::sys::{self, Member, Pid, Rest};
-use crate::wording::{self, age, all, in_a_while, size, time, within, workers, workers_were};
 
 /// How many processes a line names; of more it gives the number.
 const MOST_NAMED: usize = 3;
@@ -187,12 +187,12 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::Scaled { by, from, to } => info(format!("{by}: {} instead of {from}", workers(*to))),
         Notice::CannotAdd { task_id, error, workers } => warn(format!(
             "worker {task_id} cannot be added: {error}; {} stay; check the limits on processes and memory",
-            wording::workers(*workers)
+            amounts::workers(*workers)
         )),
         Notice::CannotOpen { task_id, error, workers } => warn(format!(
             "worker {task_id} cannot be added, as there are no sockets for it: {error}; {} stay; check the limit on open \
              files",
-            wording::workers(*workers)
+            amounts::workers(*workers)
         )),
         Notice::NotDrained { task_id, after } => warn(format!(
             "worker {task_id} is being removed, and connections still wait for it after {} (graceful_timeout): those that \

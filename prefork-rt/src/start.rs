@@ -8,6 +8,7 @@ use std::process::{ExitCode, Termination};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::amounts;
 use crate::error::Error;
 use crate::identity::{Identity, identity};
 use crate::inheritance::Inheritance;
@@ -24,7 +25,6 @@ use crate::supervisor::fork_check::ForkCheck;
 use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::upgrade::Handoff;
-use crate::wording;
 use crate::worker::argument::{check_needs, needs_nonblocking};
 use crate::worker::{Worker, after_fork};
 use checks::{
@@ -193,7 +193,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     variables.extend(inheritance.socket_variables().map(str::to_owned));
     warnings.extend(inheritance.warnings());
     let mut settings = Settings::new(values, prefork.code, &mut warnings);
-    let workers = format!("{}: {}", wording::workers(settings.workers), settings.workers_because);
+    let workers = format!("{}: {}", amounts::workers(settings.workers), settings.workers_because);
     match mode {
         Mode::On if handoff.is_there() => logging::info(&format!("taking over to run {workers}")),
         Mode::On => logging::info(&format!("starting {workers}")),

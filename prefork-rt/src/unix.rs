@@ -3,6 +3,7 @@
 //! [`lib.rs`](crate) takes them all in, so `crate::policy` is the module that is declared here.
 
 pub(crate) mod account;
+pub(crate) mod amounts;
 pub(crate) mod codec;
 pub(crate) mod cpu;
 pub(crate) mod error;
@@ -24,7 +25,6 @@ pub(crate) mod supervisor;
 pub(crate) mod sys;
 pub(crate) mod trust;
 pub(crate) mod upgrade;
-pub(crate) mod wording;
 pub(crate) mod worker;
 
 pub use cpu::cpu_count;

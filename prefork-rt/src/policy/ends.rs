@@ -1,16 +1,75 @@
-//! The end of a worker: the worker has finished, is replaced, or was one too many.
+//! What the end of a worker means, and what follows: the worker has finished, is replaced, or was one too many.
 
 use std::time::Duration;
 
 use super::budget::Spent;
 use super::notice::{GiveUp, Notice, TurnFailure};
-use super::slot::{Class, Failure, Neutral, Proc, Why, classify};
-use super::{Exit, Policy, ProcId, Status};
+use super::slot::{Proc, ProcState, Why};
+use super::{Exit, Policy, ProcId, Recycle, Rules, Status, Time};
+use crate::exit_status::EXIT_GIVE_UP;
+use crate::grammar::Restart;
 
 /// Where readiness is not announced, a worker that lived this long has booted.
 pub(super) const BOOT: Duration = Duration::from_secs(1);
 /// This many failures to boot in a row are no accident.
 const BOOT_FAILURES: u32 = 2;
+
+/// Why a worker's end counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    Ended(Status),
+    Hung(Status),
+    NotReady,
+    CannotFork,
+}
+
+/// Why a worker is replaced though it did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Neutral {
+    /// `restart = "always"` asks for it.
+    Always,
+    /// A process other than the supervisor sent it SIGTERM.
+    Terminated,
+    /// It asked to be replaced, and did not wait for its turn.
+    Recycled,
+}
+
+/// What a worker's end means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    /// A normal exit, which is final.
+    Finished,
+    /// It is replaced, and that counts.
+    Failed(Failure),
+    /// It is replaced, and that does not count.
+    Neutral(Neutral),
+    /// It was told to end, and is not missed.
+    Expected,
+    /// It was told to end for the sake of its replacement.
+    Replaced,
+    /// It asks for no further try.
+    Final,
+}
+
+/// What the end of a worker means, but for one of a binary that has failed, and for one that began a turn and was not
+/// ready: those are decided in [`Policy::ended`] first.
+fn classify(proc: &Proc, status: Status, now: Time, rules: &Rules) -> Class {
+    let terminated = |grace: Duration| proc.terminated.is_some_and(|when| now.since(when) <= grace);
+    match (proc.state, status) {
+        (ProcState::Ending(why) | ProcState::Killed(why), _) => match why {
+            Why::Stop | Why::Surplus => Class::Expected,
+            Why::Turn => Class::Replaced,
+            Why::Hung => Class::Failed(Failure::Hung(status)),
+            Why::NotReady => Class::Failed(Failure::NotReady),
+        },
+        (_, Status::Exited(0)) if terminated(rules.graceful_timeout) => Class::Neutral(Neutral::Terminated),
+        (_, Status::Exited(0)) if proc.recycle == Some(Recycle::Asked) => Class::Neutral(Neutral::Recycled),
+        (_, Status::Exited(0)) if rules.restart == Restart::Always => Class::Neutral(Neutral::Always),
+        (_, Status::Exited(0)) => Class::Finished,
+        (_, Status::Exited(code)) if code == i32::from(EXIT_GIVE_UP) => Class::Final,
+        _ => Class::Failed(Failure::Ended(status)),
+    }
+}
 
 impl Policy {
     pub(super) fn ended(&mut self, id: ProcId, status: Status) {

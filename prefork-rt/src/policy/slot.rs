@@ -1,12 +1,11 @@
-//! The place of one task id, the processes that hold it, and what the end of one means.
+//! The place of one task id, and the processes that hold it. It must not know what the end of one means.
 
 use std::time::Duration;
 
 use super::backoff::Backoff;
 use super::deadlines::Alarm;
 use super::headcount::Standing;
-use super::{Intake, ProcId, Recycle, Status, Time};
-use crate::exit_status::EXIT_GIVE_UP;
+use super::{Intake, ProcId, Recycle, Time};
 
 /// The place of one task id.
 #[derive(Clone, Default)]
@@ -95,62 +94,6 @@ pub(crate) enum Why {
     Hung,
     /// It was not ready in time.
     NotReady,
-}
-
-/// Why a worker's end counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    Ended(Status),
-    Hung(Status),
-    NotReady,
-    CannotFork,
-}
-
-/// Why a worker is replaced though it did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Neutral {
-    /// `restart = "always"` asks for it.
-    Always,
-    /// A process other than the supervisor sent it SIGTERM.
-    Terminated,
-    /// It asked to be replaced, and did not wait for its turn.
-    Recycled,
-}
-
-/// What a worker's end means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// A normal exit, which is final.
-    Finished,
-    /// It is replaced, and that counts.
-    Failed(Failure),
-    /// It is replaced, and that does not count.
-    Neutral(Neutral),
-    /// It was told to end, and is not missed.
-    Expected,
-    /// It was told to end for the sake of its replacement.
-    Replaced,
-    /// It asks for no further try.
-    Final,
-}
-
-/// The only place that decides what a worker's end means.
-pub(crate) fn classify(proc: &Proc, status: Status, now: Time, rules: &super::Rules) -> Class {
-    let terminated = |grace: Duration| proc.terminated.is_some_and(|when| now.since(when) <= grace);
-    match (proc.state, status) {
-        (ProcState::Ending(why) | ProcState::Killed(why), _) => match why {
-            Why::Stop | Why::Surplus => Class::Expected,
-            Why::Turn => Class::Replaced,
-            Why::Hung => Class::Failed(Failure::Hung(status)),
-            Why::NotReady => Class::Failed(Failure::NotReady),
-        },
-        (_, Status::Exited(0)) if terminated(rules.graceful_timeout) => Class::Neutral(Neutral::Terminated),
-        (_, Status::Exited(0)) if proc.recycle == Some(Recycle::Asked) => Class::Neutral(Neutral::Recycled),
-        (_, Status::Exited(0)) if rules.restart == crate::grammar::Restart::Always => Class::Neutral(Neutral::Always),
-        (_, Status::Exited(0)) => Class::Finished,
-        (_, Status::Exited(code)) if code == i32::from(EXIT_GIVE_UP) => Class::Final,
-        _ => Class::Failed(Failure::Ended(status)),
-    }
 }
 
 impl Slot {

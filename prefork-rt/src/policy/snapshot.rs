@@ -3,9 +3,10 @@
 use super::backoff::{self, Backoff};
 use super::budget::Counted;
 use super::deadlines::{Alarm, Deadline};
+use super::ends::Failure;
 use super::headcount::{Headcount, Standing};
 use super::refusal::Refusals;
-use super::slot::{Failure, Proc, ProcState, Slot, Sockets, Why};
+use super::slot::{Proc, ProcState, Slot, Sockets, Why};
 use super::upgrade::Upgrade;
 use super::watch::MEASURE_EVERY;
 use super::{Action, Growth, Intake, Killer, Policy, ProcId, Recycle, Scope, Status, Time};

@@ -2,19 +2,19 @@
 //!
 //! It must not know in which order a start asks.
 
+use crate::amounts;
 use crate::error::Error;
 use crate::logging;
 use crate::options::{RESTARTS_PER_WORKER, Settings};
 use crate::supervisor::credentials::Credentials;
 use crate::sys;
 use crate::upgrade::{self, Launch};
-use crate::wording;
 
 /// Warns when the pool would give up before each worker has failed once.
 pub(super) fn warn_of_few_restarts(settings: &Settings) {
     let workers = settings.workers;
     let Some(max_restarts) = settings.max_restarts.filter(|&max_restarts| max_restarts < workers) else { return };
-    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), wording::within(settings.restart_window));
+    let (enough, within) = (workers.saturating_mul(RESTARTS_PER_WORKER), amounts::within(settings.restart_window));
     let or = match settings.restart_window {
         None => ", or set restart_window, so that old failures do not count for ever",
         Some(_) => "",

@@ -3,11 +3,11 @@
 //! It must not know why the policy chose this end.
 
 use super::{Outcome, Supervisor};
+use crate::amounts;
 use crate::error::Error;
 use crate::logging;
 use crate::policy::{Exit, GiveUp, Spent};
 use crate::sys::{self, Pid};
-use crate::wording;
 
 impl Supervisor {
     pub(super) fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
@@ -17,7 +17,7 @@ impl Supervisor {
         }
         let error = match exit {
             Exit::Finished => {
-                let all = wording::all(self.policy.size(), "have", "has");
+                let all = amounts::all(self.policy.size(), "have", "has");
                 return self.in_order(&format!("{all} finished: exiting with status 0"));
             }
             Exit::Stopped { by, killed } => {

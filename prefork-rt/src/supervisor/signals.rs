@@ -9,10 +9,10 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use crate::amounts;
 use crate::logging;
 use crate::policy::{Ask, Event, ProcId};
 use crate::sys::{self, Pid, Received, Sent, Signal, SignalLists};
-use crate::wording;
 
 /// Which signals the supervisor reads, and what becomes of the others.
 pub(crate) static SIGNALS: SignalLists = SignalLists {
@@ -208,7 +208,7 @@ impl Supervisor {
     pub(super) fn pass_on(&self, received: &Received) {
         let workers: Vec<Pid> = self.table.alive().map(|(pid, _)| pid).collect();
         workers.iter().for_each(|&pid| self.send(pid, Signal::SIGUSR1, sys::kill));
-        logging::info(&format!("{}: passed on to {}", sender(received), wording::workers(workers.len())));
+        logging::info(&format!("{}: passed on to {}", sender(received), amounts::workers(workers.len())));
     }
 
     /// By default the signal would end this process, and the pool with it.

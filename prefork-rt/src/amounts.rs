@@ -1,4 +1,4 @@
-//! Counts, times and sizes as log lines and errors have them. It must not know what is counted.
+//! Counts, times and sizes in words, as log lines and errors have them. It must not know what is counted.
 
 use std::time::Duration;
 
