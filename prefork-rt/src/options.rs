@@ -2,6 +2,7 @@
 //!
 //! It must not know processes: what an option does is decided where it is used.
 
+mod attributes;
 mod environment;
 mod into;
 mod prefork;

@@ -2,6 +2,7 @@
 
 mod checks;
 
+use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -18,7 +19,6 @@ use crate::notify::{Address, Manager};
 use crate::options::{Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
-use crate::supervisor::attributes::Attributes;
 use crate::supervisor::credentials::{Credentials, stays_root};
 use crate::supervisor::detachment::{self, Detachment};
 use crate::supervisor::fork_check::ForkCheck;
@@ -246,10 +246,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
-    let attributes = Attributes { no_new_privs: settings.no_new_privs, umask: settings.umask };
+    let set_attributes = Box::new(settings.attributes());
     if mode == Mode::Off {
         inheritance.close_all_sockets();
-        become_the_only_worker(credentials.as_ref(), attributes, listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), &set_attributes, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let fork_check = ForkCheck::first()?;
@@ -292,7 +292,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let mut service = Service {
         credentials,
         detachment,
-        attributes,
+        set_attributes,
         listeners,
         fork_check,
         manager,
@@ -357,7 +357,7 @@ const THE_ONLY_WORKER: Worker = Worker(Identity { task_id: 0, workers: 1, restar
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    attributes: Attributes,
+    set_attributes: &dyn Fn() -> io::Result<()>,
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
@@ -366,7 +366,7 @@ fn become_the_only_worker(
         credentials.assume()?;
         keys.leave_after_all()?;
     }
-    attributes.set().map_err(Error::of_call("prctl(2)"))?;
+    set_attributes().map_err(Error::of_call("prctl(2)"))?;
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     logging::close();
     let single_thread = match sys::other_threads() {

@@ -4,7 +4,6 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
-pub(crate) mod attributes;
 pub(crate) mod connections;
 pub(crate) mod credentials;
 pub(crate) mod detachment;
@@ -36,7 +35,6 @@ use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
-use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
@@ -68,7 +66,8 @@ pub(crate) struct Service {
     pub(crate) credentials: Option<Credentials>,
     /// What workers of another user leave behind besides the user.
     pub(crate) detachment: Option<Detachment>,
-    pub(crate) attributes: Attributes,
+    /// What each worker sets of its own process.
+    pub(crate) set_attributes: Box<dyn Fn() -> io::Result<()>>,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// The service manager, which is told what happens.

@@ -1,4 +1,5 @@
-//! What was given for each option, the defaults, and what wins over what.
+//! What was given for each option, and what wins over what: the environment's value, the code's, the default in the
+//! option's row (`grammar/options.rs`).
 //!
 //! It must not know where a value was written, but for what its warnings name.
 

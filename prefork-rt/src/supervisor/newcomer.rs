@@ -109,7 +109,7 @@ impl Supervisor {
                 sys::end_now(1);
             }
         }
-        if let Err(error) = service.attributes.set() {
+        if let Err(error) = (service.set_attributes)() {
             logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
             sys::end_now(1);
         }

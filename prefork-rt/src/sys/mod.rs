@@ -56,11 +56,7 @@ pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter
 pub(crate) use lock::FileLock;
 pub(crate) use poll::{wait_for_stdout, wait_readable};
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
-pub(crate) use process::{
-    Fork, Pid, Rights, caller_can_write, die_with_parent, end_now, entropy, exists, fork, getpgrp, getpid, getppid,
-    getsid, has_terminal, is_forked, is_privileged_start, kill, kill_group, lead_group, notice_forks, remove_variable,
-    rights, set_no_new_privs, set_umask, stdin_to_null,
-};
+pub(crate) use process::*;
 pub(crate) use process_name::{ProcessName, process_name, set_process_name};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};

@@ -1,4 +1,5 @@
-//! What may be an argument of `main`, what each needs before the first fork, and how it is filled in the worker.
+//! What may be an argument of `main`, what each needs before the first fork, and how it is filled in the worker: here
+//! the task id and the handle, listeners in `listener.rs`, what `preload` returned in `preload.rs`.
 
 use std::any::{Any, TypeId, type_name};
 
