@@ -1,6 +1,6 @@
 //! A pool that looks at itself: a table of all workers, drawn again and again by one of them.
 //!
-//! Worker 1 crashes now and then, worker 2 asks to be recycled, the others work and beat. Ctrl-C ends it; where
+//! Worker 1 crashes now and then, worker 2 asks to be recycled, the others work and send heartbeats. Ctrl-C ends it; where
 //! standard output is no terminal, one table is printed after another.
 //!
 //! `cargo run --example status 2>status.log`: log lines would be written over the table.

@@ -37,7 +37,7 @@ fn main(worker: Worker, listener: TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Until the client has said all it has to say; or is silent for too long, or when it is time to stop.
+/// Echoes until the client has sent everything, is silent for too long, or the worker has to stop.
 fn echo(mut connection: TcpStream, shutdown: &Shutdown) -> io::Result<()> {
     connection.set_nonblocking(false)?;
     connection.set_write_timeout(Some(PATIENCE))?;

@@ -199,7 +199,7 @@ fn outside_the_ephemeral_range() -> TcpListener {
 }
 
 #[test]
-fn a_listener_is_handed_over_once() {
+fn a_worker_is_given_each_listener_once() {
     for how in ["one-twice", "all-twice"] {
         let mut program = listens(how, "127.0.0.1:0");
         assert_eq!(program.exit_code(), 0);

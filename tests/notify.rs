@@ -335,7 +335,7 @@ fn a_program_with_more_rights_than_its_caller_tells_root_s_manager_and_no_other(
     }
 }
 
-/// The listeners come back as LISTEN_FDS, which a set-user-ID program does not believe.
+/// The listeners come back as LISTEN_FDS, which a set-user-ID program does not trust.
 #[test]
 fn a_program_with_file_capabilities_has_its_listeners_stored_and_a_set_user_id_program_has_not() {
     let Ok(manager) = Manager::of_root() else { skip!("only root can make a socket in /run") };

@@ -19,7 +19,7 @@ fn orphans_of(supervisor: i32) -> Vec<i32> {
 
 fn strangers_are_reaped_and_otherwise_ignored(program: &Program, supervisor: i32) {
     program.stdout.wait_for_nth("orphan", 2);
-    let orphans = until("the orphans were handed over", || Some(orphans_of(supervisor)).filter(|all| all.len() == 2));
+    let orphans = until("the orphans were adopted", || Some(orphans_of(supervisor)).filter(|all| all.len() == 2));
     let workers: Vec<i32> = children_of(supervisor).into_iter().filter(|pid| !orphans.contains(pid)).collect();
     assert_eq!(workers.len(), 2);
     for orphan in orphans {

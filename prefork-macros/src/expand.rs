@@ -62,7 +62,7 @@ fn rt(at: Span) -> Ident {
     Ident::new("__prefork_rt", at)
 }
 
-/// `preloaded(function)`: in the function's place each time, so that what is wrong with it is said once.
+/// `preloaded(function)`, with the function's position each time, so that the compiler reports a mistake in it once.
 fn preloaded(function: &ExprPath) -> TokenStream {
     let (start, end) = ends(function);
     let rt = rt(start);
@@ -148,9 +148,9 @@ fn with_errors(errors: &[Error], item: TokenStream) -> TokenStream {
     quote!(#(#errors)* #item)
 }
 
-/// The user's function in a place where nothing runs it, so that the body is still looked at and nothing else is
-/// reported, but for an argument's type that is a mistake, too. A function that is not `main` stays where it is: others
-/// may call it.
+/// The user's function in a place where nothing runs it. So the compiler still checks the body, but reports nothing
+/// else, except for a mistake in an argument's type. A function that is not `main` stays where it is, because other
+/// code may call it.
 fn stand_in(args: &Args, mut main: Main) -> TokenStream {
     let body = main.body_after(&TokenStream::new());
     let types = check_types(args, &main);

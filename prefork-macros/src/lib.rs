@@ -101,9 +101,9 @@ use proc_macro::TokenStream;
 ///
 /// # Arguments
 ///
-/// Whatever implements [`FromWorker`], in any order, and `&T` for what `preload` returned. What an argument needs is
-/// checked before anything is forked, and by the compiler where literals show it. [`Worker::listener`] gives one of
-/// several addresses of a kind by its name.
+/// `main` takes any types that implement [`FromWorker`], in any order, and `&T` for what `preload` returned. What an
+/// argument needs is checked before anything is forked, and by the compiler where literals show it.
+/// [`Worker::listener`] gives one of several addresses of a kind by its name.
 ///
 /// ```no_run
 /// use prefork_rt::prefork;

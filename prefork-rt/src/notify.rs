@@ -51,7 +51,7 @@ pub(crate) struct Manager {
     watchdog: Option<Watchdog>,
     /// How many descriptors it stores, if it stores any.
     most_stored: Option<usize>,
-    /// A line has already said that it cannot be told.
+    /// A line has already reported that messages do not reach it.
     warned: bool,
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct Policy {
     headcount: Headcount,
     /// How many slots that are not wanted any more still serve the connections in their queues.
     draining: usize,
-    /// A worker has lived for a moment, or a notice said that none has.
+    /// A worker has lived for a moment, or a notice reported that none has.
     booted: bool,
     /// When a worker last ended that had been ready long enough to prove that the service works.
     proved_at: Option<Time>,
@@ -106,7 +106,7 @@ struct Stopping {
     exit: Exit,
     /// A sender asked for it, so an interrupt makes it immediate.
     asked: bool,
-    /// It was asked for again while it was under way, and a notice said so.
+    /// It was asked for again while it was under way, and a notice reported that.
     asked_again: bool,
     /// SIGKILL was sent.
     immediate: bool,
@@ -261,7 +261,7 @@ impl Policy {
             // This stop began without being asked for. The sender gets it, and no other one.
             (Phase::Stopping(stopping), Ask::Interrupt) if !stopping.asked => self.already_stopping(by),
             (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked_again => self.already_stopping(by),
-            // It changes nothing, and a notice has said so.
+            // It changes nothing, and a notice has reported it.
             (Phase::Stopping(_), Ask::Stop) => {}
             (Phase::Stopping(_), Ask::Interrupt | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
             (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {

@@ -13,7 +13,7 @@ use crate::policy::{
 };
 use crate::sys::{self, Member, Pid, Rest};
 
-/// How many processes a line names; of more it gives the number.
+/// How many processes a line names. It counts the others.
 const MOST_NAMED: usize = 3;
 
 /// Logs what happened, and returns the line. `pid` finds the process of a worker, also after its end.
@@ -236,7 +236,7 @@ fn name_of(worker: ProcId, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
     }
 }
 
-/// Why a worker's end counts, as the end of a sentence that begins with it.
+/// Why a worker's end counts, as the end of a sentence that begins with the worker's name.
 fn what(failure: Failure) -> String {
     match failure {
         Failure::Ended(status) => how(status),
@@ -262,7 +262,7 @@ fn by_whom(failure: Failure) -> String {
     }
 }
 
-/// Whose counter it is.
+/// The owner of the counter, as a word before it.
 fn whose(counter: Scope) -> &'static str {
     match counter {
         Scope::Cgroup => "the cgroup's",
@@ -333,7 +333,7 @@ fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
     }
 }
 
-/// How a process ended, as the end of a sentence that begins with it.
+/// How a process ended, as the end of a sentence that begins with its name.
 fn how(status: Status) -> String {
     match status {
         Status::Exited(code) => format!("exited with status {code}"),
@@ -354,8 +354,8 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
     ));
 }
 
-/// Says what became of the processes that a worker, or a rehearsal, left in its process group. `known` are those that could
-/// be named.
+/// Says what became of the processes that a worker, or a rehearsal, left in its process group. `known` has the
+/// processes that could be named.
 pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known: &[&Member]) {
     let by = task_id.map_or_else(|| "the rehearsal".to_owned(), |task_id| format!("worker {task_id}"));
     let mut names: Vec<String> = known.iter().take(MOST_NAMED).map(|member| format!(", {member}")).collect();

@@ -25,7 +25,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         pool.release.install("app", Path::new(fixture("upgrades").get_program()), text, instead);
     };
     let scramble = |pool: &Upgrading| other(pool, "\x7fELF", "\x7fFLE");
-    // As a build is in which a field of what is handed over is called otherwise.
+    // Such a build has another name for a field of the handoff.
     let reshape = |pool: &Upgrading| other(pool, "hangups_ignored", "hangups_dropped");
     let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, behaviour);
     let cases: [(Spoil<'_>, &str); 12] = [

@@ -154,7 +154,7 @@ fn the_state_for_another_process_is_ignored() {
 
 /// The supervisor does not wait for a pipe that may never end, and takes nothing that another process will read.
 #[test]
-fn a_pipe_under_the_number_of_what_is_handed_over_is_left_alone() {
+fn a_pipe_under_the_number_of_the_handoff_is_left_alone() {
     let pool = Upgrading::start_as("serves-1", |command| {
         let mut sh = clean_command("sh");
         sh.args(["-c", "mkfifo pipe; exec 7<>pipe; exec ./app"]).env("PREFORK_UPGRADE", "7");

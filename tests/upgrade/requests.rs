@@ -29,7 +29,7 @@ fn a_second_upgrade_waits_for_the_first_and_a_stop_ends_both() {
     pool.stop();
 }
 
-/// Also where the one between fails, and the binary before comes back and knows of it.
+/// Also where the binary between them fails, and the previous one comes back and knows of the request.
 #[test]
 fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_booted() {
     let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));

@@ -28,8 +28,8 @@ pub fn wakeups(time: Duration) {
     let start = Instant::now();
     sleep(time);
     let (wakeups, time) = (contender.wakeups() - before, start.elapsed().as_secs_f64());
-    // A worker that beats has its deadline one timeout after its last beat that was seen: at least three quarters
-    // of a timeout after it was looked at.
+    // A worker's heartbeat deadline is one timeout after the last heartbeat that was seen: at least three quarters of a
+    // timeout after it was looked at.
     let beats = time / (HEARTBEAT_TIMEOUT.as_secs_f64() * 0.75);
     let deadlines = WORKERS as f64 * (beats.ceil() + (time / WEIGH_EVERY.as_secs_f64()).ceil());
     println!("\nwakeups in {time:.0} s, N = {WORKERS}: {wakeups}, of at most {deadlines:.0} deadlines");

@@ -51,7 +51,7 @@ impl Announcement {
     /// without a process id is meant for this process: tools for developers leave the id out.
     pub(crate) fn take_sockets(&self) -> Result<Announced, Error> {
         let given = self.given();
-        if given.is_empty() || !self.is_believed() {
+        if given.is_empty() || !self.is_trusted() {
             return Ok(Announced::Sockets(Vec::new()));
         }
         let Some(count) = not_empty(&self.count) else {
@@ -82,11 +82,11 @@ impl Announcement {
 
     /// The variables that are ignored because this program has more rights than its caller.
     pub(crate) fn distrusted(&self) -> Vec<&'static str> {
-        if self.is_believed() { Vec::new() } else { self.given() }
+        if self.is_trusted() { Vec::new() } else { self.given() }
     }
 
-    /// Whether this program believes its caller. With more rights than the caller, it does if LISTEN_PID is there.
-    fn is_believed(&self) -> bool {
+    /// Whether this program trusts its caller. With more rights than the caller, it does if LISTEN_PID is there.
+    fn is_trusted(&self) -> bool {
         trust::in_options() || trust::in_sockets() && not_empty(&self.pid).is_some()
     }
 

@@ -46,7 +46,7 @@ pub(crate) struct Listener {
     pub(super) unix: Option<UnixPath>,
     /// What a repair restores after a worker has spoiled it. Known once the socket has been inspected.
     pub(super) as_bound: Option<AsBound>,
-    /// A line has said that no client is served there any more.
+    /// A line has reported that no client is served there any more.
     pub(super) is_lost: bool,
 }
 

@@ -27,8 +27,8 @@ fn is_every_address(place: &Place) -> bool {
     }
 }
 
-/// An entry for every address with a port, and another entry with that port, which it includes. Port 0 means another
-/// port in each entry.
+/// Finds an entry for every address and a second entry with its port, which the first one includes. Entries with port 0
+/// never conflict, because each gets another port.
 fn included<'a>(places: &'a [Resolved], every: &[bool]) -> Option<(&'a str, &'a str)> {
     let port = |place: &Resolved| match &place.at {
         At::Addresses(addresses) => addresses.first().map(SocketAddr::port).filter(|&port| port != 0),

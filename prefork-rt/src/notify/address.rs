@@ -69,9 +69,9 @@ impl Address {
         let _ = self.send(&format!("{errno}STATUS={}", one_line(&error.to_string())));
     }
 
-    /// Has what is stored under this name removed.
+    /// Asks the service manager to remove the descriptors that are stored under this name.
     pub(crate) fn remove_stored(&self, name: &str) {
-        // A failure is ignored: what stays comes back at the next start, which removes it then.
+        // A failure is ignored: a descriptor that stays comes back at the next start, which removes it then.
         let _ = self.send(&removal(name));
     }
 

@@ -34,7 +34,7 @@ pub(crate) struct Environment {
     pub(crate) has_mode: bool,
     /// The value of `PREFORK_UPGRADE`.
     pub(crate) handoff: Option<String>,
-    /// The variables that have a value and are not believed.
+    /// The variables that have a value and are not trusted.
     distrusted: Vec<String>,
 }
 
@@ -50,11 +50,11 @@ macro_rules! name_attribute_only {
 for_each_option!(name_attribute_only);
 
 impl Environment {
-    /// Reads these variables. `is_believed`: the program has no more rights than its caller. With an error, the first
+    /// Reads these variables. `is_trusted`: the program has no more rights than its caller. With an error, the first
     /// one, the rest has been read all the same.
     pub(super) fn read(
         variables: impl IntoIterator<Item = (OsString, OsString)>,
-        is_believed: bool,
+        is_trusted: bool,
     ) -> (Environment, Result<(), Error>) {
         let mut environment = Environment::default();
         let mut result = Ok(());
@@ -64,7 +64,7 @@ impl Environment {
             if value.is_empty() {
                 continue;
             }
-            if !is_believed {
+            if !is_trusted {
                 environment.distrusted.push(name.to_owned());
                 continue;
             }
@@ -78,7 +78,7 @@ impl Environment {
         (environment, result)
     }
 
-    /// Warns of the variables that are not believed, and of these others.
+    /// Warns of the variables that are not trusted, and of these others.
     pub(super) fn warn_of_distrusted(&mut self, others: impl Iterator<Item = &'static str>) {
         let distrusted = self.distrusted.iter().cloned().chain(others.map(str::to_owned)).collect();
         self.warnings.extend(more_rights(distrusted));
@@ -130,7 +130,7 @@ fn variable(option: &str) -> String {
     format!("PREFORK_{}", option.to_uppercase())
 }
 
-/// What to say of variables that are not believed.
+/// The warning about variables that are not trusted.
 fn more_rights(variables: Vec<String>) -> Option<String> {
     if variables.is_empty() {
         return None;
@@ -170,9 +170,9 @@ fn unknown_variable(name: &str) -> String {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)], is_believed: bool) -> (Environment, Result<(), String>) {
+    fn read(variables: &[(&str, &str)], is_trusted: bool) -> (Environment, Result<(), String>) {
         let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
-        let (environment, result) = Environment::read(variables, is_believed);
+        let (environment, result) = Environment::read(variables, is_trusted);
         (environment, result.map_err(|error| error.to_string()))
     }
 

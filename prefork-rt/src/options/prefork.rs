@@ -23,12 +23,12 @@ use crate::trust;
 use crate::upgrade::Handoff;
 use crate::worker::argument::Needs;
 
-/// Starts and supervises the workers: the builder that `#[prefork]` expands to a call of.
+/// The builder, which starts and supervises the workers. `#[prefork]` expands to calls of its methods.
 ///
-/// One method per option, with the name and default that the attribute's argument has. A value that cannot be used
-/// is reported by [`start`](Self::start) and [`run`](Self::run), before anything is forked, with exit status 2. The
-/// environment variable of an option (`PREFORK_WORKERS` for `workers`, and so on) wins over the value given here; it
-/// is read by [`new`](Self::new).
+/// Each option has one method, with the name and default of the attribute's argument. A value that cannot be used is
+/// reported by [`start`](Self::start) and [`run`](Self::run), before anything is forked, with exit status 2. The
+/// environment variable of an option (`PREFORK_WORKERS` for `workers`, and so on) wins over the value given here.
+/// [`new`](Self::new) reads the variables.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -47,18 +47,19 @@ pub struct Prefork {
     pub(crate) inheritance: &'static Inheritance,
     pub(crate) needs: Vec<Needs>,
     pub(crate) error: Option<Error>,
-    /// As long as a pool may come of it.
+    /// Present until the pool starts or the start fails. `None` under `PREFORK=off` and `PREFORK=check`.
     pub(crate) signals: Option<Owned>,
 }
 
 impl Prefork {
-    /// All options at their defaults, but for what the `PREFORK_…` environment variables say, which are read here.
+    /// Makes a builder with every option at its default, except for those that `PREFORK_…` environment variables set.
+    /// Reads these variables.
     ///
     /// A variable that cannot be used is reported by [`start`](Self::start) and [`run`](Self::run).
     ///
-    /// From here on a SIGTERM, SIGINT or SIGQUIT ends the program at once with exit status 0, also as PID 1, and SIGHUP,
-    /// SIGUSR1 and SIGUSR2 wait for the pool. Handlers do that, where the program has none of its own, until the pool is
-    /// started, its start has failed, or this value is dropped.
+    /// From here on a SIGTERM, SIGINT or SIGQUIT ends the program at once with exit status 0, also as PID 1. SIGHUP,
+    /// SIGUSR1 and SIGUSR2 are kept until the pool runs. Handlers do this for each of these signals that the program
+    /// neither handles nor ignores, until the pool is started, its start has failed, or this value is dropped.
     pub fn new() -> Self {
         let signals = sys::own(&SIGNALS);
         connections::note_inherited();
@@ -75,8 +76,8 @@ impl Prefork {
 
     /// How many workers: a `usize`, a [`NonZeroUsize`] or `"auto"`. Default: `"auto"`.
     ///
-    /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado; more than 4,194,304, the most processes
-    /// that Linux can have, are refused. Environment: `PREFORK_WORKERS`.
+    /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado. More than 4,194,304 workers are refused,
+    /// because Linux cannot have more processes. Environment: `PREFORK_WORKERS`.
     pub fn workers(mut self, workers: impl IntoWorkers) -> Self {
         self.code.workers = self.accept("workers", workers.into_workers());
         self
@@ -85,10 +86,10 @@ impl Prefork {
     /// How many abnormal exits are replaced, over all workers, before giving up: a `usize` or `"unlimited"`. Default:
     /// 100, as in Tornado, or 10 for each of the [`workers`](Self::workers), where that is more: 1280 for 128 workers.
     ///
-    /// They count for the lifetime of the supervisor, or within the [`restart_window`](Self::restart_window). The exit
-    /// that is one too many stops the other workers gracefully; the exit status is then 1. 0 replaces none. A line at
-    /// the start warns of a number that is less than that of the workers. SIGTTIN and SIGTTOU do not change the
-    /// default. Environment: `PREFORK_MAX_RESTARTS`.
+    /// Abnormal exits count for the lifetime of the supervisor, or within the [`restart_window`](Self::restart_window).
+    /// The first exit beyond the number stops the other workers gracefully, and the supervisor exits with status 1.
+    /// With 0 no worker is replaced after an abnormal exit. A line at the start warns of a number that is smaller than
+    /// the number of workers. SIGTTIN and SIGTTOU do not change the default. Environment: `PREFORK_MAX_RESTARTS`.
     pub fn max_restarts(mut self, max_restarts: impl IntoMaxRestarts) -> Self {
         self.code.max_restarts = self.accept("max_restarts", max_restarts.into_max_restarts());
         self
@@ -109,10 +110,10 @@ impl Prefork {
     /// Which workers are replaced when they end by themselves: a [`Restart`], `"on-failure"` or `"always"`. Default:
     /// `"on-failure"`, as in Tornado.
     ///
-    /// With `"on-failure"` a worker that exits with status 0 has finished, and the supervisor ends when all have. With
-    /// `"always"` it is replaced too, as under runit, s6 or systemd's `Restart=always`: that costs none of
-    /// [`max_restarts`](Self::max_restarts), but one that ends quickly again and again waits for the
-    /// [`backoff`](Self::backoff) all the same. Environment: `PREFORK_RESTART`.
+    /// With `"on-failure"` a worker that exits with status 0 has finished, and the supervisor ends when all workers
+    /// have finished. With `"always"` such a worker is replaced too, as under runit, s6 or systemd's `Restart=always`.
+    /// Its replacement does not count against [`max_restarts`](Self::max_restarts). A task id whose workers end quickly
+    /// again and again still waits for the [`backoff`](Self::backoff). Environment: `PREFORK_RESTART`.
     pub fn restart(mut self, restart: impl IntoRestart) -> Self {
         self.code.restart = self.accept("restart", restart.into_restart());
         self
@@ -120,8 +121,8 @@ impl Prefork {
 
     /// From SIGTERM to SIGKILL when workers are stopped: a [`Duration`] or a string such as `"25s"`. Default: 25 s.
     ///
-    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer;
-    /// `docker stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
+    /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer. `docker
+    /// stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
     pub fn graceful_timeout(mut self, graceful_timeout: impl IntoDuration) -> Self {
         self.code.graceful_timeout = self.accept("graceful_timeout", graceful_timeout.into_duration());
         self
@@ -131,15 +132,15 @@ impl Prefork {
     /// duration for a delay that does not grow. Either kind of range includes its end. Default: `"100ms..1s"`; `"0s"`
     /// never waits.
     ///
-    /// The first replacement is immediate. When that one too ends abnormally within 10 s of its start, the next waits
-    /// the first delay, and each further one twice as long as the one before, up to the longest; up to a quarter is
-    /// added at random, never beyond the longest, so that workers that failed together do not return together. A
-    /// worker that lived 10 s is forgiven.
+    /// The first replacement is immediate. If it too ends abnormally within 10 s of its start, the next start waits for
+    /// the first delay. Each further delay is twice the last, up to the longest. Up to a quarter is added at random
+    /// within that limit, so that workers that failed together do not return together. A worker that lived for 10 s is
+    /// replaced at once, and the delays begin anew.
     ///
-    /// With [`ready_timeout`](Self::ready_timeout), a worker that was ready for 1 s has proved that the service works, so it is
-    /// replaced at once, and for 10 s after its end a worker that was ready for less waits for the first delay only:
-    /// a client whose requests crash workers takes no more from the other clients than it must. Environment:
-    /// `PREFORK_BACKOFF`.
+    /// With [`ready_timeout`](Self::ready_timeout), a worker that was ready for 1 s proves that the service works, so
+    /// its replacement starts at once. For 10 s after its end, the replacement of a worker that was ready for less than
+    /// 1 s waits only for the first delay. So a client whose requests crash workers slows other clients as little as
+    /// possible. Environment: `PREFORK_BACKOFF`.
     pub fn backoff(mut self, backoff: impl IntoBackoff) -> Self {
         self.code.backoff = self.accept("backoff", backoff.into_backoff());
         self
@@ -153,58 +154,60 @@ impl Prefork {
     /// | `"127.0.0.1:8080"`, `"[::]:80"` | a TCP address; with port 0 the system chooses the port, which is logged |
     /// | `"localhost:8080"` | all TCP addresses that the name has when the program starts; with port 0 they have one port |
     /// | `"*:8080"`, `":8080"` | every address of this machine, of each family that it has |
-    /// | `"udp:127.0.0.1:5353"` | the same for UDP |
+    /// | `"udp:127.0.0.1:5353"` | a UDP address; all forms for TCP work here too |
     /// | `"unix:/run/app.sock?mode=660&owner=www-data&group=www-data"` | a Unix socket; each parameter can be left out |
-    /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these with a name to ask for it by |
+    /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these, with a name for [`Worker::listener`](crate::Worker::listener) |
     /// | `"127.0.0.1:8080, admin=127.0.0.1:9000"` | several, as in a list |
     ///
-    /// Bound once, before the first fork. A worker takes what it has exactly one of as an argument of type
-    /// [`TcpListener`](std::net::TcpListener), [`UnixListener`](std::os::unix::net::UnixListener) or
-    /// [`UdpSocket`](std::net::UdpSocket), several of a type as a `Vec`, and each by its name with
-    /// [`Worker::listener`](crate::Worker::listener). They are in blocking mode; with the cargo feature `tokio` the types
-    /// of these names in `tokio::net` are accepted too, and the mode is taken care of.
+    /// The supervisor binds the addresses once, before the first fork. If there is exactly one listener of a type, a
+    /// worker can take it as an argument: a [`TcpListener`](std::net::TcpListener),
+    /// [`UnixListener`](std::os::unix::net::UnixListener) or [`UdpSocket`](std::net::UdpSocket). A `Vec` takes several
+    /// of a type, and [`Worker::listener`](crate::Worker::listener) gives each by its name. They are in blocking mode.
+    /// With the cargo feature `tokio` the types of these names in `tokio::net` are accepted too, and prefork sets the
+    /// non-blocking mode.
     ///
-    /// An address in use is tried again for 2 s, then the exit status is 1; so it is when a name has no address. Those of
-    /// a name's addresses that belong to no interface of this machine are left out, with a warning. `[::]` serves IPv4
-    /// too, unless the list has an IPv4 address with the same port. `*` is that one socket, or `0.0.0.0` where there is no
-    /// IPv6, so that there is one listener everywhere; the address of an IPv4 client then reads `::ffff:192.0.2.1` (see
-    /// [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical)).
+    /// An address in use is tried again for 2 s. After that the start fails with exit status 1. A name without an
+    /// address fails with 1 too. If a name has addresses that belong to no interface of this machine, they are left out
+    /// with a warning. `[::]` serves IPv4 too, unless the list has an IPv4 address with the same port. `*` is one
+    /// socket everywhere: `[::]`, or `0.0.0.0` where there is no IPv6. On `[::]` the address of an IPv4 client reads
+    /// `::ffff:192.0.2.1` (see [`IpAddr::to_canonical`](std::net::IpAddr::to_canonical)).
     ///
-    /// A Unix socket's file has its mode (octal, else what the umask leaves of 777), owner and group before any client
-    /// can connect. A file that another process listens on is in use; one without a listener is replaced, under a lock
-    /// on its directory, so that of two that start at once one is refused; one that is no socket is an error. The
-    /// supervisor removes it at its end, if it is still its own and no service manager has stored the socket.
+    /// A Unix socket's file has its mode, owner and group before any client can connect. The mode is octal. Without
+    /// one, it is what the umask leaves of 777. A file on which another process listens is in use. A file on which no
+    /// process listens is replaced. A lock ensures that only one of two servers starting at once replaces it; the other
+    /// is refused. A file that is no socket is an error. The supervisor removes the file at its end, unless another
+    /// process has replaced it or a service manager has stored the socket.
     ///
-    /// Sockets that the program is started with (`LISTEN_FDS`, sd_listen_fds(3): systemd's socket units) take
-    /// the place of all entries: those that are called as an entry (`LISTEN_FDNAMES`), else one for each entry in order;
-    /// with no entry at all, each is a listener with the name it came with. Those that do not fit in kind or number are
-    /// refused with exit status 2. The chapter [systemd](crate::guide::systemd) says how, also for the
-    /// descriptor store. Environment: `PREFORK_LISTEN`.
+    /// Sockets that the program is started with (`LISTEN_FDS`, sd_listen_fds(3), systemd's socket units) take the place
+    /// of all entries. A socket whose name (`LISTEN_FDNAMES`) is that of an entry serves that entry. The other entries
+    /// take the remaining sockets in order, one each. Without entries, each socket is a listener under its own name.
+    /// Sockets that do not fit in kind or number are refused with exit status 2. The chapter
+    /// [systemd](crate::guide::systemd) describes this and the descriptor store. Environment: `PREFORK_LISTEN`.
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
     }
 
     /// Whether each worker has sockets of its own, for the TCP and UDP addresses of [`listen`](Self::listen). Default:
-    /// `false`: all workers share one socket per address.
+    /// `false`; all workers then share one socket per address.
     ///
-    /// With `true` the supervisor makes one SO_REUSEPORT socket per slot and address, keeps all of them open, and hands
-    /// each worker those of its slot. The kernel spreads connections evenly over the slots, and those that wait in the
-    /// queue of a worker that was killed wait for its replacement: nginx's `reuseport` and what workers do that bind
-    /// themselves lose them. While no worker of a slot accepts (its backoff, a reload in the style `"exclusive"`, a
-    /// worker that is not ready again yet) new connections are steered to the others, and SIGTTOU lets the worker accept
-    /// what waits before it is told to stop. The [guide](crate::guide::a_socket_per_worker) says when to choose
+    /// With `true` the supervisor makes one SO_REUSEPORT socket per slot and address, keeps all of them open, and gives
+    /// each worker those of its slot. The kernel spreads connections evenly over the slots. Connections queued for a
+    /// killed worker wait for its replacement. nginx's `reuseport`, and workers that bind their own sockets, lose them.
+    /// While no worker of a slot accepts, new connections are steered to the other slots: during its backoff, during a
+    /// reload in the style `"exclusive"`, and until its new worker is ready. Before SIGTTOU tells a worker to stop, the
+    /// worker accepts the connections in its queue. The [guide](crate::guide::a_socket_per_worker) says when to choose
     /// which.
     ///
     /// UDP datagrams of one sender go to one slot, and to another one when the slots that accept change. Unix sockets
-    /// stay shared, and so do sockets that the program is started with. The supervisor holds as many descriptors as
-    /// there are workers, for each address: mind RLIMIT_NOFILE. An address that another process listens on is in use,
+    /// stay shared, and so do sockets that the program is started with. The supervisor holds one descriptor per worker
+    /// and address, so RLIMIT_NOFILE must allow that many. An address that another process listens on is in use,
     /// whether that process shares it or not. An upgrade keeps the sockets, but cannot change this option at an address
-    /// that it keeps. They are not put into a service manager's
-    /// [descriptor store](crate::guide::systemd), so a restart of the unit loses who waits in them.
+    /// that it keeps. The sockets are not put into a service manager's [descriptor store](crate::guide::systemd), so a
+    /// restart of the unit loses the connections queued in them.
     ///
-    /// Linux, and FreeBSD without the steering (SO_REUSEPORT_LB); elsewhere it is refused with exit status 2.
-    /// Environment: `PREFORK_REUSE_PORT`, `true` or `false`.
+    /// The option works on Linux, and on FreeBSD (SO_REUSEPORT_LB) without the steering. Elsewhere it is refused with
+    /// exit status 2. Environment: `PREFORK_REUSE_PORT`, `true` or `false`.
     ///
     /// ```no_run
     /// use std::net::TcpListener;
@@ -227,13 +230,13 @@ impl Prefork {
     /// [`Duration`], a string such as `"30s"`, or `None`. Default: `None`, or `"none"`: a worker is ready when its body
     /// starts.
     ///
-    /// One that is not ready in time is killed by SIGKILL and counted as a restart: systemd's `Type=notify` and
-    /// `TimeoutStartSec=`, for each worker. A task id whose worker ends twice in a row before it was ready, while the
-    /// pool has never been ready, ends the service at once with status 1: what cannot boot says so within moments, not
-    /// after a hundred tries. `"0s"` is refused.
+    /// A worker that is not ready in time is killed by SIGKILL and counted as a restart. This is systemd's
+    /// `Type=notify` and `TimeoutStartSec=`, for each worker. If a task id's worker ends twice in a row before it was
+    /// ready, and the pool has never been ready, the service ends at once with status 1. So a service that cannot boot
+    /// fails after two tries, not after a hundred restarts. `"0s"` is refused.
     ///
-    /// Environment: `PREFORK_READY_TIMEOUT`, which can change or switch off what the code sets. Where the code sets
-    /// none, the program does not announce that it is ready, so the variable is ignored with a warning.
+    /// Environment: `PREFORK_READY_TIMEOUT`, which can change or switch off what the code sets. If the code sets no
+    /// timeout, the program does not announce that it is ready, so the variable is ignored with a warning.
     pub fn ready_timeout(mut self, ready_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = ready_timeout.into_optional_duration().and_then(grammar::check_ready_timeout);
         self.code.ready_timeout = self.accept("ready_timeout", timeout);
@@ -242,14 +245,15 @@ impl Prefork {
 
     /// How long a worker that has called [`Worker::heartbeat()`](crate::Worker::heartbeat) may go without calling it
     /// again: a [`Duration`] from 100 ms to 500 h, a string such as `"30s"`, or `None`. Default: `None`, or `"none"`:
-    /// beats are not watched.
+    /// heartbeats are not watched.
     ///
-    /// A worker that is silent for longer hangs: it gets SIGABRT, which leaves a core dump where those are enabled, 5 s
-    /// later (or when the dump is written, within five minutes) SIGKILL, and is replaced and counted, like a worker that
-    /// misses gunicorn's `timeout` or systemd's `WatchdogSec=`. Before its first beat only
-    /// [`ready_timeout`](Self::ready_timeout) applies. A silence is confirmed a tenth of the timeout later; when the
-    /// supervisor itself was late by more than a quarter of the timeout, because it was stopped, frozen or starved, every
-    /// worker gets a fresh interval. A worker that a debugger holds is left alone until it is let go. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
+    /// A worker that is silent for longer hangs. It gets SIGABRT, which leaves a core dump where these are enabled.
+    /// SIGKILL follows after 5 s or, while a core dump is being written, once that is done (5 min at most). The worker
+    /// is replaced and counted, like a worker that misses gunicorn's `timeout` or systemd's `WatchdogSec=`. Before a
+    /// worker's first heartbeat only [`ready_timeout`](Self::ready_timeout) applies. The silence is checked again a
+    /// tenth of the timeout later. If the supervisor itself was late by more than a quarter of the timeout, because it
+    /// was stopped, frozen or starved, every worker gets a fresh interval. A worker that a debugger holds is left alone
+    /// until the debugger detaches. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
     pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::check_heartbeat_timeout);
         self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);
@@ -259,25 +263,26 @@ impl Prefork {
     /// After how long a worker is recycled: a [`Duration`], a string such as `"1h"`, or `None`. Default: `None`, or
     /// `"none"`: never.
     ///
-    /// Recycling is a graceful stop and a replacement in the style of [`reload`](Self::reload), one worker at a time,
-    /// and costs none of [`max_restarts`](Self::max_restarts). Each worker lives up to a tenth shorter or longer, at
-    /// random, so that those that started together do not end together: uWSGI's `max-worker-lifetime`, with the jitter
-    /// of gunicorn's `max_requests`. `"0s"` is refused. Environment: `PREFORK_MAX_LIFETIME`.
+    /// Recycling is a graceful stop and a replacement in the style of [`reload`](Self::reload), one worker at a time.
+    /// It does not count against [`max_restarts`](Self::max_restarts). Each worker's lifetime is up to a tenth shorter
+    /// or longer, at random, so that workers that started together do not end together. This is uWSGI's
+    /// `max-worker-lifetime`, with the jitter of gunicorn's `max_requests`. `"0s"` is refused. Environment:
+    /// `PREFORK_MAX_LIFETIME`.
     pub fn max_lifetime(mut self, max_lifetime: impl IntoOptionalDuration) -> Self {
         let lifetime = max_lifetime.into_optional_duration().and_then(grammar::check_max_lifetime);
         self.code.max_lifetime = self.accept("max_lifetime", lifetime);
         self
     }
 
-    /// With how much memory of its own a worker is recycled: a `u64` of bytes, a string such as `"512MiB"` (units: KiB,
+    /// The private memory above which a worker is recycled: a `u64` of bytes, a string such as `"512MiB"` (units: KiB,
     /// MiB, GiB, TiB; a plain number is bytes), or `None`. Default: `None`, or `"none"`: never.
     ///
-    /// What counts is the worker's private memory, so not what it shares with the supervisor and the other workers,
-    /// sampled every 10 s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful, one worker at a time,
-    /// not counted; uWSGI's `reload-on-rss` does the same with all memory, shared or not. It is no limit: a worker can
-    /// exceed it between two samples. Keep it well above what a fresh worker has, or each is recycled at the first
-    /// sample. Less than 1 MiB is refused, and so is the option on systems other than Linux. Environment:
-    /// `PREFORK_MAX_MEMORY`.
+    /// Only private memory counts, not memory shared with the supervisor and the other workers. It is measured every 10
+    /// s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful, one worker at a time, not counted.
+    /// uWSGI's `reload-on-rss` does this with all memory, shared or not. The value is a threshold, not a limit: a
+    /// worker can exceed it between two measurements. Keep it well above what a fresh worker has, or each worker is
+    /// recycled at its first measurement. Less than 1 MiB is refused, and so is the option on systems other than Linux.
+    /// Environment: `PREFORK_MAX_MEMORY`.
     pub fn max_memory(mut self, max_memory: impl IntoMaxMemory) -> Self {
         self.code.max_memory = self.accept("max_memory", max_memory.into_max_memory());
         self
@@ -287,51 +292,54 @@ impl Prefork {
     /// `"exclusive"`. Default: `"overlap"`.
     ///
     /// With `"overlap"` the new worker must be ready before the old one is told to stop, as in nginx and unicorn, so
-    /// that no client waits; for that time two live workers have one task id. With `"exclusive"` the old one ends first,
-    /// so that there are never two: for workers that own what their task id stands for, such as a file or a partition.
+    /// that no client waits. Meanwhile two live workers have one task id. With `"exclusive"` the old worker ends first,
+    /// so that there are never two. Use that for workers that own what their task id stands for, such as a file or a
+    /// partition.
     ///
-    /// A replacement that fails or is not ready in time ends the reload: with `"overlap"` the old worker stays, with
-    /// `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too. A reload
-    /// starts workers of the same binary, with the same options and the same value of `preload`: to have these anew is
-    /// the work of an [upgrade](crate::guide::upgrade). Environment: `PREFORK_RELOAD`.
+    /// A replacement that fails or is not ready in time ends the reload. With `"overlap"` the old worker then stays.
+    /// With `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too. A
+    /// reload starts workers of the running binary, with its options and its value of `preload`. An
+    /// [upgrade](crate::guide::upgrade) applies new ones. Environment: `PREFORK_RELOAD`.
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
         self
     }
 
     /// The user that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
-    /// `None`, or `"none"`: they stay what the supervisor is.
+    /// `None`, or `"none"`: workers keep the supervisor's user.
     ///
-    /// The supervisor stays root, binds ports below 1024, and can replace any worker; what serves clients can read and
-    /// signal no more than that user: nginx's `user`, gunicorn's `--user`. Each worker becomes the user for good (real,
-    /// effective and saved, without capabilities), its primary group unless [`group`](Self::group) says otherwise, and
-    /// has the supplementary groups that the system lists for that user, none of root's. All of it is
-    /// looked up once, before the first fork. A set-user-ID program that a worker executes has the rights of that file
-    /// nevertheless, unless [`no_new_privs`](Self::no_new_privs) is set. [`after_fork`](crate::after_fork) hooks and the body run as that user;
-    /// `preload` and the listeners were before. Environment and working directory stay as they are, and so does the umask
+    /// The supervisor stays root, binds ports below 1024, and can replace any worker. The processes that serve clients
+    /// can read and signal no more than that user can, as with nginx's `user` and gunicorn's `--user`. Each worker
+    /// becomes the user for good (real, effective and saved user id, without capabilities). Its group is the user's
+    /// primary group unless [`group`](Self::group) says otherwise. It has the supplementary groups that the system
+    /// lists for that user, and none of root's. All of this is looked up once, before the first fork. A set-user-ID
+    /// program that a worker executes still gets the rights of its file, unless [`no_new_privs`](Self::no_new_privs) is
+    /// set. [`after_fork`](crate::after_fork) hooks and the body run as that user. `preload` runs, and the listeners
+    /// are bound, before the change. The environment and the working directory stay as they are, and so does the umask
     /// without [`umask`](Self::umask).
     ///
-    /// It takes root, or CAP_SETUID, CAP_SETGID and CAP_KILL (without the last a supervisor could not stop its
-    /// workers), unless the program runs as that user and with that user's groups already: then workers only give up
-    /// what capabilities it has. A user that does not exist, that this process may not become, or whose groups it does not
-    /// have and may not take, is refused before the first fork with exit status 2. A user called `none` is
-    /// to be given by number; a number without an entry in the system's list needs [`group`](Self::group) too.
+    /// The option needs root, or CAP_SETUID, CAP_SETGID and CAP_KILL. Without CAP_KILL a supervisor could not stop its
+    /// workers. A program that already runs as that user, with that user's groups, needs none of these. Its workers
+    /// then only drop its capabilities. A user is refused before the first fork, with exit status 2, if it does not
+    /// exist, if this process may not become it, or if this process does not have the user's groups and may not take
+    /// them. A user called `none` has to be given by number. A number without an entry in the system's list needs
+    /// [`group`](Self::group) too.
     ///
-    /// A line says who workers are, with all their groups, and each worker looks whether it is that before code of yours
-    /// runs in it. A warning says when the environment has workers stay root although this names another user. An
+    /// A log line names the workers' user and all their groups. Each worker verifies them before it runs your code. A
+    /// warning says when the environment keeps workers root although the code names another user. An
     /// [upgrade](crate::guide::upgrade) is refused where workers could have changed what it would run.
     ///
     /// Each worker leads a session of its own, without a controlling terminal, and has an empty session keyring
-    /// (keyctl(2), where the system lets it). Where standard output, standard error or another descriptor is the terminal,
-    /// the worker has it for writing only; a program that may not open that terminal again is refused, with exit status 2.
-    /// `setsid(2)` fails in a worker, which leads its session already.
+    /// (keyctl(2), where the system allows it). Where standard output, standard error or another descriptor is the
+    /// terminal, the worker has it for writing only. A program that may not open that terminal again is refused, with
+    /// exit status 2. `setsid(2)` fails in a worker, because it leads its session already.
     ///
-    /// No worker outlives its supervisor under this option either. The kernel holds a process that changed its user to
-    /// be confidential: the files of its `/proc/PID` belong to root, so only root attaches a debugger, it cannot
-    /// open `/dev/stderr` by name where that is a pipe of root's, and it leaves no core dump (unless the sysctl
-    /// `fs.suid_dumpable` is 2, or the worker calls prctl(2) with `PR_SET_DUMPABLE`). For
-    /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but not in a Docker
-    /// container by default. Under `PREFORK=off` the one process becomes that user too; `PREFORK=check` looks whether it
+    /// No worker outlives its supervisor under this option either. The kernel protects a process that changed its user.
+    /// The files in its `/proc/PID` belong to root, so only root can attach a debugger. The worker cannot open
+    /// `/dev/stderr` by name where that is a pipe of root's. It leaves no core dump, unless the sysctl
+    /// `fs.suid_dumpable` is 2 or the worker calls prctl(2) with `PR_SET_DUMPABLE`. For
+    /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but by default not in
+    /// a Docker container. Under `PREFORK=off` the one process becomes that user too. `PREFORK=check` checks whether it
     /// could. Environment: `PREFORK_USER`.
     pub fn user(mut self, user: impl IntoOptionalText) -> Self {
         self.code.user = self.accept_text("user", user, grammar::account);
@@ -339,27 +347,28 @@ impl Prefork {
     }
 
     /// The group that workers become after the listeners are open: a name, a number as a string, or `None`. Default:
-    /// `None`, or `"none"`: the primary group of [`user`](Self::user) where that is given, else as the supervisor.
+    /// `None`, or `"none"`: the primary group of [`user`](Self::user) where that is given, else the supervisor's group.
     ///
-    /// With `user` it takes the place of that user's primary group; the user's supplementary groups stay. Without
-    /// `user` it becomes the only group, and workers have no supplementary groups: those of root would give back what
-    /// the option takes (gunicorn leaves them; nginx has no such case). It takes root or CAP_SETGID, unless the program
-    /// has that group already and no other; the user stays, with the capabilities that it has. What is said of
-    /// `user` holds here too. Environment: `PREFORK_GROUP`.
+    /// With `user` this group takes the place of that user's primary group, and the user's supplementary groups stay.
+    /// Without `user` it becomes the only group, and workers have no supplementary groups. Root's supplementary groups
+    /// would give workers back the rights that the option removes. (gunicorn leaves them; nginx has no such case.) The
+    /// option needs root or CAP_SETGID, unless the program has that group already and no other. The user stays, with
+    /// the capabilities that it has. The rest of the text on `user` holds here too. Environment: `PREFORK_GROUP`.
     pub fn group(mut self, group: impl IntoOptionalText) -> Self {
         self.code.group = self.accept_text("group", group, grammar::account);
         self
     }
 
-    /// Whether workers, and what they execute, gain no rights: a `bool`. Default: `false`.
+    /// Whether workers, and the programs that they execute, are kept from gaining rights: a `bool`. Default: `false`.
     ///
-    /// With `true` each worker calls prctl(2) with `PR_SET_NO_NEW_PRIVS` once it is who [`user`](Self::user) and
-    /// [`group`](Self::group) make it, before the first hook and the body. From then on the set-user-ID and set-group-ID bits
-    /// and the file capabilities of what it executes count for nothing, for ever, and in its children too. So a worker that
-    /// was taken over cannot become root by way of `su` or `sudo`; and one that runs `sendmail` or `ping` where these need
-    /// such bits fails to. It works without `user`, as any process may do it: systemd's `NoNewPrivileges=`, for the workers
-    /// alone. Under `PREFORK=off` the one process does it, for the calling thread and what that starts. Refused on systems other
-    /// than Linux. Environment: `PREFORK_NO_NEW_PRIVS`, `true` or `false`.
+    /// With `true` each worker calls prctl(2) with `PR_SET_NO_NEW_PRIVS` once it has changed to [`user`](Self::user)
+    /// and [`group`](Self::group), before the first hook and the body. From then on the set-user-ID and set-group-ID
+    /// bits and the file capabilities of the programs that it executes have no effect, for ever, and in its children
+    /// too. So a worker that was taken over cannot become root by way of `su` or `sudo`. A worker that runs `sendmail`
+    /// or `ping`, where these need such bits, fails to. The option works without `user`, because any process may do
+    /// this. It is systemd's `NoNewPrivileges=`, for the workers alone. Under `PREFORK=off` the one process does it,
+    /// for the calling thread and what that starts. The option is refused on systems other than Linux. Environment:
+    /// `PREFORK_NO_NEW_PRIVS`, `true` or `false`.
     ///
     /// ```no_run
     /// use std::net::TcpListener;
@@ -378,15 +387,15 @@ impl Prefork {
         self
     }
 
-    /// The permission bits that files made by workers lack, as umask(2) has it: octal text such as `"027"`, or `None`.
+    /// The umask of workers, the permission bits that their new files lack: octal text such as `"027"`, or `None`.
     /// Default: `None`, or `"none"`: workers have the umask of the supervisor.
     ///
-    /// Up to `"777"`; `"0027"` and `"0o27"` are `"027"`, as shells and Rust write it. A number without quotes is refused,
-    /// because `27` and `027` are the same number in Rust and not octal. Each worker sets it before the first
-    /// [`after_fork`](crate::after_fork) hook and the body, also after a restart, a reload and an upgrade. The supervisor
-    /// keeps its own: `preload` runs with that, and so is the file of a Unix socket made, which this option does not reach
-    /// (see `?mode=` at [`listen`](Self::listen)). systemd's `UMask=` is for both. Under `PREFORK=off` the one process sets
-    /// it, once the listeners are open. Environment: `PREFORK_UMASK`.
+    /// The largest value is `"777"`. `"0027"` and `"0o27"` mean `"027"`, as shells and Rust write it. A number without
+    /// quotes is refused, because `27` and `027` are the same number in Rust, which is not octal. Each worker sets its
+    /// umask before the first [`after_fork`](crate::after_fork) hook and the body, also after a restart, a reload and
+    /// an upgrade. `preload` runs with the supervisor's umask. The option does not affect the file of a Unix socket
+    /// (see `?mode=` at [`listen`](Self::listen)). systemd's `UMask=` is for the supervisor and the workers. Under
+    /// `PREFORK=off` the one process sets the umask, once the listeners are open. Environment: `PREFORK_UMASK`.
     ///
     /// ```no_run
     /// use prefork_rt::Prefork;
@@ -423,7 +432,7 @@ impl Prefork {
     }
 }
 
-/// Whose the signals are before there is a pool.
+/// Keeps the signals for the pool, or leaves them to the program where no pool will start.
 fn own_for(mode: Mode, signals: Owned, handoff: &Handoff) -> Option<Owned> {
     match mode {
         Mode::On => {
@@ -451,7 +460,7 @@ mod tests {
 
     use super::*;
 
-    /// Without the variables that the tests themselves run with.
+    /// A builder that ignores the variables that the tests themselves run with.
     fn prefork() -> Prefork {
         let (code, environment) = Default::default();
         let inheritance = Inheritance::of_this_process();

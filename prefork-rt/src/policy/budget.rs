@@ -1,4 +1,5 @@
-//! How many failures are made good before giving up: OTP's intensity and period, over the instants of the failures.
+//! How many failed workers are replaced before giving up: OTP's intensity and period, over the instants of the
+//! failures.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -273,9 +273,9 @@ mod tests {
         let mut deadlines = Deadlines::default();
         let own = [Deadline::Kill, Deadline::LeaveBehind, Deadline::Rehearsal, Deadline::Awake];
         own.iter().for_each(|&own| deadlines.set(own, at(1)));
-        let handed_over = [Deadline::Queue(1), Deadline::Start(0), alarm(proc(0, 0), Alarm::Retire)];
-        (10..).zip(handed_over).for_each(|(time, deadline)| deadlines.set(deadline, at(time)));
-        let expected: Vec<_> = (10..).map(at).zip(handed_over).collect();
+        let handed_off = [Deadline::Queue(1), Deadline::Start(0), alarm(proc(0, 0), Alarm::Retire)];
+        (10..).zip(handed_off).for_each(|(time, deadline)| deadlines.set(deadline, at(time)));
+        let expected: Vec<_> = (10..).map(at).zip(handed_off).collect();
         assert_eq!(deadlines.snapshot(), expected);
     }
 }

@@ -171,7 +171,7 @@ pub(crate) enum Notice {
     RecycleFailed {
         worker: ProcId,
         why: TurnFailure,
-        /// `None` where the replacement said that trying again will not help.
+        /// `None` where the replacement's exit status means that trying again will not help.
         retry: Option<Duration>,
     },
     Scaled {
@@ -246,7 +246,7 @@ pub(crate) enum TurnFailure {
 }
 
 impl TurnFailure {
-    /// The replacement said that trying again will not help.
+    /// The replacement's exit status means that trying again will not help.
     pub(crate) fn is_final(&self) -> bool {
         let status = Status::Exited(EXIT_GIVE_UP.into());
         matches!(self, TurnFailure::Failed { failure: Failure::Ended(ended), .. } if *ended == status)

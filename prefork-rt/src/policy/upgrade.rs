@@ -31,8 +31,8 @@ pub(super) enum Upgrade {
     Committed,
     /// The rest of the workers are being replaced.
     Replacing,
-    /// The new binary has failed, and does nothing else before it is gone. `why` is there until the action is asked
-    /// for.
+    /// The new binary has failed, and does nothing else before it is gone. `why` is taken when the policy asks to go
+    /// back.
     GoingBack {
         first_fork: u64,
         why: Option<(usize, TurnFailure)>,
@@ -253,7 +253,7 @@ impl Policy {
         dismissed.into_iter().for_each(|id| self.terminate(id, Why::Turn));
     }
 
-    /// Lets no turn begin before all processes have ended that were told to for a turn.
+    /// Delays the next turn until all processes that were told to end for a turn have ended.
     fn await_leavers(&mut self) {
         let is_told = |proc: &Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
         let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue);

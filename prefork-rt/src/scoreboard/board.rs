@@ -110,7 +110,7 @@ impl Publisher {
     pub(crate) fn adopt(file: &File, capacity: usize, origin: Instant) -> io::Result<Publisher> {
         let layout = Layout::of(capacity)?;
         let publisher = Publisher::of(SharedMemory::of_file(file, layout.words)?, &layout, capacity, origin);
-        // The binary before may have been replaced in the middle of a write, and readers must not wait for it.
+        // The previous binary may have been replaced in the middle of a write, and readers must not wait for it.
         publisher.put(GENERATION, publisher.memory.load(GENERATION).next_multiple_of(2));
         Ok(publisher)
     }

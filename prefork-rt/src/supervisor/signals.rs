@@ -101,7 +101,7 @@ struct Suspicion {
     until: Instant,
 }
 
-/// A signal that was refused, when a line said so, and how often it came since.
+/// A signal that was refused, when a line reported it, and how often it came since.
 struct Refused {
     signal: c_int,
     last_line: Instant,

@@ -156,14 +156,14 @@ impl Supervisor {
         })
     }
 
-    /// Forgets the previous binary, to which there is no way back any more.
+    /// Forgets the previous binary, because there is no way back to it any more.
     pub(super) fn forget_before(&mut self) {
         self.before = None;
         self.service.commit();
     }
 
-    /// Hands everything off to another binary, which `execute` becomes. Returns only if that fails. `back` is why the new binary
-    /// has failed, where the other is the previous one.
+    /// Hands everything off to another binary, which `execute` becomes. Returns only if that fails. `back` is why the
+    /// new binary has failed, where the other binary is the previous one.
     fn hand_off(
         &mut self,
         back: Option<String>,
@@ -178,8 +178,8 @@ impl Supervisor {
         Err(execute(&self.service.launch, &state, &descriptors))
     }
 
-    /// Hands on buffered text and undecided signals, and sends the service manager a sign of life, as the next binary cannot
-    /// do so for a while.
+    /// Writes out buffered text, leaves undecided signals to the next binary, and sends the service manager a sign of
+    /// life, because the next binary cannot do so for a while.
     fn prepare_to_go(&mut self) {
         self.leave_undecided();
         super::flush_buffers();

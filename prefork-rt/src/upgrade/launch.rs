@@ -41,8 +41,7 @@ impl Launch {
         })
     }
 
-    /// The paths at which the binary is looked for. It is the last of them, if it is there: the others cannot be
-    /// executed.
+    /// The paths to search for the binary, up to the first that can be executed. If there is one, it is the last path.
     pub(super) fn candidates(&self) -> Vec<PathBuf> {
         let Some(name) = self.arguments.first() else { return Vec::new() };
         if has_slash(name) {

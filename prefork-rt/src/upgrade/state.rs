@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shape_is_that_of_all_that_is_handed_over_and_of_what_old_workers_go_on_using() {
+    fn the_shape_is_that_of_the_whole_handoff_and_of_what_old_workers_go_on_using() {
         let shape = shape();
         for part in [
             "State{supervisor:i32*4,",

@@ -75,10 +75,10 @@ impl Place {
         Ok(matches!(self.look()?, Found::Stale(entry) if entry.id() == file))
     }
 
-    /// Whether a process has this socket. connect(2) with a socket of another type fails with one error where a process
-    /// has it, which does not notice, and with another where none has.
+    /// Probes the socket with connect(2) from a socket of another type. The error tells whether a process holds the
+    /// socket. That process does not notice the probe.
     fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
-        // That a probe cannot be made says nothing about the socket.
+        // A probe that cannot be made says nothing about the socket.
         let probe = || {
             let probe = Socket::new(Domain::UNIX, Type::DGRAM, None)?;
             probe.set_nonblocking(true)?;
