@@ -142,7 +142,7 @@ no_fork_later() { # ERROR
     start sleeps "clone:error=$1:when=4..6" && until_true "three workers" children_are 3 &&
         kill_a_worker &&
         until_true "the worker is back" has_line "started, restart 1 of it" && kill -TERM "$supervisor" && ended 0 &&
-        expect "forking succeeds again, and no worker waits for it: the system refused 3 forks"
+        expect "forking succeeds again, and no fork is pending: the system refused 3 forks"
 }
 
 interrupted() { # INJECTION...

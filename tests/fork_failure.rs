@@ -93,7 +93,7 @@ fn outlives_refusals(mut program: Session, forbid: impl FnOnce(&Session), allow:
     until("it has tried several times", || (wakeups(&program) >= woken + 5).then_some(()));
     assert_eq!(program.children().len(), 2);
     allow(&program);
-    let line = program.stderr.wait_for("forking succeeds again, and no worker waits for it: the system refused ");
+    let line = program.stderr.wait_for("forking succeeds again, and no fork is pending: the system refused ");
     let refused = line.split("refused ").nth(1).and_then(|rest| rest.split(' ').next()).expect("a count");
     assert!(refused.parse::<usize>().expect("a number") >= 3, "{line}");
     program.stderr.wait_for("started, restart 1 of it");

@@ -259,7 +259,7 @@ fn an_exclusive_reload_is_abandoned_and_its_slot_restarted_when_a_replacement_fa
     pool.tell_no_more("boot-1");
     send(pool.wait_for_start(1, 1).pid, Signal::SIGKILL);
     let line = pool.stderr.wait_for("reload abandoned at worker 1: ");
-    assert!(line.contains("no old worker was left to stay; 1 worker was replaced before"), "{line}");
+    assert!(line.contains("the old worker had already ended; 1 worker was replaced before"), "{line}");
     assert_eq!(pool.stderr.count("restarting (1/100)"), 1, "{:#?}", pool.stderr.all());
     pool.wait_for_start(1, 2);
     pool.wait_for_children(3);

@@ -91,7 +91,11 @@ fn there_are_at_most_so_many_workers_as_the_run_has_room_for() {
     for workers in 2..=65 {
         scale(&program, Signal::SIGTTIN, &format!(": {workers} workers instead of"));
     }
-    scale(&program, Signal::SIGTTIN, "65 workers are the most that this run has room for: start it with more");
+    scale(
+        &program,
+        Signal::SIGTTIN,
+        "65 workers are the most that this run has room for; restart the service with a larger `workers`",
+    );
     program.wait_for_children(65);
     for workers in (1..=64).rev() {
         scale(&program, Signal::SIGTTOU, &format!(" instead of {}", workers + 1));

@@ -94,7 +94,7 @@ fn check_qualifiers(main: &Main, errors: &mut Vec<Error>) {
         refuse(constness, "`main` cannot be `const`: remove `const`");
     }
     if asyncness.is_some() && main.attrs.iter().all(is_inert) {
-        let advice = "put its attribute below `#[prefork]`, for example `#[tokio::main]`";
+        let advice = "put the runtime's attribute, for example `#[tokio::main]`, below `#[prefork]`";
         refuse(asyncness, &format!("`async fn main` needs an async runtime: {advice}"));
     }
     if let Safety::Unsafe(keyword) = safety {
@@ -206,7 +206,7 @@ fn is_passed_by_value(ty: &Type) -> bool {
 
 fn listener_twice(kind: grammar::Kind) -> String {
     let ty = kind.type_name();
-    format!("the listener is handed over once: keep one `{ty}`, and call its `try_clone()` for a second handle")
+    format!("a worker is given each listener once: keep one `{ty}`, and call its `try_clone()` for a second handle")
 }
 
 fn why_no_listener(args: &Args, kind: grammar::Kind) -> Option<String> {

@@ -75,7 +75,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             )
         )),
         Notice::ForksSucceed { refused, took } => info(format!(
-            "forking succeeds again, and no worker waits for it: the system refused {refused} fork{} in {}",
+            "forking succeeds again, and no fork is pending: the system refused {refused} fork{} in {}",
             if *refused == 1 { "" } else { "s" },
             age(*took)
         )),
@@ -97,8 +97,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             time(*kill_after)
         )),
         Notice::Debugged { worker, by } => info(format!(
-            "{} is held by a debugger or tracer, {by}: heartbeat_timeout and ready_timeout do not apply to it until that \
-             lets it go",
+            "{} is held by a debugger or tracer, {by}: heartbeat_timeout and ready_timeout do not apply to it until it \
+             detaches",
             name(worker)
         )),
         Notice::Dumping { worker, at_most } => {
@@ -135,7 +135,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
             turn_failure(why, name),
             kept.as_ref()
-                .map_or_else(|| "no old worker was left to stay".to_owned(), |old| format!("{} stays", name(old))),
+                .map_or_else(|| "the old worker had already ended".to_owned(), |old| format!("{} stays", name(old))),
             workers_were(*replaced)
         )),
         Notice::Reloaded { replaced, took } => {
@@ -151,7 +151,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             warn(format!("upgrade abandoned: {why}; nothing has changed; SIGUSR2 tries again"))
         }
         Notice::Upgraded { alive } => info(format!(
-            "upgraded: pid {} is the new binary, with {} of the one before, which it replaces one at a time",
+            "upgraded: pid {} runs the new binary, and replaces the previous binary's {} one at a time",
             sys::getpid(),
             workers(*alive)
         )),
@@ -159,13 +159,13 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             info(format!("upgrade done after {}: {} replaced", age(*took), workers_were(*replaced)))
         }
         Notice::WentBack { why, alive } => warn(format!(
-            "upgrade abandoned: {why}; pid {} is the binary before again, with {}; SIGUSR2 tries again",
+            "upgrade abandoned: {why}; pid {} runs the previous binary again, with {}; SIGUSR2 tries again",
             sys::getpid(),
             workers(*alive)
         )),
         Notice::CannotGoBack { why } => error(format!(
             "cannot go back to the previous binary: {why}; the new one stays and replaces its workers as always; SIGHUP \
-             replaces those of the binary before"
+             replaces the workers of the previous binary"
         )),
         Notice::Recycling { worker, why, up } => info(format!(
             "recycling {}: {}",
@@ -200,9 +200,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             time(*after)
         )),
         Notice::NotScaled { by, workers: 1 } => info(format!("{by}: the last worker stays; SIGTERM stops it")),
-        Notice::NotScaled { by, workers } => {
-            warn(format!("{by}: {workers} workers are the most that this run has room for: start it with more"))
-        }
+        Notice::NotScaled { by, workers } => warn(format!(
+            "{by}: {workers} workers are the most that this run has room for; restart the service with a larger `workers`"
+        )),
         Notice::Ignored { by } => info(format!("{by} is ignored: the pool is stopping")),
         Notice::Stopping { by, alive, graceful_timeout } => info(format!(
             "{}stopping {}, at most {}",
@@ -366,8 +366,8 @@ pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known
     match rest {
         Rest::Nothing => {}
         Rest::Ours => warn(&format!(
-            "{by} (pid {leader}) left processes in its process group{names}: they were killed with it; a process that is to \
-             live on calls setsid(2)"
+            "{by} (pid {leader}) left processes in its process group{names}: they were killed with it; to keep such \
+             a process, let it call setsid(2)"
         )),
         Rest::Others => warn(&format!(
             "{by} (pid {leader}) left processes of another user in its process group{names}: they live on, as this user may \

@@ -37,7 +37,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
             "with status 2: environment variable PREFORK_UPGRADE: the running binary hands off its workers in format ",
         ),
         (&build("exits-at-once"), "with status 0, but has not read the handoff"),
-        (&build("exits-with-3"), "with status 3: it said nothing"),
+        (&build("exits-with-3"), "with status 3: it printed nothing"),
         (&build("fails-check"), "with status 1: preload failed: app.toml, line 3: no such colour"),
         (&build("wants-many"), "1000 are more than the 66 that the running pool has room for"),
         (&build("fails-later"), "but could not start: preload failed: the database is gone"),

@@ -32,7 +32,10 @@ fn the_new_binary_answers_and_the_pid_stays() {
     pool.wait_for_upgrade(1);
     assert_eq!(pool.ask(), "serves-2");
     let line = pool.program.stderr.wait_for("upgraded: ");
-    assert!(line.contains(&format!("pid {pid} is the new binary, with 2 workers of the one before")), "{line}");
+    assert!(
+        line.contains(&format!("pid {pid} runs the new binary, and replaces the previous binary's 2 workers one")),
+        "{line}"
+    );
     let others = pool.program.wait_for_children(2);
     assert!(others.iter().all(|worker| !workers.contains(worker)), "{workers:?} {others:?}");
     // And again, to what is there.

@@ -142,7 +142,7 @@ impl Supervisor {
     /// Becomes the previous binary again, or tells the policy why not.
     pub(super) fn go_back(&mut self, task_id: usize, failure: &TurnFailure) {
         let why = report::upgrade_failure(task_id, failure, |proc| self.table.pid(proc));
-        logging::warn(&format!("the new binary fails {why}; going back to the one before"));
+        logging::warn(&format!("the new binary fails {why}; going back to the previous binary"));
         let Err(reason) = self.become_previous(why);
         self.service.commit();
         self.policy.handle(self.clock.now(), Event::NotReplaced(reason));
@@ -190,7 +190,7 @@ impl Supervisor {
 
     fn state(&mut self, back: Option<String>, previous: Option<&Previous>) -> Result<State, String> {
         let board = self.board_file.as_ref().map(AsRawFd::as_raw_fd).ok_or(
-            "the memory that the workers of this pool share cannot be handed over: there is no memfd_create(2), or the \
+            "the memory that the workers of this pool share cannot be handed off: there is no memfd_create(2), or the \
              size of files is limited (ulimit -f)",
         )?;
         let (blocked, child_ignored) = self.mask.handoff();

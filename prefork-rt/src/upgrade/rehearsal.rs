@@ -111,7 +111,7 @@ impl Rehearsal {
             End::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
         };
         output.read_rest();
-        let said = last_line(&output.text()).unwrap_or_else(|| "it said nothing".to_owned());
+        let said = last_line(&output.text()).unwrap_or_else(|| "it printed nothing".to_owned());
         Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {said}"))
     }
 }

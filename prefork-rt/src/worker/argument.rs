@@ -132,8 +132,8 @@ fn check_takers(needs: &[Needs], kind: Kind) -> Result<(), Error> {
              blocking mode or not, for both: keep one"
         ),
         _ => format!(
-            "two arguments of main take the {ty}, which is handed over once: keep one, and use try_clone() for a second \
-             handle"
+            "two arguments of main take the {ty}, but a worker is given each listener once: keep one, and use \
+             try_clone() for a second handle"
         ),
     };
     Err(Error::Argument { reason })
