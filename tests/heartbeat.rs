@@ -35,7 +35,7 @@ fn seconds_after(line: &str, words: &str) -> f64 {
 }
 
 #[test]
-fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
+fn a_worker_that_sent_heartbeats_and_hangs_is_replaced_and_counted() {
     for (way, mut program) in in_each_way("hangs", &["heartbeat_timeout=6s", "interval=50"]) {
         let pid = first_pid(&program, 0);
         let line = program.stderr.wait_for("has sent no heartbeat");
@@ -52,7 +52,7 @@ fn a_worker_that_has_beaten_and_hangs_is_replaced_and_counted() {
 }
 
 #[test]
-fn silence_is_measured_from_the_last_beat() {
+fn silence_is_measured_from_the_last_heartbeat() {
     // The worker's first heartbeat comes later than this.
     let before = Instant::now();
     let program = start("hangs", &["heartbeat_timeout=3s", "interval=50"]);
@@ -157,7 +157,7 @@ fn a_worker_that_a_debugger_holds_has_all_of_ready_timeout_afterwards() {
 }
 
 #[test]
-fn a_process_that_a_worker_forked_does_not_beat_for_it() {
+fn a_process_that_a_worker_forked_sends_no_heartbeat_for_it() {
     let steps = ["worker=0", "before-restart=1", "beat", "child", "wait", "worker=1", "child", "wait"];
     let mut command = lives(["--heartbeat_timeout=6s"]);
     let program = Session::start(command.args(steps));
@@ -167,11 +167,11 @@ fn a_process_that_a_worker_forked_does_not_beat_for_it() {
     assert!(line.contains("worker 0 (pid "), "{line}");
     program.stderr.wait_for("hung and was ended by SIGABRT");
     nth_worker(&program, 0, 2);
-    assert_eq!(accusations(&program), 2, "the other one never beat: {:#?}", program.stderr.all());
+    assert_eq!(accusations(&program), 2, "the other one never sent a heartbeat: {:#?}", program.stderr.all());
 }
 
 #[test]
-fn a_worker_that_never_beats_is_left_alone() {
+fn a_worker_that_never_sends_a_heartbeat_is_left_alone() {
     let program = start("waits", &["heartbeat_timeout=200ms"]);
     let workers = [first_pid(&program, 0), first_pid(&program, 1)];
     // There is nothing to wait for: this is the span in which nothing is to happen.
@@ -184,8 +184,8 @@ fn a_worker_that_never_beats_is_left_alone() {
 #[test]
 fn a_healthy_worker_is_never_killed() {
     let cases = [
-        a_worker_that_goes_on_beating_is_never_killed,
-        one_beat_in_most_of_the_timeout_is_enough,
+        a_worker_that_goes_on_sending_heartbeats_is_never_killed,
+        one_heartbeat_in_most_of_the_timeout_is_enough,
         a_supervisor_that_was_stopped_kills_no_worker,
         a_pool_that_was_stopped_and_continued_kills_no_worker,
         a_pool_that_was_stopped_for_most_of_the_timeout_kills_no_worker,
@@ -195,7 +195,7 @@ fn a_healthy_worker_is_never_killed() {
     thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(case))));
 }
 
-fn a_worker_that_goes_on_beating_is_never_killed() {
+fn a_worker_that_goes_on_sending_heartbeats_is_never_killed() {
     let bodies = ["beats", "beats-in-a-thread"];
     for (body, program) in bodies.map(|body| (body, start(body, &["heartbeat_timeout=6s", "interval=50"]))) {
         // 10 s and more.
@@ -223,7 +223,7 @@ fn a_worker_that_a_debugger_holds_does_not_hang() {
     assert!(support::is_alive(pid));
 }
 
-fn one_beat_in_most_of_the_timeout_is_enough() {
+fn one_heartbeat_in_most_of_the_timeout_is_enough() {
     let program = start("beats", &["heartbeat_timeout=15s", "interval=9500"]);
     program.stdout.wait_for("worker 0 has beaten 3 times");
     assert_eq!(accusations(&program), 0, "{:#?}", program.stderr.all());

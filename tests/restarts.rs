@@ -1,4 +1,4 @@
-//! Which ends are made good, how often, how soon, and what is said when that is over.
+//! Which workers are replaced when they end, how often, how soon, and what the log says when that is over.
 
 mod support;
 

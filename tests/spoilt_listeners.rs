@@ -233,7 +233,7 @@ fn of_an_inherited_socket_that_nothing_repairs_a_line_says_what_to_do() {
     };
     spoil(&program, "unix shutdown aborts", "cannot be repaired");
     program.stderr.wait_for("restart of the .socket unit");
-    // It is said once.
+    // One line reports it.
     files.write("spoil", "tcp listen-0 aborts");
     program.stderr.wait_for("no more than 0 connections could wait there");
     assert_eq!(program.stderr.count("cannot be repaired"), 1);

@@ -165,7 +165,7 @@ struct Supervisor {
     /// All buffers are empty, and no code runs that could write into one.
     flushed: bool,
     oom_kills: OomKills,
-    /// No line has said yet that memory cannot be measured.
+    /// No line has reported yet that memory cannot be measured.
     measures: bool,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
     ended: Vec<(usize, i32)>,

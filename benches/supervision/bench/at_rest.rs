@@ -13,7 +13,7 @@ pub const WEIGH_EVERY: Duration = Duration::from_secs(10);
 /// A call in each of two workers that run at the same time.
 pub fn heartbeat() {
     let contender = Contender::start("heartbeat", 2, Log::Null);
-    let calls = [0, 1].map(|task_id| contender.board.slots[task_id].picoseconds_a_beat.load(SeqCst));
+    let calls = [0, 1].map(|task_id| contender.board.slots[task_id].picoseconds_a_heartbeat.load(SeqCst));
     let [first, second] = calls.map(|picoseconds| picoseconds as f64 / 1e3);
     println!("\nheartbeat: {first:.1} ns and {second:.1} ns a call, in two workers at once");
     contender.stop_time();

@@ -29,7 +29,7 @@ pub struct Board {
 pub struct Slot {
     pub pid: AtomicI32,
     pub running_since: AtomicU64,
-    pub picoseconds_a_beat: AtomicU64,
+    pub picoseconds_a_heartbeat: AtomicU64,
 }
 
 pub static BOARD: OnceLock<&'static Board> = OnceLock::new();

@@ -13,7 +13,7 @@ use super::bare_loop::bare_loop;
 use super::board::{BOARD, board, map, now};
 
 /// How many calls are measured at once.
-pub const BEATS: u64 = 10_000_000;
+pub const HEARTBEATS: u64 = 10_000_000;
 
 pub const HEARTBEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -30,29 +30,31 @@ pub fn contend(name: &str, workers: usize) -> ExitCode {
             .max_restarts("unlimited")
             .backoff("0s")
             .run(|worker| -> () { work(worker.task_id()) }),
-        "heartbeat" => Prefork::new().workers(workers).heartbeat_timeout("1s").run(|worker| -> () { beat(worker) }),
+        "heartbeat" => {
+            Prefork::new().workers(workers).heartbeat_timeout("1s").run(|worker| -> () { time_heartbeats(worker) })
+        }
         "wakeups" => Prefork::new()
             .workers(workers)
             .heartbeat_timeout(HEARTBEAT_TIMEOUT)
             .max_memory("1TiB")
-            .run(|worker| -> () { beat_at_intervals(worker) }),
+            .run(|worker| -> () { send_heartbeats_at_intervals(worker) }),
         _ => bare_loop(workers),
     }
 }
 
 /// Measures a call, and reports it in place of a time.
-pub fn beat(worker: Worker) -> ! {
+pub fn time_heartbeats(worker: Worker) -> ! {
     worker.heartbeat();
     let start = now();
-    for _ in 0..BEATS {
+    for _ in 0..HEARTBEATS {
         worker.heartbeat();
     }
     let slot = &board().slots[worker.task_id()];
-    slot.picoseconds_a_beat.store((now() - start) * 1000 / BEATS, SeqCst);
+    slot.picoseconds_a_heartbeat.store((now() - start) * 1000 / HEARTBEATS, SeqCst);
     work(worker.task_id())
 }
 
-pub fn beat_at_intervals(worker: Worker) -> ! {
+pub fn send_heartbeats_at_intervals(worker: Worker) -> ! {
     worker.heartbeat();
     report(worker.task_id());
     loop {

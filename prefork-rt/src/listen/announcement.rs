@@ -113,16 +113,16 @@ impl Announcement {
     /// The error where the sockets are not as they were announced.
     fn unlike_the_sockets(&self, error: &impl fmt::Display) -> Error {
         let variables = self.all().into_iter().filter(|&(name, _)| name != PIDFD);
-        let said =
+        let values =
             variables.filter_map(|(name, value)| Some(format!("{name}={}", not_empty(value)?.to_string_lossy())));
-        let said: Vec<String> = said.collect();
+        let values: Vec<String> = values.collect();
         Error::Environment {
             variable: COUNT.to_owned(),
             reason: format!(
                 "the sockets that are announced cannot be taken over: {error} ({}); {COUNT} must be the number of open \
                  descriptors from {FIRST} on, and {NAMES}, if there, must have a name for each: correct what starts this \
                  program, or unset {COUNT}",
-                said.join(" ")
+                values.join(" ")
             ),
         }
     }

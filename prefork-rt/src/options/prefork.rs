@@ -18,7 +18,7 @@ use crate::grammar;
 use crate::grammar::{Reload, Restart};
 use crate::inheritance::Inheritance;
 use crate::supervisor::{SIGNALS, connections};
-use crate::sys::{self, Owned};
+use crate::sys::{self, EarlyHandlers};
 use crate::trust;
 use crate::upgrade::Handoff;
 use crate::worker::argument::Needs;
@@ -48,7 +48,7 @@ pub struct Prefork {
     pub(crate) needs: Vec<Needs>,
     pub(crate) error: Option<Error>,
     /// Present until the pool starts or the start fails. `None` under `PREFORK=off` and `PREFORK=check`.
-    pub(crate) signals: Option<Owned>,
+    pub(crate) signals: Option<EarlyHandlers>,
 }
 
 impl Prefork {
@@ -61,7 +61,7 @@ impl Prefork {
     /// SIGUSR1 and SIGUSR2 are kept until the pool runs. Handlers do this for each of these signals that the program
     /// neither handles nor ignores, until the pool is started, its start has failed, or this value is dropped.
     pub fn new() -> Self {
-        let signals = sys::own(&SIGNALS);
+        let signals = sys::catch_early(&SIGNALS);
         connections::note_inherited();
         // Before the first line, so that a signal handler can write one.
         sys::recognize_journal();
@@ -69,7 +69,7 @@ impl Prefork {
         let (mut environment, read) = Environment::read(env::vars_os(), trust::in_options());
         environment.warn_of_distrusted(inheritance.distrusted());
         let taken = inheritance.take(environment.handoff.as_deref(), environment.mode == Mode::Check);
-        let signals = own_for(environment.mode, signals, &inheritance.handoff);
+        let signals = keep_or_leave(environment.mode, signals, &inheritance.handoff);
         let error = read.and(taken).err();
         Prefork { code: Values::default(), environment, inheritance, needs: Vec::new(), error, signals }
     }
@@ -154,7 +154,7 @@ impl Prefork {
     /// | `"127.0.0.1:8080"`, `"[::]:80"` | a TCP address; with port 0 the system chooses the port, which is logged |
     /// | `"localhost:8080"` | all TCP addresses that the name has when the program starts; with port 0 they have one port |
     /// | `"*:8080"`, `":8080"` | every address of this machine, of each family that it has |
-    /// | `"udp:127.0.0.1:5353"` | a UDP address; all forms for TCP work here too |
+    /// | `"udp:127.0.0.1:5353"` | a UDP address; all forms for TCP work with `udp:` too |
     /// | `"unix:/run/app.sock?mode=660&owner=www-data&group=www-data"` | a Unix socket; each parameter can be left out |
     /// | `"admin=127.0.0.1:9000"`, `"local=unix:/run/app.sock"` | any of these, with a name for [`Worker::listener`](crate::Worker::listener) |
     /// | `"127.0.0.1:8080, admin=127.0.0.1:9000"` | several, as in a list |
@@ -197,7 +197,7 @@ impl Prefork {
     /// While no worker of a slot accepts, new connections are steered to the other slots: during its backoff, during a
     /// reload in the style `"exclusive"`, and until its new worker is ready. Before SIGTTOU tells a worker to stop, the
     /// worker accepts the connections in its queue. The [guide](crate::guide::a_socket_per_worker) says when to choose
-    /// which.
+    /// this option.
     ///
     /// UDP datagrams of one sender go to one slot, and to another one when the slots that accept change. Unix sockets
     /// stay shared, and so do sockets that the program is started with. The supervisor holds one descriptor per worker
@@ -320,10 +320,10 @@ impl Prefork {
     ///
     /// The option needs root, or CAP_SETUID, CAP_SETGID and CAP_KILL. Without CAP_KILL a supervisor could not stop its
     /// workers. A program that already runs as that user, with that user's groups, needs none of these. Its workers
-    /// then only drop its capabilities. A user is refused before the first fork, with exit status 2, if it does not
-    /// exist, if this process may not become it, or if this process does not have the user's groups and may not take
-    /// them. A user called `none` has to be given by number. A number without an entry in the system's list needs
-    /// [`group`](Self::group) too.
+    /// then only drop the capabilities of the program. A user is refused before the first fork, with exit status 2, if
+    /// it does not exist, if this process may not become it, or if this process does not have the user's groups and may
+    /// not take them. A user called `none` has to be given by number. A number without an entry in the system's list
+    /// needs [`group`](Self::group) too.
     ///
     /// A log line names the workers' user and all their groups. Each worker verifies them before it runs your code. A
     /// warning says when the environment keeps workers root although the code names another user. An
@@ -364,10 +364,10 @@ impl Prefork {
     /// With `true` each worker calls prctl(2) with `PR_SET_NO_NEW_PRIVS` once it has changed to [`user`](Self::user)
     /// and [`group`](Self::group), before the first hook and the body. From then on the set-user-ID and set-group-ID
     /// bits and the file capabilities of the programs that it executes have no effect, for ever, and in its children
-    /// too. So a worker that was taken over cannot become root by way of `su` or `sudo`. A worker that runs `sendmail`
-    /// or `ping`, where these need such bits, fails to. The option works without `user`, because any process may do
-    /// this. It is systemd's `NoNewPrivileges=`, for the workers alone. Under `PREFORK=off` the one process does it,
-    /// for the calling thread and what that starts. The option is refused on systems other than Linux. Environment:
+    /// too. So a worker that was taken over cannot become root by way of `su` or `sudo`. It cannot use `sendmail` or
+    /// `ping` either, where these need such bits. The option works without `user`, because any process may do this. It
+    /// is systemd's `NoNewPrivileges=`, for the workers alone. Under `PREFORK=off` the one process does it, for the
+    /// calling thread and what that starts. The option is refused on systems other than Linux. Environment:
     /// `PREFORK_NO_NEW_PRIVS`, `true` or `false`.
     ///
     /// ```no_run
@@ -433,7 +433,7 @@ impl Prefork {
 }
 
 /// Keeps the signals for the pool, or leaves them to the program where no pool will start.
-fn own_for(mode: Mode, signals: Owned, handoff: &Handoff) -> Option<Owned> {
+fn keep_or_leave(mode: Mode, signals: EarlyHandlers, handoff: &Handoff) -> Option<EarlyHandlers> {
     match mode {
         Mode::On => {
             if let Some(received) = &*handoff.received() {

@@ -1,5 +1,4 @@
-//! How many failed workers are replaced before giving up: OTP's intensity and period, over the instants of the
-//! failures.
+//! How many failures are allowed before giving up: OTP's intensity and period, over the instants of the failures.
 
 use std::collections::VecDeque;
 use std::time::Duration;

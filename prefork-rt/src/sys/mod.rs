@@ -63,8 +63,8 @@ pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
 pub(crate) use signals::{
-    Mask, Owned, Received, Sent, Signal, SignalLists, SignalQueue, add_handler, had_terminal, hold_stops, is_ignored,
-    own, resend, signal_name, spawn_without_signals, suspend, unblock,
+    EarlyHandlers, Mask, Received, Sent, Signal, SignalLists, SignalQueue, add_handler, catch_early, had_terminal,
+    hold_stops, is_ignored, resend, signal_name, spawn_without_signals, suspend, unblock,
 };
 pub(crate) use stderr::wait_for_stderr;
 use stderr::without_file_size_signal;

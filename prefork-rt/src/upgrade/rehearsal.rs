@@ -111,8 +111,8 @@ impl Rehearsal {
             End::Killed { signal, .. } => format!("by {}", sys::signal_name(signal)),
         };
         output.read_rest();
-        let said = last_line(&output.text()).unwrap_or_else(|| "it printed nothing".to_owned());
-        Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {said}"))
+        let printed = last_line(&output.text()).unwrap_or_else(|| "it printed nothing".to_owned());
+        Err(format!("{name} failed its rehearsal (PREFORK=check) {how}: {printed}"))
     }
 }
 

@@ -75,8 +75,8 @@ impl Place {
         Ok(matches!(self.look()?, Found::Stale(entry) if entry.id() == file))
     }
 
-    /// Probes the socket with connect(2) from a socket of another type. The error tells whether a process holds the
-    /// socket. That process does not notice the probe.
+    /// Whether a process holds this socket. Probes it with connect(2) from a socket of another type. The error tells
+    /// whether a process holds it, and that process does not notice the probe.
     fn is_alive(&self, entry: &Entry) -> Result<bool, Refusal> {
         // A probe that cannot be made says nothing about the socket.
         let probe = || {

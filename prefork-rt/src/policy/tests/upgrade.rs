@@ -389,7 +389,7 @@ fn old_workers_are_watched_by_the_new_binary() {
     world.run_for(1500);
     world.ask(Ask::Upgrade);
     world.run_for(3500);
-    assert_eq!(world.times(Deed::Abort(0)), [ms(3100)], "1.1 s after its last beat");
+    assert_eq!(world.times(Deed::Abort(0)), [ms(3100)], "1.1 s after its last heartbeat");
 }
 
 #[test]

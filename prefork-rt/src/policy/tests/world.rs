@@ -146,7 +146,7 @@ pub(super) struct Alive {
     asked: bool,
     /// It waits to be recycled.
     waits: bool,
-    /// Its replacement said that trying again will not help.
+    /// The exit status of its replacement means that trying again will not help.
     stays: bool,
     /// It is a replacement, beside the worker that it will replace.
     incoming: bool,

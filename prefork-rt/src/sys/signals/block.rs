@@ -21,7 +21,7 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// Blocks the signals of the lists, and gives SIGCHLD its default disposition, without which the kernel would throw exit
-    /// statuses away. Signals are not [owned](super::own) any more; those that were noted are pending.
+    /// statuses away. Signals are not [caught early](super::catch_early) any more; those that were noted are pending.
     pub(crate) fn block() -> io::Result<Mask> {
         // All signals, until it is known which have a handler of the program's own.
         let blocked = Set::all().block()?;
@@ -79,7 +79,7 @@ impl Mask {
         self.blocked.become_mask()
     }
 
-    /// Restores everything, in a process that reads no signals after all. Signals are owned as before.
+    /// Restores everything, in a process that reads no signals after all. The early handlers are installed again.
     pub(crate) fn restore(&self) -> io::Result<()> {
         for &signal in lists().harmless_in_children {
             if disposition_of(signal)?.has(nothing) {

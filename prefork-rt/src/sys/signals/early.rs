@@ -1,9 +1,9 @@
-//! What signals do before there is a pool: from [`own`] until [`Mask::block`](super::Mask::block).
+//! What signals do before there is a pool: from [`catch_early`] until [`Mask::block`](super::Mask::block).
 //!
-//! Handlers do it, and no signal is blocked, because a command that the program runs meanwhile would inherit the mask. A stop
-//! ends the program at once. Any other signal is noted, with its sender, and sent again once it can wait in the kernel. Only
-//! signals with the default action are owned, and each gets its default action back, unless the program has given it another
-//! handler meanwhile. This must not know what a signal asks of a pool.
+//! Handlers catch the signals, and no signal is blocked, because a command that the program runs meanwhile would
+//! inherit the mask. A stop ends the program at once. Any other signal is noted, with its sender, and sent again once
+//! it can wait in the kernel. Only signals with the default action are caught, and each gets its default action back,
+//! unless the program has given it another handler meanwhile. This must not know what a signal asks of a pool.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -20,7 +20,7 @@ use super::set::Set;
 use super::{Received, Sent, Signal, SignalLists, resend};
 use crate::sys::{end_now, getpid, has_terminal, stderr};
 
-static OWNERSHIP: Mutex<Ownership> = Mutex::new(Ownership { owners: 0, is_over: false, before: Vec::new() });
+static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers { values: 0, is_over: false, before: Vec::new() });
 static NOTES: Notes = Notes::new();
 /// What a stop does: one of the four numbers below.
 static STOP: AtomicU8 = AtomicU8::new(ENDS);
@@ -34,44 +34,44 @@ const WAITS_FOR_POOL: u8 = 2;
 const ENDS_BY_DEFAULT: u8 = 3;
 /// The process that has installed the handlers. In a process forked from it, they act as the default action would.
 static PROCESS: AtomicI32 = AtomicI32::new(0);
-/// Whether this process had a controlling terminal when its signals were first owned.
+/// Whether this process had a controlling terminal when its signals were first caught.
 static HAD_TERMINAL: AtomicBool = AtomicBool::new(false);
 
-struct Ownership {
-    /// The number of [`Owned`] values.
-    owners: usize,
+struct Handlers {
+    /// The number of [`EarlyHandlers`] values.
+    values: usize,
     /// There is a pool, or this process is one of its workers, or this process will have no pool.
     is_over: bool,
     /// The signals that have our handler, with their dispositions from before.
     before: Vec<(c_int, Disposition)>,
 }
 
-/// Signals are owned as long as there is a value of this type, and no pool.
-pub(crate) struct Owned(());
+/// Our handlers catch signals as long as there is a value of this type, and no pool.
+pub(crate) struct EarlyHandlers(());
 
-/// Owns the signals in these lists. The lists of the first call hold for the life of the process.
-pub(crate) fn own(lists: &'static SignalLists) -> Owned {
+/// Installs handlers for the signals in these lists. The lists of the first call hold for the life of the process.
+pub(crate) fn catch_early(lists: &'static SignalLists) -> EarlyHandlers {
     LISTS.get_or_init(|| lists);
-    let mut ownership = ownership();
-    ownership.owners += 1;
-    if !ownership.is_over {
+    let mut handlers = handlers();
+    handlers.values += 1;
+    if !handlers.is_over {
         HAD_TERMINAL.fetch_or(has_terminal(), Ordering::Relaxed);
     }
-    ownership.update();
-    Owned(())
+    handlers.update();
+    EarlyHandlers(())
 }
 
-impl Owned {
+impl EarlyHandlers {
     /// Says that this process takes a pool over, whose workers would die with it. From here on a stop waits for the pool, and so
     /// does every other signal that would end this program. The previous binary has left all signals blocked; from here on only
     /// those in `blocked` are, and those that the lists name.
     pub(crate) fn keep_for_the_pool(&self, blocked: &[c_int]) {
-        let mut ownership = ownership();
-        if ownership.is_over {
+        let mut handlers = handlers();
+        if handlers.is_over {
             return;
         }
         STOP.store(WAITS_FOR_POOL, Ordering::Relaxed);
-        refusable().for_each(|signal| ownership.take(signal));
+        refusable().for_each(|signal| handlers.take(signal));
         let left = numbers(lists().blocked_meanwhile);
         // It cannot fail: see pthread_sigmask(3).
         let _ = Set::of(blocked.iter().copied().chain(left)).become_mask();
@@ -80,28 +80,28 @@ impl Owned {
     /// Says that there will be no pool in this process. The default action of a signal does not end PID 1, so there the stop
     /// signals keep a handler, which ends the process.
     pub(crate) fn leave_to_the_program(self) {
-        let mut ownership = ownership();
-        ownership.is_over = true;
-        ownership.update();
+        let mut handlers = handlers();
+        handlers.is_over = true;
+        handlers.update();
         if getpid().as_raw() == 1 {
             STOP.store(ENDS_BY_DEFAULT, Ordering::Relaxed);
-            numbers(lists().stops).for_each(|signal| ownership.take(signal));
+            numbers(lists().stops).for_each(|signal| handlers.take(signal));
             // The handlers stay for good.
-            ownership.before.clear();
+            handlers.before.clear();
         }
     }
 }
 
-impl Drop for Owned {
+impl Drop for EarlyHandlers {
     fn drop(&mut self) {
-        let mut ownership = ownership();
-        ownership.owners -= 1;
-        ownership.update();
-        if ownership.is_over {
+        let mut handlers = handlers();
+        handlers.values -= 1;
+        handlers.update();
+        if handlers.is_over {
             return;
         }
-        let is_last = ownership.owners == 0;
-        drop(ownership);
+        let is_last = handlers.values == 0;
+        drop(handlers);
         let waited_for_start = STOP.compare_exchange(WAITS_FOR_START, ENDS, Ordering::Relaxed, Ordering::Relaxed);
         if is_last || waited_for_start.is_ok() {
             for stop in numbers(lists().stops) {
@@ -131,9 +131,9 @@ pub(crate) fn hold_stops() {
 
 /// Says that there is a pool from here on. All signals are blocked; those that were noted are pending afterwards.
 pub(super) fn end() {
-    let mut ownership = ownership();
-    ownership.is_over = true;
-    ownership.update();
+    let mut handlers = handlers();
+    handlers.is_over = true;
+    handlers.update();
     for signal in Notes::numbers() {
         if let Some(sent) = NOTES.take(signal) {
             resend(&Received { signal, sent });
@@ -143,19 +143,19 @@ pub(super) fn end() {
 
 /// Says that there is no pool after all.
 pub(super) fn begin_again() {
-    let mut ownership = ownership();
-    ownership.is_over = false;
-    ownership.update();
+    let mut handlers = handlers();
+    handlers.is_over = false;
+    handlers.update();
 }
 
-fn ownership() -> MutexGuard<'static, Ownership> {
-    OWNERSHIP.lock().unwrap_or_else(PoisonError::into_inner)
+fn handlers() -> MutexGuard<'static, Handlers> {
+    HANDLERS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Ownership {
+impl Handlers {
     /// Installs or removes the handlers, as it should be now.
     fn update(&mut self) {
-        if self.owners > 0 && !self.is_over {
+        if self.values > 0 && !self.is_over {
             let SignalLists { stops, harmless_in_children, .. } = lists();
             numbers(stops).chain(numbers(harmless_in_children)).for_each(|signal| self.take(signal));
         } else {

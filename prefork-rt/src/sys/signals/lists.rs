@@ -1,4 +1,5 @@
-//! The lists of signals that [`own`](super::own) was given, and which signals of this system follow from them.
+//! The lists of signals that [`catch_early`](super::catch_early) was given, and which signals of this system follow
+//! from them.
 //!
 //! It must not know why a signal is in a list.
 
@@ -13,14 +14,14 @@ use super::set::Set;
 
 /// Which signals a process reads, refuses or ignores, and what some of them are for.
 pub(crate) struct SignalLists {
-    /// Read before all others. While signals are [owned](super::own), they end the program.
+    /// Read before all others. While signals are [caught early](super::catch_early), they end the program.
     pub(crate) stops: &'static [Signal],
     /// Read from the [`SignalQueue`](super::SignalQueue). `stops` and SIGCHLD are among them.
     pub(crate) queued: &'static [Signal],
     /// Those of `queued` that stay ignored where they were ignored when this program started.
     pub(crate) left_ignored: &'static [Signal],
     /// Those of `queued` that get an empty handler, which forked processes inherit, where they have their default action.
-    /// While signals are owned, they are noted.
+    /// While signals are caught early, they are noted.
     pub(crate) harmless_in_children: &'static [Signal],
     /// What a terminal sends to its whole foreground group. A process that was forked just now may have them pending.
     pub(crate) from_terminal: &'static [Signal],
@@ -31,14 +32,15 @@ pub(crate) struct SignalLists {
     /// Neither blocked, nor read, nor refused. A signal that is not in `queued`, `blocked_unread` or `left_alone` is read too,
     /// for the caller to refuse it, if it has its default action and this would end the process.
     pub(crate) left_alone: &'static [Signal],
-    /// What the last line of a program says, after the sender, when a stop has ended it while signals were owned.
+    /// What the last line of a program says, after the sender, when a stop has ended it while they were caught early.
     pub(crate) stopped_early: &'static str,
 }
 
-/// The lists that [`own`](super::own) was given first. Handlers read them too, which takes one atomic load.
+/// The lists that [`catch_early`](super::catch_early) was given first. Handlers read them too, which takes one atomic
+/// load.
 pub(super) static LISTS: OnceLock<&'static SignalLists> = OnceLock::new();
 
-/// The lists of a process that has never owned signals.
+/// The lists of a process that has never caught signals early.
 pub(super) static NO_LISTS: SignalLists = SignalLists {
     stops: &[],
     queued: &[],

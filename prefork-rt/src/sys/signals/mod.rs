@@ -1,6 +1,6 @@
-//! Signals: owned from the start, blocked, queued and read one by one; given back to a worker as they were.
+//! Signals: caught from the start, blocked, queued and read one by one; given back to a worker as they were.
 //!
-//! It must not know what a signal asks for, nor which signals matter: the caller of [`own`] brings the lists.
+//! It must not know what a signal asks for, nor which signals matter: the caller of [`catch_early`] brings the lists.
 
 mod block; // blocking what is queued, and restoring the mask from before
 mod change; // what one signal does in this process or thread
@@ -22,7 +22,7 @@ pub(crate) use nix::sys::signal::Signal;
 pub(crate) use block::Mask;
 pub(crate) use change::{add_handler, is_ignored, spawn_without_signals, suspend, unblock};
 pub(crate) use change::{default_broken_pipes, forget_pending};
-pub(crate) use early::{Owned, had_terminal, hold_stops, own};
+pub(crate) use early::{EarlyHandlers, catch_early, had_terminal, hold_stops};
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 pub(crate) use linux::SignalQueue;
 pub(crate) use lists::SignalLists;

@@ -35,7 +35,7 @@ fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
     let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
     let (reader, writer) = nix::unistd::pipe().expect("a pipe");
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
-    drop(own(&TEST_LISTS));
+    drop(catch_early(&TEST_LISTS));
     let mask = Mask::block().expect("blocked");
     let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
 

@@ -142,7 +142,7 @@ impl World {
         }
     }
 
-    /// A notice said that the pool is ready, or is about to.
+    /// A notice reported that the pool is ready, or is about to.
     pub(super) fn was_pool_ready(&self) -> bool {
         let says_it = |action: &Action| matches!(action, Action::Tell(Notice::PoolReady { .. }));
         self.pool_was_ready || self.policy.actions.iter().any(says_it)
