@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_believed_is_not_read() {
+    fn what_is_not_trusted_is_not_read() {
         let (mut environment, result) =
             read(&[("PREFORK_WORKERS", "some"), ("PREFORK", "off"), ("PREFORK_USER", "")], false);
         assert!(result.is_ok() && environment.mode == Mode::On && !environment.has_mode);
