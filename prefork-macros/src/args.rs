@@ -202,12 +202,8 @@ fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
 }
 
 fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Result<(), String> {
-    let text = match (takes, number(value)) {
-        // They may be octal, so the text has them as they are written.
-        (Literal::Text, Some(number)) if number.to_string().starts_with('0') => Some(number.to_string()),
-        _ => literal(value),
-    };
-    let Some(text) = text else { return Ok(()) };
+    let octal = octal(value).filter(|_| matches!(takes, Literal::Text));
+    let Some(text) = octal.or_else(|| literal(value)) else { return Ok(()) };
     check(&text)?;
     match (takes, bare(value), number(value)) {
         (Literal::Bool, Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }), _) => Ok(()),
@@ -280,6 +276,15 @@ fn literal(value: &Expr) -> Option<String> {
         Expr::Range(range) => Some(format!("{}..{}", literal(range.start.as_ref()?)?, literal(range.end.as_ref()?)?)),
         _ => None,
     }
+}
+
+/// A number that begins with 0, as it is written: where an option takes text, it may be meant as octal.
+fn octal(value: &Expr) -> Option<String> {
+    let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = bare(value) else { return None };
+    let written = number.to_string();
+    let digits = written.strip_suffix(number.suffix())?;
+    let is_octal = digits.starts_with('0') && !digits.starts_with("0x") && !digits.starts_with("0b");
+    (is_octal && is_integer(number.suffix())).then(|| digits.to_owned())
 }
 
 /// The value without parentheses, or what groups the tokens that a macro was given.

@@ -4,6 +4,7 @@
 //! A start that succeeds uses it up; one that fails leaves it to the next. It must not know what the options are.
 
 use std::env;
+use std::mem;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::error::Error;
@@ -50,13 +51,16 @@ impl Inheritance {
     /// that PREFORK_UPGRADE announces with this value, and the sockets. Each is taken once.
     pub(crate) fn take(&self, handoff: Option<&str>, is_rehearsal: bool) -> Result<(), Error> {
         let mut taken = self.taken();
-        if let Some(number) = handoff.filter(|_| !taken.has_handoff) {
-            taken.has_handoff = true;
-            if !self.handoff.receive(number, is_rehearsal, &self.launch)? {
+        if let Some(number) = handoff {
+            let name = upgrade::VARIABLE;
+            if mem::replace(&mut taken.has_handoff, true) {
+                if !self.handoff.is_there() && taken.warnings.is_empty() {
+                    taken.warnings.push(format!("{name}={number} is ignored: a start that failed has used it up"));
+                }
+            } else if !self.handoff.receive(number, is_rehearsal, &self.launch)? {
                 taken.warnings.push(format!(
-                    "{}={number} is ignored: it was meant for another process; unset it for the programs that this process \
-                     starts",
-                    upgrade::VARIABLE
+                    "{name}={number} is ignored: it was meant for another process; unset it for the programs that this \
+                     process starts"
                 ));
             }
         }

@@ -357,7 +357,7 @@ const THE_ONLY_WORKER: Worker = Worker(Identity { task_id: 0, workers: 1, restar
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    set_attributes: &dyn Fn() -> io::Result<()>,
+    set_attributes: &dyn Fn() -> Result<(), (&'static str, io::Error)>,
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
@@ -366,7 +366,7 @@ fn become_the_only_worker(
         credentials.assume()?;
         keys.leave_after_all()?;
     }
-    set_attributes().map_err(Error::of_call("prctl(2)"))?;
+    set_attributes().map_err(|(_, error)| Error::of_call("prctl(2)")(error))?;
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     logging::close();
     let single_thread = match sys::other_threads() {

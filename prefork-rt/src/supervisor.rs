@@ -67,7 +67,7 @@ pub(crate) struct Service {
     /// What workers of another user leave behind besides the user.
     pub(crate) detachment: Option<Detachment>,
     /// What each worker sets of its own process.
-    pub(crate) set_attributes: Box<dyn Fn() -> io::Result<()>>,
+    pub(crate) set_attributes: Box<dyn Fn() -> Result<(), (&'static str, io::Error)>>,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// The service manager, which is told what happens.

@@ -161,6 +161,14 @@ fn a_umask_is_written_in_quotes() {
         let tokens = format!("umask = {digits}").parse().expect("tokens");
         assert_eq!(parse(tokens).1, [format!("umask: write it in quotes: \"{digits}\"")]);
     }
+    for (value, text) in [("user = 0u32", "0"), ("umask = 027u32", "027"), ("user = 0o17u8", "0o17")] {
+        let (_, errors) = parse(value.parse().expect("tokens"));
+        assert!(matches!(&errors[..], [one] if one.ends_with(&format!("write it in quotes: {text:?}"))), "{errors:?}");
+    }
+    for (value, text) in [("graceful_timeout = 0x10", "\"16\""), ("umask = -027", "\"-27\"")] {
+        let (_, errors) = parse(value.parse().expect("tokens"));
+        assert!(matches!(&errors[..], [one] if one.contains(text)), "{errors:?}");
+    }
     for wrong in [quote!(umask = -1), quote!(umask = 89), quote!(umask = 0o1000), quote!(umask = "u=rwx")] {
         let (_, errors) = parse(wrong);
         assert!(errors.len() == 1 && errors[0].contains("is not an octal number up to 777"), "{errors:?}");

@@ -68,6 +68,7 @@ impl Environment {
                 environment.distrusted.push(name.to_owned());
                 continue;
             }
+            environment.has_mode |= name == "PREFORK";
             let read = match value.to_str() {
                 Some(value) => environment.read_one(name, value),
                 None => Err(format!("{value:?} is not UTF-8 text")),
@@ -91,7 +92,6 @@ impl Environment {
 
     pub(super) fn read_one(&mut self, variable: &str, value: &str) -> Result<(), String> {
         let Some(name) = variable.strip_prefix("PREFORK_") else {
-            self.has_mode = true;
             self.mode = match value {
                 "off" => Mode::Off,
                 "check" => Mode::Check,

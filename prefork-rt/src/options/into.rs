@@ -110,7 +110,7 @@ pub trait IntoReload: Sealed {
 /// What takes a text that may be none: a string, or `None` (as an `Option<&str>`).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a text",
-    label = "expected a string, or `None` (for an `Option<String>`, add `.as_deref()`)"
+    label = "expected a string such as \"nobody\" or \"027\", or `None` (for an `Option<String>`, add `.as_deref()`)"
 )]
 pub trait IntoOptionalText: Sealed {
     #[doc(hidden)]

@@ -109,8 +109,8 @@ impl Supervisor {
                 sys::end_now(1);
             }
         }
-        if let Err(error) = (service.set_attributes)() {
-            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
+        if let Err((option, error)) = (service.set_attributes)() {
+            logging::error(&format!("worker {} cannot set {option}: {error}", worker.task_id()));
             sys::end_now(1);
         }
         newcomer.name.set();
