@@ -57,7 +57,8 @@ pub struct WorkerStatus {
     pub started: Option<Instant>,
     /// How many times the task id was started before.
     pub restarts: usize,
-    /// The last [`heartbeat`](Worker::heartbeat) of that process, to about 10 ms. One that is 49 days old looks new.
+    /// The last [`heartbeat`](crate::Worker::heartbeat) of that process, to about 10 ms. One that is 49 days old looks
+    /// new.
     pub last_beat: Option<Instant>,
     /// How many heartbeats that process has made. It begins again at 0 after 2^32 of them, and misses some of those
     /// that several threads make at once.
