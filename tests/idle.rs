@@ -1,5 +1,5 @@
 //! Promise 9: the idle supervisor does nothing, and its descriptors are O(1) in the number of workers; what `reuse_port`
-//! holds is in `reuse_port.rs`.
+//! holds is tested in the folder `reuse_port`.
 
 mod support;
 use std::fs;

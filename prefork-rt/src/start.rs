@@ -1,4 +1,7 @@
 //! The order of a start: what is wrong before the first fork forks nothing.
+//!
+//! `Prefork::new` has come before it (`options/prefork.rs`: the early signal handlers, the inheritance, the environment),
+//! and so has `preload` (`expansion.rs`). After it comes the supervisor's loop, which forks the workers.
 
 mod checks;
 

@@ -1,6 +1,7 @@
 //! The tables of options in the documentation: made of the rows, and compared with what stands in a file.
 //!
-//! For tests only. After a change of a row, `WRITE_TABLES=1 cargo test --lib table` writes the tables anew.
+//! For tests only. After a change of a row, `WRITE_TABLES=1 cargo test --workspace --lib
+//! table_of_options` writes the tables anew.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The builder and its manual: one method per option.
+//! The builder and its manual: one method per option. What `run` and `start` do is in `start.rs`.
 //!
 //! It must not know what an option does, nor what wins over the value given here.
 

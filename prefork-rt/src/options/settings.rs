@@ -240,11 +240,14 @@ mod tests {
 
     #[test]
     fn the_defaults_are_what_the_table_says() {
-        let (Settings { restart, backoff, graceful_timeout, listen, reuse_port, user, no_new_privs, .. }, warnings) =
-            settings(&[], prefork());
+        let (
+            Settings { restart, reload, backoff, graceful_timeout, listen, reuse_port, user, no_new_privs, .. },
+            warnings,
+        ) = settings(&[], prefork());
         assert_eq!((restart, graceful_timeout), (Restart::OnFailure, Duration::from_secs(25)));
         assert_eq!(grammar::backoff("100ms..1s"), Ok(backoff));
         assert_eq!((listen, reuse_port, user, no_new_privs), (Vec::new(), false, None, false));
+        assert_eq!((Restart::default(), Reload::default()), (restart, reload), "two words for one default");
         assert_eq!(warnings, [""; 0]);
     }
 

@@ -6,7 +6,7 @@
 //! What is POSIX is written once. What only Linux has is in a `linux` module beside its nearest substitute, so that a port to
 //! another Unix changes this folder only.
 
-mod call; // which call an error is of
+mod call_error; // which call an error is of
 mod children; // children that have ended or stopped, and their process groups
 mod clock; // the clocks of heartbeats and of service managers
 mod connections; // which sockets this process has, and what they are connected to
@@ -32,7 +32,7 @@ mod stdio; // the output streams of C code
 mod threads; // what makes a fork unsafe: other threads, event loops
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
-pub(crate) use call::{CallError, errno, of_call};
+pub(crate) use call_error::{CallError, errno, of_call};
 pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};

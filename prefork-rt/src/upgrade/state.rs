@@ -1,6 +1,7 @@
 //! The state that one binary hands off to the next, and how it is written.
 //!
-//! The supervisor fills it (`succession.rs`), `exec.rs` writes it to a file that the next binary inherits.
+//! The supervisor fills it (`supervisor/succession.rs`), `exec.rs` writes it to a file that the next binary inherits.
+//!
 //! The number of the format is computed from the shape of the structures below, and of the memory and the wake pipe
 //! that the workers of the previous binary go on using. A binary of another shape says so when it is rehearsed, and
 //! nothing has changed.
