@@ -1,0 +1,182 @@
+use proc_macro2::TokenTree;
+
+use super::*;
+
+/// The expansion without its spaces.
+fn expanded(args: TokenStream, item: TokenStream) -> String {
+    expand(args, item).to_string().replace(' ', "")
+}
+
+fn assert_in_order(text: &str, parts: &[&str]) {
+    let mut rest = text;
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { panic!("{part} is not in {rest}, of {text}") };
+        rest = after;
+    }
+}
+
+#[test]
+fn statements_come_in_the_promised_order() {
+    let text = expanded(
+        quote!(workers = a(), preload = load, listen = b()),
+        quote!(
+            fn main(listener: TcpListener, config: &Config, #[cfg(unix)] id: usize) -> R {
+                body()
+            }
+        ),
+    );
+    assert_in_order(
+        &text,
+        &[
+            "fnmain()->::std::process::ExitCode{",
+            "fnmain()->R{letlistener:TcpListener=",
+            "letconfig:&Config=(__prefork_rt::__private::preloaded(load)).lend();",
+            "#[cfg(unix)]letid:usize=",
+            "body()}",
+            "Prefork::new();",
+            "preloaded(load).run(__prefork)",
+            ".workers(a());",
+            ".listen(b());",
+            "needs(__prefork,<TcpListeneras",
+            "#[cfg(unix)]let__prefork=__prefork_rt::__private::needs(__prefork,<usizeas",
+            "__prefork_rt::__private::run(__prefork,main)}",
+        ],
+    );
+}
+
+#[test]
+fn preload_without_an_argument_returns_nothing() {
+    assert!(
+        expanded(
+            quote!(preload = load),
+            quote!(
+                fn main() {}
+            )
+        )
+        .contains(".run_unit(__prefork)")
+    );
+}
+
+#[test]
+fn attributes_of_the_function_and_of_its_body_stay_with_them() {
+    let text = expanded(
+        quote!(),
+        quote!(
+            #[doc = "Serves."]
+            #[tokio::main]
+            async fn main(id: usize) {
+                #![allow(unused)]
+                body()
+            }
+        ),
+    );
+    let inner = "#[doc=\"Serves.\"]#[tokio::main]asyncfnmain(){#![allow(unused)]letid";
+    assert_in_order(&text, &["#[doc=\"Serves.\"]fnmain()->", inner]);
+    assert_eq!(text.matches("tokio").count(), 1);
+}
+
+#[test]
+fn nothing_of_ours_is_unsafe() {
+    let everything = [
+        expand(
+            quote!(crate = a, workers = 1, max_restarts = 2, backoff = "1s", listen = "127.0.0.1:1", preload = load),
+            quote!(
+                #[tokio::main]
+                pub async fn main(a: usize, _: Worker, b: TcpListener, c: &C, d: &'static C, (e, f): E) -> R {}
+            ),
+        ),
+        expand(
+            quote!(),
+            quote!(
+                fn main() -> ! {}
+            ),
+        ),
+        expand(
+            quote!(4),
+            quote!(
+                fn main() {}
+            ),
+        ),
+        expand(
+            quote!(),
+            quote!(
+                fn other() {}
+            ),
+        ),
+        expand(
+            quote!(),
+            quote!(
+                struct Other;
+            ),
+        ),
+    ];
+    for expansion in everything {
+        assert!(!mentions_unsafe(&expansion), "{expansion}");
+    }
+}
+
+fn mentions_unsafe(tokens: &TokenStream) -> bool {
+    tokens.clone().into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions_unsafe(&group.stream()),
+        TokenTree::Ident(ident) => ident == "unsafe",
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+#[test]
+fn mistakes_of_attribute_and_signature_come_together_and_call_nothing() {
+    let text = expanded(
+        quote!(workers = "four", colour = 1),
+        quote!(
+            const unsafe extern "C" fn main<T>(a: usize, b: u32, c: impl Copy) -> R
+            where
+                T: Copy,
+            {
+                body()
+            }
+        ),
+    );
+    assert_eq!(text.matches("compile_error!").count(), 9, "{text}");
+    assert!(text.contains("body()") && !text.contains("__prefork_rt"), "{text}");
+    assert!(
+        text.ends_with("fnmain(){#[allow(unused)]unsafefnmain<T>(a:usize,b:u32,c:implCopy)->RwhereT:Copy,{body()}}")
+    );
+}
+
+#[test]
+fn inert_attributes_are_no_runtime() {
+    let errors = |item| expanded(quote!(), item).matches("compile_error!").count();
+    assert_eq!(
+        errors(quote!(
+            #[allow(x)]
+            #[doc = "x"]
+            #[cfg(x)]
+            #[must_use]
+            #[inline]
+            async fn main() {}
+        )),
+        1
+    );
+    assert_eq!(
+        errors(quote!(
+            #[cfg_attr(x, tokio::main)]
+            async fn main() {}
+        )),
+        0
+    );
+    assert_eq!(
+        errors(quote!(
+            #[tokio::main]
+            async fn main() {}
+        )),
+        0
+    );
+}
+
+#[test]
+fn arguments_under_cfg_are_left_to_the_run() {
+    let item = quote!(
+        fn main(#[cfg(a)] x: usize, #[cfg(not(a))] x: u32, #[cfg(b)] l: TcpListener) {}
+    );
+    assert!(!expanded(quote!(), item).contains("compile_error!"));
+}
