@@ -7,9 +7,7 @@ mod support;
 mod umask;
 mod variables;
 
-use support::Program;
-use support::Signal;
-use support::fixture;
+use support::{Program, Signal, fixture};
 
 /// A value given in one of the ways that an option takes, what the workers do, and the line that shows that it was
 /// taken. Where the workers do not finish, that line is waited for and the pool is stopped.

@@ -1,21 +1,17 @@
 //! The start modes: `PREFORK=off` and `PREFORK=check`.
 
 use std::io::Read;
-use std::net::SocketAddr;
-use std::net::TcpListener;
-use std::net::TcpStream;
-use std::net::UdpSocket;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
 use crate::refused::is_refused;
 use crate::skip;
-use crate::support::Program;
 use crate::support::activation::own_address;
 use crate::support::before_exec::before_exec;
-use crate::support::fixture;
 use crate::support::pool::Files;
 use crate::support::session::Session;
+use crate::support::{Program, fixture};
 use crate::variables::{sees_only_what_is_not_ours, with_variables_of_all_kinds};
 
 #[test]

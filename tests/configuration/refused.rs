@@ -3,8 +3,7 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use crate::support::Program;
-use crate::support::fixture;
+use crate::support::{Program, fixture};
 
 /// Exit status 2, one line that has all these parts, and no fork.
 pub(crate) fn is_refused(command: &mut std::process::Command, parts: &[&str]) {

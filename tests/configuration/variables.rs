@@ -1,10 +1,8 @@
 //! Variables that are not used are named with the reason, and workers do not see those that are prefork's.
 
 use crate::skip;
-use crate::support::Program;
-use crate::support::fixture;
-use crate::support::more_rights::MoreRights;
-use crate::support::more_rights::Rights;
+use crate::support::more_rights::{MoreRights, Rights};
+use crate::support::{Program, fixture};
 
 #[test]
 fn an_unknown_variable_is_warned_of_with_the_nearest_name() {
