@@ -30,6 +30,8 @@ fn the_pool_is_ready_once_when_all_have_said_so() {
         let_go_on(&writer, 1);
         let line = program.stderr.wait_for("prefork: all 3 workers are ready after ");
         assert!(line.ends_with('s'), "{line}");
+        // A worker prints this after the supervisor has heard it: none may be killed in between.
+        program.stdout.wait_for_nth("says that it is ready", 3);
 
         // Once is enough: the next time is a restart.
         send(nth_worker(&program, 1, 1), Signal::SIGKILL);
