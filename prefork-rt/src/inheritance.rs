@@ -27,11 +27,21 @@ pub(crate) struct Inheritance {
 /// The parts that have to be taken over.
 #[derive(Default)]
 struct Taken {
-    has_handoff: bool,
+    handoff: Taking,
     /// `None` until they have been taken over.
     sockets: Option<Vec<Inherited>>,
     /// The lines about what is not used.
     warnings: Vec<String>,
+}
+
+/// What became of the handoff that a variable announces.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Taking {
+    #[default]
+    NotYet,
+    Received,
+    /// It was meant for another process, or a start that failed has used it up. A line says so.
+    Ignored,
 }
 
 impl Inheritance {
@@ -53,15 +63,22 @@ impl Inheritance {
         let mut taken = self.taken();
         if let Some(number) = handoff {
             let name = upgrade::VARIABLE;
-            if mem::replace(&mut taken.has_handoff, true) {
-                if !self.handoff.is_there() && taken.warnings.is_empty() {
-                    taken.warnings.push(format!("{name}={number} is ignored: a start that failed has used it up"));
+            // Also where receiving fails: it is tried once.
+            let why_ignored = match mem::replace(&mut taken.handoff, Taking::Received) {
+                Taking::NotYet if self.handoff.receive(number, is_rehearsal, &self.launch)? => None,
+                Taking::NotYet => {
+                    Some("it was meant for another process; unset it for the programs that this process starts")
                 }
-            } else if !self.handoff.receive(number, is_rehearsal, &self.launch)? {
-                taken.warnings.push(format!(
-                    "{name}={number} is ignored: it was meant for another process; unset it for the programs that this \
-                     process starts"
-                ));
+                Taking::Received if self.handoff.is_there() => None,
+                Taking::Received => Some("a start that failed has used it up"),
+                Taking::Ignored => {
+                    taken.handoff = Taking::Ignored;
+                    None
+                }
+            };
+            if let Some(why) = why_ignored {
+                taken.handoff = Taking::Ignored;
+                taken.warnings.push(format!("{name}={number} is ignored: {why}"));
             }
         }
         // The previous binary hands the sockets over that it was started with.
