@@ -14,11 +14,15 @@
 //! id. The number of slots is fixed before the first fork: memory made later would not be shared.
 
 mod board;
+#[cfg(feature = "tokio")]
+mod connections;
 mod layout;
 mod seat;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use board::{Board, Occupant, Publisher, Row, Slot, Snapshot, current, forget};
+#[cfg(feature = "tokio")]
+pub(crate) use connections::{Counted, own_and_others};
 pub(crate) use layout::{SEATS, capacity, shape};
 pub(crate) use seat::{heartbeat, own, prepare, ready, recycle, terminated};

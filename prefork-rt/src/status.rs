@@ -63,6 +63,9 @@ pub struct WorkerStatus {
     /// How many heartbeats that process has made. It begins again at 0 after 2^32 of them, and misses some of those
     /// that several threads make at once.
     pub beats: u32,
+    /// How many connections that process has open, of those that it has accepted from listeners that count them, as
+    /// `BalancedListener` does (cargo feature `tokio`); `None` where it has no such listener and no such connection.
+    pub connections: Option<u32>,
 }
 
 impl Status {
@@ -92,6 +95,7 @@ impl WorkerStatus {
             restarts: row.restarts,
             last_beat: heartbeats.and_then(|(age, _)| Instant::now().checked_sub(age)),
             beats: heartbeats.map_or(0, |(_, count)| count),
+            connections: row.proc.and_then(|proc| board.connections(task_id, &proc)),
         }
     }
 }

@@ -4,6 +4,8 @@
 
 pub(crate) mod account;
 pub(crate) mod amounts;
+#[cfg(feature = "tokio")]
+pub(crate) mod balance;
 pub(crate) mod codec;
 pub(crate) mod cpu;
 pub(crate) mod error;
@@ -27,6 +29,8 @@ pub(crate) mod trust;
 pub(crate) mod upgrade;
 pub(crate) mod worker;
 
+#[cfg(feature = "tokio")]
+pub use balance::{BalancedListener, BalancedStream, OpenConnection};
 pub use cpu::cpu_count;
 pub use error::Error;
 pub use exit_status::EXIT_GIVE_UP;

@@ -300,6 +300,31 @@ impl Board {
         Some((age(heartbeat_time(heartbeat)).min(lifetime), heartbeat_count(heartbeat)))
     }
 
+    /// How many connections this worker has open, where it counts them.
+    pub(crate) fn connections(&self, task_id: usize, worker: &Occupant) -> Option<u32> {
+        let (_, seat) = self.flags(task_id, worker)?;
+        connections(load(seat.connections))
+    }
+
+    /// How many connections the workers of other slots have open, of those that are ready, were not told to end, and have a
+    /// balanced listener. Of at most `most` slots, those that follow.
+    ///
+    /// They are read one after another while their workers and the supervisor write, so a number may be too old.
+    #[cfg(feature = "tokio")]
+    pub(super) fn connections_of_others(&self, task_id: usize, most: usize) -> impl Iterator<Item = u32> + use<> {
+        let header = |word| load(&self.header()[word]) as usize;
+        let slots = header(WORKERS).max(header(PUBLISHED)).min(self.capacity);
+        let board = *self;
+        let others = (1..slots.min(most.saturating_add(1))).map(move |step| (task_id + step) % slots);
+        others.filter(move |&other| other != task_id).filter_map(move |other| {
+            let Row { state, proc, .. } = board.row_now(other).0;
+            let worker = proc.filter(|_| state == State::Ready)?;
+            let (_, seat) = board.flags(other, &worker).filter(|(flags, _)| flags & TERMINATED == 0)?;
+            let counts = load(seat.connections);
+            is_balanced(counts).then_some(counts as u32)
+        })
+    }
+
     /// The flags of this worker, if it has reported anything.
     fn flags(&self, task_id: usize, worker: &Occupant) -> Option<(u64, Seat)> {
         let seat = Seat::of(&self.words.words()[self.seat_range(task_id, worker.seat)]);

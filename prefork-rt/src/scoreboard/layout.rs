@@ -89,7 +89,7 @@ numbered!(ROW: usize = 0, then [+ 1] {
 });
 
 // The words of a seat.
-numbered!(SEAT_WORDS: usize = 0, then [+ 1] { REPORTED, HEARTBEAT, TERMINATED_AT });
+numbered!(SEAT_WORDS: usize = 0, then [+ 1] { REPORTED, HEARTBEAT, TERMINATED_AT, CONNECTIONS });
 
 /// The layout as text. An upgrade compares it with that of the other binary, whose workers go on using the memory.
 pub(crate) fn shape() -> String {
@@ -98,7 +98,7 @@ pub(crate) fn shape() -> String {
     let states: Vec<String> = State::ALL.iter().map(|&state| format!("{state}={}", state as u64)).collect();
     format!(
         "header{{{}}}row{{{}}}of {ROW_WORDS} words,{SEATS} seats from word {start}:seat{{{}}}flags{{{}}}in {} bits,time of \
-         a heartbeat from bit {HEARTBEAT_TIME};states{{{}}}",
+         a heartbeat from bit {HEARTBEAT_TIME},balanced listeners from bit {LISTENERS};states{{{}}}",
         HEADER.join(","),
         ROW.join(","),
         SEAT_WORDS.join(","),
@@ -138,6 +138,20 @@ pub(super) fn heartbeat_time(heartbeat: u64) -> u32 {
 
 pub(super) fn heartbeat_count(heartbeat: u64) -> u32 {
     heartbeat as u32
+}
+
+/// The word CONNECTIONS counts balanced listeners from this bit on, and open connections below.
+pub(super) const LISTENERS: u32 = 32;
+
+/// How many connections a worker has open, or `None` where it has neither a balanced listener nor a connection.
+pub(super) fn connections(counts: u64) -> Option<u32> {
+    (counts != 0).then_some(counts as u32)
+}
+
+/// Whether a worker wants its share of new connections.
+#[cfg(feature = "tokio")]
+pub(super) fn is_balanced(counts: u64) -> bool {
+    counts >> LISTENERS != 0
 }
 
 /// How long ago the clock showed these milliseconds.

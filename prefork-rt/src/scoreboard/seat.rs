@@ -16,11 +16,17 @@ pub(super) struct Seat {
     pub(super) reported: &'static AtomicU64,
     pub(super) heartbeat: &'static AtomicU64,
     pub(super) terminated: &'static AtomicU64,
+    pub(super) connections: &'static AtomicU64,
 }
 
 impl Seat {
     pub(super) fn of(words: &'static [AtomicU64]) -> Seat {
-        Seat { reported: &words[REPORTED], heartbeat: &words[HEARTBEAT], terminated: &words[TERMINATED_AT] }
+        Seat {
+            reported: &words[REPORTED],
+            heartbeat: &words[HEARTBEAT],
+            terminated: &words[TERMINATED_AT],
+            connections: &words[CONNECTIONS],
+        }
     }
 }
 
@@ -89,7 +95,7 @@ pub(crate) fn terminated() {
 }
 
 #[inline]
-fn own_seat() -> Option<&'static OwnSeat> {
+pub(super) fn own_seat() -> Option<&'static OwnSeat> {
     match OWN_SEAT.get() {
         Some(seat) => seat.as_ref().filter(|_| !sys::is_forked()),
         None => take_own_seat(),
@@ -117,7 +123,7 @@ fn take_own_seat() -> Option<&'static OwnSeat> {
 
 pub(super) struct OwnSeat {
     pub(super) seat: Seat,
-    task_id: u32,
+    pub(super) task_id: u32,
     pid: i32,
 }
 
@@ -126,6 +132,7 @@ impl OwnSeat {
         // In this order, a reader that sees the new tag sees no value of a predecessor.
         store(seat.heartbeat, 0);
         store(seat.terminated, 0);
+        store(seat.connections, 0);
         seat.reported.store(tag(process.fork), Ordering::Release);
         OwnSeat { seat, task_id: u32::try_from(task_id).unwrap_or(u32::MAX), pid: process.pid }
     }

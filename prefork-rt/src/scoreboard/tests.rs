@@ -233,3 +233,42 @@ fn a_supervisor_stopped_while_it_writes_is_not_waited_for() {
     pool.put(GENERATION, 1);
     assert_eq!(pool.board().snapshot().slots[0].row, running(1, 0));
 }
+
+#[cfg(feature = "tokio")]
+#[test]
+fn the_connections_of_those_that_take_new_ones_are_seen() {
+    let pool = publisher(6);
+    let listeners = |count: u64| count << LISTENERS;
+    let has = |task_id: usize, fork: u64, counts: u64| {
+        let seat = take(&pool, task_id, process(fork, 0));
+        store(seat.seat.connections, counts);
+        pool.publish(task_id, running(fork, 0));
+        seat
+    };
+    let others = |task_id: usize, most| pool.board().connections_of_others(task_id, most).collect::<Vec<_>>();
+    assert_eq!(others(0, 64), []);
+    has(0, 1, listeners(1) | 7);
+    has(1, 1, listeners(2) | 16);
+    has(2, 1, listeners(1));
+    has(5, 1, listeners(1) | u64::from(u32::MAX));
+    assert_eq!([others(0, 64), others(1, 64)], [vec![16, 0, u32::MAX], vec![0, u32::MAX, 7]]);
+    assert_eq!([others(0, 1), others(0, 2), others(4, 2)], [vec![16], vec![16, 0], vec![u32::MAX, 7]], "a few slots");
+
+    has(3, 1, 9);
+    assert_eq!(others(2, 64).len(), 3, "worker 3 has dropped its listener");
+    let stopping = Row { state: State::Stopping, ..running(1, 0) };
+    pool.publish(0, stopping);
+    assert_eq!(others(2, 64), [u32::MAX, 16], "worker 0 was told to stop");
+    pool.publish(5, Row { proc: None, ..running(1, 0) });
+    assert_eq!(others(2, 64), [16], "worker 5 is dead");
+    pool.publish(1, running(2, 0));
+    assert_eq!(others(2, 64), [], "worker 1 is replaced, and its replacement has reported nothing");
+    assert_eq!(pool.board().connections(1, &process(1, 0)), Some(16));
+    assert_eq!(pool.board().connections(1, &process(2, 0)), None);
+    let next = has(1, 2, 0);
+    assert_eq!(pool.board().connections(1, &process(2, 0)), None, "it has no listener, and starts without connections");
+    store(next.seat.connections, listeners(1));
+    assert_eq!((pool.board().connections(1, &process(2, 0)), others(2, 64)), (Some(0), vec![0]));
+    next.seat.reported.fetch_or(TERMINATED, Ordering::Release);
+    assert_eq!(others(2, 64), [], "worker 1 knows that it is to stop");
+}

@@ -4,8 +4,12 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+#[cfg(all(feature = "tokio", any(target_os = "linux", target_os = "android")))]
+pub(crate) use linux::queue_length;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use linux::{Admission, detach_filter, has_filter, is_shut_down, queue_room};
+#[cfg(all(feature = "tokio", not(any(target_os = "linux", target_os = "android"))))]
+pub(crate) use portable::queue_length;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use portable::{Admission, detach_filter, has_filter, is_shut_down, queue_room};
 
@@ -33,13 +37,26 @@ mod linux {
 
     /// How many connections may wait to be accepted at a TCP socket that listens: TCP_INFO.
     pub(crate) fn queue_room(socket: BorrowedFd<'_>) -> Option<u32> {
-        /// From `tcp_states.h`.
-        const TCP_LISTEN: u8 = 10;
         /// The index of `tcpi_sacked` among the words of `tcp_info`: for a socket that listens it is the backlog.
         const BACKLOG: usize = 7;
-        let mut info = [0_u32; BACKLOG + 1];
+        listener_info(socket).map(|info| info[BACKLOG])
+    }
+
+    /// How many connections wait to be accepted at a TCP socket that listens: TCP_INFO. `None` for any other socket.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn queue_length(socket: BorrowedFd<'_>) -> Option<u32> {
+        /// The index of `tcpi_unacked`: for a socket that listens it is the length of the queue.
+        const WAITING: usize = 6;
+        listener_info(socket).map(|info| info[WAITING])
+    }
+
+    /// The first words of `tcp_info` of a socket that listens.
+    fn listener_info(socket: BorrowedFd<'_>) -> Option<[u32; 8]> {
+        /// From `tcp_states.h`.
+        const TCP_LISTEN: u8 = 10;
+        let mut info = [0_u32; 8];
         let length = get(socket, libc::IPPROTO_TCP, libc::TCP_INFO, &mut info).ok()?;
-        (length == size_of_val(&info) && info[0].to_ne_bytes()[0] == TCP_LISTEN).then_some(info[BACKLOG])
+        (length == size_of_val(&info) && info[0].to_ne_bytes()[0] == TCP_LISTEN).then_some(info)
     }
 
     /// Whether a socket that has no peer was shut down for reading: poll(2).
@@ -132,6 +149,11 @@ mod portable {
     use std::os::fd::BorrowedFd;
 
     pub(crate) fn queue_room(_: BorrowedFd<'_>) -> Option<u32> {
+        None
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(crate) fn queue_length(_: BorrowedFd<'_>) -> Option<u32> {
         None
     }
 

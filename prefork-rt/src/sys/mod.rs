@@ -30,6 +30,8 @@ mod signals; // owning, blocking, queueing and sending signals
 mod stderr; // writing to standard error without waiting
 mod stdio; // the output streams of C code
 mod threads; // what makes a fork unsafe: other threads, event loops
+#[cfg(feature = "tokio")]
+mod timer; // a timer that is a descriptor
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
 pub(crate) use call_error::{CallError, errno, of_call};
@@ -52,6 +54,8 @@ pub(crate) use exec::{
 pub(crate) use holders::{Bound, Holder, SocketList, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
+#[cfg(feature = "tokio")]
+pub(crate) use listener_state::queue_length;
 pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
 pub(crate) use lock::FileLock;
 pub(crate) use poll::{wait_for_stdout, wait_readable};
@@ -74,4 +78,6 @@ pub(crate) use threads::{
     SingleThread, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
 };
 
+#[cfg(feature = "tokio")]
+pub(crate) use timer::Timer;
 pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};

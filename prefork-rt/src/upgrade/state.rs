@@ -214,7 +214,7 @@ mod tests {
             "slots:Vec<Slot{current:Option<Proc{id:ProcId{task_id:usize*",
             "Memory:{used:u64*8,max_memory:u64*8}",
             "phase:Phase{Starting:{},",
-            "seat{REPORTED,HEARTBEAT,TERMINATED_AT}",
+            "seat{REPORTED,HEARTBEAT,TERMINATED_AT,CONNECTIONS}",
             "wake pipe{u32*4}",
         ] {
             assert!(shape.contains(part), "{part} is not in {shape}");
