@@ -76,6 +76,20 @@ fn a_stop_right_after_the_first_call_is_seen() {
 }
 
 #[test]
+fn the_argument_is_the_handle_of_the_stop() {
+    let program = Session::start(&mut fixture("takes-its-shutdown"));
+    program.stdout.wait_for_nth("waits", 2);
+    stop(program);
+}
+
+#[test]
+fn a_worker_that_has_the_argument_has_taken_sigterm_before_its_first_statement() {
+    let mut program = Session::start(fixture("takes-its-shutdown").arg("told-at-once").env("PREFORK", "off"));
+    assert_eq!(program.exit_code(), 0, "{:#?}", program.stderr.all());
+    assert_eq!(program.stdout.count("returns"), 1);
+}
+
+#[test]
 fn a_worker_that_is_told_goes_on_until_it_returns_however_often_it_is_told() {
     let (mut program, workers) = start("drains");
     program.signal(Signal::SIGTERM);

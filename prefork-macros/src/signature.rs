@@ -162,7 +162,8 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
         match kind(ty) {
             Kind::Opaque => refuse(
                 "`impl Trait` cannot be an argument of `main`: write `usize` or `u32` (the task id), \
-                 `prefork_rt::Worker`, `std::net::TcpListener`, or `&T` for what `preload` returned",
+                 `prefork_rt::Worker`, `prefork_rt::Shutdown`, `std::net::TcpListener`, or `&T` for what `preload` \
+                 returned",
             ),
             Kind::Mutable => refuse("what `preload` returned is lent as `&T`: remove `mut`"),
             Kind::Lent if !args.gives("preload") => refuse(why_not_lent(ty)),

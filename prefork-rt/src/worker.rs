@@ -197,6 +197,10 @@ impl Worker {
     ///
     /// [`Error::Argument`] when there is no such thing: a listener of a kind that `listen` has none or several of, or
     /// that was taken before; a reference to what `preload` did not return; a task id that does not fit a `u32`.
+    ///
+    /// # Panics
+    ///
+    /// For a [`Shutdown`], as [`shutdown`](Self::shutdown) does.
     pub fn get<T: FromWorker>(self) -> Result<T, Error> {
         T::from_worker(self)
     }
@@ -233,7 +237,8 @@ impl Worker {
     ///
     /// From the first call on SIGTERM does not end this worker any more: it has `graceful_timeout` to accept no more,
     /// finish what was begun, and return. Before that call, and in a worker that makes none, SIGTERM ends it at once.
-    /// So ask first thing in `main`. Later calls return another handle of the same stop.
+    /// So ask first thing in `main`, or take [`Shutdown`] as an argument of `main`, which is the call before the body
+    /// runs. Later calls return another handle of the same stop.
     ///
     /// Handlers of other libraries run too, whichever was first, as long as they chain as tokio and signal-hook do. A
     /// SIGTERM that was ignored or blocked when the program was started reaches this worker nevertheless (it is

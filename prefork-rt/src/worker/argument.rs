@@ -1,10 +1,11 @@
 //! What may be an argument of `main`, what each needs before the first fork, and how it is filled in the worker: here
-//! the task id and the handle, listeners in `listener.rs`, what `preload` returned in `preload.rs`.
+//! the task id and the handles, listeners in `listener.rs`, what `preload` returned in `preload.rs`.
 
 use std::any::{Any, TypeId, type_name};
 
 use super::Worker;
 use super::preload;
+use super::shutdown::{self, Shutdown};
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::listen::{self, Label, Wanted};
@@ -15,6 +16,7 @@ use crate::listen::{self, Label, Wanted};
 /// |---|---|
 /// | `usize`, `u32` | the task id |
 /// | [`Worker`] | the handle of this worker |
+/// | [`Shutdown`] | the handle that says when this worker is told to stop: [`Worker::shutdown`], called before the body runs |
 /// | [`std::net::TcpListener`] | the TCP listener, where `listen` has exactly one TCP address |
 /// | [`std::os::unix::net::UnixListener`] | the Unix socket, where `listen` has exactly one |
 /// | [`std::net::UdpSocket`] | the UDP socket, where `listen` has exactly one UDP address |
@@ -24,7 +26,7 @@ use crate::listen::{self, Label, Wanted};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
-    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `std::net::TcpListener`, `UnixListener`, `UdpSocket` or a `Vec` of these (with `listen`), and `&T` for what `preload` returned",
+    note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `prefork_rt::Shutdown`, `std::net::TcpListener`, `UnixListener`, `UdpSocket` or a `Vec` of these (with `listen`), and `&T` for what `preload` returned",
     note = "for the types of `tokio::net` enable prefork-rt's cargo feature `tokio`; for those of another async runtime take the standard library's and convert it in the body, for example with `from_std`"
 )]
 pub trait FromWorker: Sized + sealed::Sealed {
@@ -86,6 +88,17 @@ impl FromWorker for Worker {
     }
     fn from_worker(worker: Worker) -> Result<Self, Error> {
         Ok(worker)
+    }
+}
+
+impl sealed::Sealed for Shutdown {}
+#[diagnostic::do_not_recommend]
+impl FromWorker for Shutdown {
+    fn needs() -> Needs {
+        Needs(Need::Nothing)
+    }
+    fn from_worker(_: Worker) -> Result<Self, Error> {
+        Ok(shutdown::shutdown())
     }
 }
 

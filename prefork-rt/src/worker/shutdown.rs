@@ -20,7 +20,8 @@ use crate::identity;
 use crate::scoreboard;
 use crate::sys::{self, Pid, Signal};
 
-/// Whether this worker was told to stop, by SIGTERM: from [`Worker::shutdown`](crate::Worker::shutdown).
+/// Whether this worker was told to stop, by SIGTERM: an argument of `main`, or from
+/// [`Worker::shutdown`](crate::Worker::shutdown).
 ///
 /// There are four ways to learn of it, for any number of handles and threads:
 ///
@@ -31,19 +32,22 @@ use crate::sys::{self, Pid, Signal};
 ///   sockets.
 ///
 /// A worker stops in order when it accepts no more, finishes what it has begun, and returns from `main`. A worker that
-/// takes longer than `graceful_timeout` is killed.
+/// takes longer than `graceful_timeout` is killed. So is one that drops the handle and never asks: it has taken SIGTERM,
+/// which would have ended it.
+///
+/// As an argument it is made when the arguments are filled: after the [`after_fork`](crate::after_fork) hooks, in the
+/// async runtime where there is one, and before the first statement of the body. Until then SIGTERM ends the worker.
 ///
 /// ```no_run
-/// use prefork_rt::{prefork, Worker};
+/// use prefork_rt::{Shutdown, prefork};
 ///
 /// #[prefork(workers = 2)]
 /// #[tokio::main]
-/// async fn main(worker: Worker) {
-///     let mut shutdown = worker.shutdown();
+/// async fn main(task_id: usize, mut shutdown: Shutdown) {
 ///     loop {
 ///         tokio::select! {
 ///             _ = &mut shutdown => break,
-///             job = next_job() => println!("worker {} did {job}", worker.task_id()),
+///             job = next_job() => println!("worker {task_id} did {job}"),
 ///         }
 ///     }
 /// }
@@ -52,7 +56,9 @@ use crate::sys::{self, Pid, Signal};
 ///
 /// # Panics
 ///
-/// As a future, when the first that has to wait cannot start the one thread that wakes them all ("prefork-sigterm").
+/// As an argument of `main`, as [`Worker::shutdown`](crate::Worker::shutdown) does. As a future, when the first that has to wait cannot start the one thread that wakes them all ("prefork-sigterm").
+#[must_use = "this worker has taken SIGTERM and does not look whether it came, so a stop waits for `graceful_timeout` \
+              and kills it: keep the handle, and look at it or await it"]
 pub struct Shutdown {
     state: &'static State,
     /// The key of its registered waker, once it was polled.
@@ -186,8 +192,8 @@ fn catch_sigterm() -> &'static State {
     });
     caught.unwrap_or_else(|error| {
         panic!(
-            "{} cannot catch SIGTERM with the two descriptors that this takes: {error}: ask for Worker::shutdown() \
-             first thing in main, or raise the limit of descriptors (ulimit -n, LimitNOFILE=)",
+            "{} cannot catch SIGTERM with the two descriptors that this takes: {error}: take Shutdown as an argument of \
+             main, or call Worker::shutdown() first thing in it, or raise the limit of descriptors (ulimit -n, LimitNOFILE=)",
             this_worker()
         )
     })
