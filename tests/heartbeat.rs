@@ -84,7 +84,7 @@ fn a_worker_that_ignores_sigabrt_is_killed() {
 
 #[test]
 fn a_worker_that_is_stopped_hangs() {
-    let program = start("beats", &["heartbeat_timeout=1s", "interval=50"]);
+    let program = start("beats", &["heartbeat_timeout=6s", "interval=50"]);
     let pid = first_pid(&program, 1);
     program.stdout.wait_for("worker 1 has beaten");
     send(pid, Signal::SIGSTOP);
@@ -128,7 +128,7 @@ fn send_sigcont_on_and_on<T>(program: &Session, until: impl FnOnce() -> T) -> T 
 
 #[test]
 fn a_worker_that_hangs_is_found_under_a_stream_of_sigcont() {
-    let program = start("hangs", &["heartbeat_timeout=2s", "interval=50"]);
+    let program = start("hangs", &["heartbeat_timeout=2s", "interval=50", "workers=1"]);
     program.stdout.wait_for("worker 0 begins");
     let line = send_sigcont_on_and_on(&program, || program.stderr.wait_for("has sent no heartbeat"));
     assert!(line.contains("worker 0"), "{line}");
@@ -145,7 +145,7 @@ fn a_worker_that_never_is_ready_is_found_under_a_stream_of_sigcont() {
 
 #[test]
 fn a_worker_that_a_debugger_holds_has_all_of_ready_timeout_afterwards() {
-    let mut command = lives(["--workers=1", "--ready_timeout=3s", "read", "ready", "wait"]);
+    let mut command = lives(["--workers=1", "--ready_timeout=10s", "read", "ready", "wait"]);
     let (program, writer) = support::lives::start(&mut command);
     let pid = nth_worker(&program, 0, 1);
     debug(pid);

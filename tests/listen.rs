@@ -55,6 +55,7 @@ fn an_address_is_bound_once_before_the_first_fork_and_every_worker_accepts() {
     assert_ne!(address.port(), 0, "the chosen port is logged");
     all_answer(address);
     assert_eq!(program.stderr.count("listening on"), 1);
+    program.stdout.wait_for_nth("serves", 3);
     assert_eq!(program.stdout.count("serves"), 3);
     stops(program);
 }

@@ -174,6 +174,7 @@ fn a_host_name_is_all_its_addresses_at_one_port() {
     found.retain(|&address| TcpListener::bind(address).is_ok());
     let program = Program::start(fixture("listens-to-each-kind").args(["all-tcp", "localhost:0"]));
     program.stdout.wait_for_nth("serves TCP", 2 * found.len());
+    program.stderr.wait_for("are ready after");
     let lines = program.stderr.all();
     let bound = lines.iter().filter_map(|line| line.split_once("listening on ")?.1.parse::<SocketAddr>().ok());
     let mut bound: Vec<SocketAddr> = bound.collect();

@@ -188,7 +188,7 @@ fn a_worker_cannot_write_to_what_is_not_its_own() {
 
 /// Worker 1 attacks the memory that all share: nothing comes of it.
 fn attack(command: &mut Command) {
-    command.arg("attacks").env("PREFORK_WORKERS", "3").env("PREFORK_HEARTBEAT_TIMEOUT", "2s");
+    command.arg("attacks").env("PREFORK_WORKERS", "3").env("PREFORK_HEARTBEAT_TIMEOUT", "6s");
     if geteuid().is_root() {
         // Root may open any memory again.
         command.env("PREFORK_USER", "65534");
@@ -198,7 +198,7 @@ fn attack(command: &mut Command) {
     assert_eq!(program.stdout.count("has tried everything in 0"), 0, "{:#?}", program.stdout.all());
     // 100 beats take a second at least.
     let beaten = program.stdout.count("worker 2 pid");
-    program.stdout.wait_for_nth("worker 2 pid", beaten + 5);
+    program.stdout.wait_for_nth("worker 2 pid", beaten + 8);
     for wrong in ["gets in by", "a look at the pool has taken", "is shown wrong"] {
         assert_eq!(program.stdout.count(wrong), 0, "{:#?}", program.stdout.all());
     }

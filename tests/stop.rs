@@ -83,11 +83,11 @@ fn sigterm_repeated_lets_every_worker_drain() {
         pool.wait_until_ready();
         pool.signal(first);
         pool.stdout.wait_for_nth("is told to stop", 3);
-        for _ in 0..3 {
+        for nth in 1..=3 {
             pool.signal(Signal::SIGTERM);
             // An answer, after which the workers would have been killed.
             pool.signal(Signal::SIGTTIN);
-            pool.stderr.wait_for("SIGTTIN from pid");
+            pool.stderr.wait_for_nth("SIGTTIN from pid", nth);
         }
         let by = std::process::id();
         pool.stderr.wait_for(&format!("SIGTERM from pid {by}: already stopping; SIGINT or SIGQUIT kills at once"));

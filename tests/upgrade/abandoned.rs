@@ -47,7 +47,7 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
     ];
     for (nth, (spoil, why)) in cases.into_iter().enumerate() {
         // Who is never ready is waited for.
-        let patience = if nth == cases.len() - 1 { "5s" } else { "30s" };
+        let patience = if nth == cases.len() - 1 { "10s" } else { "30s" };
         let mut pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", patience));
         let (pid, workers) = (pool.program.pid(), pool.program.children());
         let client: Client<'_> = &asks_the_fixture;

@@ -32,7 +32,7 @@ fn a_second_upgrade_waits_for_the_first_and_a_stop_ends_both() {
 /// Also where the binary between them fails, and the previous one comes back and knows of the request.
 #[test]
 fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_booted() {
-    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
+    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "20s"));
     pool.upgrade_to("never-ready");
     pool.program.stderr.wait_for("to take the place of");
     pool.upgrade_to("serves-2");
@@ -56,7 +56,7 @@ fn the_newest_binary_runs_in_the_end_though_it_came_while_the_one_before_replace
 
 #[test]
 fn a_reload_that_was_asked_for_while_a_binary_booted_is_made_by_the_binary_before() {
-    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "5s"));
+    let pool = Upgrading::start_with("serves-1", |command| command.env("PREFORK_READY_TIMEOUT", "10s"));
     pool.upgrade_to("never-ready");
     pool.program.stderr.wait_for("to take the place of");
     pool.program.signal(Signal::SIGHUP);
