@@ -4,6 +4,14 @@
 ///
 /// Honours the CPU affinity (`taskset`, cpusets) and the cgroup's CPU quota, versions 1 and 2, rounded up: a quota of
 /// 1.5 CPUs counts as 2. The quota is read once. Tornado's `cpu_count()` returns the host's CPUs.
+///
+/// ```
+/// use prefork_rt::{Prefork, cpu_count};
+///
+/// // One CPU is left to the database on this machine.
+/// let builder = Prefork::new().workers(cpu_count().saturating_sub(1).max(1));
+/// # drop(builder);
+/// ```
 pub fn cpu_count() -> usize {
     num_cpus::get().max(1)
 }

@@ -13,9 +13,34 @@ use crate::sys::{self, CallError};
 ///
 /// Every message says what happened and what to do. `Debug` prints the same text as `Display`, so that a `main`
 /// that returns `Result<(), Error>` shows it too.
+///
+/// Later versions may add kinds of error and fields, so a `match` has an arm for other kinds, and `..` in each pattern:
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use prefork_rt::{Error, Prefork, Role};
+///
+/// fn main() -> ExitCode {
+///     match Prefork::new().workers(2).listen("127.0.0.1:8080").start() {
+///         Ok(Role::Worker(worker)) => println!("worker {}", worker.task_id()),
+///         Ok(Role::Supervisor(code)) => return code,
+///         Err(Error::Listen { address, source, .. }) => {
+///             eprintln!("another service has {address}? {source}");
+///             return ExitCode::from(75);
+///         }
+///         Err(error) => {
+///             eprintln!("{error}");
+///             return error.exit_code();
+///         }
+///     }
+///     ExitCode::SUCCESS
+/// }
+/// ```
 #[non_exhaustive]
 pub enum Error {
     /// The value given for an option in the code cannot be used. Exit status 2.
+    #[non_exhaustive]
     Option {
         /// The option, as the builder's method and the attribute's argument are called.
         name: &'static str,
@@ -23,6 +48,7 @@ pub enum Error {
         reason: String,
     },
     /// A `PREFORK_…` environment variable has a value that cannot be used. Exit status 2.
+    #[non_exhaustive]
     Environment {
         /// The variable.
         variable: String,
@@ -31,16 +57,19 @@ pub enum Error {
     },
     /// An argument of `main`, a [`Worker::get`](crate::Worker::get) or a [`Worker::listener`](crate::Worker::listener)
     /// asks for what is not there. Exit status 2.
+    #[non_exhaustive]
     Argument {
         /// What was asked for, why it is not there, and what to do.
         reason: String,
     },
     /// The function named by `preload` returned an error. Exit status 1.
+    #[non_exhaustive]
     Preload {
         /// The error's text, and those of its causes.
         reason: String,
     },
     /// An address of `listen` could not be resolved or bound. Exit status 1.
+    #[non_exhaustive]
     Listen {
         /// The address, as it is written.
         address: String,
@@ -51,25 +80,30 @@ pub enum Error {
     },
     /// Before the first fork, other threads were alive, or an event loop or a connection that workers would share was
     /// open. Exit status 2.
+    #[non_exhaustive]
     UnsafeToFork {
         /// What was found, by name, and what to do.
         reason: String,
     },
     /// Other threads, an event loop or a connection appeared in the supervisor while workers ran; they were stopped.
     /// Exit status 1.
+    #[non_exhaustive]
     BecameUnsafeToFork {
         /// What was found, by name, and what to do.
         reason: String,
     },
     /// prefork was started before in this process, or this process is a worker. Exit status 2.
+    #[non_exhaustive]
     AlreadyStarted,
     /// The first start of a worker failed because the system refused to fork. Exit status 1.
+    #[non_exhaustive]
     Fork {
         /// The system's reason.
         source: io::Error,
     },
     /// More workers ended abnormally than `max_restarts` allows, within `restart_window` if there is one; the others
     /// were stopped. Exit status 1.
+    #[non_exhaustive]
     GaveUp {
         /// How many restarts were allowed.
         max_restarts: usize,
@@ -80,22 +114,26 @@ pub enum Error {
     },
     /// With `ready_timeout`: a worker ended twice in a row before it was ready, and the pool has never been ready; the
     /// others were stopped. Exit status 1.
+    #[non_exhaustive]
     CannotBoot {
         /// Its task id.
         task_id: usize,
     },
     /// A worker exited with [`EXIT_GIVE_UP`](crate::EXIT_GIVE_UP), which says that trying again will not help; the
     /// others were stopped. Exit status 1.
+    #[non_exhaustive]
     PermanentFailure {
         /// Its task id.
         task_id: usize,
     },
     /// Processes that did not die of SIGKILL within 5 seconds. Exit status 1.
+    #[non_exhaustive]
     Unkillable {
         /// Their process ids.
-        pids: Vec<i32>,
+        pids: Vec<u32>,
     },
     /// A system call failed that supervision needs. Exit status 1.
+    #[non_exhaustive]
     System {
         /// The call.
         call: &'static str,
@@ -106,6 +144,19 @@ pub enum Error {
 
 impl Error {
     /// The exit status for this error: 2 where trying again will not help (bad configuration, forking unsafe), else 1.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// fn main() -> ExitCode {
+    ///     let task_id = match prefork_rt::fork_processes(4, 100) {
+    ///         Ok(task_id) => task_id,
+    ///         Err(error) => return error.exit_code(),
+    ///     };
+    ///     println!("worker {task_id}");
+    ///     ExitCode::SUCCESS
+    /// }
+    /// ```
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Error::Option { .. }
@@ -175,7 +226,7 @@ impl fmt::Display for Error {
                 f,
                 "these processes did not die of SIGKILL within 5 s and are left behind: {}; they are probably blocked \
                  in the kernel (state D in ps), on a disk or a network file system",
-                pids.iter().map(i32::to_string).collect::<Vec<_>>().join(", ")
+                pids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
             ),
             Error::System { call, source } => write!(f, "{call} failed: {source}{}", advice(call, source)),
         }
@@ -249,6 +300,26 @@ impl std::error::Error for Error {
         }
     }
 }
+
+/// What [`FromStr`](std::str::FromStr) of [`Restart`](crate::Restart), [`Reload`](crate::Reload) and
+/// [`State`](crate::State) returns for a text that is none of their words. It names the words.
+///
+/// ```
+/// use prefork_rt::Restart;
+///
+/// let error = "never".parse::<Restart>().unwrap_err();
+/// assert!(error.to_string().contains("\"on-failure\""));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct UnknownWord(pub(crate) String);
+
+impl fmt::Display for UnknownWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownWord {}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
 //! What the expansion of `#[prefork]` calls beside the builder, so that types decide what the macro cannot see.
-#![allow(missing_docs)] // Hidden, and not for users.
+#![allow(missing_docs, missing_debug_implementations)] // Hidden, and not for users.
 
 use std::any::Any;
 use std::error::Error as StdError;

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Which of the workers a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     pub(crate) task_id: usize,
     pub(crate) workers: usize,
@@ -16,6 +16,16 @@ static WORKERS: AtomicUsize = AtomicUsize::new(0);
 static RESTARTS: AtomicUsize = AtomicUsize::new(0);
 
 /// The task id of this worker; `None` outside a worker, as Tornado's `task_id()`. `Some(0)` under `PREFORK=off`.
+///
+/// For code that does not get the [`Worker`](crate::Worker), such as a log formatter:
+///
+/// ```
+/// let name = match prefork_rt::task_id() {
+///     Some(task_id) => format!("worker {task_id}"),
+///     None => "supervisor".to_owned(),
+/// };
+/// assert_eq!(name, "supervisor");
+/// ```
 pub fn task_id() -> Option<usize> {
     identity().map(|identity| identity.task_id)
 }

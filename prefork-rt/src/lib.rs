@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
-#![deny(unsafe_code, missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(unix))))]
+#![deny(unsafe_code, missing_docs, missing_debug_implementations)]
 
 #[cfg(any(doc, doctest))]
 pub mod guide;

@@ -4,15 +4,12 @@
 
 mod attributes;
 mod environment;
-mod into;
+pub mod into;
 mod prefork;
 mod settings;
+mod words;
 
 pub(crate) use environment::{Environment, Mode};
-pub use into::{
-    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
-    IntoReload, IntoRestart, IntoWorkers,
-};
 pub use prefork::Prefork;
 pub(crate) use settings::{RESTARTS_PER_WORKER, Settings};
 

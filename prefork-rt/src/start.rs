@@ -36,7 +36,30 @@ use checks::{
 };
 
 /// Which process this is after [`Prefork::start`].
-#[derive(Debug)]
+///
+/// A fork leaves two kinds of process, and there will be no third, so that a `match` needs no arm for others.
+///
+/// ```no_run
+/// use std::process::ExitCode;
+///
+/// use prefork_rt::{Prefork, Role};
+///
+/// fn main() -> ExitCode {
+///     match Prefork::new().workers(4).start() {
+///         Ok(Role::Worker(worker)) => println!("worker {}", worker.task_id()),
+///         Ok(Role::Supervisor(code)) => {
+///             println!("all workers have ended");
+///             return code;
+///         }
+///         Err(error) => {
+///             eprintln!("{error}");
+///             return error.exit_code();
+///         }
+///     }
+///     ExitCode::SUCCESS
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Role {
     /// A worker: run the body.
     Worker(Worker),
@@ -50,6 +73,14 @@ impl Prefork {
     /// In a worker it returns what `body` returned, as an exit status; in the first process the status that says how
     /// it ended (see [Signals and exit status](crate::guide::signals_and_exit_status)). Return it from `main` in both.
     /// In the first process `body` is neither run nor dropped.
+    ///
+    /// ```no_run
+    /// use std::process::ExitCode;
+    ///
+    /// fn main() -> ExitCode {
+    ///     prefork_rt::Prefork::new().workers(4).run(|worker| println!("worker {}", worker.task_id()))
+    /// }
+    /// ```
     ///
     /// # Panics
     ///
@@ -79,6 +110,21 @@ impl Prefork {
     ///
     /// In the first process the signals that a supervisor reads stay blocked when it returns
     /// [`Role::Supervisor`], so that one that arrives late does not change the exit status.
+    ///
+    /// For a program that does something in the first process when the pool is over, such as removing a pid file, or
+    /// that ends with an exit status of its own:
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Error, Prefork, Role};
+    ///
+    /// fn main() -> Result<(), Error> {
+    ///     match Prefork::new().workers(4).start()? {
+    ///         Role::Worker(worker) => println!("worker {}", worker.task_id()),
+    ///         Role::Supervisor(_) => std::fs::remove_file("/run/app.pid").unwrap_or_default(),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

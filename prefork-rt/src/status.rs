@@ -2,8 +2,13 @@
 //!
 //! It must not know where in the shared memory anything is.
 
+#[cfg(feature = "serde")]
+mod serialize;
+
+use std::str::FromStr;
 use std::time::Instant;
 
+use crate::error::UnknownWord;
 use crate::identity::identity;
 use crate::policy::State;
 use crate::scoreboard::{self, Board, Occupant, Row, Slot, Snapshot};
@@ -30,11 +35,23 @@ pub fn status() -> Option<Status> {
 }
 
 /// What [`status`] returns: the supervisor and its workers.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use prefork_rt::{State, Status};
+///
+/// /// What a health check of a load balancer wants to know.
+/// fn is_healthy(status: &Status) -> bool {
+///     status.workers.iter().all(|worker| matches!(worker.state, State::Ready | State::Finished))
+/// }
+/// ```
+///
+/// With the cargo feature `serde` it implements `serde::Serialize`: fields that are an [`Instant`] are written as the
+/// seconds since then, as `started_seconds_ago` and `last_beat_seconds_ago`, and a [`State`] as its word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Status {
     /// The process id of the supervisor.
-    pub supervisor: i32,
+    pub supervisor: u32,
     /// When it started.
     pub started: Instant,
     /// How many restarts of `max_restarts` are used.
@@ -44,7 +61,16 @@ pub struct Status {
 }
 
 /// The worker of one task id.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use prefork_rt::WorkerStatus;
+///
+/// fn line(worker: &WorkerStatus) -> String {
+///     let pid = worker.pid.map_or("no process".to_owned(), |pid| format!("pid {pid}"));
+///     format!("worker {} is {}, {pid}, {} restarts", worker.task_id, worker.state, worker.restarts)
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct WorkerStatus {
     /// Its task id.
@@ -52,7 +78,7 @@ pub struct WorkerStatus {
     /// What it is doing.
     pub state: State,
     /// Its process id; `None` while it has no process.
-    pub pid: Option<i32>,
+    pub pid: Option<u32>,
     /// When that process was started.
     pub started: Option<Instant>,
     /// How many times the task id was started before.
@@ -76,7 +102,7 @@ impl Status {
             put_own(&mut slots, task_id, process);
         }
         Status {
-            supervisor,
+            supervisor: supervisor.unsigned_abs(),
             started: board.origin(),
             restarts: budget_used,
             workers: slots.into_iter().map(|slot| WorkerStatus::of(board, &slot)).collect(),
@@ -90,13 +116,24 @@ impl WorkerStatus {
         WorkerStatus {
             task_id,
             state: row.state,
-            pid: row.proc.map(|proc| proc.pid),
+            pid: row.proc.map(|proc| proc.pid.unsigned_abs()),
             started: row.proc.and_then(|proc| board.origin().checked_add(proc.started)),
             restarts: row.restarts,
             last_beat: heartbeats.and_then(|(age, _)| Instant::now().checked_sub(age)),
             beats: heartbeats.map_or(0, |(_, count)| count),
             connections: row.proc.and_then(|proc| board.connections(task_id, &proc)),
         }
+    }
+}
+
+impl FromStr for State {
+    type Err = UnknownWord;
+
+    fn from_str(word: &str) -> Result<State, UnknownWord> {
+        State::ALL.into_iter().find(|state| state.to_string() == word).ok_or_else(|| {
+            let words = State::ALL.map(|state| format!("{:?}", state.to_string())).join(", ");
+            UnknownWord(format!("{word:?} is not what a worker is doing: that is one of {words}"))
+        })
     }
 }
 
@@ -121,7 +158,6 @@ mod tests {
 
     use super::*;
     use crate::scoreboard::Publisher;
-    use crate::sys;
 
     fn publisher(workers: usize) -> Publisher {
         Publisher::new(workers).unwrap().0
@@ -142,7 +178,7 @@ mod tests {
         board.publish(1, running(2, 1));
         board.publish(2, Row { state: State::Finished, proc: None, restarts: 1 });
         let status = Status::of(board.board(), None);
-        assert_eq!((status.supervisor, status.restarts), (sys::getpid().as_raw(), 7));
+        assert_eq!((status.supervisor, status.restarts), (std::process::id(), 7));
         let seen: Vec<_> = status.workers.iter().map(|w| (w.task_id, w.state, w.pid, w.restarts)).collect();
         let expected = [(0, State::Starting, None, 0), (1, State::Ready, Some(4711), 3), (2, State::Finished, None, 1)];
         assert_eq!(seen, expected);
@@ -183,8 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn each_state_is_read_as_it_is_printed() {
+        for state in State::ALL {
+            assert_eq!(state.to_string().parse(), Ok(state));
+        }
+        let unknown = "Ready".parse::<State>().unwrap_err().to_string();
+        assert!(unknown.starts_with("\"Ready\" is not") && unknown.contains("\"ready\""), "{unknown}");
+    }
+
+    #[test]
     fn a_status_is_there_once_there_is_a_board() {
         let _ = publisher(1);
-        assert_eq!(status().map(|status| status.supervisor), Some(sys::getpid().as_raw()));
+        assert_eq!(status().map(|status| status.supervisor), Some(std::process::id()));
     }
 }

@@ -32,14 +32,11 @@ pub(crate) mod worker;
 #[cfg(feature = "tokio")]
 pub use balance::{BalancedListener, BalancedStream, OpenConnection};
 pub use cpu::cpu_count;
-pub use error::Error;
+pub use error::{Error, UnknownWord};
 pub use exit_status::EXIT_GIVE_UP;
 pub use grammar::{Reload, Restart};
 pub use identity::task_id;
-pub use options::{
-    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
-    IntoReload, IntoRestart, IntoWorkers, Prefork,
-};
+pub use options::{Prefork, into as values};
 pub use policy::State;
 pub use start::{Role, fork_processes};
 pub use status::{Status, WorkerStatus, status};

@@ -20,12 +20,32 @@ use shutdown::Shutdown;
 
 /// Which worker this is: a handle that is an argument of `main`, of the body of [`Prefork::run`](crate::Prefork::run)
 /// and of [`after_fork`](crate::after_fork) hooks.
-#[derive(Clone, Copy, PartialEq, Eq)]
+///
+/// ```no_run
+/// use prefork_rt::{Worker, prefork};
+///
+/// #[prefork(workers = 4)]
+/// fn main(worker: Worker) {
+///     println!("worker {} of {}", worker.task_id(), worker.workers());
+/// }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Worker(pub(crate) Identity);
 
 /// The handle of this worker; `None` outside a worker.
 ///
-/// For code that does not get it as an argument, such as a `main` whose runtime attribute stands above `#[prefork]`.
+/// For code that does not get it as an argument, such as a `main` whose runtime attribute stands above `#[prefork]`, or
+/// a function deep in the program:
+///
+/// ```
+/// fn finish_batch() {
+///     // Outside a pool, in a unit test for example, there is no supervisor to tell.
+///     if let Some(worker) = prefork_rt::worker() {
+///         worker.heartbeat();
+///     }
+/// }
+/// # finish_batch();
+/// ```
 pub fn worker() -> Option<Worker> {
     identity().map(Worker)
 }
@@ -40,16 +60,52 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     /// Which of the workers this is: `0..workers`. A replacement has the id of the worker it replaces.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Worker, prefork};
+    ///
+    /// #[prefork(workers = 4)]
+    /// fn main(worker: Worker) -> std::io::Result<()> {
+    ///     // Worker 3 and its replacements continue the same file.
+    ///     let journal = std::fs::OpenOptions::new().create(true).append(true).open(format!("{}.log", worker.task_id()))?;
+    ///     // …
+    ///     # drop(journal);
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn task_id(self) -> usize {
         self.0.task_id
     }
 
-    /// How many workers there were when this one started.
+    /// How many workers there were when this one started. SIGTTIN and SIGTTOU change their number later.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Worker, prefork};
+    ///
+    /// #[prefork(workers = 4)]
+    /// fn main(worker: Worker) {
+    ///     // Each worker does its part of the customers.
+    ///     for customer in (0..1_000).filter(|customer| customer % worker.workers() == worker.task_id()) {
+    ///         println!("invoice of customer {customer}");
+    ///     }
+    /// }
+    /// ```
     pub fn workers(self) -> usize {
         self.0.workers
     }
 
     /// How many times this task id was started before: 0 in the first worker that has it.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Worker, prefork};
+    ///
+    /// #[prefork(workers = 4)]
+    /// fn main(worker: Worker) {
+    ///     if worker.restarts() > 0 {
+    ///         println!("worker {} continues where another ended", worker.task_id());
+    ///     }
+    /// }
+    /// ```
     pub fn restarts(self) -> usize {
         self.0.restarts
     }

@@ -2,8 +2,25 @@
 //!
 //! It must not know what the words change.
 
+use std::fmt;
+
 /// Which workers are replaced when they end by themselves: what `Prefork::restart` takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// As text it is the word of the option: `Display` prints it, and `FromStr` reads it.
+///
+/// ```
+/// use prefork_rt::{Prefork, Restart};
+///
+/// # fn main() -> Result<(), prefork_rt::UnknownWord> {
+/// let restart: Restart = "always".parse()?;
+/// assert_eq!(restart, Restart::Always);
+/// let builder = Prefork::new().restart(restart);
+/// # drop(builder);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Restart {
     /// Those that end abnormally; one that exits with status 0 has finished. In strings: `"on-failure"`.
     #[default]
@@ -13,7 +30,19 @@ pub enum Restart {
 }
 
 /// In which order a reload starts the new worker and stops the old one: what `Prefork::reload` takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// As text it is the word of the option: `Display` prints it, and `FromStr` reads it.
+///
+/// ```
+/// use prefork_rt::{Prefork, Reload};
+///
+/// // Each worker owns a file that is named after its task id, so that two at once would do harm.
+/// let builder = Prefork::new().reload(Reload::Exclusive);
+/// assert_eq!(Reload::Exclusive.to_string(), "exclusive");
+/// # drop(builder);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Reload {
     /// The new one is ready before the old one is told to stop. In strings: `"overlap"`.
     #[default]
@@ -21,6 +50,24 @@ pub enum Reload {
     /// The old one has ended before the new one is started, so that no two live workers have one task id. In strings:
     /// `"exclusive"`.
     Exclusive,
+}
+
+impl fmt::Display for Restart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Restart::OnFailure => "on-failure",
+            Restart::Always => "always",
+        })
+    }
+}
+
+impl fmt::Display for Reload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Reload::Overlap => "overlap",
+            Reload::Exclusive => "exclusive",
+        })
+    }
 }
 
 /// `"on-failure"` or `"always"`.

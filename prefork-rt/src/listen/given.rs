@@ -13,7 +13,7 @@ use crate::grammar::Kind;
 
 /// What an argument of `main`, or a call, asks for.
 #[doc(hidden)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Wanted {
     pub(crate) kind: Kind,
     /// All sockets of the kind or name, where `false` asks for the only one.

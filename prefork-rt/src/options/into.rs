@@ -1,6 +1,36 @@
 //! What may be written as the value of an option in the code: of which types, and as text.
 //!
-//! It must not know the options' meanings: what a text says is the grammar's.
+//! The methods of [`Prefork`](crate::Prefork) and the arguments of the attribute take these types. The traits are
+//! sealed: they are here to be read, not to be implemented or called.
+//!
+//! | option | trait | takes |
+//! |---|---|---|
+//! | `workers` | [`IntoWorkers`] | `usize`, [`NonZeroUsize`], a string: a number or `"auto"` |
+//! | `max_restarts` | [`IntoMaxRestarts`] | `usize`, a string: a number or `"unlimited"` |
+//! | `graceful_timeout` | [`IntoDuration`] | [`Duration`], a string such as `"30s"` |
+//! | `restart_window`, `ready_timeout`, `heartbeat_timeout`, `max_lifetime` | [`IntoOptionalDuration`] | these, and `None` or `"none"` |
+//! | `max_memory` | [`IntoMaxMemory`] | `u64` of bytes, a string such as `"512MiB"`, `None` or `"none"` |
+//! | `restart` | [`IntoRestart`] | [`Restart`], `"on-failure"`, `"always"` |
+//! | `reload` | [`IntoReload`] | [`Reload`], `"overlap"`, `"exclusive"` |
+//! | `backoff` | [`IntoBackoff`] | a string such as `"100ms..1s"`, a range of [`Duration`]s, a `Duration` |
+//! | `listen` | [`IntoListen`] | a string such as `"127.0.0.1:8080"`, [`SocketAddr`], an array, slice or `Vec` of either, `None` or `"none"` |
+//! | `user`, `group`, `umask` | [`IntoOptionalText`] | a string, `None` |
+//!
+//! A string is `&str`, `&String` or `String`. `None` is an `Option` of the type that stands beside it, or `Option<&str>`.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use prefork_rt::Prefork;
+//!
+//! let builder = Prefork::new()
+//!     .workers("auto")
+//!     .graceful_timeout(Duration::from_secs(10))
+//!     .ready_timeout("30s")
+//!     .max_lifetime(None)
+//!     .backoff(Duration::from_millis(50)..Duration::from_secs(2));
+//! # drop(builder);
+//! ```
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -38,6 +68,14 @@ impl Sealed for Option<&str> {}
 impl<T: IntoListen> Sealed for Vec<T> {}
 
 /// What [`Prefork::workers`] takes: `usize`, [`NonZeroUsize`], or a string (`"auto"` or a number).
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoWorkers};
+///
+/// fn configured(workers: impl IntoWorkers) -> Prefork {
+///     Prefork::new().workers(workers)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a number of workers",
     label = "expected `usize`, `NonZeroUsize` or `\"auto\"`"
@@ -48,6 +86,14 @@ pub trait IntoWorkers: Sealed {
 }
 
 /// What [`Prefork::max_restarts`] takes: `usize`, or a string (`"unlimited"` or a number).
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoMaxRestarts};
+///
+/// fn configured(max_restarts: impl IntoMaxRestarts) -> Prefork {
+///     Prefork::new().max_restarts(max_restarts)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a number of restarts",
     label = "expected `usize` or `\"unlimited\"`"
@@ -58,6 +104,14 @@ pub trait IntoMaxRestarts: Sealed {
 }
 
 /// What takes a duration: a [`Duration`], or a string such as `"250ms"`, `"30s"`, `"5m"` or `"1h"`.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoDuration};
+///
+/// fn configured(graceful_timeout: impl IntoDuration) -> Prefork {
+///     Prefork::new().graceful_timeout(graceful_timeout)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a duration",
     label = "expected a `Duration` or a string such as `\"30s\"`"
@@ -68,6 +122,14 @@ pub trait IntoDuration: Sealed {
 }
 
 /// What takes a duration that may be none: a [`Duration`], a string such as `"30s"`, or `None` or `"none"`.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoOptionalDuration};
+///
+/// fn configured(ready_timeout: impl IntoOptionalDuration) -> Prefork {
+///     Prefork::new().ready_timeout(ready_timeout)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a duration",
     label = "expected a `Duration`, a string such as `\"30s\"`, or `None`"
@@ -78,6 +140,14 @@ pub trait IntoOptionalDuration: Sealed {
 }
 
 /// What [`Prefork::max_memory`] takes: a `u64` of bytes, a string such as `"512MiB"`, or `None` or `"none"`.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoMaxMemory};
+///
+/// fn configured(max_memory: impl IntoMaxMemory) -> Prefork {
+///     Prefork::new().max_memory(max_memory)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as an amount of memory",
     label = "expected a `u64` of bytes, a string such as `\"512MiB\"`, or `None`"
@@ -88,6 +158,14 @@ pub trait IntoMaxMemory: Sealed {
 }
 
 /// What [`Prefork::restart`] takes: a [`Restart`], or a string (`"on-failure"` or `"always"`).
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoRestart};
+///
+/// fn configured(restart: impl IntoRestart) -> Prefork {
+///     Prefork::new().restart(restart)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say which workers are replaced",
     label = "expected `\"on-failure\"`, `\"always\"` or a `prefork_rt::Restart`"
@@ -98,6 +176,14 @@ pub trait IntoRestart: Sealed {
 }
 
 /// What [`Prefork::reload`] takes: a [`Reload`], or a string (`"overlap"` or `"exclusive"`).
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoReload};
+///
+/// fn configured(reload: impl IntoReload) -> Prefork {
+///     Prefork::new().reload(reload)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not say in which order a reload replaces a worker",
     label = "expected `\"overlap\"`, `\"exclusive\"` or a `prefork_rt::Reload`"
@@ -108,6 +194,14 @@ pub trait IntoReload: Sealed {
 }
 
 /// What takes a text that may be none: a string, or `None` (as an `Option<&str>`).
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoOptionalText};
+///
+/// fn configured(user: impl IntoOptionalText) -> Prefork {
+///     Prefork::new().user(user)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a text",
     label = "expected a string such as \"nobody\" or \"027\", or `None` (for an `Option<String>`, add `.as_deref()`)"
@@ -118,6 +212,14 @@ pub trait IntoOptionalText: Sealed {
 }
 
 /// What [`Prefork::backoff`] takes: a string such as `"100ms..1s"`, a range of [`Duration`]s, or a `Duration`.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoBackoff};
+///
+/// fn configured(backoff: impl IntoBackoff) -> Prefork {
+///     Prefork::new().backoff(backoff)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as a backoff",
     label = "expected a string such as `\"100ms..1s\"`, a range of `Duration`s or a `Duration`"
@@ -129,6 +231,14 @@ pub trait IntoBackoff: Sealed {
 
 /// What [`Prefork::listen`] takes: a string such as `"127.0.0.1:8080"`, a [`SocketAddr`], or an array, slice or `Vec` of either; `"none"` and
 /// `None` (as an `Option<&str>`) for no address.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoListen};
+///
+/// fn configured(listen: impl IntoListen) -> Prefork {
+///     Prefork::new().listen(listen)
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be used as an address to listen on",
     label = "expected a string such as `\"127.0.0.1:8080\"`, a `SocketAddr`, or a list of either (for an `Option<String>`, add `.as_deref()`)"

@@ -3,6 +3,7 @@
 //! It must not know what an option does, nor what wins over the value given here.
 
 use std::env;
+use std::fmt;
 #[cfg(doc)]
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -51,6 +52,13 @@ pub struct Prefork {
     pub(crate) signals: Option<EarlyHandlers>,
 }
 
+/// Prints the values that the code gave, not those of the environment.
+impl fmt::Debug for Prefork {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefork").field("code", &self.code).field("error", &self.error).finish_non_exhaustive()
+    }
+}
+
 impl Prefork {
     /// Makes a builder with every option at its default, except for those that `PREFORK_…` environment variables set.
     /// Reads these variables.
@@ -60,6 +68,17 @@ impl Prefork {
     /// From here on a SIGTERM, SIGINT or SIGQUIT ends the program at once with exit status 0, also as PID 1. SIGHUP,
     /// SIGUSR1 and SIGUSR2 are kept until the pool runs. Handlers do this for each of these signals that the program
     /// neither handles nor ignores, until the pool is started, its start has failed, or this value is dropped.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     // First thing in `main`, so that no signal comes too early.
+    ///     let prefork = Prefork::new();
+    ///     // … what is loaded once, for all workers
+    ///     prefork.workers(4).run(|worker| println!("worker {}", worker.task_id()))
+    /// }
+    /// ```
     pub fn new() -> Self {
         let signals = sys::catch_early(&SIGNALS);
         connections::note_inherited();
@@ -78,6 +97,14 @@ impl Prefork {
     ///
     /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado. More than 4,194,304 workers are refused,
     /// because Linux cannot have more processes. Environment: `PREFORK_WORKERS`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // Four workers, whatever the machine is.
+    /// let builder = Prefork::new().workers(4);
+    /// # drop(builder);
+    /// ```
     pub fn workers(mut self, workers: impl IntoWorkers) -> Self {
         self.code.workers = self.accept("workers", workers.into_workers());
         self
@@ -90,6 +117,14 @@ impl Prefork {
     /// The first exit beyond the number stops the other workers gracefully, and the supervisor exits with status 1.
     /// With 0 no worker is replaced after an abnormal exit. A line at the start warns of a number that is smaller than
     /// the number of workers. SIGTTIN and SIGTTOU do not change the default. Environment: `PREFORK_MAX_RESTARTS`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // A client that can crash a worker must not end the service.
+    /// let builder = Prefork::new().max_restarts("unlimited");
+    /// # drop(builder);
+    /// ```
     pub fn max_restarts(mut self, max_restarts: impl IntoMaxRestarts) -> Self {
         self.code.max_restarts = self.accept("max_restarts", max_restarts.into_max_restarts());
         self
@@ -101,6 +136,14 @@ impl Prefork {
     /// `max_restarts = 10` with `restart_window = "1m"` gives up at the eleventh abnormal exit within a minute: the
     /// intensity and period of an Erlang/OTP supervisor. Without a window, a service that runs for years gives up one
     /// day, however rarely it fails. `"0s"` is refused. Environment: `PREFORK_RESTART_WINDOW`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // Gives up at the eleventh abnormal end within a minute.
+    /// let builder = Prefork::new().max_restarts(10).restart_window("1m");
+    /// # drop(builder);
+    /// ```
     pub fn restart_window(mut self, restart_window: impl IntoOptionalDuration) -> Self {
         let window = restart_window.into_optional_duration().and_then(grammar::check_restart_window);
         self.code.restart_window = self.accept("restart_window", window);
@@ -114,6 +157,14 @@ impl Prefork {
     /// have finished. With `"always"` such a worker is replaced too, as under runit, s6 or systemd's `Restart=always`.
     /// Its replacement does not count against [`max_restarts`](Self::max_restarts). A task id whose workers end quickly
     /// again and again still waits for the [`backoff`](Self::backoff). Environment: `PREFORK_RESTART`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Prefork, Restart};
+    ///
+    /// // A worker that has emptied its queue and returns is started again.
+    /// let builder = Prefork::new().restart(Restart::Always);
+    /// # drop(builder);
+    /// ```
     pub fn restart(mut self, restart: impl IntoRestart) -> Self {
         self.code.restart = self.accept("restart", restart.into_restart());
         self
@@ -123,6 +174,16 @@ impl Prefork {
     ///
     /// `"0s"` gives no time at all. Under Kubernetes keep `terminationGracePeriodSeconds` at least 5 s longer. `docker
     /// stop` waits 10 s unless told otherwise. Environment: `PREFORK_GRACEFUL_TIMEOUT`.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// use prefork_rt::Prefork;
+    ///
+    /// // A request takes at most 55 s.
+    /// let builder = Prefork::new().graceful_timeout(Duration::from_secs(60));
+    /// # drop(builder);
+    /// ```
     pub fn graceful_timeout(mut self, graceful_timeout: impl IntoDuration) -> Self {
         self.code.graceful_timeout = self.accept("graceful_timeout", graceful_timeout.into_duration());
         self
@@ -141,6 +202,14 @@ impl Prefork {
     /// its replacement starts at once. For 10 s after its end, the replacement of a worker that was ready for less than
     /// 1 s waits only for the first delay. So a client whose requests crash workers slows other clients as little as
     /// possible. Environment: `PREFORK_BACKOFF`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // Leaves a database that is down more time.
+    /// let builder = Prefork::new().backoff("500ms..30s");
+    /// # drop(builder);
+    /// ```
     pub fn backoff(mut self, backoff: impl IntoBackoff) -> Self {
         self.code.backoff = self.accept("backoff", backoff.into_backoff());
         self
@@ -183,6 +252,13 @@ impl Prefork {
     /// take the remaining sockets in order, one each. Without entries, each socket is a listener under its own name.
     /// Sockets that do not fit in kind or number are refused with exit status 2. The chapter
     /// [systemd](crate::guide::systemd) describes this and the descriptor store. Environment: `PREFORK_LISTEN`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// let builder = Prefork::new().listen(["*:8080", "admin=unix:/run/app/admin.sock?mode=660"]);
+    /// # drop(builder);
+    /// ```
     pub fn listen(mut self, listen: impl IntoListen) -> Self {
         self.code.listen = self.accept("listen", listen.into_listen());
         self
@@ -237,6 +313,14 @@ impl Prefork {
     ///
     /// Environment: `PREFORK_READY_TIMEOUT`, which can change or switch off what the code sets. If the code sets no
     /// timeout, the program does not announce that it is ready, so the variable is ignored with a warning.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // A worker loads its model, then calls `ready()`.
+    /// let builder = Prefork::new().ready_timeout("2m");
+    /// # drop(builder);
+    /// ```
     pub fn ready_timeout(mut self, ready_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = ready_timeout.into_optional_duration().and_then(grammar::check_ready_timeout);
         self.code.ready_timeout = self.accept("ready_timeout", timeout);
@@ -254,6 +338,14 @@ impl Prefork {
     /// tenth of the timeout later. If the supervisor itself was late by more than a quarter of the timeout, because it
     /// was stopped, frozen or starved, every worker gets a fresh interval. A worker that a debugger holds is left alone
     /// until the debugger detaches. Environment: `PREFORK_HEARTBEAT_TIMEOUT`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // The work loop calls `heartbeat()` at least every few seconds.
+    /// let builder = Prefork::new().heartbeat_timeout("30s");
+    /// # drop(builder);
+    /// ```
     pub fn heartbeat_timeout(mut self, heartbeat_timeout: impl IntoOptionalDuration) -> Self {
         let timeout = heartbeat_timeout.into_optional_duration().and_then(grammar::check_heartbeat_timeout);
         self.code.heartbeat_timeout = self.accept("heartbeat_timeout", timeout);
@@ -268,6 +360,14 @@ impl Prefork {
     /// or longer, at random, so that workers that started together do not end together. This is uWSGI's
     /// `max-worker-lifetime`, with the jitter of gunicorn's `max_requests`. `"0s"` is refused. Environment:
     /// `PREFORK_MAX_LIFETIME`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // A library that leaks a little does no harm.
+    /// let builder = Prefork::new().max_lifetime("6h");
+    /// # drop(builder);
+    /// ```
     pub fn max_lifetime(mut self, max_lifetime: impl IntoOptionalDuration) -> Self {
         let lifetime = max_lifetime.into_optional_duration().and_then(grammar::check_max_lifetime);
         self.code.max_lifetime = self.accept("max_lifetime", lifetime);
@@ -283,6 +383,13 @@ impl Prefork {
     /// worker can exceed it between two measurements. Keep it well above what a fresh worker has, or each worker is
     /// recycled at its first measurement. Less than 1 MiB is refused, and so is the option on systems other than Linux.
     /// Environment: `PREFORK_MAX_MEMORY`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// let builder = Prefork::new().max_memory("512MiB");
+    /// # drop(builder);
+    /// ```
     pub fn max_memory(mut self, max_memory: impl IntoMaxMemory) -> Self {
         self.code.max_memory = self.accept("max_memory", max_memory.into_max_memory());
         self
@@ -300,6 +407,14 @@ impl Prefork {
     /// With `"exclusive"` the replacement is restarted like any other worker. Recycling follows this option too. A
     /// reload starts workers of the running binary, with its options and its value of `preload`. An
     /// [upgrade](crate::guide::upgrade) applies new ones. Environment: `PREFORK_RELOAD`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::{Prefork, Reload};
+    ///
+    /// // Each worker has a file of its own, which two at once would spoil.
+    /// let builder = Prefork::new().reload(Reload::Exclusive);
+    /// # drop(builder);
+    /// ```
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
         self
@@ -341,6 +456,14 @@ impl Prefork {
     /// [`max_memory`](Self::max_memory) the supervisor then needs CAP_SYS_PTRACE, which root has, but by default not in
     /// a Docker container. Under `PREFORK=off` the one process becomes that user too. `PREFORK=check` checks whether it
     /// could. Environment: `PREFORK_USER`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// // Root binds port 80, and the workers are www-data.
+    /// let builder = Prefork::new().listen("*:80").user("www-data");
+    /// # drop(builder);
+    /// ```
     pub fn user(mut self, user: impl IntoOptionalText) -> Self {
         self.code.user = self.accept_text("user", user, grammar::account);
         self
@@ -354,6 +477,13 @@ impl Prefork {
     /// would give workers back the rights that the option removes. (gunicorn leaves them; nginx has no such case.) The
     /// option needs root or CAP_SETGID, unless the program has that group already and no other. The user stays, with
     /// the capabilities that it has. The rest of the text on `user` holds here too. Environment: `PREFORK_GROUP`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// let builder = Prefork::new().listen("*:80").user("www-data").group("adm");
+    /// # drop(builder);
+    /// ```
     pub fn group(mut self, group: impl IntoOptionalText) -> Self {
         self.code.group = self.accept_text("group", group, grammar::account);
         self

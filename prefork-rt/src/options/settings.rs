@@ -28,7 +28,7 @@ macro_rules! make_values_and_settings {
         }
     )+ only the attribute $($only:tt)*) => {
         /// What was given for each option, in the code or in the environment.
-        #[derive(Default)]
+        #[derive(Debug, Default)]
         pub(crate) struct Values {
             $(pub(super) $option: Option<$type>,)+
         }

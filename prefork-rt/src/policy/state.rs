@@ -2,8 +2,20 @@
 
 use std::fmt;
 
-/// What a worker is doing. Displayed as the name in lower case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a worker is doing: a field of [`WorkerStatus`](crate::WorkerStatus).
+///
+/// As text it is its name in lower case: `Display` prints it, and `FromStr` reads it.
+///
+/// ```
+/// use prefork_rt::{State, status};
+///
+/// if let Some(status) = status() {
+///     let ready = status.workers.iter().filter(|worker| worker.state == State::Ready).count();
+///     println!("{ready} of {} workers are ready", status.workers.len());
+/// }
+/// assert_eq!("waiting".parse(), Ok(State::Waiting));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
     /// It was started, or is about to be, and is not ready.

@@ -7,7 +7,7 @@ use crate::amounts;
 use crate::error::Error;
 use crate::logging;
 use crate::policy::{Exit, GiveUp, Spent};
-use crate::sys::{self, Pid};
+use crate::sys;
 
 impl Supervisor {
     pub(super) fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
@@ -33,7 +33,11 @@ impl Supervisor {
             Exit::GaveUp { task_id, reason } => gave_up(task_id, reason),
             Exit::Unsafe(reason) => Error::BecameUnsafeToFork { reason },
             Exit::Unkillable(procs) => {
-                let pids = procs.into_iter().filter_map(|proc| self.table.pid(proc)).map(Pid::as_raw).collect();
+                let pids = procs
+                    .into_iter()
+                    .filter_map(|proc| self.table.pid(proc))
+                    .map(|pid| pid.as_raw().unsigned_abs())
+                    .collect();
                 Error::Unkillable { pids }
             }
         };

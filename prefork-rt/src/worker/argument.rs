@@ -23,6 +23,21 @@ use crate::listen::{self, Label, Wanted};
 /// | `Vec` of one of these three | all of that kind, in the order of `listen` |
 /// | `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these, with the cargo feature `tokio` | the same, in non-blocking mode and registered with the runtime: for the body of an `async fn main` |
 /// | `&T`, `&'static T` | what `preload` returned |
+///
+/// ```no_run
+/// use std::net::TcpListener;
+///
+/// use prefork_rt::{Worker, prefork};
+///
+/// #[prefork(workers = 4, listen = "127.0.0.1:8080", preload = load)]
+/// fn main(task_id: usize, worker: Worker, listener: TcpListener, words: &Vec<String>) {
+///     println!("worker {task_id} of {} has {} words and {listener:?}", worker.workers(), words.len());
+/// }
+///
+/// fn load() -> Vec<String> {
+///     vec!["fork".to_owned()]
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
@@ -45,7 +60,7 @@ pub(crate) mod sealed {
 
 /// What an argument needs before the first fork.
 #[doc(hidden)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Needs(pub(crate) Need);
 
 impl Needs {
@@ -54,7 +69,7 @@ impl Needs {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Need {
     Nothing,
     TaskId,

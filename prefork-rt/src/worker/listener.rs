@@ -11,8 +11,6 @@ use super::argument::{FromWorker, Needs, sealed::Sealed};
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::listen::{self, Wanted};
-#[cfg(feature = "tokio")]
-use crate::sys::of_call;
 
 /// What [`Worker::listener`](crate::Worker::listener) can give, and [`FromWorker`] too. Sealed.
 ///
@@ -21,6 +19,20 @@ use crate::sys::of_call;
 /// | [`TcpListener`], [`UnixListener`], [`UdpSocket`] | the socket of that kind, where there is exactly one |
 /// | `Vec` of these | all sockets of that kind which were not taken before, in the order of `listen` |
 /// | with the cargo feature `tokio`: `tokio::net::TcpListener`, `UnixListener`, `UdpSocket`, and `Vec` of these | these sockets, registered with the runtime that it is asked for in |
+///
+/// ```no_run
+/// use std::net::{TcpListener, UdpSocket};
+///
+/// use prefork_rt::{Error, Worker, prefork};
+///
+/// #[prefork(listen = ["dns=*:53", "queries=udp:*:53"])]
+/// fn main(worker: Worker) -> Result<(), Error> {
+///     let connections: Vec<TcpListener> = worker.listener("dns")?;
+///     let queries: UdpSocket = worker.listener("queries")?;
+///     // …
+///     Ok(())
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not the type of a listener",
     label = "expected `TcpListener`, `UnixListener`, `UdpSocket`, or a `Vec` of one of these",
@@ -88,33 +100,4 @@ listener_types! {
 }
 
 #[cfg(feature = "tokio")]
-listener_types! {
-    tokio::net::TcpListener: Kind::Tcp, true, in_a_runtime("TcpListener"), |socket| {
-        let socket = TcpListener::from(socket);
-        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
-        tokio::net::TcpListener::from_std(socket).map_err(of_call("epoll_ctl(2)"))
-    };
-    tokio::net::UnixListener: Kind::Unix, true, in_a_runtime("UnixListener"), |socket| {
-        let socket = UnixListener::from(socket);
-        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
-        tokio::net::UnixListener::from_std(socket).map_err(of_call("epoll_ctl(2)"))
-    };
-    tokio::net::UdpSocket: Kind::Udp, true, in_a_runtime("UdpSocket"), |socket| {
-        let socket = UdpSocket::from(socket);
-        socket.set_nonblocking(true).map_err(of_call("ioctl(2)"))?;
-        tokio::net::UdpSocket::from_std(socket).map_err(of_call("epoll_ctl(2)"))
-    };
-}
-
-#[cfg(feature = "tokio")]
-fn in_a_runtime(ty: &str) -> Result<(), Error> {
-    match tokio::runtime::Handle::try_current() {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::Argument {
-            reason: format!(
-                "a tokio::net::{ty} is asked for outside a tokio runtime: put #[tokio::main] below #[prefork], or ask \
-                 inside block_on"
-            ),
-        }),
-    }
-}
+mod of_tokio;

@@ -73,11 +73,26 @@ pub(crate) fn shutdown() -> Shutdown {
 
 impl Shutdown {
     /// Whether the stop was requested. It costs one load from memory.
+    ///
+    /// ```no_run
+    /// # let worker = prefork_rt::worker().unwrap();
+    /// let shutdown = worker.shutdown();
+    /// while !shutdown.is_requested() {
+    ///     // one piece of work
+    /// }
+    /// ```
     pub fn is_requested(&self) -> bool {
         self.state.requested.load(Ordering::Acquire)
     }
 
     /// Blocks this thread until the stop is requested. In an async runtime, await the handle instead.
+    ///
+    /// ```no_run
+    /// # let worker = prefork_rt::worker().unwrap();
+    /// let shutdown = worker.shutdown();
+    /// std::thread::spawn(|| { /* the work */ });
+    /// shutdown.wait();
+    /// ```
     pub fn wait(&self) {
         while !self.is_requested() && !sys::wait_readable(self.as_fd(), None) {}
     }
