@@ -31,7 +31,7 @@ use crate::upgrade::Handoff;
 use crate::worker::argument::{check_needs, needs_nonblocking};
 use crate::worker::{Worker, after_fork};
 use checks::{
-    check_addresses_can_be_shared, check_memory_can_be_measured, check_rights_can_be_refused,
+    check_addresses_can_be_shared, check_memory_can_be_measured, check_rights_can_be_refused, find_python,
     warn_of_a_replaceable_binary, warn_of_few_restarts,
 };
 
@@ -301,7 +301,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         become_the_only_worker(credentials.as_ref(), &set_attributes, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
-    let fork_check = ForkCheck::first()?;
+    let python = find_python();
+    let fork_check = ForkCheck::first(python)?;
     let option = if settings.user.is_some() { "user" } else { "group" };
     let detachment = if credentials.is_some() { Detachment::prepare(option)? } else { None };
     let most_workers = most_workers(settings.workers, handoff)?;
@@ -326,7 +327,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         restart: settings.restart,
         backoff: settings.backoff,
         graceful_timeout: settings.graceful_timeout,
-        readiness: readiness(settings.ready_timeout),
+        readiness: readiness(settings.ready_timeout, python.is_some()),
         heartbeat_timeout: settings.heartbeat_timeout,
         max_lifetime: settings.max_lifetime,
         max_memory: settings.max_memory,
@@ -344,6 +345,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         set_attributes,
         listeners,
         fork_check,
+        python,
         manager,
         variables,
         launch: inheritance.launch.clone(),
@@ -389,11 +391,11 @@ fn most_workers(workers: usize, handoff: &Handoff) -> Result<usize, Error> {
 }
 
 /// A worker is ready when its body starts, unless `ready_timeout` makes it say so itself. If hooks run before the body, a
-/// last hook reports that; without hooks the fork itself is the moment.
-fn readiness(ready_timeout: Option<Duration>) -> Readiness {
+/// last hook reports that; without hooks the fork itself is the moment. Python may have hooks of its own.
+fn readiness(ready_timeout: Option<Duration>, has_python: bool) -> Readiness {
     match ready_timeout {
         Some(ready_timeout) => Readiness::Announced(ready_timeout),
-        None if after_fork::any() => {
+        None if has_python || after_fork::any() => {
             after_fork::register(|_| scoreboard::ready());
             Readiness::AtBody
         }

@@ -32,7 +32,7 @@ use crate::notify::{self, Manager};
 use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
-use crate::sys::{self, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
+use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
 use credentials::Credentials;
@@ -70,6 +70,8 @@ pub(crate) struct Service {
     pub(crate) set_attributes: Box<dyn Fn() -> Result<(), (&'static str, io::Error)>>,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
+    /// The interpreter of this process, which takes part in each fork.
+    pub(crate) python: Option<Interpreter>,
     /// The service manager, which is told what happens.
     pub(crate) manager: Option<Manager>,
     /// The environment variables that workers do not see.
@@ -100,6 +102,9 @@ impl Service {
 pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Result<Outcome, Error> {
     // Before signals are blocked: a reader that is stopped must not keep us from ending.
     flush_buffers();
+    if let Some(python) = service.python {
+        python.flush();
+    }
     let received = handoff.received();
     let pool = match received.as_ref() {
         Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
@@ -195,8 +200,12 @@ impl Supervisor {
                 Some(Action::Fork { proc, restarts, workers }) => {
                     let worker = Worker(Identity { task_id: proc.task_id(), workers, restarts });
                     let newcomer = self.expect(proc);
-                    if let Some(alone) = self.fork(proc, &newcomer) {
+                    if let Some((alone, python)) = self.fork(proc, &newcomer) {
                         self.turn_into(worker, &newcomer, &alone);
+                        // Its hooks are code of the user's: the first that runs in the worker.
+                        if let Some(python) = python {
+                            python.finish();
+                        }
                         return Ok(Outcome::Worker(worker));
                     }
                 }

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::logging;
 use crate::options::{RESTARTS_PER_WORKER, Settings};
 use crate::supervisor::credentials::Credentials;
-use crate::sys;
+use crate::sys::{self, Interpreter};
 use crate::upgrade::{self, Launch};
 
 /// Warns when the pool would give up before each worker has failed once.
@@ -31,6 +31,17 @@ pub(super) fn warn_of_a_replaceable_binary(launch: &Launch, credentials: Option<
     if let Some(Err(why)) = workers.map(|workers| upgrade::check_place(launch, &workers)) {
         logging::warn(&format!("an upgrade (SIGUSR2) will be refused: {why}"));
     }
+}
+
+/// The interpreter of this process, which takes part in each fork. A warning where its library cannot.
+pub(super) fn find_python() -> Option<Interpreter> {
+    sys::find_python().unwrap_or_else(|why| {
+        logging::warn(&format!(
+            "Python is not told of forks: {why}; so functions of os.register_at_fork do not run, and workers may draw \
+             equal numbers from Python's random: use CPython 3.7 or later"
+        ));
+        None
+    })
 }
 
 pub(super) fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Error> {

@@ -7,13 +7,14 @@ use std::mem;
 use std::time::Duration;
 
 use super::detachment::Keys;
+use super::fork_check::Unsafe;
 use super::{Supervisor, names};
 use crate::identity;
 use crate::listen::{self, Listeners};
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
-use crate::sys::{self, Fork, Pid, ProcessName, SingleThread};
+use crate::sys::{self, Fork, InChild, Pid, ProcessName, SingleThread};
 use crate::worker::{Worker, tie};
 
 /// What a worker needs to know of itself, found out before the fork: each page of code that a new worker enters, and each
@@ -24,6 +25,12 @@ pub(super) struct Newcomer {
     /// Since the scoreboard was made.
     started: Duration,
     name: ProcessName,
+}
+
+/// Why there is no new process.
+enum NotForked {
+    Unsafe(Unsafe),
+    Failed(io::Error),
 }
 
 impl Newcomer {
@@ -43,20 +50,34 @@ impl Supervisor {
         }
     }
 
-    /// Forks, and returns in both processes: in the worker with the proof that it has one thread.
-    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<SingleThread> {
+    /// Forks, and returns in both processes: in the worker with the proof that it has one thread, and with what it must finish
+    /// for Python once it has become a worker.
+    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<(SingleThread, Option<InChild>)> {
         self.flush_what_a_logger_wrote();
-        let event = match self.service.fork_check.again().map(|single_thread| self.signals.fork(single_thread)) {
-            Err(why) => Event::ForkUnsafe(proc, why),
-            Ok(Err(error)) => Event::ForkFailed(proc, error),
-            Ok(Ok(Fork::Child(single_thread))) => return Some(single_thread),
-            Ok(Ok(Fork::Parent(pid))) => {
+        let event = match self.fork_for_python() {
+            Err(NotForked::Unsafe(why)) => Event::ForkUnsafe(proc, self.service.fork_check.explain(why)),
+            Err(NotForked::Failed(error)) => Event::ForkFailed(proc, error),
+            Ok((Fork::Child(single_thread), python)) => return Some((single_thread, python)),
+            Ok((Fork::Parent(pid), _)) => {
                 self.table.enter(proc, newcomer.seat, pid, newcomer.started);
                 Event::Forked(proc)
             }
         };
         self.policy.handle(self.clock.now(), event);
         None
+    }
+
+    /// Forks with CPython's protocol around it, where there is an interpreter.
+    fn fork_for_python(&mut self) -> Result<(Fork, Option<InChild>), NotForked> {
+        let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
+        match self.service.python {
+            None => self.signals.fork(single_thread).map(|forked| (forked, None)).map_err(NotForked::Failed),
+            // What Python runs before the fork may start threads and open connections.
+            Some(python) => python.around(|| {
+                let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
+                self.signals.fork(single_thread).map_err(NotForked::Failed)
+            }),
+        }
     }
 
     /// Flushes again only where a logger is installed: no other code of the program runs between two forks.

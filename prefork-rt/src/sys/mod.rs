@@ -23,6 +23,11 @@ mod poll; // waiting until a descriptor is ready
 mod proc; // what /proc tells of another process
 mod process; // making and ending processes; group, session and rights
 mod process_name; // what this process is called in ps
+#[cfg(feature = "python")]
+mod python; // CPython's protocol around a fork, and the names of its threads
+#[cfg(not(feature = "python"))]
+#[path = "python/absent.rs"]
+mod python;
 mod reuse_port; // sockets that share an address
 mod session; // leading a session, and terminals that can only be written to
 mod shared; // memory that processes share
@@ -62,6 +67,7 @@ pub(crate) use poll::{wait_for_stdout, wait_readable};
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::*;
 pub(crate) use process_name::{ProcessName, process_name, set_process_name};
+pub(crate) use python::{InChild, Interpreter, find_python};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
@@ -75,7 +81,7 @@ use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
 pub(crate) use stdio::flush_c_stdio;
 pub(crate) use threads::{
-    SingleThread, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
+    SingleThread, Thread, Threads, descriptors, event_loop, is_main_thread, lowest_free_descriptor, other_threads,
 };
 
 #[cfg(feature = "tokio")]

@@ -23,13 +23,21 @@ pub(crate) struct SingleThread {
 pub(crate) enum Threads {
     None(SingleThread),
     Others {
-        /// The names of those whose names can be read.
-        names: Vec<String>,
+        /// Those whose names can be read.
+        threads: Vec<Thread>,
         /// All of them run no code of this program any more, and the system is about to remove them.
         are_ending: bool,
     },
     /// The system does not tell: there may be other threads.
     Unknown(SingleThread),
+}
+
+/// A thread of this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Thread {
+    /// Its number in /proc.
+    pub(crate) id: u32,
+    pub(crate) name: String,
 }
 
 /// Looks for other threads. It costs little where there are none.
@@ -77,16 +85,18 @@ fn others() -> Threads {
     // /proc may be that of another PID namespace, and have another number for this thread.
     let own = fs::read_link("/proc/thread-self").ok();
     let own = own.as_deref().and_then(Path::file_name);
-    let (mut names, mut are_ending) = (Vec::new(), own.is_some());
+    let (mut threads, mut are_ending) = (Vec::new(), own.is_some());
     let tasks = names_in("/proc/self/task").unwrap_or_default();
     are_ending &= !tasks.is_empty();
     for task in tasks.iter().filter(|task| Some(task.as_os_str()) != own) {
         // A thread that cannot be read any more is gone.
         let read = |file| fs::read_to_string(Path::new("/proc/self/task").join(task).join(file)).ok();
         are_ending &= read("stat").is_none_or(|stat| is_ending(&stat));
-        names.extend(read("comm").map(|name| name.trim_end().to_owned()));
+        let id = task.to_str().and_then(|id| id.parse().ok());
+        let thread = id.zip(read("comm")).map(|(id, name)| Thread { id, name: name.trim_end().to_owned() });
+        threads.extend(thread);
     }
-    Threads::Others { names, are_ending }
+    Threads::Others { threads, are_ending }
 }
 
 /// Whether a line of /proc/PID/task/TID/stat is of a thread that runs no code of this program any more. A thread that was
