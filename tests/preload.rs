@@ -21,7 +21,7 @@ fn preload_runs_once_in_the_first_process_and_every_worker_is_lent_its_value() {
     let mut program = preloads("value", &[]);
     assert_eq!(program.exit_code(), 0);
     let lines = program.stdout.all();
-    // First of all, before the options' expressions (one has what it stored) and before any fork.
+    // First of all, before the options' expressions (one has a value of it) and before any fork.
     assert_eq!(lines[0], format!("preload in {}", program.pid()));
     assert_eq!(program.stdout.count("preload in"), 1);
     assert_eq!(lines[1], "forking");
@@ -29,6 +29,15 @@ fn preload_runs_once_in_the_first_process_and_every_worker_is_lent_its_value() {
     let lent: Vec<_> = lines.iter().filter_map(|line| line.split_once(": what preload made at ")).collect();
     assert_eq!(lent.len(), 3, "{lines:#?}");
     assert!(lent.iter().all(|(_, address)| *address == lent[0].1), "{lines:#?}");
+    program.stdout.wait_for("task 1 restarts 1: what preload made");
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_the_environment_over_the_code() {
+    let mut program = preloads("value", &[("PREFORK_MAX_RESTARTS", "0"), ("PREFORK_WORKERS", "3")]);
+    assert_eq!(program.exit_code(), 0);
+    program.stderr.wait_for("starting 3 workers: PREFORK_WORKERS=3");
+    program.stderr.wait_for("environment variable PREFORK_MAX_RESTARTS is ignored: the command line sets max_restarts");
     program.stdout.wait_for("task 1 restarts 1: what preload made");
 }
 

@@ -2,8 +2,9 @@
 //!
 //! It must not know what an option means.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Error, ExprPath, Ident, Pat, PatType, ReturnType, Signature, Type};
 
@@ -30,11 +31,15 @@ fn output(args: &Args, main: &Main) -> TokenStream {
     let Args { runtime, calls, .. } = args;
     let here = Span::mixed_site();
     let (name, rt) = (Ident::new("main", ends(&sig.ident).0), rt(ends(runtime).1));
-    let preloaded = args.preload.as_ref().map(preloaded);
+    let preload = args.preload.as_ref();
+    let lent: Vec<Lent> = preload.map(|preload| lent(main, args, preload)).unwrap_or_default();
     let shared = attrs.iter().filter(is_shared);
     let inner = Signature { inputs: Punctuated::new(), ..sig.clone() };
-    let body = main.body_after(&main.arguments().map(|argument| fill(argument, preloaded.as_ref())).collect());
-    let preload = preloaded.map(|preloaded| preload(&preloaded, main));
+    let uses = lent.iter().map(|lent| &lent.is_used);
+    let fills = main.arguments().map(|argument| fill(argument, preload));
+    let body = main.body_after(&fills.chain(uses.cloned()).collect());
+    let preload = preload.map(|preload| run_preload(preload, main));
+    let lent = lent.iter().map(|Lent { binding, is_used }| quote!(#binding #is_used));
     let calls = calls.iter().map(|(name, value)| {
         let name = Ident::new(&name.to_string(), ends(name).0);
         quote_spanned!(here=> let __prefork = __prefork.#name(#value);)
@@ -51,6 +56,7 @@ fn output(args: &Args, main: &Main) -> TokenStream {
             #inner #body
             let __prefork = #rt::Prefork::new();
             #preload
+            #(#lent)*
             #(#calls)*
             #(#needs)*
             #run
@@ -62,18 +68,20 @@ fn rt(at: Span) -> Ident {
     Ident::new("__prefork_rt", at)
 }
 
-/// `preloaded(function)`, with the function's position each time, so that the compiler reports a mistake in it once.
-fn preloaded(function: &ExprPath) -> TokenStream {
+/// A call with the function that `preload` names, at the function's position each time, so that the compiler reports a
+/// mistake in it once.
+fn with_function(call: &str, function: &ExprPath) -> TokenStream {
     let (start, end) = ends(function);
-    let rt = rt(start);
-    let preloaded = quote_spanned!(start=> #rt::__private::preloaded);
-    quote_spanned!(end=> #preloaded(#function))
+    let (rt, call) = (rt(start), Ident::new(call, start));
+    let call = quote_spanned!(start=> #rt::__private::#call);
+    quote_spanned!(end=> #call(#function))
 }
 
 /// The statement that calls the user's preload function.
-fn preload(preloaded: &TokenStream, main: &Main) -> TokenStream {
+fn run_preload(function: &ExprPath, main: &Main) -> TokenStream {
     let lends = main.arguments().any(|argument| matches!(kind(&argument.ty), Kind::Lent));
-    let run = Ident::new(if lends { "run" } else { "run_unit" }, ends(preloaded).1);
+    let preloaded = with_function("preloaded", function);
+    let run = Ident::new(if lends { "run" } else { "run_unit" }, ends(&preloaded).1);
     quote_spanned! {Span::mixed_site()=>
         let __prefork = match #preloaded.#run(__prefork) {
             ::core::result::Result::Ok(__prefork) => __prefork,
@@ -82,17 +90,62 @@ fn preload(preloaded: &TokenStream, main: &Main) -> TokenStream {
     }
 }
 
+/// An argument for what `preload` returned that the options' expressions use by its name.
+struct Lent {
+    /// The statement that gives the name its value where the options are.
+    binding: TokenStream,
+    /// The statement after it that uses it once, so that no lint says that nothing does. The body has it, too.
+    is_used: TokenStream,
+}
+
+/// The arguments that the options use. A name in a string counts, as `format!` may use it.
+fn lent(main: &Main, args: &Args, function: &ExprPath) -> Vec<Lent> {
+    let used = main.arguments().filter_map(|argument| {
+        let name = plain_name(&argument.pat).filter(|_| matches!(kind(&argument.ty), Kind::Lent))?;
+        args.calls.iter().any(|(_, value)| mentions(value.to_token_stream(), name)).then_some((argument, name))
+    });
+    let lent = used.map(|(argument, name)| {
+        let conditions = argument.attrs.iter().filter(is_condition);
+        let (colon, ty, value) = (&argument.colon_token, &argument.ty, lend(&argument.ty, function));
+        let binding = quote_spanned!(Span::mixed_site()=> #(#conditions)* let #name #colon #ty = #value;);
+        Lent { binding, is_used: use_once(argument, name) }
+    });
+    lent.collect()
+}
+
+/// A name that begins with an underscore needs no use, and a lint would object to one.
+fn use_once(argument: &PatType, name: &Ident) -> TokenStream {
+    if name.to_string().starts_with('_') {
+        return TokenStream::new();
+    }
+    let (conditions, rt) = (argument.attrs.iter().filter(is_condition), rt(Span::mixed_site()));
+    quote_spanned!(Span::mixed_site()=> #(#conditions)* #rt::__private::use_once(#name);)
+}
+
+/// The argument's name, where the pattern is no more than that.
+fn plain_name(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
+        _ => None,
+    }
+}
+
+fn mentions(tokens: TokenStream, name: &Ident) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Group(group) => mentions(group.stream(), name),
+        TokenTree::Ident(ident) => ident == *name,
+        TokenTree::Literal(literal) => literal.to_string().contains(&name.unraw().to_string()),
+        TokenTree::Punct(_) => false,
+    })
+}
+
 /// The statement that gives an argument its value, under its type.
-fn fill(argument: &PatType, preloaded: Option<&TokenStream>) -> TokenStream {
+fn fill(argument: &PatType, preload: Option<&ExprPath>) -> TokenStream {
     let PatType { attrs, pat, colon_token, ty } = argument;
-    let (start, end) = ends(ty);
-    let value = match (kind(ty), preloaded) {
-        (Kind::Lent, Some(preloaded)) => {
-            // An expression starts where its first token stands: these parentheses.
-            let preloaded = quote_spanned!(start=> (#preloaded));
-            quote_spanned!(end=> #preloaded.lend())
-        }
+    let value = match (kind(ty), preload) {
+        (Kind::Lent, Some(function)) => lend(ty, function),
         _ => {
+            let (start, end) = ends(ty);
             let (rt, from_worker) = (rt(start), from_worker(ty, "from_worker"));
             let argument = quote_spanned!(start=> #rt::__private::argument);
             quote_spanned!(end=> #argument(#from_worker))
@@ -106,16 +159,26 @@ fn fill(argument: &PatType, preloaded: Option<&TokenStream>) -> TokenStream {
     quote_spanned!(Span::mixed_site()=> #(#attrs)* let #pat #colon_token #ty = #value;)
 }
 
-/// The statement that says before the fork what an argument needs.
+/// What `preload` returned, at the position of the type that takes it.
+fn lend(ty: &Type, function: &ExprPath) -> TokenStream {
+    let (start, end) = ends(ty);
+    let lent_by = with_function("lent_by", function);
+    // An expression starts where its first token stands: these parentheses.
+    let lent_by = quote_spanned!(start=> (#lent_by));
+    quote_spanned!(end=> #lent_by.lend())
+}
+
+/// The statement that says before the fork what an argument needs. A type that cannot be one needs nothing here: the
+/// statement that fills it is the one that reports it.
 fn needs(argument: &PatType) -> Option<TokenStream> {
     if let Kind::Lent = kind(&argument.ty) {
         return None;
     }
     let conditions = argument.attrs.iter().filter(is_condition);
-    let (rt, needs) = (rt(Span::mixed_site()), from_worker(&argument.ty, "needs"));
+    let (ty, rt) = (&argument.ty, rt(Span::mixed_site()));
     Some(quote_spanned! {Span::mixed_site()=>
         #(#conditions)*
-        let __prefork = #rt::__private::needs(__prefork, #needs());
+        let __prefork = #rt::__private::argument_of::<#ty>().needs(__prefork);
     })
 }
 

@@ -28,7 +28,7 @@ use proc_macro::TokenStream;
 ///
 /// A literal is checked when the program is compiled. Any other expression is evaluated at the start, in written order,
 /// and checked then: a value that cannot be used ends the program with exit status 2. The environment variable of an
-/// option, `PREFORK_WORKERS` for `workers`, wins over the code.
+/// option, `PREFORK_WORKERS` for `workers`, wins over the code, unless the value is a [`CommandLine`].
 ///
 // The table of options, made by grammar/tables.rs
 /// | option | takes | default | meaning |
@@ -91,7 +91,7 @@ use proc_macro::TokenStream;
 /// ([`share_connection`] has the exceptions).
 ///
 /// The function is called once in the first process, after the environment was read and before the other options are
-/// evaluated, so that these may use what it stored. It returns `T` or `Result<T, E>` where `E: Display`, and `main`
+/// evaluated, so that these may use its value, by the name of the argument that takes it. It returns `T` or `Result<T, E>` where `E: Display`, and `main`
 /// receives the value as `&T`. Without such an argument it returns `()` or `Result<(), E>`.
 ///
 /// * An `Err` ends the program with exit status 1 and a line with its text. Where it is an `std::error::Error` or a
@@ -117,7 +117,7 @@ use proc_macro::TokenStream;
 ///     Ok(Configuration { workers: 4 })
 /// }
 ///
-/// #[prefork(preload = load, listen = "127.0.0.1:8080")]
+/// #[prefork(preload = load, workers = configuration.workers, listen = "127.0.0.1:8080")]
 /// fn main(task_id: usize, listener: TcpListener, configuration: &Configuration) -> std::io::Result<()> {
 ///     println!("worker {task_id} of {} listens on {}", configuration.workers, listener.local_addr()?);
 ///     Ok(())
@@ -152,6 +152,7 @@ use proc_macro::TokenStream;
 /// [`Prefork`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html
 /// [`Prefork::run`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.run
 /// [`Prefork::start`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.start
+/// [`CommandLine`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.CommandLine.html
 /// [`FromWorker`]: https://docs.rs/prefork-rt/latest/prefork_rt/trait.FromWorker.html
 /// [`Worker::listener`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Worker.html#method.listener
 /// [`share_connection`]: https://docs.rs/prefork-rt/latest/prefork_rt/fn.share_connection.html

@@ -5,20 +5,46 @@ use std::any::Any;
 use std::error::Error as StdError;
 use std::fmt::Display;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::ops::Deref;
 use std::process::{ExitCode, Termination};
 
 use crate::error::Error;
 use crate::logging;
 use crate::options::Prefork;
-use crate::worker::argument::Needs;
+use crate::worker::argument::FromWorker;
 use crate::worker::preload;
 use crate::worker::{Worker, worker};
 
-/// States what an argument needs before the first fork.
-pub fn needs(mut prefork: Prefork, needs: Needs) -> Prefork {
-    prefork.needs.push(needs);
-    prefork
+/// What the expansion asks of an argument's type before the first fork. Method lookup takes the first of the two types
+/// that fits, so a type that cannot be an argument is reported in one place: where the argument is filled.
+pub fn argument_of<T: ?Sized>() -> ArgumentOf<T> {
+    ArgumentOf(AnyType(PhantomData))
+}
+
+pub struct ArgumentOf<T: ?Sized>(AnyType<T>);
+pub struct AnyType<T: ?Sized>(PhantomData<T>);
+
+impl<T: ?Sized> Deref for ArgumentOf<T> {
+    type Target = AnyType<T>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<T: FromWorker> ArgumentOf<T> {
+    /// States what the argument needs.
+    pub fn needs(&self, mut prefork: Prefork) -> Prefork {
+        prefork.needs.push(T::needs());
+        prefork
+    }
+}
+
+impl<T: ?Sized> AnyType<T> {
+    /// States nothing.
+    pub fn needs(&self, prefork: Prefork) -> Prefork {
+        prefork
+    }
 }
 
 /// Runs the user's `main` in every worker.
@@ -28,11 +54,12 @@ pub fn run<T: Termination>(prefork: Prefork, main: impl FnOnce() -> T) -> ExitCo
 
 /// Fills an argument in a worker, or ends the worker with a line that says why it cannot.
 pub fn argument<T>(from_worker: fn(Worker) -> Result<T, Error>) -> T {
-    let filled = worker().ok_or(Error::AlreadyStarted).and_then(from_worker);
-    filled.unwrap_or_else(|error| {
-        logging::last_line(&error);
-        std::process::exit(2)
-    })
+    worker().ok_or(Error::AlreadyStarted).and_then(from_worker).unwrap_or_else(|error| exit_with(&error))
+}
+
+fn exit_with(error: &Error) -> ! {
+    logging::last_line(error);
+    std::process::exit(2)
 }
 
 /// What the expansion calls for `preload = function`: a chain of types, of which method lookup takes the first that fits
@@ -93,11 +120,6 @@ impl<R: Future> Preload<R> {
     {
         unreachable!("no future is Synchronous")
     }
-
-    /// Any type, so that [`run`](Self::run) reports the one error there is.
-    pub fn lend<T>(&self) -> &'static T {
-        unreachable!("no future is Synchronous")
-    }
 }
 
 impl<T, E: StdError> Caused<Result<T, E>> {
@@ -155,14 +177,6 @@ impl<T, E> Fallible<Result<T, E>> {
     {
         self.0.run_with(prefork, |value| value.map(|_| ()).map_err(|error| error.to_string()))
     }
-
-    /// What the function returned, for an argument.
-    pub fn lend(&self) -> &'static T
-    where
-        T: 'static,
-    {
-        lent_or_exit()
-    }
 }
 
 impl<T> Plain<T> {
@@ -180,14 +194,6 @@ impl<T> Plain<T> {
         T: Taken,
     {
         self.run_with(prefork, |_| Ok(()))
-    }
-
-    /// What the function returned, for an argument.
-    pub fn lend(&self) -> &'static T
-    where
-        T: 'static,
-    {
-        lent_or_exit()
     }
 }
 
@@ -212,6 +218,68 @@ impl<R> Plain<R> {
     }
 }
 
+/// What the expansion calls for each argument that takes what `preload = function` returned: a chain of types like that of
+/// [`preloaded`], for any type of function. What the function may not be is reported by [`preloaded`] alone, so it lends
+/// any type here.
+pub fn lent_by<F>(_: F) -> LentBy<F> {
+    LentBy(LentByFallible(LentByPlain(LentByAny(PhantomData))))
+}
+
+pub struct LentBy<F>(LentByFallible<F>);
+pub struct LentByFallible<F>(LentByPlain<F>);
+pub struct LentByPlain<F>(LentByAny<F>);
+pub struct LentByAny<F>(PhantomData<F>);
+
+impl<F> Deref for LentBy<F> {
+    type Target = LentByFallible<F>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<F> Deref for LentByFallible<F> {
+    type Target = LentByPlain<F>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<F> Deref for LentByPlain<F> {
+    type Target = LentByAny<F>;
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl<F: Fn() -> R, R: Future> LentBy<F> {
+    pub fn lend<T: ?Sized>(&self) -> &'static T {
+        unreachable!("no future is Synchronous")
+    }
+}
+
+impl<F: Fn() -> Result<T, E>, T: 'static, E> LentByFallible<F> {
+    /// What the function returned.
+    pub fn lend(&self) -> &'static T {
+        lent_or_exit()
+    }
+}
+
+impl<F: Fn() -> T, T: 'static> LentByPlain<F> {
+    /// What the function returned.
+    pub fn lend(&self) -> &'static T {
+        lent_or_exit()
+    }
+}
+
+impl<F> LentByAny<F> {
+    pub fn lend<T: ?Sized>(&self) -> &'static T {
+        unreachable!("`preloaded` takes no such function")
+    }
+}
+
+/// Uses an argument that only the options use.
+pub fn use_once<T: ?Sized>(_: &T) {}
+
 /// The error's text and those of its causes, each once: some errors say themselves what their source says.
 fn with_causes<E: StdError + ?Sized>(error: &E) -> String {
     let mut text = error.to_string();
@@ -224,9 +292,10 @@ fn with_causes<E: StdError + ?Sized>(error: &E) -> String {
     text
 }
 
-/// What an argument is given; `run` stored a value of this very type, so there is no other end in a worker.
+/// What an argument is given, and before the fork an option's expression. `run` stored a value of this very type, so
+/// there is no other end.
 fn lent_or_exit<T: 'static>() -> &'static T {
-    argument(|_| preload::lent())
+    preload::lent().unwrap_or_else(|error| exit_with(&error))
 }
 
 /// What a preload function returns when no argument takes its value.

@@ -3,12 +3,14 @@
 //! It must not know processes: what an option does is decided where it is used.
 
 mod attributes;
+mod command_line;
 mod environment;
 pub mod into;
 mod prefork;
 mod settings;
 mod words;
 
+pub use command_line::{CommandLine, CommandLineOr};
 pub(crate) use environment::{Environment, Mode};
 pub use prefork::Prefork;
 pub(crate) use settings::{RESTARTS_PER_WORKER, Settings};

@@ -36,7 +36,7 @@ pub use error::{Error, UnknownWord};
 pub use exit_status::EXIT_GIVE_UP;
 pub use grammar::{Reload, Restart};
 pub use identity::task_id;
-pub use options::{Prefork, into as values};
+pub use options::{CommandLine, CommandLineOr, Prefork, into as values};
 pub use policy::State;
 pub use start::{Role, fork_processes};
 pub use status::{Status, WorkerStatus, status};

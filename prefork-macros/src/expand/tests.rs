@@ -30,18 +30,80 @@ fn statements_come_in_the_promised_order() {
         &[
             "fnmain()->::std::process::ExitCode{",
             "fnmain()->R{letlistener:TcpListener=",
-            "letconfig:&Config=(__prefork_rt::__private::preloaded(load)).lend();",
+            "letconfig:&Config=(__prefork_rt::__private::lent_by(load)).lend();",
             "#[cfg(unix)]letid:usize=",
             "body()}",
             "Prefork::new();",
             "preloaded(load).run(__prefork)",
             ".workers(a());",
             ".listen(b());",
-            "needs(__prefork,<TcpListeneras",
-            "#[cfg(unix)]let__prefork=__prefork_rt::__private::needs(__prefork,<usizeas",
+            "argument_of::<TcpListener>().needs(__prefork);",
+            "#[cfg(unix)]let__prefork=__prefork_rt::__private::argument_of::<usize>().needs(__prefork);",
             "__prefork_rt::__private::run(__prefork,main)}",
         ],
     );
+}
+
+#[test]
+fn options_have_what_preload_returned_by_the_name_of_its_argument() {
+    let bindings = |args: TokenStream, item: TokenStream| {
+        let text = expanded(args, item);
+        assert!(!text.contains("compile_error!"), "{text}");
+        let (_, outer) = text.split_once("Prefork::new();").expect("the builder");
+        let (_, before) = outer.split_once("__code,};").expect("preload");
+        let (before, _) = before.split_once("let__prefork=__prefork.workers").expect("the option");
+        (before.to_owned(), text.matches("use_once(").count())
+    };
+    let main = || {
+        quote!(
+            fn main(cli: &Cli, other: &Cli) {}
+        )
+    };
+    let binding = "letcli:&Cli=(__prefork_rt::__private::lent_by(load)).lend();";
+    let used = format!("{binding}__prefork_rt::__private::use_once(cli);");
+    assert_eq!(bindings(quote!(workers = f(|| cli.workers), preload = load), main()), (used.clone(), 2));
+    assert_eq!(bindings(quote!(preload = load, workers = format!("{cli}")), main()), (used, 2));
+    assert_eq!(bindings(quote!(preload = load, workers = f()), main()), (String::new(), 0));
+    for (args, item, before) in [
+        (
+            quote!(preload = load, workers = r#type.0),
+            quote!(
+                fn main(#[cfg(x)] mut r#type: &'static Cli, id: usize) {}
+            ),
+            "#[cfg(x)]letr#type:&'staticCli=(__prefork_rt::__private::lent_by(load)).lend();\
+             #[cfg(x)]__prefork_rt::__private::use_once(r#type);",
+        ),
+        (
+            quote!(preload = load, workers = id),
+            quote!(
+                fn main(Cli { id, .. }: &Cli) {}
+            ),
+            "",
+        ),
+        (
+            quote!(preload = load, workers = id),
+            quote!(
+                fn main(id @ Cli { .. }: &Cli) {}
+            ),
+            "",
+        ),
+        (
+            quote!(preload = load, workers = id),
+            quote!(
+                fn main(id: usize, _: &Cli) {}
+            ),
+            "",
+        ),
+    ] {
+        assert_eq!(bindings(args, item).0, before);
+    }
+    let underscored = bindings(
+        quote!(preload = load, workers = _cli),
+        quote!(
+            fn main(_cli: &Cli) {}
+        ),
+    );
+    assert_eq!(underscored, ("let_cli:&Cli=(__prefork_rt::__private::lent_by(load)).lend();".to_owned(), 0));
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use super::environment::{Environment, Mode};
 use super::into::{
-    IntoBackoff, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration, IntoOptionalText,
-    IntoReload, IntoRestart, IntoWorkers,
+    Given, IntoBackoff, IntoBool, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
+    IntoOptionalText, IntoReload, IntoRestart, IntoWorkers,
 };
 use super::settings::Values;
 use crate::error::Error;
@@ -28,8 +28,11 @@ use crate::worker::argument::Needs;
 ///
 /// Each option has one method, with the name and default of the attribute's argument. A value that cannot be used is
 /// reported by [`start`](Self::start) and [`run`](Self::run), before anything is forked, with exit status 2. The
-/// environment variable of an option (`PREFORK_WORKERS` for `workers`, and so on) wins over the value given here.
-/// [`new`](Self::new) reads the variables.
+/// environment variable of an option (`PREFORK_WORKERS` for `workers`, and so on) wins over the value given here, unless
+/// the value is a [`CommandLine`](crate::CommandLine). [`new`](Self::new) reads the variables.
+///
+/// Every method takes an `Option` of a value, too, where it can be copied (`Option<usize>`) or by reference
+/// (`&Option<String>`). `None` is as if the method were not called.
 ///
 /// ```no_run
 /// use std::process::ExitCode;
@@ -93,7 +96,7 @@ impl Prefork {
         Prefork { code: Values::default(), environment, inheritance, needs: Vec::new(), error, signals }
     }
 
-    /// How many workers: a `usize`, a [`NonZeroUsize`] or `"auto"`. Default: `"auto"`.
+    /// How many workers: a `usize`, a [`NonZeroUsize`], `"auto"`, or an `Option<usize>`. Default: `"auto"`, also for `None`.
     ///
     /// 0 and `"auto"` mean [`cpu_count()`](crate::cpu_count), as in Tornado. More than 4,194,304 workers are refused,
     /// because Linux cannot have more processes. Environment: `PREFORK_WORKERS`.
@@ -297,8 +300,8 @@ impl Prefork {
     ///     })
     /// }
     /// ```
-    pub fn reuse_port(mut self, reuse_port: bool) -> Self {
-        self.code.reuse_port = Some(reuse_port);
+    pub fn reuse_port(mut self, reuse_port: impl IntoBool) -> Self {
+        self.code.reuse_port = self.accept("reuse_port", reuse_port.into_bool());
         self
     }
 
@@ -512,8 +515,8 @@ impl Prefork {
     ///     })
     /// }
     /// ```
-    pub fn no_new_privs(mut self, no_new_privs: bool) -> Self {
-        self.code.no_new_privs = Some(no_new_privs);
+    pub fn no_new_privs(mut self, no_new_privs: impl IntoBool) -> Self {
+        self.code.no_new_privs = self.accept("no_new_privs", no_new_privs.into_bool());
         self
     }
 
@@ -548,11 +551,12 @@ impl Prefork {
         text: impl IntoOptionalText,
         read: fn(&str) -> Result<Option<V>, String>,
     ) -> Option<Option<V>> {
-        self.accept(name, text.into_optional_text().map_or(Ok(None), |text| read(&text)))
+        self.accept(name, text.into_optional_text().and_then(|text| text.map_or(Ok(None), |text| read(&text))))
     }
 
-    fn accept<V>(&mut self, name: &'static str, value: Result<V, String>) -> Option<V> {
-        match value {
+    fn accept<V>(&mut self, name: &'static str, given: Given<V>) -> Option<V> {
+        self.code.wins_over_the_environment(name, given.is_from_command_line && given.value.is_some());
+        match given.value? {
             Ok(value) => Some(value),
             Err(reason) => {
                 self.error.get_or_insert(Error::Option { name, reason });

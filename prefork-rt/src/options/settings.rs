@@ -1,5 +1,5 @@
-//! What was given for each option, and what wins over what: the environment's value, the code's, the default in the
-//! option's row (`grammar/options.rs`).
+//! What was given for each option, and what wins over what: the command line's value, the environment's, the code's, the
+//! default in the option's row (`grammar/options.rs`).
 //!
 //! It must not know where a value was written, but for what its warnings name.
 
@@ -31,6 +31,17 @@ macro_rules! make_values_and_settings {
         #[derive(Debug, Default)]
         pub(crate) struct Values {
             $(pub(super) $option: Option<$type>,)+
+            /// The options whose value wins over the environment's.
+            from_command_line: Vec<&'static str>,
+        }
+
+        impl Values {
+            /// Removes what these values win over, with a line for each.
+            fn overrule(&self, environment: &mut Values, warnings: &mut Vec<String>) {
+                $(if self.from_command_line.contains(&stringify!($option)) && environment.$option.take().is_some() {
+                    warnings.push(overruled_variable(stringify!($option)));
+                })+
+            }
         }
 
         /// The values to run with.
@@ -80,9 +91,21 @@ pub(super) struct Row {
     pub(super) read: fn(&mut Values, &str) -> Result<(), String>,
 }
 
+impl Values {
+    /// Whether the value given for this option wins over the environment's.
+    pub(super) fn wins_over_the_environment(&mut self, option: &'static str, wins: bool) {
+        self.from_command_line.retain(|other| *other != option);
+        if wins {
+            self.from_command_line.push(option);
+        }
+    }
+}
+
 impl Settings {
-    /// The environment's values, else the code's, else the defaults; and a warning for what is ignored.
+    /// The command line's values, else the environment's, else the code's, else the defaults; and a warning for what is
+    /// ignored.
     pub(crate) fn new(mut environment: Values, code: Values, warnings: &mut Vec<String>) -> Settings {
+        code.overrule(&mut environment, warnings);
         warn_of_a_lost_protection(&environment, &code, warnings);
         forget_an_introduced_ready_timeout(&mut environment, &code, warnings);
         let (workers, workers_because) = match (environment.workers, code.workers) {
@@ -142,6 +165,13 @@ impl Settings {
     fn account(&self, option: &'static str, name: Option<&str>) -> Option<Account> {
         Some(Account::new(option, name?, self.from_environment.contains(&option)))
     }
+}
+
+fn overruled_variable(option: &str) -> String {
+    format!(
+        "environment variable PREFORK_{} is ignored: the command line sets {option}, and wins over the environment",
+        option.to_uppercase()
+    )
 }
 
 /// The environment wins here too, but the log says what it takes away.

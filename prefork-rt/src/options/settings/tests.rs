@@ -1,6 +1,7 @@
 use super::super::{Environment, Prefork};
 use super::*;
 use crate::inheritance::Inheritance;
+use crate::options::CommandLine;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -190,4 +191,67 @@ fn the_environment_introduces_no_ready_timeout() {
     }
     assert_eq!(settings(&[("READY_TIMEOUT", "none")], prefork()).1, [""; 0]);
     assert!(environment(&[]).read_one("PREFORK_READY_TIMEOUT", "0s").is_err());
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment_and_a_line_says_so() {
+    let all = |code: Prefork| {
+        let variables = [("WORKERS", "3"), ("GRACEFUL_TIMEOUT", "1s"), ("REUSE_PORT", "true"), ("LISTEN", "*:1")];
+        let (Settings { workers, graceful_timeout, reuse_port, listen, .. }, warnings) = settings(&variables, code);
+        let listen: Vec<String> = listen.iter().map(ToString::to_string).collect();
+        ((workers, graceful_timeout.as_secs(), reuse_port, listen.join(",")), warnings)
+    };
+    let code = || prefork().workers(2).graceful_timeout("2s").reuse_port(false).listen("*:2");
+    assert_eq!(all(code()), ((3, 1, true, "*:1".to_owned()), Vec::new()));
+    let given = code()
+        .workers(CommandLine(Some(4)))
+        .graceful_timeout(CommandLine("4s".to_owned()))
+        .reuse_port(CommandLine(false))
+        .listen(CommandLine(&vec!["*:4".to_owned()]));
+    let (values, warnings) = all(given);
+    assert_eq!(values, (4, 4, false, "*:4".to_owned()));
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    let line = "environment variable PREFORK_WORKERS is ignored: the command line sets workers, and wins over the \
+                environment";
+    assert!(warnings.iter().any(|warning| warning == line), "{warnings:?}");
+    let absent = code()
+        .workers(CommandLine(None::<usize>))
+        .graceful_timeout(CommandLine(&None::<String>))
+        .reuse_port(CommandLine(None))
+        .listen(CommandLine(Vec::<String>::new()));
+    assert_eq!(all(absent), ((3, 1, true, "*:1".to_owned()), Vec::new()));
+}
+
+#[test]
+fn the_last_call_of_a_method_decides() {
+    let workers = |code| settings(&[("WORKERS", "3")], code).0.workers;
+    assert_eq!(workers(prefork().workers(CommandLine(4)).workers(5)), 3);
+    assert_eq!(workers(prefork().workers(5).workers(CommandLine(4))), 4);
+    let max_restarts = |code| settings(&[], code).0.max_restarts;
+    assert_eq!(max_restarts(prefork().max_restarts(4).max_restarts(None)), max_restarts(prefork()));
+}
+
+#[test]
+fn none_leaves_an_option_at_its_default() {
+    let nothing = prefork()
+        .workers(None)
+        .max_restarts(None)
+        .graceful_timeout(None)
+        .backoff(None)
+        .restart(None)
+        .reload(None)
+        .reuse_port(None)
+        .listen(&None::<String>);
+    let (given, default) = (settings(&[], nothing).0, settings(&[], prefork()).0);
+    assert_eq!((given.workers, given.max_restarts), (default.workers, default.max_restarts));
+    assert_eq!((given.graceful_timeout, given.backoff), (default.graceful_timeout, default.backoff));
+    assert_eq!((given.restart, given.reload), (default.restart, default.reload));
+    assert_eq!((given.reuse_port, given.listen), (default.reuse_port, default.listen));
+}
+
+#[test]
+fn a_protection_that_the_command_line_keeps_is_kept() {
+    let (kept, warnings) = settings(&[("NO_NEW_PRIVS", "false")], prefork().no_new_privs(CommandLine(true)));
+    assert!(kept.no_new_privs);
+    assert!(matches!(&warnings[..], [one] if one.contains("PREFORK_NO_NEW_PRIVS is ignored")), "{warnings:?}");
 }
