@@ -12,6 +12,8 @@ pub(crate) mod error;
 pub(crate) mod exit_status;
 pub(crate) mod expansion;
 pub(crate) mod grammar;
+#[cfg(feature = "hyper_1")]
+pub mod hyper;
 pub(crate) mod identity;
 pub(crate) mod inheritance;
 pub(crate) mod listen;

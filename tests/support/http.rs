@@ -41,6 +41,10 @@ pub struct Seen {
 }
 
 impl Seen {
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
     /// Asks again and again, in the way given, which returns the word of the answer.
     pub fn repeat(&self, ask: impl Fn() -> io::Result<String>) {
         while !self.over.load(Ordering::Relaxed) {
@@ -54,7 +58,7 @@ impl Seen {
         self.answers.load(Ordering::Acquire) > 0 || !self.failures.lock().unwrap().is_empty()
     }
 
-    fn count(&self, result: io::Result<()>) {
+    pub fn count(&self, result: io::Result<()>) {
         match result {
             Ok(()) => drop(self.answers.fetch_add(1, Ordering::Release)),
             Err(error) => self.failures.lock().unwrap().push(error.to_string()),
@@ -62,7 +66,7 @@ impl Seen {
     }
 }
 
-fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
+pub fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
     let connection = TcpStream::connect(address)?;
     connection.set_read_timeout(Some(DEADLINE))?;
     connection.set_nodelay(true)?;
@@ -70,7 +74,7 @@ fn connect(address: SocketAddr) -> io::Result<BufReader<TcpStream>> {
 }
 
 /// One request and its answer. Says whether the server goes on with this connection.
-fn ask(connection: &mut BufReader<TcpStream>, header: &str, seen: &Seen) -> io::Result<bool> {
+pub fn ask<S: Read + Write>(connection: &mut BufReader<S>, header: &str, seen: &Seen) -> io::Result<bool> {
     let request = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{header}\r\n");
     connection.get_mut().write_all(request.as_bytes())?;
     let mut line = String::new();
@@ -109,10 +113,14 @@ pub fn connection_per_request(address: SocketAddr, seen: &Seen) {
 /// Requests follow each other after `pause`; a connection that the server said it would close is left. Where the machine
 /// kept this client or the server from running for longer than DRAIN, a request on a kept connection is tried again.
 pub fn keep_alive(address: SocketAddr, pause: Duration, seen: &Seen) {
-    let mut kept: Option<(BufReader<TcpStream>, Instant)> = None;
+    keep_alive_by(|| connect(address), pause, seen);
+}
+
+/// As [`keep_alive`], on connections of any kind.
+pub fn keep_alive_by<S: Read + Write>(connect: impl Fn() -> io::Result<BufReader<S>>, pause: Duration, seen: &Seen) {
+    let mut kept: Option<(BufReader<S>, Instant)> = None;
     while !seen.over.load(Ordering::Relaxed) {
-        let (connection, before) =
-            kept.take().map_or_else(|| (connect(address), None), |(c, when)| (Ok(c), Some(when)));
+        let (connection, before) = kept.take().map_or_else(|| (connect(), None), |(c, when)| (Ok(c), Some(when)));
         let now = Instant::now();
         match connection.and_then(|mut connection| Ok((ask(&mut connection, "", seen)?, connection))) {
             Ok((stays, connection)) => {

@@ -38,9 +38,10 @@ pub mod wear;
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Stories that have a program of their own.
-const PROGRAMS: [(&str, &str); 3] = [
+const PROGRAMS: [(&str, &str); 4] = [
     ("attribute", env!("CARGO_BIN_EXE_attribute")),
     ("builder", env!("CARGO_BIN_EXE_builder")),
+    ("serving", env!("CARGO_BIN_EXE_serving")),
     ("upgrades", env!("CARGO_BIN_EXE_upgrades")),
 ];
 

@@ -17,6 +17,8 @@ mod exec; // becoming another program, or starting one, and what it is given
 mod holders; // which processes have a socket open
 mod inherited; // descriptors to listen on that this process was started with
 mod keyring; // the session keyring
+#[cfg(feature = "hyper_1")]
+mod limits; // how many descriptors this process may have
 mod listener_state; // what one process can change of a listening socket for all
 mod lock; // a lock on a file
 mod poll; // waiting until a descriptor is ready
@@ -59,6 +61,8 @@ pub(crate) use exec::{
 pub(crate) use holders::{Bound, Holder, SocketList, holders, socket_number, sockets_at, still_open};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
+#[cfg(feature = "hyper_1")]
+pub(crate) use limits::free_descriptors;
 #[cfg(feature = "tokio")]
 pub(crate) use listener_state::queue_length;
 pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
