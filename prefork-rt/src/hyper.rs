@@ -38,6 +38,7 @@ use accept::{accept_until_stopped, drain};
 use bounds::Bounds;
 use connections::Connections;
 pub use listener::Listener;
+use socket::Socket;
 
 /// Serves HTTP/1 and HTTP/2 on this listener until the worker is told to stop, and then finishes what it has begun. Await
 /// what it returns; its methods set bounds.
@@ -63,7 +64,8 @@ pub use listener::Listener;
 ///   that request). Where accept(2) fails for want of descriptors, the connection that has been idle for the longest is
 ///   closed, and a line says so.
 ///
-/// TCP connections have TCP_NODELAY. An idle worker has no timer. It works in runtimes of both flavours of
+/// TCP connections have TCP_NODELAY, and those of a listener that workers share are spread evenly over the workers, as with
+/// [`BalancedListener`](crate::BalancedListener). An idle worker has no timer. It works in runtimes of both flavours of
 /// `#[tokio::main]` and under `PREFORK=off`.
 ///
 /// ```no_run
@@ -185,8 +187,10 @@ where
         let connections = Arc::new(Connections::new(bounds.patience, bounds.connections()?));
         worker.ready();
         let accepting = Arc::clone(&connections);
-        let accepted = accept_until_stopped(listener, &mut shutdown, &connections, move |stream| {
-            tokio::spawn(connection::serve(Arc::clone(&http), stream, accepting.add(), service.clone()));
+        let accepted = accept_until_stopped(listener, &mut shutdown, &connections, move |stream, open| {
+            let link = accepting.add();
+            let socket = Socket::new(stream, open, Arc::clone(&link));
+            tokio::spawn(connection::serve(Arc::clone(&http), socket, link, service.clone()));
         });
         let result = accepted.await;
         drain(&connections).await;

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod balance;
 mod bounds;
 mod drain;
 mod idle;

@@ -13,6 +13,7 @@ use tokio::time::{Sleep, sleep, sleep_until};
 
 use super::connections::Connections;
 use super::listener::Listener;
+use crate::balance::{Acceptor, OpenConnection};
 use crate::identity;
 use crate::logging;
 use crate::sys;
@@ -24,46 +25,48 @@ const RETRY: Duration = Duration::from_millis(100);
 /// A worker says no more than once in this time that it cannot accept.
 const QUIET: Duration = Duration::from_secs(60);
 
-/// Accepts and hands over each client, until the stop is requested or the listener is of no use.
+/// Accepts and hands over each client, with what counts it, until the stop is requested or the listener is of no use.
 pub(super) async fn accept_until_stopped<L: Listener>(
     listener: L,
     shutdown: &mut Shutdown,
     connections: &Connections,
-    mut serve: impl FnMut(L::Stream),
+    mut serve: impl FnMut(L::Stream, OpenConnection),
 ) -> io::Result<()> {
+    // On a listener that workers share, a worker with more than its share of connections lets others accept first.
+    let mut acceptor = Acceptor::new(listener.into_std()?)?;
     let (mut timer, mut pause, mut lines) = (Timer::default(), None, Lines::default());
     let mut changed = pin!(connections.changed());
-    poll_fn(|context| {
-        loop {
-            if Pin::new(&mut *shutdown).poll(context).is_ready() {
-                return Poll::Ready(Ok(()));
+    loop {
+        let mut accepted = pin!(acceptor.accept(L::accept));
+        let next = poll_fn(|context| {
+            loop {
+                if Pin::new(&mut *shutdown).poll(context).is_ready() {
+                    return Poll::Ready(None);
+                }
+                if changed.as_mut().poll(context).is_ready() {
+                    changed.set(connections.changed());
+                    pause = None;
+                } else if timer.poll(context, connections).is_pending() && !is_over(&mut pause, context) {
+                    return match pause.is_some() || !connections.have_room() {
+                        true => Poll::Pending,
+                        false => accepted.as_mut().poll(context).map(Some),
+                    };
+                }
             }
-            if changed.as_mut().poll(context).is_ready() {
-                changed.set(connections.changed());
-                pause = None;
-                continue;
-            }
-            if timer.poll(context, connections).is_ready() || is_over(&mut pause, context) {
-                continue;
-            }
-            if pause.is_some() || !connections.have_room() {
-                return Poll::Pending;
-            }
-            match listener.poll_accept(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(stream)) => serve(stream),
-                Poll::Ready(Err(error)) => match Cause::of(&error) {
-                    Cause::Client => {}
-                    Cause::Listener => return Poll::Ready(Err(error)),
-                    Cause::System => {
-                        lines.say(&error, connections.tell_longest());
-                        pause = Some(Box::pin(sleep(RETRY)));
-                    }
-                },
-            }
+        });
+        match next.await {
+            None => return Ok(()),
+            Some(Ok((stream, open))) => serve(stream, open),
+            Some(Err(error)) => match Cause::of(&error) {
+                Cause::Client => {}
+                Cause::Listener => return Err(error),
+                Cause::System => {
+                    lines.say(&error, connections.tell_longest());
+                    pause = Some(Box::pin(sleep(RETRY)));
+                }
+            },
         }
-    })
-    .await
+    }
 }
 
 /// Waits until the last connection is closed, and closes those that stay idle.

@@ -20,7 +20,7 @@ use super::socket::Socket;
 use super::table::Phase;
 
 /// Serves this connection to its end. What goes wrong on it is the affair of its client alone.
-pub(super) async fn serve<T, S, B>(http: Arc<Builder<TokioExecutor>>, stream: T, link: Arc<Link>, service: S)
+pub(super) async fn serve<T, S, B>(http: Arc<Builder<TokioExecutor>>, socket: Socket<T>, link: Arc<Link>, service: S)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
@@ -30,9 +30,8 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let socket = TokioIo::new(Socket::new(stream, Arc::clone(&link)));
     let service = Answering { service: TowerToHyperService::new(service), link: Arc::clone(&link) };
-    let mut connection = pin!(http.serve_connection_with_upgrades(socket, service));
+    let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(socket), service));
     let mut told = pin!(link.told());
     let mut has_parted = false;
     poll_fn(|context| {

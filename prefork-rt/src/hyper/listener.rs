@@ -1,7 +1,8 @@
 //! The listeners that `serve` accepts from: those of tokio, for TCP and for Unix sockets.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::net;
+use std::os::unix;
 
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -17,32 +18,51 @@ impl Listener for TcpListener {}
 impl Listener for UnixListener {}
 
 pub(super) mod sealed {
+    use std::os::fd::{AsFd, AsRawFd};
+
+    use tokio::io::{AsyncRead, AsyncWrite};
+
     use super::*;
 
-    pub trait Listener: Unpin + Send + Sync + 'static {
-        type Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static;
+    pub trait Listener: Send + 'static {
+        type Std: AsRawFd + AsFd + Send + Sync + 'static;
+        type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
-        /// The next client, of which a small answer is sent at once.
-        fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Self::Stream>>;
+        fn into_std(self) -> io::Result<Self::Std>;
+
+        /// The next client, if there is one.
+        fn accept(listener: &Self::Std) -> io::Result<Self::Stream>;
     }
 
     impl Listener for TcpListener {
+        type Std = net::TcpListener;
         type Stream = TcpStream;
 
-        fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
-            TcpListener::poll_accept(self, context).map_ok(|(stream, _)| {
-                // It fails when the client is gone, which the first read finds, too.
-                let _ = stream.set_nodelay(true);
-                stream
-            })
+        fn into_std(self) -> io::Result<net::TcpListener> {
+            TcpListener::into_std(self)
+        }
+
+        fn accept(listener: &net::TcpListener) -> io::Result<TcpStream> {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            // Small answers are sent at once. It fails when the client is gone, which the first read finds, too.
+            let _ = stream.set_nodelay(true);
+            TcpStream::from_std(stream)
         }
     }
 
     impl Listener for UnixListener {
+        type Std = unix::net::UnixListener;
         type Stream = UnixStream;
 
-        fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<UnixStream>> {
-            UnixListener::poll_accept(self, context).map_ok(|(stream, _)| stream)
+        fn into_std(self) -> io::Result<unix::net::UnixListener> {
+            UnixListener::into_std(self)
+        }
+
+        fn accept(listener: &unix::net::UnixListener) -> io::Result<UnixStream> {
+            let (stream, _) = listener.accept()?;
+            stream.set_nonblocking(true)?;
+            UnixStream::from_std(stream)
         }
     }
 }

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::connections::Link;
+use crate::balance::OpenConnection;
 
 /// What a client of HTTP/2 begins with (RFC 9113, 3.4). hyper-util finds the version by it and does not tell which.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -18,11 +19,12 @@ pub(super) struct Socket<T> {
     link: Arc<Link>,
     /// How much of the preface has come, while only that has.
     preface: Option<usize>,
+    _open: OpenConnection,
 }
 
 impl<T> Socket<T> {
-    pub(super) fn new(stream: T, link: Arc<Link>) -> Socket<T> {
-        Socket { stream, link, preface: Some(0) }
+    pub(super) fn new(stream: T, open: OpenConnection, link: Arc<Link>) -> Socket<T> {
+        Socket { stream, link, preface: Some(0), _open: open }
     }
 
     fn receive(&mut self, bytes: &[u8]) {
