@@ -1,6 +1,6 @@
 //! No request to the example `http` fails while it is reloaded, again and again.
 //!
-//! On a connection that is kept, a client that has been silent for longer than the example's DRAIN and asks in the very
+//! On a connection that is kept, a client that has been silent for longer than `drain_idle_timeout` and asks in the very
 //! moment in which the server closes it may find it closed: HTTP has no word for that, and clients try again (RFC 9112,
 //! 9.3.1). The clients here ask more often, unless the machine keeps them from it.
 

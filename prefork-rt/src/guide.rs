@@ -21,8 +21,8 @@
 //! * [Coming from other servers](coming_from): Tornado, gunicorn, puma and others, side by side
 //! * [Questions and answers](questions): short answers, with links to the long ones
 
-// Examples with types of tokio compile with the feature only.
-#[cfg_attr(any(not(doctest), feature = "tokio"), doc = include_str!("../guide/first-service.md"))]
+// Examples with types of tokio, or with a server, compile with that feature only.
+#[cfg_attr(any(not(doctest), feature = "hyper_1"), doc = include_str!("../guide/first-service.md"))]
 pub mod first_service {}
 #[doc = include_str!("../guide/arguments-and-options.md")]
 pub mod arguments_and_options {}
@@ -30,7 +30,7 @@ pub mod arguments_and_options {}
 pub mod listeners {}
 #[doc = include_str!("../guide/a-socket-per-worker.md")]
 pub mod a_socket_per_worker {}
-#[cfg_attr(any(not(doctest), feature = "tokio"), doc = include_str!("../guide/stopping-and-draining.md"))]
+#[cfg_attr(any(not(doctest), feature = "hyper_1"), doc = include_str!("../guide/stopping-and-draining.md"))]
 pub mod stopping_and_draining {}
 #[doc = include_str!("../guide/signals-and-exit-status.md")]
 pub mod signals_and_exit_status {}

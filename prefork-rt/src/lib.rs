@@ -1,4 +1,5 @@
-#![doc = include_str!("../README.md")]
+// Its first example compiles with the feature only.
+#![cfg_attr(any(not(doctest), feature = "hyper_1"), doc = include_str!("../README.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg), doc(auto_cfg(hide(unix))))]
 #![deny(unsafe_code, missing_docs, missing_debug_implementations)]
 

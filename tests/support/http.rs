@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::{DEADLINE, SetAtEnd, until};
 
-/// The example's: who is silent for longer may find the connection closed.
-const DRAIN: Duration = Duration::from_millis(500);
+/// The server's `drain_idle_timeout`: who is silent for longer may find the connection closed.
+const DRAIN: Duration = Duration::from_secs(2);
 
 /// Builds the example `http` where this test was built, and says where it is.
 pub fn http() -> &'static Path {
