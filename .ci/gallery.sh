@@ -1,0 +1,117 @@
+#!/usr/bin/env bash
+# Builds the recipes in examples/gallery and drives each with 32 clients that keep their connections: none of their
+# requests may fail in a reload, and a killed worker may cost what was in flight in it.
+#
+#   bash .ci/gallery.sh              what CI runs
+#   bash .ci/gallery.sh all          all examples of the gallery
+#   bash .ci/gallery.sh NAME...      some of them
+#   RELOADS=10 KILLS=5 bash .ci/gallery.sh all    as in the table of the guide
+set -euo pipefail
+cd "$(dirname "$0")/../examples/gallery"
+export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 PREFORK_WORKERS=2
+reloads=${RELOADS:-2} kills=${KILLS:-2}
+
+ci=(actix poem)
+others=()
+case ${1:-} in
+  '') names=("${ci[@]}") ;;
+  all) names=("${ci[@]}" "${others[@]}") ;;
+  *) names=("$@") ;;
+esac
+
+cargo fmt --all --check
+cargo build --quiet --locked --package load "${names[@]/#/--package=gallery-}"
+programs=${CARGO_TARGET_DIR:-target}/debug
+
+scratch=$(mktemp -d)
+trap 'kill -9 $supervisor $load 2>/dev/null || true; rm -rf "$scratch"' EXIT
+log=$scratch/log
+mkfifo "$scratch/load"
+
+# fail TEXT: what the program said, and why this is not what it should have done.
+fail() { cat "$log"; echo "$name: $*"; exit 1; }
+
+# wait_until COMMAND: until it succeeds, for a minute, and as long as the supervisor is there.
+wait_until() {
+  for _ in {1..1200}; do
+    if "$@"; then return; fi
+    kill -0 "$supervisor" || break
+    sleep 0.05
+  done
+  fail "waited in vain: $*"
+}
+
+# start: on any free port; sets supervisor, group and address.
+start() {
+  PREFORK_LISTEN=127.0.0.1:0 "$programs/gallery-$name" >"$log.out" 2>"$log" &
+  supervisor=$!
+  wait_until says 'workers are ready' 1
+  address=$(sed -n 's/.*listening on //p' "$log")
+}
+
+# says TEXT COUNT: whether the log has this many lines with the text.
+says() { [ "$(grep -c "$1" "$log")" -ge "$2" ]; }
+
+# stop: SIGTERM, status 0 after it, no worker that had to be killed, and none that is left.
+stop() {
+  local status=0 workers worker
+  workers=$(pgrep -P "$supervisor")
+  kill -TERM "$supervisor"
+  wait "$supervisor" || status=$?
+  [ "$status" = 0 ] || fail "status $status after SIGTERM"
+  ! grep 'killing' "$log" || fail 'a worker did not end by itself'
+  for worker in $workers; do ! kill -0 "$worker" 2>/dev/null || fail "worker $worker is left"; done
+}
+
+# under_load COMMAND: sets requests and failed to what the clients saw while the command ran, and for a second around it.
+under_load() {
+  "$programs/load" "$address" <"$scratch/load" >"$scratch/seen" 2>"$scratch/failures" &
+  load=$!
+  exec 3>"$scratch/load"
+  sleep 1
+  "$@"
+  sleep 1
+  exec 3>&-
+  wait "$load"
+  read -r _ requests _ failed _ <"$scratch/seen"
+  [ "$requests" -gt 100 ] || fail "only $requests requests"
+}
+
+reload_again_and_again() {
+  local reload
+  for ((reload = 1; reload <= reloads; reload++)); do
+    kill -HUP "$supervisor"
+    wait_until says 'reload done' "$reload"
+  done
+}
+
+# The connections of a killed worker move to the other one, so the kills are apart from each other.
+kill_again_and_again() {
+  local kill
+  for ((kill = 1; kill <= kills; kill++)); do
+    kill -9 "$(pgrep -P "$supervisor" | shuf -n 1)"
+    wait_until says 'killed by SIGKILL.*restarting' "$kill"
+    sleep 0.5
+  done
+}
+
+drive_http() {
+  local in_reloads lost
+  start
+  curl -sSf --max-time 20 "http://$address/" | grep -q 'hello from' || fail 'no answer'
+  under_load reload_again_and_again
+  in_reloads="$requests requests in $reloads reloads, $failed failed"
+  [ "$failed" = 0 ] || { cat "$scratch/failures"; fail "$in_reloads"; }
+  under_load kill_again_and_again
+  # Each client has one request in flight at most.
+  lost="$requests requests in $kills kills, $failed failed"
+  [ "$failed" -le $((32 * kills)) ] || { cat "$scratch/failures"; fail "$lost"; }
+  stop
+  echo "$name: $in_reloads; $lost"
+}
+
+for name in "${names[@]}"; do
+  case $name in
+    *) drive_http ;;
+  esac
+done
