@@ -150,7 +150,8 @@ impl<L, S> Serve<L, S> {
     /// quarter is for what the answers open, such as files and connections to a database.
     ///
     /// Where there are this many and another client comes, the connection is closed that has waited for its client for the
-    /// longest: idle, or before the end of a request's head. Where all are busy, the worker accepts no more until one is
+    /// longest: idle, before the end of a request's head, or with the end of an answer that the client does not take. Where
+    /// all are busy, the worker accepts no more until one is
     /// not; clients wait in the queue, from which other workers take them.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.bounds.connections = Some(connections);

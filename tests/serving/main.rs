@@ -6,6 +6,7 @@ mod support;
 mod balance;
 mod bounds;
 mod drain;
+mod http2;
 mod idle;
 mod load;
 mod told;

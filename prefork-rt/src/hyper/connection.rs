@@ -55,8 +55,12 @@ where
                 Some(Phase::New | Phase::Head) => return Poll::Ready(()),
                 Some(Phase::Idle) if !has_parted => {
                     has_parted = true;
-                    link.wait_again();
                     connection.as_mut().graceful_shutdown();
+                    // A client of HTTP/2 has to answer, and may take its time unless another one needs the place.
+                    if connection.as_mut().poll(context).is_ready() || link.is_crowded() {
+                        return Poll::Ready(());
+                    }
+                    link.wait_again();
                 }
                 // The client takes its answers slowly: they are finished.
                 Some(Phase::Idle) if link.is_blocked() && link.is_stopping() => link.wait_again(),

@@ -177,7 +177,13 @@ impl Link {
         }
     }
 
-    /// A connection that was told to close needs as much time again.
+    /// Whether there is one connection more than there may be, which the accept loop makes room for.
+    pub(super) fn is_crowded(&self) -> bool {
+        let state = self.connections.state();
+        state.table.open() > self.connections.limit && !state.table.is_stopped()
+    }
+
+    /// A connection that was told to close waits for its client once more, and is told again when it is due.
     pub(super) fn wait_again(&self) {
         self.connections.change(|table| table.wait_again(self.key, Instant::now()));
     }

@@ -179,9 +179,10 @@ impl<T> Table<T> {
         slot.is_told.then_some(slot.phase)
     }
 
-    /// A connection that was told to close needs as much time again.
+    /// A connection that was told to close waits for its client once more, and is told again when it is due.
     pub(super) fn wait_again(&mut self, key: Key, now: Instant) {
         if let Some(slot) = self.slot(key) {
+            self.forgive(slot);
             self.idle(slot, now);
         }
     }

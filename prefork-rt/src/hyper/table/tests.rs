@@ -96,6 +96,19 @@ fn a_request_that_comes_in_time_keeps_its_connection() {
 }
 
 #[test]
+fn a_connection_that_waits_again_is_told_again() {
+    let (mut table, at) = table();
+    let key = table.add("slow", at(0));
+    table.begin(key);
+    table.end(key, at(1));
+    table.stop(at(2)).count();
+    assert_eq!(due(&mut table, at(4)), ["slow"]);
+    table.wait_again(key, at(4));
+    assert_eq!((table.told(), table.next_due()), (0, Some(at(6))));
+    assert_eq!(due(&mut table, at(6)), ["slow"]);
+}
+
+#[test]
 fn a_closed_connection_is_forgotten_and_its_name_is_of_no_other() {
     let (mut table, at) = table();
     let gone = table.add("gone", at(0));
