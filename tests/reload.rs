@@ -1,4 +1,4 @@
-//! SIGHUP: all workers are replaced, one at a time, or those that are there stay.
+//! SIGHUP: all workers are replaced, in turns, or those that are there stay.
 
 mod support;
 use std::process::Command;
@@ -433,4 +433,107 @@ fn without_ready_timeout_a_replacement_is_ready_when_it_starts() {
         assert_eq!(pool.stderr.count("restart 3 of it"), 3, "{:#?}", pool.stderr.all());
         pool.stop();
     }
+}
+
+/// A reload of eight workers, two at once, that has told the first two to end, which they do when they are told `drained`.
+fn reloading_two_at_once(mut command: Command) -> Pool {
+    command.env("PREFORK_WORKERS", "8");
+    let pool = Pool::start_with(command, &[("stop", "wait")]);
+    pool.wait_until_ready();
+    pool.stdout.wait_for_nth("is ready", 8);
+    pool.reload();
+    pool.stderr.wait_for("reloading 8 workers, 2 at a time");
+    pool.stdout.wait_for_nth("is told to stop", 2);
+    pool
+}
+
+/// The supervisor has done all that it can do without another fact.
+fn settle(pool: &Pool) {
+    pool.reload();
+    pool.stderr.wait_for("workers are being replaced already");
+}
+
+#[test]
+fn a_quarter_of_the_workers_is_replaced_at_once_and_there_are_never_more_processes() {
+    let mut pool = reloading_two_at_once(fixture("reloads"));
+    settle(&pool);
+    assert_eq!((pool.wait_for_starts(10).len(), pool.children().len()), (10, 10));
+    assert_eq!(pool.stdout.count("is told to stop"), 2, "{:#?}", pool.stdout.all());
+    pool.tell("drained", "");
+    wait_for_reloads(&pool, 2);
+    assert_eq!(pool.stderr.count(": 8 workers were replaced"), 2, "{:#?}", pool.stderr.all());
+    pool.wait_for_starts(24);
+    assert_eq!(pool.restarts(), [2; 8]);
+    assert_eq!(pool.stderr.count("/100)"), 0);
+    pool.stop();
+}
+
+#[test]
+fn an_exclusive_reload_replaces_a_quarter_of_the_workers_at_once_too() {
+    let mut pool = reloading_two_at_once(fixture("reloads-exclusively"));
+    settle(&pool);
+    assert_eq!((pool.starts().len(), pool.children().len()), (8, 8));
+    assert_eq!(pool.stdout.count("is told to stop"), 2, "{:#?}", pool.stdout.all());
+    pool.tell("drained", "");
+    wait_for_reloads(&pool, 2);
+    pool.wait_for_starts(24);
+    assert_eq!((pool.restarts(), pool.stdout.count("is not alone")), (vec![2; 8], 0));
+    pool.stop();
+}
+
+#[test]
+fn a_turn_begins_when_another_one_ends_while_a_third_goes_on() {
+    let mut command = fixture("reloads");
+    command.env("PREFORK_WORKERS", "4").env("PREFORK_RELOAD_WIDTH", "2");
+    let mut pool = Pool::start_with(command, &[("stop-0", "wait")]);
+    pool.wait_until_ready();
+    let first = pool.wait_for_start(0, 0).pid;
+    pool.reload();
+    for task_id in 1..4 {
+        let old = pool.wait_for_start(task_id, 0).pid;
+        pool.stderr.wait_for(&format!("worker {task_id} (pid {old}) exited with status 0"));
+    }
+    assert!(is_alive(first) && pool.stderr.count("reload done") == 0);
+    pool.tell("drained", "");
+    wait_for_reloads(&pool, 1);
+    pool.stop();
+}
+
+#[test]
+fn when_a_replacement_fails_turns_beyond_readiness_end_and_the_other_old_workers_stay() {
+    let mut command = fixture("reloads");
+    command.env("PREFORK_WORKERS", "4").env("PREFORK_RELOAD_WIDTH", "75%");
+    let mut pool = Pool::start_with(command, &[("stop-0", "wait")]);
+    pool.wait_until_ready();
+    let old: Vec<i32> = (0..4).map(|task_id| pool.wait_for_start(task_id, 0).pid).collect();
+    pool.tell("boot-1", "wait");
+    pool.tell("boot-2", "wait");
+    pool.reload();
+    let new: Vec<i32> = (0..3).map(|task_id| pool.wait_for_start(task_id, 1).pid).collect();
+    pool.stdout.wait_for(&format!("pid {} is told to stop", old[0]));
+    pool.tell_no_more("boot-1");
+    pool.tell_no_more("boot-2");
+    send(new[1], Signal::SIGKILL);
+    let line = pool.stderr.wait_for("reload abandoned at worker 1: ");
+    for part in [
+        format!("worker 1 (pid {}) stays; no worker was replaced before", old[1]),
+        "; 1 other worker is still being replaced; 1 other replacement was not ready and is stopped; SIGHUP".to_owned(),
+    ] {
+        assert!(line.contains(&part), "{line}");
+    }
+    // The fixture takes a stop for the time when it is ready.
+    pool.tell("booted", "");
+    pool.tell("drained", "");
+    for gone in [old[0], new[2]] {
+        pool.stderr.wait_for(&format!("(pid {gone}) exited with status 0"));
+    }
+    let mut expected = vec![new[0], old[1], old[2], old[3]];
+    expected.sort_unstable();
+    let mut children = pool.wait_for_children(4);
+    children.sort_unstable();
+    assert_eq!(children, expected);
+    pool.reload();
+    wait_for_reloads(&pool, 1);
+    assert_eq!(pool.stderr.count("/100)"), 0, "{:#?}", pool.stderr.all());
+    pool.stop();
 }

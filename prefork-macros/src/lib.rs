@@ -43,6 +43,7 @@ use proc_macro::TokenStream;
 /// | [`graceful_timeout`] | duration | `"25s"` | from SIGTERM to SIGKILL: [Stopping and draining] |
 /// | [`ready_timeout`] | duration, `"none"` | none | how long a worker may take to call `ready()`: [Readiness and reload] |
 /// | [`reload`] | `"overlap"`, `"exclusive"` | `"overlap"` | a replacement is ready before the old worker stops; `"exclusive"`: starts after it: [Readiness and reload] |
+/// | [`reload_width`] | number, `"1%"` to `"100%"` | `"25%"` | how many workers a reload, an upgrade or recycling replaces at once: [Readiness and reload] |
 /// | [`heartbeat_timeout`] | duration from 100 ms to 500 h, `"none"` | none | how long a worker may be silent after its first `heartbeat()`: [Hangs, memory and recycling] |
 /// | [`max_lifetime`] | duration, `"none"` | none | the age at which a worker is replaced: [Hangs, memory and recycling] |
 /// | [`max_memory`] | size of 1 MiB or more, `"none"` | none | the private memory at which a worker is replaced (Linux): [Hangs, memory and recycling] |
@@ -63,6 +64,7 @@ use proc_macro::TokenStream;
 /// [`graceful_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.graceful_timeout
 /// [`ready_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.ready_timeout
 /// [`reload`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.reload
+/// [`reload_width`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.reload_width
 /// [`heartbeat_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.heartbeat_timeout
 /// [`max_lifetime`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.max_lifetime
 /// [`max_memory`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.max_memory

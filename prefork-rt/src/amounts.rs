@@ -24,6 +24,14 @@ pub(crate) fn all(workers: usize, verb_of_many: &str, verb_of_one: &str) -> Stri
     }
 }
 
+/// "3 at a time", "one at a time": how many of `workers` are replaced at once.
+pub(crate) fn at_a_time(width: usize, workers: usize) -> String {
+    match width.min(workers) {
+        0 | 1 => "one at a time".to_owned(),
+        width => format!("{width} at a time"),
+    }
+}
+
 /// " within 10m00s (restart_window)".
 pub(crate) fn within(window: Option<Duration>) -> String {
     window.map_or_else(String::new, |window| format!(" within {} (restart_window)", time(window)))
@@ -64,6 +72,13 @@ pub(crate) fn age(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_workers_than_there_are_have_their_turns_at_once() {
+        for (width, workers, text) in [(1, 9, "one"), (2, 9, "2"), (9, 1, "one"), (9, 3, "3"), (2, 0, "one")] {
+            assert_eq!(at_a_time(width, workers), format!("{text} at a time"));
+        }
+    }
 
     #[test]
     fn times_read_as_people_say_them() {

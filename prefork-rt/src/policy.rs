@@ -16,6 +16,7 @@ mod deadlines;
 mod ends;
 mod headcount;
 mod hold;
+mod in_progress;
 mod intake;
 mod kill;
 mod notice;

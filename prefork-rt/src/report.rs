@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 
-use crate::amounts::{self, age, all, in_a_while, size, time, within, workers, workers_were};
+use crate::amounts::{self, age, all, at_a_time, in_a_while, size, time, within, workers, workers_were};
 use crate::exit_status::EXIT_GIVE_UP;
 use crate::logging::{TARGET, say, warn};
 use crate::policy::{
@@ -127,16 +127,28 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             why_give_up(GiveUp::Budget(*spent))
         )),
         Notice::Contributed(share) => warn(contribution(share)),
-        Notice::Reloading { by, alive } => info(format!("{by}: reloading {}, one at a time", workers(*alive))),
+        Notice::Reloading { by, alive, width } => {
+            info(format!("{by}: reloading {}, {}", workers(*alive), at_a_time(*width, *alive)))
+        }
         Notice::ReloadQueued { by } => {
             info(format!("{by}: workers are being replaced already; a reload begins when that is done"))
         }
-        Notice::ReloadFailed { task_id, why, kept, replaced } => warn(format!(
-            "reload abandoned at worker {task_id}: {}; {}; {} replaced before; SIGHUP tries again",
+        Notice::ReloadFailed { task_id, why, kept, replaced, go_on, go_back } => warn(format!(
+            "reload abandoned at worker {task_id}: {}; {}; {} replaced before{}{}; SIGHUP tries again",
             turn_failure(why, name),
             kept.as_ref()
                 .map_or_else(|| "the old worker had already ended".to_owned(), |old| format!("{} stays", name(old))),
-            workers_were(*replaced)
+            workers_were(*replaced),
+            match go_on {
+                0 => String::new(),
+                1 => "; 1 other worker is still being replaced".to_owned(),
+                _ => format!("; {go_on} other workers are still being replaced"),
+            },
+            match go_back {
+                0 => String::new(),
+                1 => "; 1 other replacement was not ready and is stopped".to_owned(),
+                _ => format!("; {go_back} other replacements were not ready and are stopped"),
+            }
         )),
         Notice::Reloaded { replaced, took } => {
             info(format!("reload done after {}: {} replaced", age(*took), workers_were(*replaced)))
@@ -150,10 +162,12 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::UpgradeFailed { why } => {
             warn(format!("upgrade abandoned: {why}; nothing has changed; SIGUSR2 tries again"))
         }
-        Notice::Upgraded { alive } => info(format!(
-            "upgraded: pid {} runs the new binary, and replaces the previous binary's {} one at a time",
+        Notice::Upgraded { alive, width } => info(format!(
+            "upgraded: pid {} runs the new binary, and replaces the previous binary's {}{} {}",
             sys::getpid(),
-            workers(*alive)
+            workers(*alive),
+            if width.min(alive) > &1 { ", the first one alone, then" } else { "" },
+            at_a_time(*width, *alive)
         )),
         Notice::UpgradeDone { replaced, took } => {
             info(format!("upgrade done after {}: {} replaced", age(*took), workers_were(*replaced)))

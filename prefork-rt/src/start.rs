@@ -332,6 +332,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         max_lifetime: settings.max_lifetime,
         max_memory: settings.max_memory,
         reload: settings.reload,
+        reload_width: settings.reload_width,
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };

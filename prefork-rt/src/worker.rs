@@ -174,7 +174,7 @@ impl Worker {
 
     /// Asks for this worker to be replaced, for example after 10 000 requests, because memory is fragmented or leaks.
     ///
-    /// The worker goes on working. When it is its turn (one at a time, never the whole pool at once) it gets SIGTERM;
+    /// The worker goes on working. When it is its turn (see [`reload_width`](crate::Prefork::reload_width)) it gets SIGTERM;
     /// the option [`reload`](crate::Prefork::reload) decides whether its replacement is started before. One that has
     /// asked and then returns with status 0 by itself is replaced too. Neither counts as a restart of `max_restarts`. In a
     /// process that the worker forked, this does nothing.

@@ -99,6 +99,7 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("max_memory", &sizes),
         ("restart", &["Restart", "str", "String", "&String"]),
         ("reload", &["Reload", "str", "String", "&String"]),
+        ("reload_width", &["2_usize", "str", "String", "&String"]),
         ("reuse_port", &["true", "false"]),
         ("no_new_privs", &["true", "false"]),
         ("umask", &["str", "String", "&String", "Option", "None", "none"]),

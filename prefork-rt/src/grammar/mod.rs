@@ -14,6 +14,7 @@ mod options;
 mod size;
 #[cfg(test)]
 pub(crate) mod tables;
+mod width;
 mod words;
 
 pub(crate) use account::*;
@@ -23,4 +24,5 @@ pub(crate) use nearest::*;
 pub(crate) use number::*;
 pub(crate) use options::*;
 pub(crate) use size::*;
+pub(crate) use width::*;
 pub use words::*;

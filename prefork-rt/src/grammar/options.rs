@@ -120,6 +120,16 @@ macro_rules! for_each_option {
                 without_workers: false,
                 chapter: "Readiness and reload",
             }
+            /// how many workers a reload, an upgrade or recycling replaces at once
+            reload_width: Width {
+                takes: "number, `\"1%\"` to `\"100%\"`",
+                example: "25%",
+                default: "25%",
+                read: reload_width,
+                literal: Number("usize"),
+                without_workers: false,
+                chapter: "Readiness and reload",
+            }
             /// how long a worker may be silent after its first `heartbeat()`
             heartbeat_timeout: Option<Duration> {
                 takes: "duration from 100 ms to 500 h, `\"none\"`",

@@ -12,6 +12,7 @@
 //! | `max_memory` | [`IntoMaxMemory`] | `u64` of bytes, a string such as `"512MiB"`, `None` or `"none"` |
 //! | `restart` | [`IntoRestart`] | [`Restart`], `"on-failure"`, `"always"` |
 //! | `reload` | [`IntoReload`] | [`Reload`], `"overlap"`, `"exclusive"` |
+//! | `reload_width` | [`IntoReloadWidth`] | `usize`, a string: a number or a percentage such as `"25%"` |
 //! | `backoff` | [`IntoBackoff`] | a string such as `"100ms..1s"`, a range of [`Duration`]s, a `Duration` |
 //! | `listen` | [`IntoListen`] | a string such as `"127.0.0.1:8080"`, [`SocketAddr`], an array, slice or `Vec` of either, `None` or `"none"` |
 //! | `user`, `group`, `umask` | [`IntoOptionalText`] | a string, `None` |
@@ -43,7 +44,7 @@ use std::time::Duration;
 #[cfg(doc)]
 use super::Prefork;
 use super::{CommandLine, CommandLineOr};
-use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart};
+use crate::grammar::{self, Backoff, Entry, Host, Place, Reload, Restart, Width};
 
 mod sealed {
     pub trait Sealed {}
@@ -254,6 +255,27 @@ pub trait IntoReload: Sealed {
     fn into_reload(self) -> Given<Reload>;
 }
 
+/// What [`Prefork::reload_width`] takes: `usize`, or a string (a number, or a percentage such as `"25%"`).
+///
+/// An `Option<usize>`, or any `Option` by reference, too: `None` is as if the option were not given. And a
+/// [`CommandLine`] of any of these.
+///
+/// ```
+/// use prefork_rt::{Prefork, values::IntoReloadWidth};
+///
+/// fn configured(width: impl IntoReloadWidth) -> Prefork {
+///     Prefork::new().reload_width(width)
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say how many workers a reload replaces at once",
+    label = "expected `usize` or a percentage such as `\"25%\"`"
+)]
+pub trait IntoReloadWidth: Sealed {
+    #[doc(hidden)]
+    fn into_reload_width(self) -> Given<Width>;
+}
+
 /// What takes a text that may be none: a string, or `None`.
 ///
 /// An `Option<&str>`, or any `Option` by reference, too: `None` is as if the option were not given. And a
@@ -396,6 +418,13 @@ impl IntoReload for Reload {
 }
 
 #[diagnostic::do_not_recommend]
+impl IntoReloadWidth for usize {
+    fn into_reload_width(self) -> Given<Width> {
+        grammar::check_reload_width(self).into()
+    }
+}
+
+#[diagnostic::do_not_recommend]
 impl IntoBool for bool {
     fn into_bool(self) -> Given<bool> {
         Ok(self).into()
@@ -517,6 +546,7 @@ options_may_be_given_or_not! {
     IntoMaxMemory, into_max_memory, Option<u64>, by value u64;
     IntoRestart, into_restart, Restart, by value Restart;
     IntoReload, into_reload, Reload, by value Reload;
+    IntoReloadWidth, into_reload_width, Width, by value usize;
     IntoOptionalText, into_optional_text, Option<String>, by value &str;
     IntoBackoff, into_backoff, Backoff, by value Duration;
     IntoBool, into_bool, bool, by value bool;
@@ -565,6 +595,12 @@ macro_rules! strings_are_read_by_the_grammar {
         impl IntoReload for $text {
             fn into_reload(self) -> Given<Reload> {
                 grammar::reload(self.as_ref()).into()
+            }
+        }
+        #[diagnostic::do_not_recommend]
+        impl IntoReloadWidth for $text {
+            fn into_reload_width(self) -> Given<Width> {
+                grammar::reload_width(self.as_ref()).into()
             }
         }
         #[diagnostic::do_not_recommend]

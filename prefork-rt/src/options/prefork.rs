@@ -10,7 +10,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 use super::environment::{Environment, Mode};
 use super::into::{
     Given, IntoBackoff, IntoBool, IntoDuration, IntoListen, IntoMaxMemory, IntoMaxRestarts, IntoOptionalDuration,
-    IntoOptionalText, IntoReload, IntoRestart, IntoWorkers,
+    IntoOptionalText, IntoReload, IntoReloadWidth, IntoRestart, IntoWorkers,
 };
 use super::settings::Values;
 use crate::error::Error;
@@ -358,8 +358,8 @@ impl Prefork {
     /// After how long a worker is recycled: a [`Duration`], a string such as `"1h"`, or `None`. Default: `None`, or
     /// `"none"`: never.
     ///
-    /// Recycling is a graceful stop and a replacement in the style of [`reload`](Self::reload), one worker at a time.
-    /// It does not count against [`max_restarts`](Self::max_restarts). Each worker's lifetime is up to a tenth shorter
+    /// Recycling is a graceful stop and a replacement in the style of [`reload`](Self::reload), of as many
+    /// workers at once as [`reload_width`](Self::reload_width) says. It does not count against [`max_restarts`](Self::max_restarts). Each worker's lifetime is up to a tenth shorter
     /// or longer, at random, so that workers that started together do not end together. This is uWSGI's
     /// `max-worker-lifetime`, with the jitter of gunicorn's `max_requests`. `"0s"` is refused. Environment:
     /// `PREFORK_MAX_LIFETIME`.
@@ -381,7 +381,7 @@ impl Prefork {
     /// MiB, GiB, TiB; a plain number is bytes), or `None`. Default: `None`, or `"none"`: never.
     ///
     /// Only private memory counts, not memory shared with the supervisor and the other workers. It is measured every 10
-    /// s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful, one worker at a time, not counted.
+    /// s. Recycling is as for [`max_lifetime`](Self::max_lifetime): graceful and not counted.
     /// uWSGI's `reload-on-rss` does this with all memory, shared or not. The value is a threshold, not a limit: a
     /// worker can exceed it between two measurements. Keep it well above what a fresh worker has, or each worker is
     /// recycled at its first measurement. Less than 1 MiB is refused, and so is the option on systems other than Linux.
@@ -420,6 +420,35 @@ impl Prefork {
     /// ```
     pub fn reload(mut self, reload: impl IntoReload) -> Self {
         self.code.reload = self.accept("reload", reload.into_reload());
+        self
+    }
+
+    /// How many workers a reload (SIGHUP), an upgrade (SIGUSR2) or recycling replaces at once: a `usize`, or a string with
+    /// a number or a percentage. Default: `"25%"`: a quarter of the workers, which is one of four, two of eight, eight of
+    /// 32.
+    ///
+    /// A percentage is of the workers that are wanted now, as SIGTTIN and SIGTTOU have it. It is rounded down, and at
+    /// least one worker. Reload, upgrade and recycling share the width. A worker's turn lasts until the old worker has
+    /// ended, and the next turn begins then. With the style `"overlap"` (see [`reload`](Self::reload)) there are never
+    /// more than `workers` + `reload_width` processes, so the width times the memory of one worker is what a reload
+    /// needs. With `"exclusive"`, up to `reload_width` workers do not serve. `1` replaces one worker at a time.
+    ///
+    /// An upgrade replaces the first worker alone. The width applies once that worker has proved the new binary. The
+    /// [guide](crate::guide::readiness_and_reload) says what becomes of the other turns when a replacement fails.
+    /// `0`, `"0%"` and more than `"100%"` are refused. Environment: `PREFORK_RELOAD_WIDTH`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     // Workers drain for a minute: a reload of 32 takes two minutes, and needs the memory of 48.
+    ///     Prefork::new().workers(32).graceful_timeout("60s").reload_width("50%").run(|worker| {
+    ///         worker.shutdown().wait();
+    ///     })
+    /// }
+    /// ```
+    pub fn reload_width(mut self, reload_width: impl IntoReloadWidth) -> Self {
+        self.code.reload_width = self.accept("reload_width", reload_width.into_reload_width());
         self
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::account::{Account, Overruled};
 use crate::cpu;
 use crate::error::Error;
-use crate::grammar::{self, Backoff, Entry, Place, Reload, Restart, for_each_option};
+use crate::grammar::{self, Backoff, Entry, Place, Reload, Restart, Width, for_each_option};
 
 /// The default of `max_restarts` is this for each worker, where that is more than the default in the table.
 pub(crate) const RESTARTS_PER_WORKER: usize = 10;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::notice::{GiveUp, Notice, TurnFailure};
 use super::state::State;
-use crate::grammar::{Backoff, Reload, Restart};
+use crate::grammar::{Backoff, Reload, Restart, Width};
 
 /// Time since the supervisor started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub(crate) struct Rules {
     pub(crate) max_lifetime: Option<Duration>,
     pub(crate) max_memory: Option<u64>,
     pub(crate) reload: Reload,
+    /// How many slots are replaced at once.
+    pub(crate) reload_width: Width,
     pub(crate) jitter_seed: u64,
 }
 

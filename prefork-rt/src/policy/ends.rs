@@ -92,7 +92,7 @@ impl Policy {
             // It is of a binary that has failed, so its end means nothing.
             self.tell(Notice::Replaced { worker: id, status, up });
         } else if is_incoming {
-            self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
+            self.turn_failed(id.task_id, TurnFailure::Failed { worker: id, failure, up });
         } else {
             self.take_over(id.task_id);
             match class {
@@ -118,7 +118,7 @@ impl Policy {
             if is_awaited && class == Class::Finished {
                 self.cancel_turn(id.task_id);
             } else if is_awaited {
-                self.turn_failed(TurnFailure::Failed { worker: id, failure, up });
+                self.turn_failed(id.task_id, TurnFailure::Failed { worker: id, failure, up });
             }
         }
         self.touched(id.task_id);

@@ -119,6 +119,8 @@ pub(crate) enum Notice {
     Reloading {
         by: String,
         alive: usize,
+        /// How many workers are replaced at once.
+        width: usize,
     },
     ReloadQueued {
         by: String,
@@ -128,6 +130,10 @@ pub(crate) enum Notice {
         why: TurnFailure,
         kept: Option<ProcId>,
         replaced: usize,
+        /// How many other turns were in progress and end with a new worker.
+        go_on: usize,
+        /// How many other replacements were not ready, and are told to end. Their old workers stay.
+        go_back: usize,
     },
     Reloaded {
         replaced: usize,
@@ -148,6 +154,8 @@ pub(crate) enum Notice {
     /// This is the new binary, which has taken over the workers of the previous one.
     Upgraded {
         alive: usize,
+        /// How many workers are replaced at once after the first one.
+        width: usize,
     },
     /// All workers are the new binary's.
     UpgradeDone {

@@ -89,7 +89,7 @@ impl Policy {
             return self.go_back(task_id, TurnFailure::CannotFork(error));
         }
         if is_incoming {
-            return self.turn_failed(TurnFailure::CannotFork(error));
+            return self.turn_failed(task_id, TurnFailure::CannotFork(error));
         }
         let added = self.slots.get(task_id..self.size);
         if added.is_some_and(|added| !added.is_empty() && added.iter().all(|slot| slot.is_added)) {
@@ -102,7 +102,7 @@ impl Policy {
         let awaited = self.awaits_ready(id).then(|| copy(&error));
         self.fork_refused(task_id, error);
         if let Some(error) = awaited {
-            self.turn_failed(TurnFailure::CannotFork(error));
+            self.turn_failed(task_id, TurnFailure::CannotFork(error));
         }
     }
 

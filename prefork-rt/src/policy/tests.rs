@@ -1,7 +1,7 @@
 //! Every promise of the policy, in a world whose clock, processes and deaths are made up.
 
 use super::*;
-use crate::grammar::{Backoff, Reload, Restart};
+use crate::grammar::{Backoff, Reload, Restart, Width};
 use world::*;
 
 mod adoption;
@@ -30,4 +30,5 @@ mod size;
 mod stand_still;
 mod stop;
 mod upgrade;
+mod width;
 mod world;

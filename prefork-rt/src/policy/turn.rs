@@ -1,46 +1,28 @@
-//! Replacing workers that run, one slot at a time: a reload, which takes every slot in its turn, and recycling.
+//! Replacing workers that run: a reload, which takes every slot in its turn, and recycling. `reload_width` says how many
+//! slots have a turn at once.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::backoff::STABLE;
 use super::deadlines::Alarm;
+use super::in_progress::{Awaits, Cause, InProgress};
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, Why};
 use super::start::Place;
 use super::{Phase, Policy, ProcId, Time};
-use crate::grammar::Reload as Style;
+use crate::grammar::{Reload as Style, Width};
 
 /// How long after a failed recycling the next one is tried.
 const RETRY: Duration = Duration::from_secs(10);
 
-/// The workers that wait for their replacement, and the one that is being replaced.
+/// The workers that wait for their replacement, and those that are being replaced.
 #[derive(Default)]
 pub(crate) struct Turns {
-    current: Option<Turn>,
-    /// Processes that were told to end in turns that were given up. No turn begins before all of them have ended.
-    leaving: Vec<ProcId>,
+    in_progress: InProgress,
     reload: Option<Reload>,
     /// Workers that wait to be recycled.
     recycles: VecDeque<ProcId>,
-}
-
-/// One slot's replacement in progress.
-struct Turn {
-    task_id: usize,
-    /// Why the worker is recycled. `None` where the turn is a reload's.
-    recycle: Option<Recycle>,
-    awaits: Awaits,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaits {
-    /// The old worker is gone, and its replacement is about to be started.
-    Start,
-    /// The replacement was forked, and is not ready yet.
-    Ready(ProcId),
-    /// The old worker was told to end.
-    End(ProcId),
 }
 
 struct Reload {
@@ -69,7 +51,7 @@ pub(crate) enum Recycle {
 impl Turns {
     /// No worker is being replaced.
     pub(super) fn is_idle(&self) -> bool {
-        self.current.is_none() && self.leaving.is_empty()
+        self.in_progress.count() == 0
     }
 
     /// No worker is being replaced or waits for that.
@@ -156,27 +138,42 @@ impl Policy {
     pub(super) fn give_turns_up(&mut self) {
         let asked_by = self.turns.reload_asked_by().cloned();
         self.owed_reload = asked_by.or(self.owed_reload.take());
-        (self.turns.current, self.turns.reload) = (None, None);
+        self.turns.in_progress.give_up();
+        self.turns.reload = None;
     }
 
-    /// Ends the turn of this slot, if it has the turn.
+    /// Ends the turn of this slot, if it has one.
     pub(super) fn cancel_turn(&mut self, task_id: usize) {
-        self.turns.current.take_if(|turn| turn.task_id == task_id);
+        self.turns.in_progress.end(task_id);
     }
 
-    /// Whether the slot has the turn, so that its next process may stand beside another one.
+    /// Whether the slot has a turn, so that its next process may stand beside another one.
     pub(super) fn has_turn(&self, task_id: usize) -> bool {
-        self.turns.current.as_ref().is_some_and(|turn| turn.task_id == task_id)
+        self.turns.in_progress.awaits(task_id).is_some()
     }
 
-    /// Lets no turn begin before this process has ended, which was told to in a turn that was given up.
+    /// This process takes the place of a turn until it has ended: it was told to in a turn that was given up.
     pub(super) fn wait_until_gone(&mut self, id: ProcId) {
-        self.turns.leaving.push(id);
+        self.turns.in_progress.add_leaver(id);
     }
 
-    /// Begins the next turn, if one waits and none is in progress.
+    /// How many slots may have a turn at once. The first worker of a new binary is alone.
+    pub(super) fn width(&self) -> usize {
+        if self.is_on_probation() { 1 } else { self.width_once_proved() }
+    }
+
+    pub(super) fn width_once_proved(&self) -> usize {
+        match self.rules.reload_width {
+            Width::Slots(slots) => slots,
+            // Without `size * percent`, which may be too large.
+            Width::Percent(percent) => (self.size / 100 * percent + self.size % 100 * percent / 100).max(1),
+        }
+    }
+
+    /// Begins the next turn, if one waits and there is room for it. None begins before an upgrade that is due.
     pub(super) fn begin_turn(&mut self) -> bool {
-        if !matches!(self.phase, Phase::Running) || self.is_going_back() || !self.turns.is_idle() {
+        let is_held = self.is_going_back() || self.is_upgrade_due();
+        if !matches!(self.phase, Phase::Running) || is_held || self.turns.in_progress.count() >= self.width() {
             return false;
         }
         match self.next_of_reload() {
@@ -187,8 +184,9 @@ impl Policy {
 
     fn begin_turn_of_reload(&mut self, task_id: usize) -> bool {
         match self.room_beside(task_id) {
-            Room::Free => self.start_turn(task_id, None),
             Room::Taken => return false,
+            Room::Free if self.is_crowded() => return false,
+            Room::Free => self.start_turn(task_id, None),
             Room::Blocked(worker) if self.is_on_probation() => self.go_back(task_id, TurnFailure::Overdue { worker }),
             Room::Blocked(worker) => self.reload_failed(task_id, TurnFailure::Overdue { worker }),
         }
@@ -196,15 +194,17 @@ impl Policy {
     }
 
     fn begin_recycling(&mut self) -> bool {
-        let Some(&id) = self.turns.recycles.front() else { return false };
+        let can_begin = |id: &ProcId| self.can_have_turn(id.task_id);
+        let Some(index) = self.turns.recycles.iter().position(can_begin) else { return false };
+        let id = self.turns.recycles[index];
         let room = self.room_beside(id.task_id);
-        if matches!(room, Room::Taken) {
+        let is_wanted = id.task_id < self.size;
+        let waiting = self.proc(id).filter(|proc| is_wanted && proc.is_working()).and_then(|proc| proc.recycle);
+        if waiting.is_some() && matches!(room, Room::Free) && self.is_crowded() {
             return false;
         }
-        self.turns.recycles.pop_front();
-        let is_wanted = id.task_id < self.size;
-        let waiting = self.proc(id).filter(|proc| is_wanted && proc.is_working());
-        match (waiting.and_then(|proc| proc.recycle), room) {
+        self.turns.recycles.remove(index);
+        match (waiting, room) {
             (Some(why), Room::Free) => self.start_turn(id.task_id, Some(why)),
             (Some(_), Room::Taken | Room::Blocked(_)) => self.arm(id, Alarm::Recycle, RETRY),
             (None, _) => {}
@@ -220,7 +220,7 @@ impl Policy {
 
     /// Whether a turn waits for this process to be ready.
     pub(super) fn awaits_ready(&self, id: ProcId) -> bool {
-        self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::Ready(id))
+        self.turns.in_progress.awaits(id.task_id) == Some(Awaits::Ready(id))
     }
 
     /// A process is ready. If a turn waits for that, the old worker is told to end.
@@ -230,53 +230,54 @@ impl Policy {
         }
         match self.promote(id) {
             Some(old) => {
-                self.turn_awaits(Awaits::End(old));
+                self.turns.in_progress.await_next(id.task_id, Awaits::End(old));
                 if self.proc(old).is_some_and(|old| old.is_overdue) {
                     self.turn_overdue(old);
                 }
             }
-            None => self.turn_done(),
+            None => self.turn_done(id.task_id),
         }
     }
 
     /// A process has ended. If a turn waits for that, the turn goes on.
     pub(super) fn turn_ended(&mut self, id: ProcId) {
-        self.turns.leaving.retain(|&leaving| leaving != id);
-        let waits = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
-        match self.rules.reload {
-            _ if !waits => {}
-            Style::Overlap => self.turn_done(),
-            Style::Exclusive => self.turn_awaits(Awaits::Start),
+        self.turns.in_progress.forget_leaver(id);
+        match (self.turns.in_progress.awaits(id.task_id), self.rules.reload) {
+            (Some(Awaits::End(old)), Style::Overlap) if old == id => self.turn_done(id.task_id),
+            (Some(Awaits::End(old)), Style::Exclusive) if old == id => {
+                self.turns.in_progress.await_next(id.task_id, Awaits::Start);
+            }
+            (Some(Awaits::Gone(new)), _) if new == id => self.cancel_turn(id.task_id),
+            (Some(Awaits::Start | Awaits::Ready(_) | Awaits::End(_) | Awaits::Gone(_)) | None, _) => {}
         }
     }
 
     /// SIGKILL has not ended this process, so no turn waits for it any more.
     pub(super) fn turn_overdue(&mut self, id: ProcId) {
-        self.turns.leaving.retain(|&leaving| leaving != id);
-        let is_old = self.turns.current.as_ref().is_some_and(|turn| turn.awaits == Awaits::End(id));
+        self.turns.in_progress.forget_leaver(id);
+        let awaits = self.turns.in_progress.awaits(id.task_id);
+        let is_old = awaits == Some(Awaits::End(id));
         let is_awaited = is_old || self.awaits_ready(id);
-        let is_recycled = self.turns.current.as_ref().is_some_and(|turn| turn.recycle.is_some());
+        let is_of_reload = self.turns.in_progress.cause(id.task_id) == Some(Cause::Reload);
         let why = TurnFailure::Overdue { worker: id };
         if self.decides_upgrade(id) || is_awaited && self.is_on_probation() {
             self.go_back(id.task_id, why);
-        } else if is_old && is_recycled {
-            // The worker has its replacement, or its slot waits for its end like any other slot.
-            self.turns.current = None;
+        } else if awaits == Some(Awaits::Gone(id)) || is_old && !is_of_reload {
+            // The slot has its worker, or waits for the end of this one like any other slot.
+            self.cancel_turn(id.task_id);
         } else if is_awaited {
             if self.is_incoming(id) {
                 // Its own end is not reported any more.
                 self.terminate(id, Why::Turn);
             }
-            self.turn_failed(why);
+            self.turn_failed(id.task_id, why);
         }
     }
 
     /// A worker is about to be forked. If a turn waits for that, it waits from now on for this worker to be ready.
     pub(super) fn turn_forks(&mut self, id: ProcId) {
-        if let Some(turn) = self.turns.current.as_mut().filter(|turn| turn.task_id == id.task_id) {
-            if turn.awaits == Awaits::Start {
-                turn.awaits = Awaits::Ready(id);
-            }
+        if self.turns.in_progress.awaits(id.task_id) == Some(Awaits::Start) {
+            self.turns.in_progress.await_next(id.task_id, Awaits::Ready(id));
         }
     }
 
@@ -291,16 +292,21 @@ impl Policy {
     }
 
     /// The replacement failed. The old worker stays, and a reload ends here.
-    pub(super) fn turn_failed(&mut self, why: TurnFailure) {
-        let Some(Turn { task_id, recycle, .. }) = self.turns.current.take() else { return };
-        if recycle.is_none() {
-            self.reload_failed(task_id, why);
-        } else if let Some(worker) = self.kept(task_id) {
-            let retry = (!why.is_final()).then_some(RETRY);
-            self.tell(Notice::RecycleFailed { worker, why, retry });
-            if let Some(retry) = retry {
-                self.arm(worker, Alarm::Recycle, retry);
-            }
+    pub(super) fn turn_failed(&mut self, task_id: usize, why: TurnFailure) {
+        match self.turns.in_progress.end(task_id) {
+            Some(Cause::Reload) => self.reload_failed(task_id, why),
+            Some(Cause::Recycle) => self.recycle_failed(task_id, why),
+            // Another notice tells how the worker ended, and its slot goes on like any other.
+            Some(Cause::Abandoned) | None => {}
+        }
+    }
+
+    fn recycle_failed(&mut self, task_id: usize, why: TurnFailure) {
+        let Some(worker) = self.kept(task_id) else { return };
+        let retry = (!why.is_final()).then_some(RETRY);
+        self.tell(Notice::RecycleFailed { worker, why, retry });
+        if let Some(retry) = retry {
+            self.arm(worker, Alarm::Recycle, retry);
         }
     }
 
@@ -308,8 +314,35 @@ impl Policy {
         let Some(reload) = self.turns.reload.take() else { return };
         self.end_upgrade();
         let kept = self.kept(task_id);
-        self.tell(Notice::ReloadFailed { task_id, why, kept, replaced: reload.replaced });
+        let (go_on, go_back) = self.abandon_turns();
+        self.tell(Notice::ReloadFailed {
+            task_id,
+            why,
+            kept,
+            replaced: reload.replaced,
+            go_on,
+            go_back: go_back.len(),
+        });
+        go_back.into_iter().for_each(|new| self.turn_back(new));
         self.reload_again(reload.again);
+    }
+
+    /// The turns of the reload are not part of it any more. Says how many of them go on, because the old worker is gone
+    /// or was told to end, and which replacements are of no use, because they are not ready beside their old workers.
+    fn abandon_turns(&mut self) -> (usize, Vec<ProcId>) {
+        let awaited = self.turns.in_progress.abandon_reload();
+        let is_of_no_use = |awaits: &Awaits| match *awaits {
+            Awaits::Ready(new) => self.is_incoming(new).then_some(new),
+            Awaits::Start | Awaits::End(_) | Awaits::Gone(_) => None,
+        };
+        let go_back: Vec<ProcId> = awaited.iter().filter_map(is_of_no_use).collect();
+        (awaited.len() - go_back.len(), go_back)
+    }
+
+    /// The old worker stays, and its replacement is one too many. The turn lasts until that has ended.
+    fn turn_back(&mut self, new: ProcId) {
+        self.turns.in_progress.await_next(new.task_id, Awaits::Gone(new));
+        self.terminate(new, Why::Surplus);
     }
 
     /// The slot's worker, if it runs and was not told to end.
@@ -319,7 +352,7 @@ impl Policy {
 
     fn begin_reload(&mut self, by: String) {
         self.replace_all(Some(by.clone()));
-        self.tell(Notice::Reloading { by, alive: self.alive });
+        self.tell(Notice::Reloading { by, alive: self.alive, width: self.width() });
     }
 
     /// Gives a turn to every worker that lives now.
@@ -334,15 +367,18 @@ impl Policy {
         }
     }
 
-    /// The next slot whose worker is older than the reload. Ends the reload when there is none.
+    /// The next slot whose worker is older than the reload and can have its turn. Ends the reload when no worker is
+    /// older, and no turn of it is in progress.
     fn next_of_reload(&mut self) -> Option<usize> {
         let first_fork = self.turns.reload.as_ref()?.first_fork;
         let is_old = |proc: &Proc| proc.is_working() && proc.id.fork < first_fork;
         let wanted = self.slots.get(..self.size).unwrap_or_default();
         // The search begins at the first slot: a slot that had its turn may still have its old worker, if it was not
         // wanted for a while.
-        if let Some(task_id) = wanted.iter().position(|slot| slot.current.as_ref().is_some_and(is_old)) {
-            return Some(task_id);
+        let has_old = |task_id: &usize| wanted[*task_id].current.as_ref().is_some_and(is_old);
+        let mut old = (0..wanted.len()).filter(has_old).peekable();
+        if old.peek().is_some() || self.turns.in_progress.any_of_reload() {
+            return old.find(|&task_id| self.can_have_turn(task_id));
         }
         if self.is_on_probation() {
             // The reload of an upgrade is not over before a new worker was ready.
@@ -372,6 +408,26 @@ impl Policy {
         }
     }
 
+    /// Whether the slot has no turn, and its next turn waits for no process that was told to end.
+    fn can_have_turn(&self, task_id: usize) -> bool {
+        !self.has_turn(task_id) && !matches!(self.room_beside(task_id), Room::Taken)
+    }
+
+    /// Whether one more process would be more than the workers and the width together. A worker that is not wanted any
+    /// more counts as a worker until it has ended, so that no turn waits for it.
+    fn is_crowded(&self) -> bool {
+        match self.rules.reload {
+            Style::Exclusive => false,
+            Style::Overlap => self.second_processes() >= self.width(),
+        }
+    }
+
+    /// How many slots have two processes: in a turn, or left of one. A process that SIGKILL has not ended is not counted.
+    fn second_processes(&self) -> usize {
+        let is_there = |proc: &Option<Proc>| proc.as_ref().is_some_and(|proc| !proc.is_overdue);
+        self.slots.iter().filter(|slot| is_there(&slot.current) && is_there(&slot.beside)).count()
+    }
+
     fn start_turn(&mut self, task_id: usize, recycle: Option<Recycle>) {
         let Some(old) = &self.slots[task_id].current else { return };
         let (old, up) = (old.id, self.now.since(old.born));
@@ -386,7 +442,8 @@ impl Policy {
                 Awaits::End(old)
             }
         };
-        self.turns.current = Some(Turn { task_id, recycle, awaits });
+        let cause = if recycle.is_some() { Cause::Recycle } else { Cause::Reload };
+        self.turns.in_progress.begin(task_id, cause, awaits);
     }
 
     /// Puts a replacement in the place of the old worker. If that is still there, tells it to end and returns it.
@@ -398,7 +455,7 @@ impl Policy {
         std::mem::swap(&mut slot.current, &mut slot.beside);
         let old = slot.beside.as_ref()?;
         let (old, is_working, up) = (old.id, old.is_working(), self.now.since(old.born));
-        let is_recycled = self.turns.current.as_ref().is_some_and(|turn| turn.recycle.is_some());
+        let is_recycled = self.turns.in_progress.cause(incoming.task_id) == Some(Cause::Recycle);
         self.count_turn(incoming.task_id, is_recycled, up);
         if is_working {
             self.terminate(old, Why::Turn);
@@ -406,15 +463,9 @@ impl Policy {
         Some(old)
     }
 
-    fn turn_awaits(&mut self, awaits: Awaits) {
-        if let Some(turn) = &mut self.turns.current {
-            turn.awaits = awaits;
-        }
-    }
-
-    fn turn_done(&mut self) {
-        let Some(turn) = self.turns.current.take() else { return };
-        if let (None, Some(reload)) = (turn.recycle, &mut self.turns.reload) {
+    fn turn_done(&mut self, task_id: usize) {
+        let cause = self.turns.in_progress.end(task_id);
+        if let (Some(Cause::Reload), Some(reload)) = (cause, &mut self.turns.reload) {
             reload.replaced += 1;
         }
     }

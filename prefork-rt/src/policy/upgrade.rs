@@ -60,7 +60,7 @@ impl Policy {
             Succession::Forwards => {
                 policy.upgrade = Some(Upgrade::OnProbation { first_fork: policy.forks });
                 policy.owed_reload = reload;
-                policy.tell(Notice::Upgraded { alive });
+                policy.tell(Notice::Upgraded { alive, width: policy.width_once_proved() });
                 policy.replace_all(None);
             }
             Succession::Back { why } => {
@@ -183,6 +183,11 @@ impl Policy {
     /// Whether this process is of a binary that has failed, and is not needed any more.
     pub(super) fn is_given_up(&self, id: ProcId) -> bool {
         matches!(self.upgrade, Some(Upgrade::GoingBack { first_fork, .. }) if id.fork >= first_fork)
+    }
+
+    /// The next binary takes over as soon as no worker is being replaced.
+    pub(super) fn is_upgrade_due(&self) -> bool {
+        matches!(self.upgrade, Some(Upgrade::Due))
     }
 
     pub(super) fn is_going_back(&self) -> bool {

@@ -121,6 +121,27 @@ mod yes_or_no_in_an_expression {
     pub fn main() {}
 }
 
+mod some_at_once {
+    use super::*;
+
+    #[prefork(reload_width = 2)]
+    pub fn main() {}
+}
+
+mod a_share_at_once {
+    use super::*;
+
+    #[prefork(reload_width = "50%")]
+    pub fn main() {}
+}
+
+mod at_once_in_an_expression {
+    use super::*;
+
+    #[prefork(reload_width = LIMIT)]
+    pub fn main() {}
+}
+
 mod octal {
     use super::*;
 
@@ -136,6 +157,7 @@ mod octal_in_an_expression {
 }
 
 fn main() -> std::process::ExitCode {
+    let _ = (some_at_once::main, a_share_at_once::main, at_once_in_an_expression::main);
     let _ = (octal::main, octal_in_an_expression::main);
     let _ = (yes_or_no::main, yes_or_no_in_an_expression::main);
     let _ = (constants::main, literals::main, text::main, none::main, none_in_text::main);

@@ -22,6 +22,8 @@ fn the_first_bad_value_is_kept_with_the_option_s_name() {
         (prefork().max_memory(512), "max_memory: 512 is 512 bytes"),
         (prefork().max_memory(Some(0)), "max_memory: 0 is 0 bytes"),
         (prefork().reload("soft"), "reload: \"soft\" "),
+        (prefork().reload_width(0), "reload_width: 0 would replace no worker"),
+        (prefork().reload_width("200%"), "reload_width: 200% is more than all workers"),
     ] {
         let error = bad.error.expect(says).to_string();
         assert!(error.contains(says), "{error}");

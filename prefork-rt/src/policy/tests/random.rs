@@ -46,6 +46,15 @@ impl Dice {
             max_lifetime: self.pick([None, None, Some(ms(3000)), Some(ms(60_000))]),
             max_memory: self.pick([None, None, Some(1000)]),
             reload: self.pick([Reload::Overlap, Reload::Overlap, Reload::Exclusive]),
+            reload_width: self.pick([
+                Width::Slots(1),
+                Width::Slots(1),
+                Width::Slots(2),
+                Width::Slots(7),
+                Width::Percent(25),
+                Width::Percent(50),
+                Width::Percent(100),
+            ]),
             jitter_seed: self.roll(u64::MAX),
         }
     }

@@ -109,7 +109,7 @@ fn a_reload_is_abandoned_when_the_replacement_fails_and_the_old_worker_stays() {
         assert_eq!(world.alive_of(1), [old]);
         assert_eq!(world.times(Deed::Fork(2)).len(), 1, "the others are left alone");
         let failed = world.notices.iter().filter_map(|notice| match notice {
-            Notice::ReloadFailed { task_id, why: TurnFailure::Failed { failure, .. }, kept, replaced } => {
+            Notice::ReloadFailed { task_id, why: TurnFailure::Failed { failure, .. }, kept, replaced, .. } => {
                 Some((*task_id, *failure, *kept, *replaced))
             }
             _ => None,
@@ -132,7 +132,7 @@ fn a_reload_is_abandoned_when_the_replacement_cannot_be_forked() {
     let failed = |notice: &Notice| {
         matches!(
             notice,
-            Notice::ReloadFailed { task_id: 1, why: TurnFailure::CannotFork(_), kept: Some(_), replaced: 1 }
+            Notice::ReloadFailed { task_id: 1, why: TurnFailure::CannotFork(_), kept: Some(_), replaced: 1, .. }
         )
     };
     assert_eq!((world.count(failed), world.used()), (1, 0));

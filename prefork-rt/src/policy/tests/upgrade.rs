@@ -44,7 +44,10 @@ fn a_new_binary_replaces_the_workers_one_at_a_time() {
             assert_eq!(steps, [1, 1, 1]);
             assert_eq!((world.used(), world.policy.poll_timeout()), (0, None));
             let begun = world.count(|notice| matches!(notice, Notice::Upgrading { .. }));
-            assert_eq!((begun, world.count(|notice| matches!(notice, Notice::Upgraded { alive: 3 }))), (1, 1));
+            assert_eq!(
+                (begun, world.count(|notice| matches!(notice, Notice::Upgraded { alive: 3, width: 1 }))),
+                (1, 1)
+            );
         }
     }
 }

@@ -107,7 +107,7 @@ pub(super) struct World {
     pool_was_ready: bool,
     reload_is_open: bool,
     /// Where an exclusive turn has not come to a ready worker yet.
-    awaiting: Option<usize>,
+    awaiting: BTreeSet<usize>,
     /// How the pool must end, by the world's own count.
     fate: Option<&'static str>,
     shares: usize,
@@ -150,6 +150,8 @@ pub(super) struct Alive {
     stays: bool,
     /// It is a replacement, beside the worker that it will replace.
     incoming: bool,
+    /// It is the replacement of a worker that is recycled.
+    recycles: bool,
     /// It may end without being missed.
     excused: bool,
     /// It is of a binary that has failed, and is told to go.
@@ -193,7 +195,7 @@ impl World {
             low: Tally::default(),
             pool_was_ready: false,
             reload_is_open: false,
-            awaiting: None,
+            awaiting: BTreeSet::new(),
             fate: None,
             shares: 0,
             exit: None,
@@ -398,11 +400,15 @@ impl World {
             Notice::BudgetLow { .. } => self.low.told += 1,
             Notice::Contributed(_) => self.shares += 1,
             Notice::Reloading { .. } => self.reload_is_open = true,
-            Notice::Reloaded { .. } | Notice::ReloadFailed { .. } | Notice::UpgradeDone { .. } => {
+            Notice::Reloaded { .. } | Notice::UpgradeDone { .. } => self.reload_is_open = false,
+            Notice::ReloadFailed { go_back, .. } => {
                 self.reload_is_open = false;
+                // Some may have ended since.
+                let turned_back = self.turn_back();
+                assert!(turned_back <= *go_back, "{turned_back} replacements are not ready, and {go_back} are told");
             }
             Notice::Overdue { worker } => {
-                self.awaiting.take_if(|task_id| *task_id == worker.task_id);
+                self.awaiting.remove(&worker.task_id);
                 if let Some(alive) = self.alive.get_mut(worker) {
                     alive.overdue = true;
                     alive.dismissed |= std::mem::take(&mut alive.incoming);

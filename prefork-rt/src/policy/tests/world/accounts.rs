@@ -23,7 +23,7 @@ impl World {
     pub(super) fn remove_task(&mut self) {
         self.size -= 1;
         self.drop_last();
-        self.awaiting.take_if(|task_id| *task_id == self.size);
+        self.awaiting.remove(&self.size);
     }
 
     /// The new binary may want more workers, or fewer. The policy decided that at the time that it last knew.

@@ -4,7 +4,7 @@ use super::super::super::deadlines::{Alarm, Deadline};
 use super::super::super::refusal::{FORK_RETRY, LONGEST_FORK_RETRY};
 use super::super::super::*;
 use super::{Alive, World, ms};
-use crate::grammar::Reload;
+use crate::grammar::{Reload, Width};
 use std::collections::BTreeSet;
 
 impl World {
@@ -69,7 +69,7 @@ impl World {
     /// A reload or a worker that waits for its turn waits for something.
     pub(super) fn check_turns(&self) {
         let is_settled = |alive: &Alive| alive.told.is_empty() && alive.ready;
-        let goes_on = self.alive.values().any(|alive| !is_settled(alive)) || self.awaiting.is_some();
+        let goes_on = self.alive.values().any(|alive| !is_settled(alive)) || !self.awaiting.is_empty();
         // A new binary waits for the first start that the backoff lets it make.
         let is_awaited = self.newcomers.is_some() && self.policy.poll_timeout().is_some();
         assert!(goes_on || !self.reload_is_open || is_awaited, "the reload is stuck");
@@ -121,13 +121,71 @@ impl World {
 
     /// A worker is told to end because it is replaced.
     pub(super) fn check_turn(&mut self, old: ProcId) {
-        let others: Vec<usize> = self.turns().into_iter().filter(|&task_id| task_id != old.task_id).collect();
-        assert_eq!(others, [], "one at a time");
         match self.policy.rules.reload {
             Reload::Overlap => {
                 assert!(self.tasks[old.task_id].newest_ready > Some(old), "{old:?} is told to end too soon");
             }
-            Reload::Exclusive => assert_eq!(self.awaiting.replace(old.task_id), None, "one at a time"),
+            // The turn begins with that.
+            Reload::Exclusive => {
+                let others = self.turns().into_iter().filter(|&task_id| task_id != old.task_id);
+                let others: BTreeSet<usize> = others.chain(self.awaiting.iter().copied()).collect();
+                assert!(others.len() < self.width_of(self.decided_size()), "too many turns at once: {others:?}");
+                assert!(self.awaiting.insert(old.task_id), "two turns of {}", old.task_id);
+            }
         }
+    }
+
+    /// A turn begins with a replacement beside the old worker.
+    pub(super) fn check_width(&self) {
+        let (turns, width) = (self.turns(), self.width());
+        assert!(turns.len() < width, "more than {width} turns at once: {turns:?}");
+        assert!(self.second_processes() < width, "more processes than workers and {width}");
+    }
+
+    /// How many slots may have a turn at once.
+    pub(super) fn width(&self) -> usize {
+        self.width_of(self.size)
+    }
+
+    fn width_of(&self, size: usize) -> usize {
+        match self.policy.rules.reload_width {
+            _ if self.newcomers.is_some() && !self.accepted => 1,
+            Width::Slots(width) => width,
+            Width::Percent(percent) => (size * percent / 100).max(1),
+        }
+    }
+
+    /// How many workers may have been wanted when the action was decided that is performed now: what is queued behind it
+    /// may have changed that since.
+    fn decided_size(&self) -> usize {
+        let before = self.policy.actions.iter().map(|action| match action {
+            Action::Tell(Notice::Scaled { from, .. }) => *from,
+            Action::Tell(Notice::CannotAdd { .. } | Notice::CannotOpen { .. }) => self.policy.rules.most_workers,
+            _ => 0,
+        });
+        before.max().unwrap_or_default().max(self.size)
+    }
+
+    /// How many processes there are beyond one for each task id, except for those that SIGKILL has not ended.
+    pub(super) fn second_processes(&self) -> usize {
+        let living = self.alive.values().filter(|alive| !alive.overdue).map(|alive| alive.task_id);
+        living.clone().count() - living.collect::<BTreeSet<_>>().len()
+    }
+
+    /// Whether the replacement that is about to be forked is that of a worker that is recycled.
+    pub(super) fn is_recycled(&self, task_id: usize) -> bool {
+        let says_so = |action: &Action| match action {
+            Action::Tell(Notice::Recycling { worker, .. }) => worker.task_id == task_id,
+            _ => false,
+        };
+        self.policy.actions.iter().any(says_so)
+    }
+
+    /// The reload is abandoned: its replacements that stand beside old workers and are not ready are told to end. Says how
+    /// many there are.
+    pub(super) fn turn_back(&mut self) -> usize {
+        let are_of_it = |alive: &&mut Alive| alive.incoming && !alive.recycles && !alive.excused;
+        let turned_back = self.alive.values_mut().filter(are_of_it);
+        turned_back.map(|alive| alive.dismissed |= std::mem::take(&mut alive.incoming)).count()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::super::{Readiness, Rules};
 use super::ms;
-use crate::grammar::{Backoff, Reload, Restart};
+use crate::grammar::{Backoff, Reload, Restart, Width};
 use std::time::Duration;
 
 pub(in super::super) fn rules(workers: usize) -> Rules {
@@ -20,6 +20,7 @@ pub(in super::super) fn rules(workers: usize) -> Rules {
         max_lifetime: None,
         max_memory: None,
         reload: Reload::Overlap,
+        reload_width: Width::Percent(25),
         jitter_seed: 1,
     }
 }
@@ -35,4 +36,9 @@ pub(in super::super) fn announced(workers: usize, ready_timeout: u64) -> Rules {
 
 pub(in super::super) fn exclusive(rules: Rules) -> Rules {
     Rules { reload: Reload::Exclusive, ..rules }
+}
+
+/// Replaces this many slots at once.
+pub(in super::super) fn wide(width: usize, rules: Rules) -> Rules {
+    Rules { reload_width: Width::Slots(width), ..rules }
 }

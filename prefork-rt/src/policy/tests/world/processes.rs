@@ -24,12 +24,13 @@ impl World {
             Reload::Overlap => assert!(others.len() < 2, "three processes for task id {task_id}"),
         }
         if incoming {
-            assert_eq!(self.turns(), [], "one at a time");
+            self.check_width();
         } else {
             let spared = others.iter().any(|other| self.alive[other].excused);
             assert!(!spared, "task id {task_id} is started beside a surplus worker");
         }
         let decides = self.decides(proc.fork);
+        let recycles = incoming && self.is_recycled(task_id);
         let task = &mut self.tasks[task_id];
         let first = task.starts == 0 && task_id < self.policy.rules.workers;
         let fork = (self.script)(task_id, task.forks);
@@ -54,6 +55,7 @@ impl World {
                     waits: false,
                     stays: false,
                     incoming,
+                    recycles,
                     excused: false,
                     dismissed: false,
                     overdue: false,
@@ -79,7 +81,7 @@ impl World {
                     task.empty_since = self.now;
                 }
                 task.refused = !incoming;
-                self.awaiting.take_if(|awaited| *awaited == task_id);
+                self.awaiting.remove(&task_id);
                 let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
                 self.failed |= decides;
                 if decides {
@@ -186,7 +188,7 @@ impl World {
             if self.policy.rules.readiness.is_announced() {
                 task.boot_failures = 0;
             }
-            self.awaiting.take_if(|task_id| *task_id == proc.task_id);
+            self.awaiting.remove(&proc.task_id);
         }
     }
 
@@ -199,7 +201,7 @@ impl World {
         let Some(gone) = self.alive.remove(&proc) else { return };
         let task_id = gone.task_id;
         if !told.contains(&Signal::Terminate) {
-            self.awaiting.take_if(|awaited| *awaited == task_id);
+            self.awaiting.remove(&task_id);
         }
         if self.alive_of(task_id).is_empty() {
             self.tasks[task_id].empty_since = self.now;
@@ -207,8 +209,11 @@ impl World {
         if self.fate.is_none() {
             self.count_end(&gone, &told, status);
         }
+        let abandons = |action: &Action| matches!(action, Action::Tell(Notice::ReloadFailed { .. }));
+        let is_abandoned = self.policy.actions.iter().any(abandons);
         for alive in self.alive.values_mut().filter(|alive| alive.task_id == task_id) {
-            alive.incoming = false;
+            // The replacement takes over, unless it is told to end because the reload is abandoned.
+            alive.dismissed |= std::mem::take(&mut alive.incoming) && is_abandoned && !alive.recycles;
         }
         self.handle(Event::Ended(proc, status));
     }

@@ -17,7 +17,7 @@ impl World {
     pub(super) fn become_binary_before(&mut self) {
         (self.reload_is_open, self.failed) = (false, false);
         let newcomers = self.newcomers.take();
-        self.awaiting = None;
+        self.awaiting.clear();
         if !self.next.way_back {
             for alive in self.alive.values_mut() {
                 alive.dismissed |= std::mem::take(&mut alive.incoming);
