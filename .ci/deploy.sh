@@ -62,6 +62,17 @@ manifests = [manifest for manifest in yaml.safe_load_all(open(sys.argv[1])) if m
 for manifest in manifests:
     missing = [key for key in ("apiVersion", "kind", "metadata", "spec") if not manifest.get(key)]
     assert not missing, f"{manifest.get('kind')} lacks {missing}"
+
+def seconds(name):
+    values = [variable["value"] for variable in container["env"] if variable["name"] == name]
+    assert len(values) == 1 and values[0].endswith("s"), f"{name}: {values}"
+    return int(values[0][:-1])
+
+pod = next(manifest for manifest in manifests if manifest["kind"] == "Deployment")["spec"]["template"]["spec"]
+container = pod["containers"][0]
+least = seconds("PREFORK_DRAIN_DELAY") + seconds("PREFORK_GRACEFUL_TIMEOUT") + 5
+assert pod["terminationGracePeriodSeconds"] >= least, f"the grace period is shorter than {least} s"
+assert "lifecycle" not in container, "drain_delay takes the place of preStop"
 print("kubernetes.yaml:", ", ".join(manifest["kind"] for manifest in manifests))
 PYTHON
 # Against the schemas, where the tool that has them can be had.

@@ -41,6 +41,7 @@ use proc_macro::TokenStream;
 /// | [`restart`] | `"on-failure"`, `"always"` | `"on-failure"` | `"always"`: replace workers that exit with status 0, too: [Restarts and giving up] |
 /// | [`backoff`] | range of durations, duration | `"100ms..1s"` | the first and the longest wait between restarts of one worker: [Restarts and giving up] |
 /// | [`graceful_timeout`] | duration | `"25s"` | from SIGTERM to SIGKILL: [Stopping and draining] |
+/// | [`drain_delay`] | duration | `"0s"` | how long the pool serves on after SIGTERM, before workers are told to stop: [Stopping and draining] |
 /// | [`ready_timeout`] | duration, `"none"` | none | how long a worker may take to call `ready()`: [Readiness and reload] |
 /// | [`reload`] | `"overlap"`, `"exclusive"` | `"overlap"` | a replacement is ready before the old worker stops; `"exclusive"`: starts after it: [Readiness and reload] |
 /// | [`reload_width`] | number, `"1%"` to `"100%"` | `"25%"` | how many workers a reload, an upgrade or recycling replaces at once: [Readiness and reload] |
@@ -62,6 +63,7 @@ use proc_macro::TokenStream;
 /// [`restart`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.restart
 /// [`backoff`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.backoff
 /// [`graceful_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.graceful_timeout
+/// [`drain_delay`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.drain_delay
 /// [`ready_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.ready_timeout
 /// [`reload`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.reload
 /// [`reload_width`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.reload_width

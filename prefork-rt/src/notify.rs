@@ -221,6 +221,10 @@ impl Manager {
                 self.unsent.clear();
                 (Phase::Stopping, format!("STOPPING=1\n{}", extend(self.stop)))
             }
+            (Phase::Starting | Phase::Ready | Phase::Reloading, Notice::StopDelayed { delay, .. }) => {
+                self.unsent.clear();
+                (Phase::Stopping, format!("STOPPING=1\n{}", extend(self.stop.saturating_add(*delay))))
+            }
             _ => return,
         };
         self.phase = phase;

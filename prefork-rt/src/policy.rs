@@ -98,8 +98,18 @@ pub(crate) struct Policy {
 #[derive(Debug)]
 enum Phase {
     Running,
+    /// A stop was asked for, and begins when `drain_delay` is over. The pool serves on until then.
+    StopDelayed(StopDelayed),
     Stopping(Stopping),
     Done,
+}
+
+#[derive(Debug)]
+struct StopDelayed {
+    /// The sender that asked for it.
+    by: String,
+    /// It was asked for again, and a notice reported that.
+    asked_again: bool,
 }
 
 #[derive(Debug)]
@@ -217,7 +227,7 @@ impl Policy {
             Some(ProcState::Forking | ProcState::Starting) => State::Starting,
             Some(ProcState::Ready) => State::Ready,
             Some(ProcState::Ending(_) | ProcState::Killed(_)) => State::Stopping,
-            None if slot.finished || !matches!(self.phase, Phase::Running) => State::Finished,
+            None if slot.finished || !self.serves() => State::Finished,
             None => State::Waiting,
         };
         let proc = slot.current.as_ref().map(|proc| proc.id);
@@ -247,10 +257,12 @@ impl Policy {
 
     fn asked(&mut self, ask: Ask, by: String) {
         match (&mut self.phase, ask) {
+            (Phase::Running, Ask::Stop) if !self.rules.drain_delay.is_zero() => self.delay_stop(by),
+            // SIGINT comes from a key of a terminal, and a hang-up from its end: no load balancer has to notice.
             (Phase::Running, Ask::Stop | Ask::Interrupt | Ask::HangUp) => {
                 self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
             }
-            (Phase::Running, Ask::StopNow) => {
+            (Phase::Running | Phase::StopDelayed(_), Ask::StopNow) | (Phase::StopDelayed(_), Ask::Interrupt) => {
                 self.close(Exit::Stopped { by: by.clone(), killed: 0 });
                 self.kill_all(KillReason::Asked(by));
             }
@@ -258,17 +270,23 @@ impl Policy {
             (Phase::Running, Ask::More) => self.add_worker(by),
             (Phase::Running, Ask::Fewer) => self.remove_worker(by),
             (Phase::Running, Ask::Upgrade) => self.ask_upgrade(by),
-            (Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
+            (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
+            (Phase::StopDelayed(delayed), Ask::Stop) if !delayed.asked_again => self.already_stopping(by),
             // This stop began without being asked for. The sender gets it, and no other one.
             (Phase::Stopping(stopping), Ask::Interrupt) if !stopping.asked => self.already_stopping(by),
             (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked_again => self.already_stopping(by),
             // It changes nothing, and a notice has reported it.
-            (Phase::Stopping(_), Ask::Stop) => {}
+            (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::Stop) => {}
             (Phase::Stopping(_), Ask::Interrupt | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
-            (Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
+            (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
                 self.tell(Notice::Ignored { by })
             }
         }
+    }
+
+    /// Whether the pool keeps its slots filled: it does not stop, or not yet.
+    fn serves(&self) -> bool {
+        matches!(self.phase, Phase::Running | Phase::StopDelayed(_))
     }
 
     /// In `poll`, after all facts: a process that has ended by now was not too late.
@@ -280,6 +298,7 @@ impl Policy {
             Some(Deadline::Start(task_id)) => self.dirty.push_back(task_id),
             Some(Deadline::Queue(task_id)) => self.queue_is_due(task_id),
             Some(Deadline::Proc { id, alarm }) => self.alarm(id, alarm),
+            Some(Deadline::Stop) => self.stop_is_due(),
             Some(Deadline::Kill) => self.kill_all(KillReason::GracefulTimeout(self.rules.graceful_timeout)),
             Some(Deadline::LeaveBehind) => self.exit(),
             Some(Deadline::Rehearsal) => self.rehearsal_is_late(),

@@ -218,6 +218,14 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
             "{by}: {workers} workers are the most that this run has room for; restart the service with a larger `workers`"
         )),
         Notice::Ignored { by } => info(format!("{by} is ignored: the pool is stopping")),
+        Notice::StopDelayed { by, alive, delay } => info(format!(
+            "{by}: stopping in {} (drain_delay); {} on until then",
+            time(*delay),
+            match alive {
+                1 => "1 worker serves".to_owned(),
+                _ => format!("{alive} workers serve"),
+            }
+        )),
         Notice::Stopping { by, alive, graceful_timeout } => info(format!(
             "{}stopping {}, at most {}",
             by.as_ref().map_or_else(String::new, |by| format!("{by}: ")),

@@ -327,6 +327,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         restart: settings.restart,
         backoff: settings.backoff,
         graceful_timeout: settings.graceful_timeout,
+        drain_delay: settings.drain_delay,
         readiness: readiness(settings.ready_timeout, python.is_some()),
         heartbeat_timeout: settings.heartbeat_timeout,
         max_lifetime: settings.max_lifetime,

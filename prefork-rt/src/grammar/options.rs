@@ -100,6 +100,16 @@ macro_rules! for_each_option {
                 without_workers: false,
                 chapter: "Stopping and draining",
             }
+            /// how long the pool serves on after SIGTERM, before workers are told to stop
+            drain_delay: Duration {
+                takes: "duration",
+                example: "5s",
+                default: "0s",
+                read: duration,
+                literal: Text,
+                without_workers: false,
+                chapter: "Stopping and draining",
+            }
             /// how long a worker may take to call `ready()`
             ready_timeout: Option<Duration> {
                 takes: "duration, `\"none\"`",

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | `workers` | [`IntoWorkers`] | `usize`, [`NonZeroUsize`], a string: a number or `"auto"` |
 //! | `max_restarts` | [`IntoMaxRestarts`] | `usize`, a string: a number or `"unlimited"` |
-//! | `graceful_timeout` | [`IntoDuration`] | [`Duration`], a string such as `"30s"` |
+//! | `graceful_timeout`, `drain_delay` | [`IntoDuration`] | [`Duration`], a string such as `"30s"` |
 //! | `restart_window`, `ready_timeout`, `heartbeat_timeout`, `max_lifetime` | [`IntoOptionalDuration`] | these, and `None` or `"none"` |
 //! | `max_memory` | [`IntoMaxMemory`] | `u64` of bytes, a string such as `"512MiB"`, `None` or `"none"` |
 //! | `restart` | [`IntoRestart`] | [`Restart`], `"on-failure"`, `"always"` |

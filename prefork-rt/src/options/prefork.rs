@@ -192,6 +192,39 @@ impl Prefork {
         self
     }
 
+    /// How long the pool serves on after a SIGTERM, before it tells workers to stop: a [`Duration`] or a string such as
+    /// `"5s"`. Default: `"0s"`: workers are told at once.
+    ///
+    /// Load balancers go on sending new connections until they notice that this service stops. Until the delay is over,
+    /// workers accept them, and a worker that ends is replaced and counted as ever. A reload, an upgrade or another number
+    /// of workers is refused with a line. Recycling waits, and replacements that are not ready are stopped. A service
+    /// manager is told `STOPPING=1` at once, and asked for the delay and the [`graceful_timeout`](Self::graceful_timeout)
+    /// that begins after it. The pool ends sooner when all workers have finished.
+    ///
+    /// Only SIGTERM waits. SIGINT (Ctrl-C) and a terminal that goes away stop the pool gracefully without the delay.
+    /// During the delay SIGINT and SIGQUIT kill at once, and another SIGTERM changes nothing. A pool that gives up does
+    /// not wait either: a delay that was asked for ends then, and the exit status is that of the stop. Under
+    /// `PREFORK=off` the option is not used, because the one process gets the SIGTERM itself.
+    ///
+    /// Under Kubernetes this takes the place of a `preStop` sleep: see
+    /// [Containers and Kubernetes](crate::guide::containers_and_kubernetes#stopping). Keep
+    /// `terminationGracePeriodSeconds` at least 5 s above `drain_delay` + `graceful_timeout`. Environment:
+    /// `PREFORK_DRAIN_DELAY`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     Prefork::new().listen("*:8080").drain_delay("5s").graceful_timeout("20s").run(|worker| {
+    ///         worker.shutdown().wait(); // five seconds after the SIGTERM
+    ///     })
+    /// }
+    /// ```
+    pub fn drain_delay(mut self, drain_delay: impl IntoDuration) -> Self {
+        self.code.drain_delay = self.accept("drain_delay", drain_delay.into_duration());
+        self
+    }
+
     /// How long to wait before a restart, per task id: a string such as `"100ms..1s"`, a range of [`Duration`]s, or one
     /// duration for a delay that does not grow. Either kind of range includes its end. Default: `"100ms..1s"`; `"0s"`
     /// never waits.

@@ -56,6 +56,8 @@ pub(crate) struct Rules {
     pub(crate) restart: Restart,
     pub(crate) backoff: Backoff,
     pub(crate) graceful_timeout: Duration,
+    /// How long the pool serves on after SIGTERM.
+    pub(crate) drain_delay: Duration,
     pub(crate) readiness: Readiness,
     pub(crate) heartbeat_timeout: Option<Duration>,
     pub(crate) max_lifetime: Option<Duration>,
@@ -144,11 +146,11 @@ pub(crate) enum Hold {
 /// What the supervisor is asked for from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
-    /// A graceful stop. To ask again changes nothing: process managers ask twice.
+    /// A graceful stop after `drain_delay`. To ask again changes nothing: process managers ask twice.
     Stop,
-    /// A graceful stop; during a stop that was asked for, an immediate one.
+    /// A graceful stop without a delay; during a stop that was asked for, an immediate one.
     Interrupt,
-    /// A graceful stop, because the terminal is gone. The kernel may say so more than once.
+    /// A graceful stop without a delay, because the terminal is gone. The kernel may say so more than once.
     HangUp,
     /// An immediate stop.
     StopNow,

@@ -17,6 +17,8 @@ pub(super) enum Deadline {
     },
     /// A slot's queue is inspected.
     Queue(usize),
+    /// The delay before the graceful stop is over.
+    Stop,
     /// The time of the graceful stop is over.
     Kill,
     /// Processes that SIGKILL has not ended by now are left behind.
@@ -55,7 +57,7 @@ impl Deadline {
         match self {
             Deadline::Start(task_id) | Deadline::Queue(task_id) => Some(task_id),
             Deadline::Proc { id, .. } => Some(id.task_id),
-            Deadline::Kill | Deadline::LeaveBehind | Deadline::Rehearsal | Deadline::Awake => None,
+            Deadline::Stop | Deadline::Kill | Deadline::LeaveBehind | Deadline::Rehearsal | Deadline::Awake => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::notice::Notice;
-use super::{Phase, Policy, Time};
+use super::{Policy, Time};
 
 /// What a slot counts as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -80,7 +80,7 @@ impl Policy {
     }
 
     pub(super) fn tell_if_ready(&mut self) {
-        if matches!(self.phase, Phase::Running) && self.headcount.becomes_complete(self.size) {
+        if self.serves() && self.headcount.becomes_complete(self.size) {
             self.tell(Notice::PoolReady { workers: self.size, took: self.now.since(Time(Duration::ZERO)) });
         }
     }

@@ -28,7 +28,7 @@ pub(super) enum Cause {
     Reload,
     /// The slot's worker is recycled.
     Recycle,
-    /// A reload that was abandoned since. The turn ends for the sake of its slot.
+    /// What was abandoned since. The turn ends for the sake of its slot.
     Abandoned,
 }
 
@@ -81,7 +81,16 @@ impl InProgress {
 
     /// The reload is abandoned. Returns what its turns wait for: they end for the sake of their slots.
     pub(super) fn abandon_reload(&mut self) -> Vec<Awaits> {
-        let turns = self.turns.values_mut().filter(|turn| turn.cause == Cause::Reload);
+        self.abandon(|cause| cause == Cause::Reload)
+    }
+
+    /// All turns end for the sake of their slots. Returns what they wait for.
+    pub(super) fn abandon_all(&mut self) -> Vec<Awaits> {
+        self.abandon(|_| true)
+    }
+
+    fn abandon(&mut self, is_abandoned: impl Fn(Cause) -> bool) -> Vec<Awaits> {
+        let turns = self.turns.values_mut().filter(|turn| is_abandoned(turn.cause));
         turns
             .map(|turn| {
                 turn.cause = Cause::Abandoned;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deadlines::Deadline;
 use super::notice::Notice;
 use super::slot::{ProcState, Slot, Sockets, Why};
-use super::{Action, Intake, Phase, Policy, ProcId};
+use super::{Action, Intake, Policy, ProcId};
 
 /// A slot that will have a worker again within this time still takes new connections.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -39,7 +39,7 @@ impl Policy {
 
     /// Whether new connections go to the slot. `None`: as before.
     fn right_intake(&self, task_id: usize) -> Option<Intake> {
-        if !matches!(self.phase, Phase::Running) {
+        if !self.serves() {
             return None;
         }
         let slot = &self.slots[task_id];
@@ -113,7 +113,7 @@ impl Policy {
 
     /// The time has come to inspect the queue, or to close the sockets.
     pub(super) fn queue_is_due(&mut self, task_id: usize) {
-        if !matches!(self.phase, Phase::Running) {
+        if !self.serves() {
             return;
         }
         if self.drains(task_id) {
@@ -126,7 +126,7 @@ impl Policy {
     /// The answer: whether connections wait in the queue.
     pub(super) fn queue_inspected(&mut self, task_id: usize, waiting: bool) {
         let drains = self.slots.get(task_id).and_then(|slot| slot.drains);
-        let Some(until) = drains.filter(|_| matches!(self.phase, Phase::Running)) else { return };
+        let Some(until) = drains.filter(|_| self.serves()) else { return };
         if waiting && self.now < until {
             return self.inspect_queue_after(task_id, INSPECT_AGAIN.min(until.since(self.now)));
         }
@@ -149,12 +149,13 @@ impl Policy {
 
     /// Closes the sockets of a slot that is not wanted or has finished, when its last process has ended.
     pub(super) fn close_sockets_if_left(&mut self, task_id: usize) {
+        let serves = self.serves();
         let slot = &mut self.slots[task_id];
         let is_wanted = task_id < self.size && !slot.finished || slot.drains.is_some();
         // While no slot is open, new connections may come to a slot whose intake is away.
         let is_closed = slot.intake == Intake::Closed || slot.intake == Intake::Away && !slot.finished;
         let has_settled = is_closed && !self.deadlines.has(Deadline::Queue(task_id));
-        let is_open = slot.sockets == Sockets::Open && matches!(self.phase, Phase::Running);
+        let is_open = slot.sockets == Sockets::Open && serves;
         if !is_wanted && has_settled && is_open && slot.procs().next().is_none() {
             slot.sockets = Sockets::None;
             self.actions.push_back(Action::CloseSockets(task_id));

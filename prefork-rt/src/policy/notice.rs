@@ -213,6 +213,12 @@ pub(crate) enum Notice {
     Ignored {
         by: String,
     },
+    /// A stop was asked for, and begins after `delay`.
+    StopDelayed {
+        by: String,
+        alive: usize,
+        delay: Duration,
+    },
     Stopping {
         by: Option<String>,
         alive: usize,

@@ -235,6 +235,7 @@ words_of_variants!(Deadline {
     Start(task_id),
     Proc { id, alarm },
     Queue(task_id),
+    Stop,
     Kill,
     LeaveBehind,
     Rehearsal,

@@ -9,7 +9,7 @@ use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState};
 use super::watch::MEASURE_EVERY;
-use super::{Action, Exit, Phase, Policy, ProcId, Readiness};
+use super::{Action, Exit, Policy, ProcId, Readiness};
 
 /// Which place of its slot a process is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -23,8 +23,8 @@ impl Policy {
     pub(super) fn fill(&mut self, task_id: usize) {
         let slot = &self.slots[task_id];
         let is_wanted = task_id < self.size || slot.drains.is_some();
-        let is_running = matches!(self.phase, Phase::Running) && !self.is_going_back();
-        let open = is_running && is_wanted && self.has_sockets(task_id);
+        let is_serving = self.serves() && !self.is_going_back();
+        let open = is_serving && is_wanted && self.has_sockets(task_id);
         let early = self.deadlines.has(Deadline::Start(task_id));
         // The slot waits for a surplus worker that still drains.
         let is_free = slot.current.is_none() && (slot.beside.is_none() || self.has_turn(task_id));

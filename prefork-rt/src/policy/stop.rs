@@ -4,9 +4,28 @@ use super::deadlines::{Alarm, Deadline};
 use super::kill::KILL_TIMEOUT;
 use super::notice::{KillReason, Notice};
 use super::slot::{ProcState, Why};
-use super::{Action, Exit, Phase, Policy, ProcId, Signal, Stopping};
+use super::{Action, Exit, Phase, Policy, ProcId, Signal, StopDelayed, Stopping};
 
 impl Policy {
+    /// A graceful stop was asked for, and begins after `drain_delay`. Until then the pool serves on and replaces workers
+    /// that end. No turn begins. Those in progress end as when a reload is abandoned, and so does an upgrade.
+    pub(super) fn delay_stop(&mut self, by: String) {
+        let delay = self.rules.drain_delay;
+        self.phase = Phase::StopDelayed(StopDelayed { by: by.clone(), asked_again: false });
+        self.deadlines.set(Deadline::Stop, self.now.after(delay));
+        self.tell(Notice::StopDelayed { by, alive: self.alive, delay });
+        self.end_upgrade_before_a_stop();
+        self.end_turns();
+        self.exit_if_over();
+    }
+
+    /// The delay is over.
+    pub(super) fn stop_is_due(&mut self) {
+        let Phase::StopDelayed(StopDelayed { by, .. }) = &self.phase else { return };
+        let exit = Exit::Stopped { by: by.clone(), killed: 0 };
+        self.stop(exit, Some("drain_delay is over".to_owned()));
+    }
+
     /// Begins a graceful stop.
     pub(super) fn stop(&mut self, exit: Exit, by: Option<String>) {
         self.close(exit);
@@ -19,11 +38,15 @@ impl Policy {
         self.exit_if_over();
     }
 
-    /// Nothing is started from here on. The first reason to close the pool decides the exit status. A process that was
-    /// told to end before has no more time than it had.
+    /// Nothing is started from here on. The first reason to close the pool decides the exit status, also where that is a
+    /// stop that was asked for and delayed. A process that was told to end before has no more time than it had.
     pub(super) fn close(&mut self, exit: Exit) {
+        let (exit, asked_again) = match std::mem::replace(&mut self.phase, Phase::Running) {
+            Phase::StopDelayed(StopDelayed { by, asked_again }) => (Exit::Stopped { by, killed: 0 }, asked_again),
+            Phase::Running | Phase::Stopping(_) | Phase::Done => (exit, false),
+        };
         let asked = matches!(exit, Exit::Stopped { .. });
-        self.phase = Phase::Stopping(Stopping { exit, asked, asked_again: false, immediate: false });
+        self.phase = Phase::Stopping(Stopping { exit, asked, asked_again, immediate: false });
         self.forget_turns();
         self.forget_upgrade();
         // No slot waits for a start any more.
@@ -35,8 +58,11 @@ impl Policy {
 
     /// A stop was asked for, and the one that is under way stays as it is.
     pub(super) fn already_stopping(&mut self, by: String) {
-        let Phase::Stopping(stopping) = &mut self.phase else { return };
-        (stopping.asked, stopping.asked_again) = (true, true);
+        match &mut self.phase {
+            Phase::StopDelayed(delayed) => delayed.asked_again = true,
+            Phase::Stopping(stopping) => (stopping.asked, stopping.asked_again) = (true, true),
+            Phase::Running | Phase::Done => return,
+        }
         self.tell(Notice::AlreadyStopping { by });
     }
 
@@ -83,7 +109,7 @@ impl Policy {
 
     pub(super) fn exit_if_over(&mut self) {
         let over = match &self.phase {
-            Phase::Running => {
+            Phase::Running | Phase::StopDelayed(_) => {
                 let is_settled = self.draining == 0 && !self.has_just_committed();
                 self.headcount.finished() == self.size && self.alive == 0 && is_settled
             }
@@ -99,7 +125,8 @@ impl Policy {
         let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
             Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.procs().map(|proc| proc.id).collect()),
             Phase::Stopping(stopping) => stopping.exit,
-            _ => Exit::Finished,
+            Phase::StopDelayed(StopDelayed { by, .. }) => Exit::Stopped { by, killed: 0 },
+            Phase::Running | Phase::Done => Exit::Finished,
         };
         self.deadlines.clear_all();
         self.actions.push_back(Action::Exit(exit));

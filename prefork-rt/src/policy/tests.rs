@@ -9,6 +9,7 @@ mod backoff;
 mod boot;
 mod budget;
 mod clock;
+mod drain_delay;
 mod hangs;
 mod heartbeat;
 mod hold;

@@ -314,7 +314,9 @@ impl Policy {
         let Some(reload) = self.turns.reload.take() else { return };
         self.end_upgrade();
         let kept = self.kept(task_id);
-        let (go_on, go_back) = self.abandon_turns();
+        let abandoned = self.turns.in_progress.abandon_reload();
+        let go_back = self.of_no_use(&abandoned);
+        let go_on = abandoned.len() - go_back.len();
         self.tell(Notice::ReloadFailed {
             task_id,
             why,
@@ -327,16 +329,22 @@ impl Policy {
         self.reload_again(reload.again);
     }
 
-    /// The turns of the reload are not part of it any more. Says how many of them go on, because the old worker is gone
-    /// or was told to end, and which replacements are of no use, because they are not ready beside their old workers.
-    fn abandon_turns(&mut self) -> (usize, Vec<ProcId>) {
-        let awaited = self.turns.in_progress.abandon_reload();
-        let is_of_no_use = |awaits: &Awaits| match *awaits {
+    /// No turn begins any more, because a stop was asked for. Those in progress end as when a reload is abandoned.
+    pub(super) fn end_turns(&mut self) {
+        self.turns.reload = None;
+        self.turns.recycles.clear();
+        let abandoned = self.turns.in_progress.abandon_all();
+        self.of_no_use(&abandoned).into_iter().for_each(|new| self.turn_back(new));
+    }
+
+    /// The replacements that are of no use to turns that wait for this: they are not ready beside their old workers. The
+    /// other turns go on, because the old worker is gone or was told to end.
+    fn of_no_use(&self, abandoned: &[Awaits]) -> Vec<ProcId> {
+        let of_no_use = |awaits: &Awaits| match *awaits {
             Awaits::Ready(new) => self.is_incoming(new).then_some(new),
             Awaits::Start | Awaits::End(_) | Awaits::Gone(_) => None,
         };
-        let go_back: Vec<ProcId> = awaited.iter().filter_map(is_of_no_use).collect();
-        (awaited.len() - go_back.len(), go_back)
+        abandoned.iter().filter_map(of_no_use).collect()
     }
 
     /// The old worker stays, and its replacement is one too many. The turn lasts until that has ended.

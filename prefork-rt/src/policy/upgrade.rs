@@ -123,16 +123,38 @@ impl Policy {
             Some(Upgrade::UnderWay) => self.upgrade_failed(why),
             Some(Upgrade::GoingBack { first_fork, .. }) => {
                 self.upgrade = None;
-                self.dirty.extend(0..self.slots.len());
                 self.tell(Notice::CannotGoBack { why });
-                // A new worker that has a slot for itself goes on.
-                self.dismiss(|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
+                self.stay_after_failing(first_fork);
                 self.await_leavers();
                 (0..self.slots.len()).for_each(|task_id| self.recycle_after_all(task_id));
                 self.owed_reload.take().into_iter().for_each(|by| self.ask_reload(by));
             }
             _ => {}
         }
+    }
+
+    /// This binary goes on though its first worker has failed. A new worker that has a slot for itself goes on, too.
+    fn stay_after_failing(&mut self, first_fork: u64) {
+        self.dirty.extend(0..self.slots.len());
+        self.dismiss(|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
+    }
+
+    /// A stop was asked for, and the pool serves on until it begins. It does so with this binary.
+    pub(super) fn end_upgrade_before_a_stop(&mut self) {
+        let failed = match self.upgrade {
+            Some(Upgrade::GoingBack { first_fork, .. }) => Some(first_fork),
+            Some(
+                Upgrade::Rehearsing
+                | Upgrade::Due
+                | Upgrade::UnderWay
+                | Upgrade::OnProbation { .. }
+                | Upgrade::Committed
+                | Upgrade::Replacing,
+            )
+            | None => None,
+        };
+        self.forget_upgrade();
+        failed.into_iter().for_each(|first_fork| self.stay_after_failing(first_fork));
     }
 
     /// Takes the next step of an upgrade, if it waits for nothing. Says whether it did.

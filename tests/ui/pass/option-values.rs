@@ -142,6 +142,20 @@ mod at_once_in_an_expression {
     pub fn main() {}
 }
 
+mod a_moment_later {
+    use super::*;
+
+    #[prefork(drain_delay = "5s", graceful_timeout = "10s")]
+    pub fn main() {}
+}
+
+mod later_in_an_expression {
+    use super::*;
+
+    #[prefork(drain_delay = Duration::from_secs(5))]
+    pub fn main() {}
+}
+
 mod octal {
     use super::*;
 
@@ -158,6 +172,7 @@ mod octal_in_an_expression {
 
 fn main() -> std::process::ExitCode {
     let _ = (some_at_once::main, a_share_at_once::main, at_once_in_an_expression::main);
+    let _ = (a_moment_later::main, later_in_an_expression::main);
     let _ = (octal::main, octal_in_an_expression::main);
     let _ = (yes_or_no::main, yes_or_no_in_an_expression::main);
     let _ = (constants::main, literals::main, text::main, none::main, none_in_text::main);

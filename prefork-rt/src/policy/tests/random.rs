@@ -36,6 +36,7 @@ impl Dice {
             restart: self.pick([Restart::OnFailure, Restart::OnFailure, Restart::Always]),
             backoff: Backoff { first: ms(first), longest: ms(longest) },
             graceful_timeout: self.pick([ms(0), ms(1000), ms(25_000), Duration::MAX]),
+            drain_delay: self.pick([ms(0), ms(0), ms(3000), ms(60_000)]),
             readiness: self.pick([
                 Readiness::AtFork,
                 Readiness::AtBody,
@@ -127,10 +128,11 @@ impl Dice {
 fn whatever_happens_the_invariants_hold() {
     let mut steps = 0;
     let mut exits = BTreeMap::<_, u32>::new();
-    let mut seen = [0; 18];
+    let mut seen = [0; 20];
     for seed in 1..=SCENARIOS {
         let (world, more) = play(seed);
         steps += more;
+        seen[18] += world.forks_before_stop;
         *exits.entry(name(world.exit.as_ref().expect("it is over"))).or_default() += 1;
         for notice in &world.notices {
             match notice {
@@ -152,6 +154,7 @@ fn whatever_happens_the_invariants_hold() {
                 Notice::UpgradeQueued { .. } => seen[15] += 1,
                 Notice::CannotOpen { .. } => seen[16] += 1,
                 Notice::NotDrained { .. } => seen[17] += 1,
+                Notice::StopDelayed { .. } => seen[19] += 1,
                 _ => {}
             }
         }

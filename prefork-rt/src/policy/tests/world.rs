@@ -108,6 +108,9 @@ pub(super) struct World {
     reload_is_open: bool,
     /// Where an exclusive turn has not come to a ready worker yet.
     awaiting: BTreeSet<usize>,
+    /// When the stop begins that was asked for and delayed, and how many forks there were until then.
+    stop_at: Option<Duration>,
+    pub(super) forks_before_stop: usize,
     /// How the pool must end, by the world's own count.
     fate: Option<&'static str>,
     shares: usize,
@@ -196,6 +199,8 @@ impl World {
             pool_was_ready: false,
             reload_is_open: false,
             awaiting: BTreeSet::new(),
+            stop_at: None,
+            forks_before_stop: 0,
             fate: None,
             shares: 0,
             exit: None,
@@ -257,15 +262,25 @@ impl World {
     }
 
     pub(super) fn ask(&mut self, ask: Ask) {
+        let delay = self.policy.rules.drain_delay;
+        let mut is_delayed = false;
         match ask {
             _ if self.fate.is_some() => {}
-            Ask::Stop | Ask::Interrupt | Ask::HangUp | Ask::StopNow => self.fate = Some("stopped"),
+            Ask::StopNow => self.fate = Some("stopped"),
+            Ask::Interrupt => self.fate = Some("stopped"),
+            Ask::Stop | Ask::HangUp | Ask::Reload | Ask::Upgrade | Ask::More | Ask::Fewer if self.stop_at.is_some() => {
+            }
+            Ask::Stop if !delay.is_zero() => is_delayed = true,
+            Ask::Stop | Ask::HangUp => self.fate = Some("stopped"),
             Ask::Reload | Ask::Upgrade => {}
             Ask::More if self.size < self.policy.rules.most_workers => self.add_task(),
             Ask::Fewer if self.size > 1 => self.remove_task(),
             Ask::More | Ask::Fewer => {}
         }
         self.handle(Event::Ask(ask, "the test".to_owned()));
+        if is_delayed && self.fate.is_none() {
+            self.begin_delay();
+        }
     }
 
     /// Takes facts first, then one action, then lets time pass. False when nothing more happens until then.
@@ -349,7 +364,13 @@ impl World {
                 Deed::CloseSockets(task_id)
             }
             Action::Tell(notice) => return self.note(notice),
-            Action::CloseListeners => Deed::Close,
+            Action::CloseListeners => {
+                if self.fate.is_none() {
+                    assert!(self.stop_at.is_some_and(|at| self.now >= at), "the stop begins too soon");
+                    self.fate = Some("stopped");
+                }
+                Deed::Close
+            }
             Action::Rehearse => {
                 self.rehearsing = true;
                 self.rehearsal = self.next.rehearsal.map(|(after, good)| (self.now + after, good));

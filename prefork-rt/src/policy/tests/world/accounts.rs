@@ -59,6 +59,22 @@ impl World {
         }
     }
 
+    /// How the pool ends, where that is not decided yet. A stop that was asked for and delayed comes before.
+    pub(super) fn decide(&mut self, fate: &'static str) {
+        self.fate = self.fate.or(Some(if self.stop_at.is_some() { "stopped" } else { fate }));
+    }
+
+    /// A stop was asked for, and begins after a while. No turn goes on that may go back, and no upgrade.
+    pub(super) fn begin_delay(&mut self) {
+        self.stop_at = Some(self.now.saturating_add(self.policy.rules.drain_delay));
+        self.reload_is_open = false;
+        (self.newcomers, self.failed) = (None, false);
+        for alive in self.alive.values_mut() {
+            alive.dismissed |= std::mem::take(&mut alive.incoming);
+        }
+        self.finish_if_over();
+    }
+
     /// What an end means, by rules written down once more.
     pub(super) fn count_end(&mut self, gone: &Alive, told: &[Signal], status: Status) {
         let is_told = gone.excused || told.contains(&Signal::Terminate);
@@ -83,7 +99,7 @@ impl World {
                 self.tasks[gone.task_id].finished = true;
                 self.excuse(gone.task_id);
             }
-            FINAL => self.fate = Some("gave up"),
+            FINAL => self.decide("gave up"),
             _ => self.count_failed(gone),
         }
     }
@@ -100,7 +116,7 @@ impl World {
         task.boot_failures = if booted { 0 } else { task.boot_failures + 1 };
         let boot_failures = task.boot_failures;
         if announced && !self.was_pool_ready() && boot_failures >= 2 {
-            self.fate = self.fate.or(Some("gave up"));
+            self.decide("gave up");
         }
     }
 
@@ -110,7 +126,7 @@ impl World {
         self.failures.push((self.now, task_id));
         let Some(max) = self.policy.rules.max_restarts else { return };
         if before >= max {
-            self.fate = self.fate.or(Some("gave up"));
+            self.decide("gave up");
         } else if before * 5 < max * 4 && (before + 1) * 5 >= max * 4 {
             self.low.expected += 1;
         }
@@ -138,7 +154,7 @@ impl World {
     pub(super) fn finish_if_over(&mut self) {
         let all_finished = self.tasks[..self.size].iter().all(|task| task.finished);
         if all_finished && self.alive.is_empty() && self.draining.is_empty() {
-            self.fate = self.fate.or(Some("finished"));
+            self.decide("finished");
         }
     }
 

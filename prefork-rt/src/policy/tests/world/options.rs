@@ -15,6 +15,7 @@ pub(in super::super) fn rules(workers: usize) -> Rules {
         restart: Restart::OnFailure,
         backoff: Backoff { first: ms(100), longest: ms(1000) },
         graceful_timeout: ms(25_000),
+        drain_delay: Duration::ZERO,
         readiness: Readiness::AtFork,
         heartbeat_timeout: None,
         max_lifetime: None,

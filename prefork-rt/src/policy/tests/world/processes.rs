@@ -11,6 +11,7 @@ impl World {
     pub(super) fn fork(&mut self, proc: ProcId, restarts: usize) {
         let task_id = proc.task_id;
         self.deeds.push((self.now, Deed::Fork(task_id)));
+        self.forks_before_stop += usize::from(self.stop_at.is_some());
         let others: Vec<ProcId> = self.alive_of(task_id);
         let incoming = others.iter().any(|&other| !self.is_told(other));
         assert!(self.fate.is_none(), "a fork after all is decided: {:?}", self.fate);
@@ -84,20 +85,22 @@ impl World {
                 self.awaiting.remove(&task_id);
                 let added = self.tasks.get(task_id..self.size).is_some_and(|added| added.iter().all(|task| task.added));
                 self.failed |= decides;
+                let mut fate = None;
                 if decides {
                     // Only the upgrade ends.
                 } else if added && task_id < self.size {
                     (task_id..self.size).for_each(|task_id| self.excuse(task_id));
                     self.size = task_id;
                 } else if first {
-                    self.fate = Some("cannot fork");
+                    fate = Some("cannot fork");
                 } else if !incoming && self.alive.is_empty() {
                     self.count_failure(task_id);
                 }
+                fate.into_iter().for_each(|fate| self.decide(fate));
                 self.handle(Event::ForkFailed(proc, io::ErrorKind::WouldBlock.into()));
             }
             Fork::Unsafe => {
-                self.fate = Some("unsafe");
+                self.decide("unsafe");
                 self.handle(Event::ForkUnsafe(proc, "a thread".to_owned()));
             }
         }
