@@ -2,13 +2,17 @@
 //!
 //! It must not know what the item looks like.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
+use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
-use syn::{Error, Expr, ExprLit, ExprPath, Lit, LitInt, Path, Result, Token, UnOp};
+use syn::{BinOp, Error, Expr, ExprLit, ExprPath, Lit, LitInt, Path, Result, Token, UnOp};
 
-use crate::grammar::{self, Entry, for_each_option};
+use crate::grammar::{self, Entry, Foreign, for_each_option};
+
+/// Not an option, but what [`Args::gives`] is asked as if it were one: the attribute of an async runtime.
+pub(crate) const RUNTIME: &str = "a runtime";
 
 /// What the attribute says.
 pub(crate) struct Args {
@@ -23,6 +27,8 @@ pub(crate) struct Args {
     given: Vec<&'static str>,
     /// What misspelt options were probably meant to be.
     meant: Vec<&'static str>,
+    /// Words without quotes, and the errors to report unless they are names.
+    words: Vec<(Ident, Error)>,
 }
 
 /// What the attribute knows of an option.
@@ -99,6 +105,7 @@ impl Args {
             addresses: None,
             given: Vec::new(),
             meant: Vec::new(),
+            words: Vec::new(),
         };
         let every_option = |input: ParseStream<'_>| {
             while !input.is_empty() {
@@ -121,23 +128,28 @@ impl Args {
     }
 
     fn read_option(&mut self, input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
-        let name = input.call(Ident::parse_any).map_err(|_| nameless(input))?;
+        let (name, written) = read_name(input)?;
         let Some(row) = OPTIONS.iter().find(|row| name == row.name) else {
-            return Err(self.unknown(&name, input));
+            return Err(self.unknown(&name, &written, input));
         };
         let duplicate = self.given.contains(&row.name);
         self.given.push(row.name);
-        let value = read_value(input, &name, row.example)?;
+        let value = read_value(input, &name, row)?;
+        if name != written.to_string() {
+            return Err(Error::new_spanned(&written, format!("write `{name}`: the names of options have underscores")));
+        }
         if duplicate {
             return Err(Error::new(name.span(), format!("`{name}` is given twice: keep one")));
         }
         match row.takes {
-            Takes::Value(Literal::Addresses, _) => {
+            Takes::Value(Literal::Addresses, check) => {
+                self.note_word(&name, &value, check);
                 self.addresses = listed_once(read_addresses(&value, &name, errors), &value, &name, errors);
                 self.calls.push((name, value));
             }
             Takes::Value(takes, check) => {
                 check_literal(&value, takes, check).map_err(|reason| about(&name, &value, &reason))?;
+                self.note_word(&name, &value, check);
                 self.calls.push((name, value));
             }
             Takes::Function => self.preload = Some(function(&value, &name)?),
@@ -146,22 +158,106 @@ impl Args {
         Ok(())
     }
 
-    fn unknown(&mut self, name: &Ident, input: ParseStream<'_>) -> Error {
-        // Its value is read for what follows it; the name is the mistake, whatever the value.
-        let _ = read_value(input, name, "");
+    /// Notes a word of the option that is written as if it were a variable: `workers = auto`.
+    fn note_word(&mut self, name: &Ident, value: &Expr, check: Check) {
+        const WORDS: [&str; 6] = ["auto", "always", "exclusive", "none", "overlap", "unlimited"];
+        let Expr::Path(path) = bare(value) else { return };
+        let Some(word) = path.path.get_ident() else { return };
+        let text = word.to_string();
+        if WORDS.contains(&text.as_str()) && check(&text).is_ok() {
+            self.words.push((word.clone(), about(name, value, &in_quotes(&text))));
+        }
+    }
+
+    /// The words without quotes, as errors, but for those that are the name of something that the options may use.
+    pub(crate) fn words<'a>(&'a self, is_name: impl Fn(&Ident) -> bool + 'a) -> impl Iterator<Item = &'a Error> {
+        self.words.iter().filter(move |(word, _)| !is_name(word)).map(|(_, error)| error)
+    }
+
+    fn unknown(&mut self, name: &Ident, written: &TokenStream, input: ParseStream<'_>) -> Error {
+        if input.peek(Token![::]) {
+            let path = quote!(#written).into_iter().chain(written_until_comma(input)).collect::<TokenStream>();
+            self.meant.push(RUNTIME);
+            let message = format!(
+                "this is no option: write `#[{}]` as an attribute of its own, below `#[prefork]`",
+                compact(path.clone())
+            );
+            return Error::new_spanned(path, message);
+        }
+        // Its value is read for what follows it, and may show what the name means.
+        let value = read_equals(input, name, "").and_then(|()| read_expression(input)).ok();
         let known: Vec<&'static str> = OPTIONS.iter().map(|row| row.name).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
-        self.meant.extend(nearest);
-        let advice = match nearest {
-            Some(nearest) => format!(": did you mean `{nearest}`?"),
-            None => format!(" (options: {})", known.join(", ")),
+        let is_address = value.and_then(|value| literal(&value)).is_some_and(|text| is_address(&text));
+        let (meant, advice) = match grammar::foreign(&name.to_string()) {
+            Some(Foreign::Is(option)) => (Some(option), did_you_mean(option)),
+            Some(Foreign::Do(advice)) => (name.to_string().contains("port").then_some("listen"), format!(": {advice}")),
+            None if nearest.is_some() => (nearest, nearest.map(did_you_mean).unwrap_or_default()),
+            None if is_address => (Some("listen"), did_you_mean("listen")),
+            None => (None, format!(" (options: {})", known.join(", "))),
         };
-        Error::new(name.span(), format!("unknown option `{name}`{advice}"))
+        self.meant.extend(meant);
+        Error::new_spanned(written, format!("unknown option `{}`{advice}", compact(written.clone())))
     }
 }
 
-fn read_value(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<Expr> {
-    let ends = |input: ParseStream<'_>| input.is_empty() || input.peek(Token![,]);
+fn did_you_mean(option: &str) -> String {
+    format!(": did you mean `{option}`?")
+}
+
+/// Whether the text is an address with a port, which no other option's value is.
+fn is_address(text: &str) -> bool {
+    text.contains(':') && grammar::addresses(text).is_ok_and(|addresses| !addresses.is_empty())
+}
+
+/// The name of an option, with underscores, and as it is written: perhaps with hyphens.
+fn read_name(input: ParseStream<'_>) -> Result<(Ident, TokenStream)> {
+    let first = input.call(Ident::parse_any).map_err(|_| nameless(input))?;
+    let mut written = first.to_token_stream();
+    let mut name = first.to_string();
+    while input.peek(Token![-]) && input.peek2(Ident::peek_any) {
+        let (hyphen, part) = (input.parse::<Token![-]>()?, input.call(Ident::parse_any)?);
+        name = format!("{name}_{part}");
+        written.extend(quote!(#hyphen #part));
+    }
+    let name = if first == name { first } else { Ident::new(&name, first.span()) };
+    Ok((name, written))
+}
+
+fn read_value(input: ParseStream<'_>, name: &Ident, row: &Row) -> Result<Expr> {
+    read_equals(input, name, row.example)?;
+    let example = row.example;
+    let (start, written) = (input.span(), written_until_comma(&input.fork()));
+    let value = read_expression(input);
+    let is_whole = value.is_ok() && ends(input);
+    if let Takes::Value(takes, check) = row.takes {
+        let is_text = !is_whole || value.as_ref().is_ok_and(|value| is_text(value, takes));
+        if let Some(error) = is_text.then(|| without_quotes(&written, name, takes, check)).flatten() {
+            skip_to_comma(input)?;
+            return Err(error);
+        }
+    }
+    if let Some(question_mark) = question_mark(&written) {
+        let advice = "return the error from the function that `preload` names, or say what to do without the value";
+        skip_to_comma(input)?;
+        return Err(Error::new_spanned(
+            question_mark,
+            format!("{name}: an error cannot leave an option by `?`: {advice}"),
+        ));
+    }
+    match value {
+        Ok(value) if !matches!(bare(&value), Expr::Assign(_)) => Ok(value),
+        _ => {
+            Err(Error::new(start, format!("this is not a value for `{name}`: write for example `{name} = {example}`")))
+        }
+    }
+}
+
+fn ends(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![,])
+}
+
+fn read_equals(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<()> {
     let missing =
         |at: TokenStream| Error::new_spanned(at, format!("`{name}` has no value: write `{name} = {example}`"));
     if ends(input) {
@@ -170,12 +266,115 @@ fn read_value(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<Exp
     let equals: Token![=] = input
         .parse()
         .map_err(|error| Error::new(error.span(), format!("expected `=` and a value: write `{name} = {example}`")))?;
-    if ends(input) {
-        return Err(missing(quote!(#name #equals)));
+    if ends(input) { Err(missing(quote!(#name #equals))) } else { Ok(()) }
+}
+
+/// Reads an expression, or leaves the input as it is.
+fn read_expression(input: ParseStream<'_>) -> Result<Expr> {
+    let ahead = input.fork();
+    let value = ahead.parse()?;
+    input.advance_to(&ahead);
+    Ok(value)
+}
+
+fn written_until_comma(input: ParseStream<'_>) -> TokenStream {
+    let mut tokens = TokenStream::new();
+    while !ends(input) {
+        let Ok(token) = input.parse::<TokenTree>() else { break };
+        tokens.extend([token]);
     }
-    let start = input.span();
-    let message = format!("this is not a value for `{name}`: write for example `{name} = {example}`");
-    input.parse().map_err(|_| Error::new(start, message))
+    tokens
+}
+
+/// A `?` outside of blocks, closures and macros, where it would leave the expression.
+fn question_mark(tokens: &TokenStream) -> Option<TokenTree> {
+    let is = |token: &TokenTree, c: char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == c);
+    let tokens: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    if tokens.iter().any(|token| is(token, '|') || is(token, '!')) {
+        return None;
+    }
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Group(group) if group.delimiter() != Delimiter::Brace => question_mark(&group.stream()),
+        token => is(&token, '?').then_some(token),
+    })
+}
+
+/// Whether an expression can only be meant as text: `127.0.0.1`, and for an option that takes words, `on-failure`.
+fn is_text(value: &Expr, takes: Literal) -> bool {
+    match bare(value) {
+        Expr::Field(field) => matches!(bare(&field.base), Expr::Lit(_)) || is_text(&field.base, takes),
+        Expr::Binary(minus) if matches!(minus.op, BinOp::Sub(_)) => {
+            let is_word = |value: &Expr| matches!(value, Expr::Path(path) if path.path.get_ident().is_some());
+            matches!(takes, Literal::Text)
+                && (is_word(&minus.left) || is_text(&minus.left, takes))
+                && is_word(&minus.right)
+        }
+        Expr::Assign(_) => true,
+        _ => false,
+    }
+}
+
+/// The error about text that has no quotes, if the tokens are that: each token in them alone is one of Rust.
+fn without_quotes(tokens: &TokenStream, name: &Ident, takes: Literal, check: Check) -> Option<Error> {
+    let error = |tokens: &TokenStream, reason: &str| Some(Error::new_spanned(tokens, format!("{name}: {reason}")));
+    let parts: Vec<TokenTree> = tokens.clone().into_iter().collect();
+    if let ([TokenTree::Group(list)], Literal::Addresses) = (&parts[..], takes) {
+        let elements = |input: ParseStream<'_>| {
+            let mut errors = Vec::new();
+            while !input.is_empty() {
+                errors.extend(without_quotes(&written_until_comma(input), name, takes, check));
+                input.parse::<Option<Token![,]>>()?;
+            }
+            Ok(errors)
+        };
+        let errors = elements.parse2(list.stream()).ok()?;
+        return errors.into_iter().reduce(|mut all, error| {
+            all.combine(error);
+            all
+        });
+    }
+    let text = compact(tokens.clone());
+    let is_address = matches!(takes, Literal::Addresses);
+    let is_more = text.contains(['"', ';']) || (text.contains('=') && !is_address) || has_two_words(&parts);
+    let is_number = text.starts_with(|c: char| c.is_ascii_digit());
+    match check(&text) {
+        _ if is_more => None,
+        Ok(()) => error(tokens, &in_quotes(&text)),
+        Err(reason) if is_number && !matches!(takes, Literal::Number(_)) => error(tokens, &reason),
+        Err(_) => None,
+    }
+}
+
+/// Whether one word follows another, which the text without spaces would not show. A number and its unit are one word.
+fn has_two_words(tokens: &[TokenTree]) -> bool {
+    let is_word = |token: &TokenTree| matches!(token, TokenTree::Ident(_) | TokenTree::Literal(_));
+    let is_number = |token: &TokenTree| token.to_string().starts_with(|c: char| c.is_ascii_digit());
+    let mut pairs = tokens.windows(2).enumerate();
+    pairs.any(|(index, two)| {
+        let is_quantity = is_number(&two[0]) && matches!(two[1], TokenTree::Ident(_)) && index + 2 == tokens.len();
+        is_word(&two[0]) && is_word(&two[1]) && !is_quantity
+    })
+}
+
+/// The tokens without the spaces between them.
+fn compact(tokens: TokenStream) -> String {
+    let parts = tokens.into_iter().map(|token| match token {
+        TokenTree::Group(group) => {
+            let (open, close) = match group.delimiter() {
+                Delimiter::Parenthesis => ("(", ")"),
+                Delimiter::Brace => ("{", "}"),
+                Delimiter::Bracket => ("[", "]"),
+                Delimiter::None => ("", ""),
+            };
+            format!("{open}{}{close}", compact(group.stream()))
+        }
+        token => token.to_string(),
+    });
+    parts.collect()
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("write it in quotes: {text:?}")
 }
 
 fn read_comma(input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
@@ -197,8 +396,9 @@ fn nameless(input: ParseStream<'_>) -> Error {
     input.error("expected the name of an option: write for example `workers = 4`")
 }
 
+/// An error at the value: where a macro passes it on, at what that macro was given.
 fn about(name: &Ident, value: &Expr, reason: &str) -> Error {
-    Error::new_spanned(value, format!("{name}: {reason}"))
+    Error::new_spanned(bare(value), format!("{name}: {reason}"))
 }
 
 fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Result<(), String> {
@@ -210,7 +410,7 @@ fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Res
         (Literal::Bool, ..) => Err(format!("write it without quotes: {text}")),
         (_, Expr::Lit(ExprLit { lit: Lit::Str(_), .. }), _) => Ok(()),
         (Literal::Number(integer), _, Some(number)) => check_suffix(number, integer, &text),
-        (Literal::Text | Literal::Number(_) | Literal::Addresses, ..) => Err(format!("write it in quotes: {text:?}")),
+        (Literal::Text | Literal::Number(_) | Literal::Addresses, ..) => Err(in_quotes(&text)),
     }
 }
 
@@ -272,6 +472,7 @@ fn literal(value: &Expr) -> Option<String> {
             Some(number.base10_digits().to_owned())
         }
         Expr::Lit(other) => Some(other.lit.to_token_stream().to_string()),
+        Expr::Field(field) if literal(&field.base).is_some() => Some(compact(value.to_token_stream())),
         Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => Some(format!("-{}", literal(&minus.expr)?)),
         Expr::Range(range) => Some(format!("{}..{}", literal(range.start.as_ref()?)?, literal(range.end.as_ref()?)?)),
         _ => None,

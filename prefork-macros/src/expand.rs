@@ -2,14 +2,17 @@
 //!
 //! It must not know what an option means.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Error, ExprPath, Ident, Pat, PatType, ReturnType, Signature, Type};
 
 use crate::args::Args;
-use crate::signature::{self, Kind, Main, is_condition, is_inert, is_shared, kind};
+use crate::signature::{
+    self, Kind, Main, has_a_name_twice, is_condition, is_handle, is_inert, is_preloaded_by_value, is_shared, kind,
+    plain_name,
+};
 
 /// The tokens that `#[prefork(args)] item` stands for.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -23,7 +26,11 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     signature::check(&main, &args, &mut errors);
-    if errors.is_empty() { output(&args, &main) } else { with_errors(&errors, stand_in(&args, main)) }
+    let is_name = |word: &Ident| main.arguments().any(|argument| plain_name(&argument.pat) == Some(word));
+    errors.extend(args.words(is_name).cloned());
+    // rustc reports a name that is given twice, where the signature stays as it is.
+    let is_plain = errors.is_empty() && !has_a_name_twice(&main);
+    if is_plain { output(&args, &main) } else { with_errors(&errors, stand_in(&args, main)) }
 }
 
 fn output(args: &Args, main: &Main) -> TokenStream {
@@ -79,7 +86,13 @@ fn with_function(call: &str, function: &ExprPath) -> TokenStream {
 
 /// The statement that calls the user's preload function.
 fn run_preload(function: &ExprPath, main: &Main) -> TokenStream {
-    let lends = main.arguments().any(|argument| matches!(kind(&argument.ty), Kind::Lent));
+    // An argument of a type that is not known here may be the value itself. That it is not lent is then the one mistake.
+    let may_take = |ty: &Type| match kind(ty) {
+        Kind::Lent => true,
+        Kind::Other => !is_handle(ty),
+        _ => false,
+    };
+    let lends = main.arguments().any(|argument| may_take(&argument.ty));
     let preloaded = with_function("preloaded", function);
     let run = Ident::new(if lends { "run" } else { "run_unit" }, ends(&preloaded).1);
     quote_spanned! {Span::mixed_site()=>
@@ -120,14 +133,6 @@ fn use_once(argument: &PatType, name: &Ident) -> TokenStream {
     }
     let (conditions, rt) = (argument.attrs.iter().filter(is_condition), rt(Span::mixed_site()));
     quote_spanned!(Span::mixed_site()=> #(#conditions)* #rt::__private::use_once(#name);)
-}
-
-/// The argument's name, where the pattern is no more than that.
-fn plain_name(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
-        _ => None,
-    }
 }
 
 fn mentions(tokens: TokenStream, name: &Ident) -> bool {
@@ -201,9 +206,18 @@ fn run(output: &ReturnType, name: &Ident) -> TokenStream {
 
 /// Where the user's tokens start and end. What is put there is reported there, but no lint looks at it.
 fn ends(tokens: &impl ToTokens) -> (Span, Span) {
-    let mut spans = tokens.to_token_stream().into_iter().map(|token| token.span().resolved_at(Span::mixed_site()));
+    let mut spans = spans(tokens.to_token_stream()).into_iter().map(|span| span.resolved_at(Span::mixed_site()));
     let start = spans.next().unwrap_or_else(Span::mixed_site);
     (start, spans.last().unwrap_or(start))
+}
+
+/// The spans of the outermost tokens. What a macro was given and passes on is grouped, and the group stands in the macro.
+fn spans(tokens: TokenStream) -> Vec<Span> {
+    let spans = tokens.into_iter().flat_map(|token| match token {
+        TokenTree::Group(group) if group.delimiter() == Delimiter::None => spans(group.stream()),
+        token => vec![token.span()],
+    });
+    spans.collect()
 }
 
 fn with_errors(errors: &[Error], item: TokenStream) -> TokenStream {
@@ -229,7 +243,9 @@ fn stand_in(args: &Args, mut main: Main) -> TokenStream {
 /// Has rustc look at the arguments' types that have no error of ours, where the runtime and the types can be named.
 fn check_types(args: &Args, main: &Main) -> TokenStream {
     let nameable = main.sig.generics.params.is_empty() && !args.gives("crate");
-    let unknown = main.arguments().filter(|argument| nameable && matches!(kind(&argument.ty), Kind::Other));
+    let is_unknown =
+        |argument: &&PatType| matches!(kind(&argument.ty), Kind::Other) && !is_preloaded_by_value(argument, args);
+    let unknown = main.arguments().filter(|argument| nameable && is_unknown(argument));
     let checks = unknown.map(|argument| {
         let conditions = argument.attrs.iter().filter(is_condition);
         let needs = from_worker(&argument.ty, "needs");

@@ -2,15 +2,15 @@
 //!
 //! It must not know what becomes of it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::{
-    Abi, Attribute, Error, FnArg, GenericArgument, PatType, Path, PathArguments, Result, Safety, Signature, Token,
-    Type, Visibility, braced, token,
+    Abi, Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatType, Path, PathArguments, Result,
+    Safety, Signature, Token, Type, Visibility, braced, token,
 };
 
-use crate::args::Args;
+use crate::args::{Args, RUNTIME};
 use crate::grammar;
 
 /// The user's function. Its body stays tokens: what is wrong in there is for rustc to say, once.
@@ -83,17 +83,18 @@ impl Main {
 
 /// Adds one error for each mistake in the signature; some depend on what the attribute says.
 pub(crate) fn check(main: &Main, args: &Args, errors: &mut Vec<Error>) {
-    check_qualifiers(main, errors);
+    check_qualifiers(main, args, errors);
     check_arguments(main, args, errors);
 }
 
-fn check_qualifiers(main: &Main, errors: &mut Vec<Error>) {
+fn check_qualifiers(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     let Signature { constness, asyncness, safety, abi, ident, generics, variadic, .. } = &main.sig;
     let mut refuse = |at: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(at, message));
     if let Some(constness) = constness {
         refuse(constness, "`main` cannot be `const`: remove `const`");
     }
-    if asyncness.is_some() && main.attrs.iter().all(is_inert) {
+    let is_ours = ident == "main" && main.sig.receiver().is_none();
+    if is_ours && asyncness.is_some() && main.attrs.iter().all(is_inert) && !args.gives(RUNTIME) {
         let advice = "put the runtime's attribute, for example `#[tokio::main]`, below `#[prefork]`";
         refuse(asyncness, &format!("`async fn main` needs an async runtime: {advice}"));
     }
@@ -103,13 +104,18 @@ fn check_qualifiers(main: &Main, errors: &mut Vec<Error>) {
     if let Some(abi) = abi {
         refuse(abi, "`main` has Rust's own ABI: remove `extern`");
     }
-    if ident != "main" {
+    if ident != "main" && main.sig.receiver().is_none() {
         let advice =
             format!("to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`");
         refuse(ident, &format!("`#[prefork]` goes on `main`: {advice}"));
     }
     if !generics.params.is_empty() {
-        refuse(generics, "`main` cannot be generic: write the types themselves");
+        let only_lifetimes = generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
+        let advice = match only_lifetimes {
+            true => "remove the lifetimes: what `preload` returned lives as long as the worker, and is lent as `&T`",
+            false => "write the types themselves",
+        };
+        refuse(generics, &format!("`main` cannot be generic: {advice}"));
     }
     if let Some(receiver) = main.sig.receiver() {
         refuse(
@@ -157,7 +163,8 @@ pub(crate) fn is_condition(attr: &&Attribute) -> bool {
 
 fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     let (mut integers, mut listeners) = (0, Vec::new());
-    for PatType { attrs, ty, .. } in main.arguments() {
+    for argument in main.arguments() {
+        let PatType { attrs, ty, .. } = argument;
         let mut refuse = |message: &str| errors.push(Error::new_spanned(ty, message));
         match kind(ty) {
             Kind::Opaque => refuse(
@@ -166,9 +173,13 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
                  returned",
             ),
             Kind::Mutable => refuse("what `preload` returned is lent as `&T`: remove `mut`"),
+            Kind::Boxed(shared) => refuse(&why_not_boxed(ty, &shared, args)),
             Kind::Lent if !args.gives("preload") => refuse(why_not_lent(ty)),
             // An argument under `cfg` may not be there: what it needs is left to the run.
             _ if attrs.iter().any(|attr| is_condition(&attr)) => {}
+            _ if is_preloaded_by_value(argument, args) => {
+                refuse(&format!("what `preload` returned is lent to every worker: write `&{}`", written_type(ty)));
+            }
             Kind::Integer => {
                 integers += 1;
                 if integers > 1 {
@@ -193,16 +204,92 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     }
 }
 
+/// Whether two arguments have one name. The expansion gives them their values one after another, which would hide the
+/// first, so rustc must see them as they are.
+pub(crate) fn has_a_name_twice(main: &Main) -> bool {
+    let unconditional = main.arguments().filter(|argument| !argument.attrs.iter().any(|attr| is_condition(&attr)));
+    let names: Vec<&Ident> = unconditional.filter_map(|argument| plain_name(&argument.pat)).collect();
+    (1..names.len()).any(|index| names[..index].contains(&names[index]))
+}
+
+/// The argument's name, where the pattern is no more than that.
+pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
+        _ => None,
+    }
+}
+
+/// Whether the argument is meant to be what `preload` returned, but is no reference: an option uses a field of it.
+pub(crate) fn is_preloaded_by_value(argument: &PatType, args: &Args) -> bool {
+    let has_field_used = |name| args.calls.iter().any(|(_, value)| uses_a_field(value.to_token_stream(), name));
+    let is_unknown = matches!(kind(&argument.ty), Kind::Other) && !is_handle(&argument.ty);
+    is_unknown && args.gives("preload") && plain_name(&argument.pat).is_some_and(has_field_used)
+}
+
+/// Whether `name.` is in the tokens.
+fn uses_a_field(tokens: TokenStream, name: &Ident) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let is_dot = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '.');
+    tokens.iter().enumerate().any(|(index, token)| match token {
+        TokenTree::Group(group) => uses_a_field(group.stream(), name),
+        TokenTree::Ident(ident) => {
+            ident == name
+                && tokens.get(index + 1).is_some_and(is_dot)
+                && !index.checked_sub(1).is_some_and(|before| is_dot(&tokens[before]))
+        }
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
 fn why_not_lent(ty: &Type) -> &'static str {
-    match ty {
-        Type::Reference(reference) if is_passed_by_value(&reference.elem) => "this is passed by value: remove the `&`",
-        _ => "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`",
+    let Type::Reference(reference) = ty else { return NOTHING_IS_LENT };
+    match &*reference.elem {
+        Type::Slice(slice) if matches!(kind(&slice.elem), Kind::Listener(_)) => {
+            "listeners are given as a `Vec`: write `Vec<…>` instead of `&[…]`"
+        }
+        ty if is_passed_by_value(ty) => "this is passed by value: remove the `&`",
+        _ => NOTHING_IS_LENT,
+    }
+}
+
+const NOTHING_IS_LENT: &str =
+    "`&T` is what `preload` returned: add `preload = path::to::function`, a function that returns the `T`";
+
+/// A pointer to a value of its own is nothing that a worker is given.
+fn why_not_boxed(ty: &Type, value: &Type, args: &Args) -> String {
+    let (ty, value) = (written_type(ty), written_type(value));
+    match args.gives("preload") {
+        true => format!("what `preload` returned is lent to every worker: write `&{value}` instead of `{ty}`"),
+        false => format!(
+            "`{ty}` cannot be an argument of `main`: data that all workers share comes from `preload = \
+             path::to::function`, and is lent as `&{value}`"
+        ),
     }
 }
 
 fn is_passed_by_value(ty: &Type) -> bool {
-    let is_worker = || ty.to_token_stream().to_string().ends_with("Worker");
-    matches!(kind(ty), Kind::Integer | Kind::Listener(_)) || is_worker()
+    matches!(kind(ty), Kind::Integer | Kind::Listener(_) | Kind::Listeners(_)) || is_handle(ty)
+}
+
+/// Whether the type, as written, is one of the handles of a worker.
+pub(crate) fn is_handle(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_handle(&group.elem),
+        Type::Paren(paren) => is_handle(&paren.elem),
+        Type::Path(path) => {
+            path.path.segments.last().is_some_and(|last| last.ident == "Worker" || last.ident == "Shutdown")
+        }
+        _ => false,
+    }
+}
+
+/// As a person would write it.
+fn written_type(ty: &Type) -> String {
+    let text = ty.to_token_stream().to_string();
+    [(" :: ", "::"), (":: ", "::"), (" < ", "<"), (" >", ">"), ("< ", "<"), (" ,", ","), ("& ", "&")]
+        .iter()
+        .fold(text, |text, (spaced, written)| text.replace(spaced, written))
 }
 
 fn listener_twice(kind: grammar::Kind) -> String {
@@ -240,6 +327,8 @@ pub(crate) enum Kind {
     Listeners(grammar::Kind),
     Lent,
     Mutable,
+    /// An `Arc`, `Box` or `Rc` of this type.
+    Boxed(Box<Type>),
     Opaque,
     Other,
 }
@@ -256,17 +345,30 @@ pub(crate) fn kind(ty: &Type) -> Kind {
         },
         Type::Path(path) if path.qself.is_none() => match written(&path.path).as_str() {
             "usize" | "u32" => Kind::Integer,
-            name => match (listener(name), &path.path.segments.last().map(|last| &last.arguments)) {
+            name => match (listener(name), parameter(&path.path)) {
                 (Some(kind), _) => Kind::Listener(kind),
-                (None, Some(PathArguments::AngleBracketed(list))) if name == "Vec" => match list.args.first() {
-                    Some(GenericArgument::Type(element)) => many(element),
-                    _ => Kind::Other,
-                },
-                _ => Kind::Other,
+                (None, Some(element)) if name == "Vec" => many(element),
+                (None, Some(value)) if is_pointer(name) => Kind::Boxed(Box::new(value.clone())),
+                (None, _) => Kind::Other,
             },
         },
         _ => Kind::Other,
     }
+}
+
+/// The first type in angle brackets.
+fn parameter(path: &Path) -> Option<&Type> {
+    match &path.segments.last()?.arguments {
+        PathArguments::AngleBracketed(list) => list.args.iter().find_map(|argument| match argument {
+            GenericArgument::Type(ty) => Some(ty),
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+fn is_pointer(name: &str) -> bool {
+    ["Arc", "sync::Arc", "std::sync::Arc", "Box", "std::boxed::Box", "Rc", "rc::Rc", "std::rc::Rc"].contains(&name)
 }
 
 fn many(element: &Type) -> Kind {

@@ -200,3 +200,139 @@ fn a_misspelt_option_counts_as_given() {
     assert!(errors[0].contains("did you mean `listen`?"));
     assert_eq!(parse(quote!(lisetn = "127.0.0.1:1", listen = "127.0.0.1:1")).1.len(), 1);
 }
+
+/// The errors of tokens as they are written.
+fn errors_of(tokens: &str) -> Vec<String> {
+    parse(tokens.parse().expect("tokens")).1
+}
+
+#[test]
+fn an_option_is_named_with_underscores() {
+    assert_eq!(
+        errors_of("graceful-timeout = 30, max-restart = 4, workers = A-B, keep-alive = 1"),
+        [
+            "write `graceful_timeout`: the names of options have underscores",
+            "unknown option `max-restart`: did you mean `max_restarts`?",
+            "unknown option `keep-alive`: it belongs to the server that runs in the body of `main`",
+        ]
+    );
+    assert!(parse(quote!(reuse - port = true)).0.gives("reuse_port"));
+}
+
+#[test]
+fn text_without_quotes_is_one_error_that_shows_the_quotes() {
+    for (option, text) in [
+        ("listen", "127.0.0.1:8080"),
+        ("listen", "localhost:8080"),
+        ("listen", "*:8080"),
+        ("listen", ":8080"),
+        ("listen", "[::1]:8080"),
+        ("listen", "admin=127.0.0.1:8080"),
+        ("listen", "udp:127.0.0.1:53"),
+        ("listen", "unix:/run/app.sock"),
+        ("listen", "none"),
+        ("workers", "auto"),
+        ("max_restarts", "unlimited"),
+        ("restart", "always"),
+        ("restart", "on-failure"),
+        ("reload", "exclusive"),
+        ("user", "www-data"),
+        ("umask", "none"),
+        ("backoff", "100ms..1s"),
+        ("graceful_timeout", "5s"),
+    ] {
+        let mut errors = Vec::new();
+        let args = Args::parse(format!("{option} = {text}, workers = 4").parse().expect("tokens"), &mut errors);
+        errors.extend(args.words(|_| false).cloned());
+        errors.retain(|error| !error.to_string().contains("given twice"));
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors, [format!("{option}: write it in quotes: {text:?}")]);
+    }
+    assert_eq!(errors_of("max_memory = 512 MiB"), ["max_memory: write it in quotes: \"512MiB\""]);
+    assert_eq!(
+        errors_of("listen = 127.0.0.1"),
+        ["listen: \"127.0.0.1\" has no port: write for example \"127.0.0.1:8080\""]
+    );
+    assert_eq!(errors_of("graceful_timeout = 30 seconds").len(), 1);
+    assert_eq!(
+        errors_of("listen = [\"127.0.0.1:80\", localhost:81, 127.0.0.1:82]"),
+        ["listen: write it in quotes: \"localhost:81\""],
+        "an error that has another with it"
+    );
+}
+
+#[test]
+fn a_word_that_is_a_name_is_a_name() {
+    let args = accepted(quote!(workers = auto, restart = sometimes, user = nobody, max_memory = none.size));
+    assert_eq!(args.words(|_| false).count(), 1);
+    assert_eq!(args.words(|word| word == "auto").count(), 0);
+    assert_eq!(args.calls.len(), 4);
+}
+
+#[test]
+fn an_expression_is_no_text() {
+    for tokens in [
+        "workers = a - b",
+        "max_lifetime = LONGEST - SHORTEST",
+        "max_memory = limits.memory",
+        "listen = cli.listen",
+        "listen = if a { b } else { c }",
+        "user = user",
+        "graceful_timeout = 4 * timeout",
+        "workers = (0..4).len()",
+        "workers = match || -> Option<usize> { Some(a?) } { f => f().unwrap_or(1) }",
+    ] {
+        assert_eq!(errors_of(tokens), [""; 0], "{tokens}");
+    }
+}
+
+#[test]
+fn words_of_other_programs_count_as_what_they_mean() {
+    for (tokens, option, says) in [
+        ("bind = \"127.0.0.1:80\"", "listen", "unknown option `bind`: did you mean `listen`?"),
+        ("port = 8080", "listen", "a port belongs to an address of `listen`"),
+        ("processes = 4", "workers", "did you mean `workers`?"),
+        ("preload_app = load", "preload", "did you mean `preload`?"),
+        ("graceful = 5", "graceful_timeout", "did you mean `graceful_timeout`?"),
+        ("where_to = \"localhost:8080\"", "listen", "did you mean `listen`?"),
+        ("worker_threads = 4", RUNTIME, "`#[tokio::main(worker_threads = 2)]` below `#[prefork]`"),
+        (
+            "tokio::main",
+            RUNTIME,
+            "this is no option: write `#[tokio::main]` as an attribute of its own, below `#[prefork]`",
+        ),
+    ] {
+        let (args, errors) = parse(tokens.parse().expect("tokens"));
+        assert!(matches!(&errors[..], [one] if one.contains(says)), "{errors:?}");
+        assert_eq!(args.gives(option), !tokens.starts_with("worker_threads"), "{tokens}");
+    }
+    assert_eq!(errors_of("daemon = true, pidfile = \"a\", timeout = 30, keepalive = 5, max_requests = 1000").len(), 5);
+    assert!(errors_of("colour = \"blue\"")[0].contains("(options: workers, listen,"));
+}
+
+#[test]
+fn an_error_cannot_leave_an_option() {
+    for tokens in ["workers = count()?", "workers = f(count()?)", "listen = [address()?]"] {
+        let errors = errors_of(tokens);
+        assert!(matches!(&errors[..], [one] if one.contains("by `?`")), "{errors:?}");
+    }
+}
+
+#[test]
+fn restart_is_never_by_its_budget() {
+    for word in ["\"never\"", "\"no\"", "false"] {
+        let errors = errors_of(&format!("restart = {word}"));
+        assert!(matches!(&errors[..], [one] if one.contains("set max_restarts to 0")), "{errors:?}");
+    }
+}
+
+/// `$value` of a macro is a group without delimiters, whose place is the macro.
+#[test]
+fn a_value_that_a_macro_passes_on_is_read_through_its_group() {
+    let passed = |value: &str| {
+        let value = proc_macro2::Group::new(Delimiter::None, value.parse().expect("tokens"));
+        parse(quote!(workers = #value)).1
+    };
+    assert_eq!(passed("4"), [""; 0]);
+    assert_eq!(passed("\"four\""), ["workers: \"four\" is not a whole number or \"auto\""]);
+}

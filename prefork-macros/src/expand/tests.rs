@@ -242,3 +242,159 @@ fn arguments_under_cfg_are_left_to_the_run() {
     );
     assert!(!expanded(quote!(), item).contains("compile_error!"));
 }
+
+/// The texts of the errors that the expansion has.
+fn refused(args: TokenStream, item: TokenStream) -> Vec<String> {
+    let text = expand(args, item).to_string();
+    let parts = text.split("compile_error ! {").skip(1);
+    parts.map(|part| part.split_once('}').expect("an end").0.trim().trim_matches('"').to_owned()).collect()
+}
+
+#[test]
+fn what_preload_returned_is_taken_by_reference_and_one_error_says_so() {
+    let item = |ty: TokenStream| quote!(fn main(cli: #ty) {});
+    for (args, ty, says) in [
+        (
+            quote!(preload = load),
+            quote!(Arc<Config>),
+            "is lent to every worker: write `&Config` instead of `Arc<Config>`",
+        ),
+        (quote!(preload = load), quote!(std::sync::Arc<Mutex<u8>>), "write `&Mutex<u8>` instead of `std::sync::Arc<"),
+        (quote!(preload_app = load), quote!(Box<Config>), "did you mean `preload`?"),
+        (quote!(), quote!(Rc<Config>), "comes from `preload = path::to::function`, and is lent as `&Config`"),
+        (
+            quote!(preload = load, workers = cli.workers),
+            quote!(cli::Args),
+            "is lent to every worker: write `&cli::Args`",
+        ),
+        (quote!(preload = load, workers = (&cli.workers)), quote!(Option<Args>), "write `&Option<Args>`"),
+    ] {
+        let errors = refused(args, item(ty));
+        assert!(errors.iter().any(|error| error.contains(says)), "{errors:?}");
+        assert!(errors.len() == 1 || errors[0].contains("did you mean"), "{errors:?}");
+    }
+    for (args, ty) in [
+        (quote!(preload = load, workers = cli()), quote!(Args)),
+        (quote!(preload = load, workers = a.cli.b), quote!(Args)),
+        (quote!(workers = cli.workers), quote!(Args)),
+        (quote!(preload = load, workers = cli.workers), quote!(Worker)),
+    ] {
+        assert_eq!(refused(args, item(ty)), [""; 0]);
+    }
+}
+
+#[test]
+fn one_mistake_in_the_signature_is_one_error() {
+    for (args, item, says) in [
+        (
+            quote!(preload = load),
+            quote!(
+                fn main<'a>(cli: &'a Cli<'a>) {}
+            ),
+            "remove the lifetimes",
+        ),
+        (
+            quote!(),
+            quote!(
+                fn run(&self) {}
+            ),
+            "not on a method",
+        ),
+        (
+            quote!(),
+            quote!(
+                async fn serve() {}
+            ),
+            "goes on `main`",
+        ),
+        (
+            quote!(tokio::main),
+            quote!(
+                async fn main() {}
+            ),
+            "as an attribute of its own",
+        ),
+        (
+            quote!(listen = "*:1"),
+            quote!(
+                fn main(a: &[TcpListener]) {}
+            ),
+            "given as a `Vec`",
+        ),
+        (
+            quote!(),
+            quote!(
+                fn main(a: &Vec<UdpSocket>) {}
+            ),
+            "passed by value",
+        ),
+        (
+            quote!(),
+            quote!(
+                fn main(a: &prefork_rt::Shutdown) {}
+            ),
+            "passed by value",
+        ),
+        (
+            quote!(bind = "*:1"),
+            quote!(
+                fn main(a: TcpListener) {}
+            ),
+            "did you mean `listen`?",
+        ),
+        (
+            quote!(port = 1),
+            quote!(
+                fn main(a: TcpListener) {}
+            ),
+            "a port belongs to",
+        ),
+        (
+            quote!(listen = *:80),
+            quote!(
+                fn main(a: TcpListener) {}
+            ),
+            "in quotes",
+        ),
+    ] {
+        let errors = refused(args, item);
+        assert!(matches!(&errors[..], [one] if one.contains(says)), "{errors:?}");
+    }
+}
+
+/// rustc reports it, in the signature as it is written.
+#[test]
+fn a_name_that_is_given_twice_is_left_to_rustc() {
+    let text = expanded(
+        quote!(),
+        quote!(
+            fn main(a: usize, a: Worker) {}
+        ),
+    );
+    assert!(text.ends_with("#[allow(unused)]fnmain(a:usize,a:Worker){}}") && !text.contains("compile_error"), "{text}");
+    let both = quote!(
+        fn main(#[cfg(a)] a: usize, #[cfg(not(a))] a: u32) {}
+    );
+    assert!(expanded(quote!(), both).contains("__private::run"));
+}
+
+#[test]
+fn a_value_of_preload_that_may_be_an_argument_by_value_is_one_mistake() {
+    let text = |item| expanded(quote!(preload = load), item);
+    assert!(
+        text(quote!(
+            fn main(cli: Cli) {}
+        ))
+        .contains(".run(__prefork)")
+    );
+    for item in [
+        quote!(
+            fn main(a: Worker, b: prefork_rt::Shutdown) {}
+        ),
+        quote!(
+            fn main(id: usize) {}
+        ),
+    ] {
+        assert!(text(item).contains(".run_unit(__prefork)"));
+    }
+}

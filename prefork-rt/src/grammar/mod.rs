@@ -8,6 +8,7 @@
 mod account;
 mod address;
 mod duration;
+mod foreign;
 mod nearest;
 mod number;
 mod options;
@@ -20,6 +21,7 @@ mod words;
 pub(crate) use account::*;
 pub(crate) use address::*;
 pub(crate) use duration::*;
+pub(crate) use foreign::*;
 pub(crate) use nearest::*;
 pub(crate) use number::*;
 pub(crate) use options::*;

@@ -75,6 +75,10 @@ pub(crate) fn restart(text: &str) -> Result<Restart, String> {
     match text {
         "on-failure" => Ok(Restart::OnFailure),
         "always" => Ok(Restart::Always),
+        "never" | "no" | "none" | "off" | "false" => Err(format!(
+            "{text:?} is not accepted: to replace no worker, leave this out and set max_restarts to 0, which ends the \
+             pool at the first abnormal end (here: \"on-failure\" or \"always\")"
+        )),
         _ => Err(format!(
             "{text:?} is not accepted: write \"on-failure\" to replace workers that end abnormally, or \"always\" to \
              replace those that finish with status 0 too"

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 
 use super::settings::{ROWS, Row, Values};
 use crate::error::Error;
-use crate::grammar::{self, for_each_option};
+use crate::grammar::{self, Foreign, for_each_option};
 use crate::upgrade;
 
 /// What `PREFORK` asks for.
@@ -159,9 +159,13 @@ fn unknown_variable(name: &str) -> String {
         return format!("environment variable PREFORK_{name} is ignored: {option} is set in the code only");
     }
     let options: Vec<&str> = ROWS.iter().map(|row| row.option).collect();
-    let advice = match grammar::nearest(name, &options) {
-        Some(option) => format!("did you mean {}?", variable(option)),
-        None => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_uppercase()),
+    let advice = match (grammar::foreign(name), grammar::nearest(name, &options)) {
+        (Some(Foreign::Is(option)), _) if ATTRIBUTE_ONLY.contains(&option) => {
+            format!("{option} is set in the code only")
+        }
+        (Some(Foreign::Is(option)), _) | (None, Some(option)) => format!("did you mean {}?", variable(option)),
+        (Some(Foreign::Do(advice)), _) => advice.to_owned(),
+        (None, None) => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_uppercase()),
     };
     format!("environment variable PREFORK_{name} is unknown and ignored: {advice}")
 }
@@ -199,6 +203,24 @@ mod tests {
         let (environment, result) = read(&variables, true);
         assert!(result.is_err_and(|why| why.starts_with("environment variable PREFORK_WORKERS: ")));
         assert!(environment.mode == Mode::Off && environment.handoff.as_deref() == Some("7"));
+    }
+
+    #[test]
+    fn a_word_of_another_program_is_named_with_what_it_is_here() {
+        for (name, advice) in [
+            ("BIND", "did you mean PREFORK_LISTEN?"),
+            ("PROCESSES", "did you mean PREFORK_WORKERS?"),
+            ("THREADS", "`workers` is the number of processes"),
+            ("PRELOAD_APP", "preload is set in the code only"),
+            ("WORKRS", "did you mean PREFORK_WORKERS?"),
+            ("COLOUR", "known are PREFORK and PREFORK_ with WORKERS"),
+        ] {
+            let line = unknown_variable(name);
+            assert!(
+                line.starts_with(&format!("environment variable PREFORK_{name} is unknown and ignored: {advice}")),
+                "{line}"
+            );
+        }
     }
 
     #[test]

@@ -41,6 +41,7 @@ use crate::listen::{self, Label, Wanted};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be an argument of a `#[prefork]` function",
     label = "not something prefork can pass to a worker",
+    note = "what a `preload` function returned is lent: if it is that, write `&{Self}`",
     note = "accepted: `usize` or `u32` (the task id), `prefork_rt::Worker`, `prefork_rt::Shutdown`, `std::net::TcpListener`, `UnixListener`, `UdpSocket` or a `Vec` of these (with `listen`), and `&T` for what `preload` returned",
     note = "for the types of `tokio::net` enable prefork-rt's cargo feature `tokio`; for those of another async runtime take the standard library's and convert it in the body, for example with `from_std`"
 )]

@@ -1,0 +1,10 @@
+use prefork_rt::prefork;
+
+struct Config;
+
+fn load() -> Config {
+    Config
+}
+
+#[prefork(preload = load)]
+fn main(_: Config) {}
