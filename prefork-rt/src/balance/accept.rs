@@ -1,7 +1,9 @@
 //! Accepting from a listener of any kind when it is this worker's turn, and counting what was accepted.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
@@ -43,16 +45,26 @@ impl<L: AsRawFd + AsFd> Acceptor<L> {
     }
 
     /// Waits for a connection and for this worker's turn, and calls `accept`, which is to return
-    /// [`io::ErrorKind::WouldBlock`] where there is none. Safe to cancel: no connection is lost.
+    /// [`io::ErrorKind::WouldBlock`] where there is none. May be cancelled: no connection is lost, and the next call goes on
+    /// with a wait that has begun.
     pub(crate) async fn accept<T>(&mut self, accept: impl Fn(&L) -> io::Result<T>) -> io::Result<(T, OpenConnection)> {
+        let accepted = poll_fn(|context| self.poll_accept(context, &accept)).await?;
+        Ok((accepted, OpenConnection(Counted::connection())))
+    }
+
+    fn poll_accept<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        accept: impl Fn(&L) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
         loop {
-            let mut ready = self.listener.readable().await?;
+            let mut ready = ready!(self.listener.poll_read_ready(context))?;
             if let Some(turns) = &mut self.turns {
-                turns.wait(ready.get_inner().as_fd()).await;
+                ready!(turns.poll(context, ready.get_inner().as_fd()));
             }
             // Otherwise another worker was faster.
             if let Ok(accepted) = ready.try_io(|listener| accept(listener.get_ref())) {
-                return accepted.map(|accepted| (accepted, OpenConnection(Counted::connection())));
+                return Poll::Ready(accepted);
             }
         }
     }

@@ -37,21 +37,22 @@ use crate::worker::Worker;
 /// not tell how many connections wait. The connections are counted there, too.
 ///
 /// ```no_run
-/// use prefork_rt::{BalancedListener, Error, Worker, prefork};
+/// use std::error::Error;
+///
+/// use prefork_rt::{BalancedListener, Worker, prefork};
 /// use tokio::io::{copy, split};
 /// use tokio::net::TcpListener;
 ///
 /// #[prefork(listen = "127.0.0.1:8080")]
 /// #[tokio::main(flavor = "current_thread")]
-/// async fn main(worker: Worker, listener: TcpListener) -> Result<(), Error> {
+/// async fn main(worker: Worker, listener: TcpListener) -> Result<(), Box<dyn Error>> {
 ///     let mut shutdown = worker.shutdown();
 ///     let mut listener = BalancedListener::new(worker, listener)?;
 ///     loop {
-///         let accepted = tokio::select! {
+///         let (stream, _client) = tokio::select! {
 ///             _ = &mut shutdown => return Ok(()),
-///             accepted = listener.accept() => accepted,
+///             accepted = listener.accept() => accepted?,
 ///         };
-///         let Ok((stream, _client)) = accepted else { continue };
 ///         tokio::spawn(async move {
 ///             let (mut reader, mut writer) = split(stream); // it counts until both halves are dropped
 ///             copy(&mut reader, &mut writer).await
