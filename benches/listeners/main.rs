@@ -1,0 +1,152 @@
+//! What sockets cost and how they balance: shared by all workers, with and without balance, or one for each slot, against
+//! one process, in ratios.
+//!
+//! `cargo bench --bench listeners` takes about five minutes, with `-- --quick` half a minute, and says less; `--rounds 20`
+//! sharpens it, `--workers 4` has other pools than one worker for each CPU, and words select rows (`kept "new, 2"`). Linux
+//! only.
+//!
+//! # What is measured
+//!
+//! | row | what the clients do |
+//! |---|---|
+//! | kept | 64 connections, each with one request after another |
+//! | new, N | N clients, each with a connection for every request |
+//! | balance | 64 connections are opened one after another, and stay: how many the busiest of 4 workers has |
+//!
+//! | contender | what it is |
+//! |---|---|
+//! | one process | tokio's multi-thread runtime, with as many threads as the pools have workers |
+//! | threads | one process with a runtime for each thread; each connection goes to the thread that has the fewest |
+//! | shared | a pool whose workers accept from one socket |
+//! | balanced | the same with `BalancedListener` |
+//! | per slot | a pool with `reuse_port` |
+//!
+//! Each worker has tokio's runtime of one thread. All serve with the same code. The clients are this process, on the same
+//! CPUs, which they use as much as the servers do.
+//!
+//! # How to read the figures
+//!
+//! Only ratios: the contenders take turns within a round, in changing order, and each figure is the median over the rounds
+//! of what a contender had over what another had in the same round, which the head of the column names. More requests in a
+//! second are better, a shorter time for the slowest of a hundred is. `same` is the one process once more: what it differs
+//! from 1 is what this run cannot tell from nothing.
+
+#[cfg(target_os = "linux")]
+mod clients;
+#[cfg(target_os = "linux")]
+mod contenders;
+#[cfg(target_os = "linux")]
+#[path = "../contest.rs"]
+mod contest;
+
+#[cfg(target_os = "linux")]
+mod bench {
+    use std::process::ExitCode;
+    use std::str::FromStr;
+    use std::time::Duration;
+
+    use prefork_rt::cpu_count;
+    use tokio::runtime::{Builder, Runtime};
+
+    use crate::clients::{Load, Sample, busiest, measure};
+    use crate::contenders::contend;
+    use crate::contest::{self, median};
+
+    const CONNECTIONS: usize = 64;
+    const BALANCED_WORKERS: usize = 4;
+    const CONTENDERS: [&str; 6] = ["one process", "same", "threads", "shared", "balanced", "per slot"];
+    const ROWS: [(&str, Load); 5] = [
+        ("kept", Load::Kept(CONNECTIONS)),
+        ("new, 1", Load::New(1)),
+        ("new, 2", Load::New(2)),
+        ("new, 32", Load::New(32)),
+        ("new, 64", Load::New(CONNECTIONS)),
+    ];
+
+    pub fn main() -> ExitCode {
+        contest::run(contend, |arguments| {
+            let quick = arguments.contains(&"--quick");
+            let contest = Contest {
+                clients: Builder::new_multi_thread().worker_threads(cpu_count()).enable_all().build().expect("threads"),
+                rounds: number_after(arguments, "--rounds").unwrap_or(if quick { 2 } else { 9 }),
+                workers: number_after(arguments, "--workers").unwrap_or(cpu_count()),
+                length: Duration::from_millis(if quick { 200 } else { 1000 }),
+            };
+            let is_a_row = |word: &&&str| ROWS.iter().any(|(row, _)| row == *word) || **word == "balance";
+            let chosen: Vec<&str> = arguments.iter().filter(is_a_row).copied().collect();
+            contest.print(|row| chosen.is_empty() || chosen.contains(&row));
+        })
+    }
+
+    fn number_after<T: FromStr>(arguments: &[&str], name: &str) -> Option<T> {
+        let at = arguments.iter().position(|&argument| argument == name)?;
+        arguments.get(at + 1)?.parse().ok()
+    }
+
+    struct Contest {
+        clients: Runtime,
+        rounds: usize,
+        workers: usize,
+        length: Duration,
+    }
+
+    impl Contest {
+        fn print(&self, is_chosen: impl Fn(&str) -> bool) {
+            let Contest { rounds, workers, .. } = self;
+            println!("{rounds} rounds, {workers} workers or threads, {} CPUs", cpu_count());
+            println!("\n{:<10}{:<12}{:>30}{:>30}", "", "", "requests, over", "p99, over");
+            let bases = ["one process", "shared", "one process", "threads"];
+            let [a, b, c, d] = bases;
+            println!("{:<10}{:<12}{a:>15}{b:>15}{c:>15}{d:>15}", "row", "contender");
+            for (row, load) in ROWS.into_iter().filter(|(row, _)| is_chosen(row)) {
+                let samples = self.samples(load);
+                for (name, of_name) in CONTENDERS.iter().zip(&samples).skip(1) {
+                    let over = |base: &str, of: fn(&Sample) -> f64| {
+                        let base = &samples[CONTENDERS.iter().position(|&name| name == base).expect("one of them")];
+                        median(of_name.iter().zip(base).map(|(sample, base)| of(sample) / of(base)).collect())
+                    };
+                    let (rate, p99) = (|sample: &Sample| sample.rate, |sample: &Sample| sample.p99);
+                    let figures = [over(a, rate), over(b, rate), over(c, p99), over(d, p99)];
+                    let figures = figures.map(|figure| format!("{figure:>15.2}")).concat();
+                    println!("{row:<10}{name:<12}{figures}");
+                }
+            }
+            if is_chosen("balance") {
+                self.print_balance();
+            }
+        }
+
+        /// For each contender, one in each round.
+        fn samples(&self, load: Load) -> [Vec<Sample>; CONTENDERS.len()] {
+            let mut samples: [Vec<Sample>; CONTENDERS.len()] = Default::default();
+            for round in 0..self.rounds {
+                for turn in 0..CONTENDERS.len() {
+                    let which = (round + turn) % CONTENDERS.len();
+                    samples[which].push(measure(&self.clients, CONTENDERS[which], self.workers, load, self.length));
+                }
+            }
+            samples
+        }
+
+        fn print_balance(&self) {
+            let even = CONNECTIONS / BALANCED_WORKERS;
+            println!("\n{:<10}{:<12}{:>12}{:>12}   (even: {even})", "row", "contender", "busiest", "worst");
+            for name in ["shared", "balanced", "per slot"] {
+                let busiest = |_| busiest(&self.clients, name, BALANCED_WORKERS, CONNECTIONS) as f64;
+                let had: Vec<f64> = (0..self.rounds).map(busiest).collect();
+                let worst = had.iter().copied().fold(0.0, f64::max);
+                println!("{:<10}{name:<12}{:>12.0}{worst:>12.0}", "balance", median(had));
+            }
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    bench::main()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    println!("measured on Linux only");
+}
