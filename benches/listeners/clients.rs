@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 
-use crate::contenders::{ANSWER, NUMBER, REQUEST, Server};
+use crate::contenders::{BODY, NUMBER, REQUEST, Server};
 
 /// Requests in a second, and the time that one in a hundred takes longer than.
 #[derive(Clone, Copy)]
@@ -71,9 +71,17 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 /// Which worker answers.
 async fn ask(connection: &mut TcpStream) -> io::Result<[u8; NUMBER]> {
     connection.write_all(REQUEST).await?;
-    let mut answer = [0; ANSWER];
-    connection.read_exact(&mut answer).await?;
-    Ok(*answer.first_chunk().expect("it is longer"))
+    let (mut answer, mut length) = ([0; 1024], 0);
+    loop {
+        match connection.read(&mut answer[length..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            read => length += read,
+        }
+        let head = answer[..length].windows(4).position(|end| end == b"\r\n\r\n");
+        if let Some(body) = head.map(|end| &answer[end + 4..length]).filter(|body| body.len() == BODY) {
+            return Ok(*body.first_chunk().expect("it is longer"));
+        }
+    }
 }
 
 async fn keep_asking(address: SocketAddr, until: Instant) -> io::Result<Vec<Duration>> {

@@ -7,6 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use axum::Router;
+use axum::routing::get;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use prefork_rt::{BalancedListener, Prefork, Worker};
@@ -17,9 +22,10 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::contest;
 
 pub const REQUEST: &[u8; 32] = b"GET / HTTP/1.1\r\nhost: localh\r\n\r\n";
-/// Digits of the number of the worker that answers; an answer begins with it.
+/// Digits of the number of the worker that answers; the body of an answer begins with it.
 pub const NUMBER: usize = 4;
-pub const ANSWER: usize = 128;
+/// The bytes of a body.
+pub const BODY: usize = 128;
 
 pub fn contend(name: &str, workers: usize) -> ExitCode {
     let pool = Prefork::new().workers(workers).listen("127.0.0.1:0").ready_timeout("1m");
@@ -28,17 +34,25 @@ pub fn contend(name: &str, workers: usize) -> ExitCode {
         "balanced" => pool.run(|worker| in_its_runtime(worker, balanced)),
         "per slot" => pool.reuse_port(true).run(|worker| in_its_runtime(worker, plain)),
         "threads" => a_runtime_for_each_thread(workers),
-        _ => {
-            let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
-            let served = runtime.expect("threads").block_on(async {
-                let listener = TcpListener::bind("127.0.0.1:0").await?;
-                eprintln!("listening on {}, ready after 0 ms", listener.local_addr()?);
-                plain(None, listener).await
-            });
-            served.expect("it serves until it is killed");
-            ExitCode::SUCCESS
-        }
+        "HTTP, serve" => pool.run(|worker| in_its_runtime(worker, http_serve)),
+        "HTTP, shared" => pool.run(|worker| in_its_runtime(worker, http_plain)),
+        "HTTP, process" => one_process(workers, http_plain),
+        _ => one_process(workers, plain),
     }
+}
+
+fn one_process<F>(threads: usize, serve: fn(Option<Worker>, TcpListener) -> F) -> ExitCode
+where
+    F: Future<Output = io::Result<()>>,
+{
+    let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let served = runtime.expect("threads").block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        eprintln!("listening on {}, ready after 0 ms", listener.local_addr()?);
+        serve(None, listener).await
+    });
+    served.expect("it serves until it is killed");
+    ExitCode::SUCCESS
 }
 
 fn one_thread() -> io::Result<Runtime> {
@@ -78,6 +92,34 @@ async fn balanced(worker: Option<Worker>, listener: TcpListener) -> io::Result<(
     }
 }
 
+async fn http_serve(worker: Option<Worker>, listener: TcpListener) -> io::Result<()> {
+    let worker = worker.expect("it is in a pool");
+    let body = body(worker.task_id());
+    prefork_rt::hyper::serve(worker, listener, Router::new().route("/", get(async || body))).await
+}
+
+/// With the same libraries, and no bounds, no balance and no drain.
+async fn http_plain(worker: Option<Worker>, listener: TcpListener) -> io::Result<()> {
+    let body = body(worker.map_or(0, Worker::task_id));
+    let service = TowerToHyperService::new(Router::new().route("/", get(async || body)));
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1().timer(TokioTimer::new());
+    let http = Arc::new(http);
+    if let Some(worker) = worker {
+        worker.ready();
+    }
+    loop {
+        let (connection, _) = listener.accept().await?;
+        connection.set_nodelay(true)?;
+        let (http, service) = (Arc::clone(&http), service.clone());
+        tokio::spawn(async move { http.serve_connection(TokioIo::new(connection), service).await.map_err(drop) });
+    }
+}
+
+fn body(number: usize) -> String {
+    format!("{number:0NUMBER$}{:!<1$}", "", BODY - NUMBER)
+}
+
 /// One process with a runtime for each thread: each connection goes to the thread that has the fewest.
 fn a_runtime_for_each_thread(threads: usize) -> ExitCode {
     let start = || {
@@ -107,8 +149,7 @@ fn a_runtime_for_each_thread(threads: usize) -> ExitCode {
 
 /// Until the client goes away.
 async fn answer(mut connection: impl AsyncRead + AsyncWrite + Unpin, number: usize) -> io::Result<()> {
-    let mut answer = format!("{number:0NUMBER$}").into_bytes();
-    answer.resize(ANSWER, b'!');
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {BODY}\r\n\r\n{}", body(number)).into_bytes();
     let mut request = [0; REQUEST.len()];
     while connection.read_exact(&mut request).await.is_ok() {
         connection.write_all(&answer).await?;

@@ -1,7 +1,7 @@
 //! What sockets cost and how they balance: shared by all workers, with and without balance, or one for each slot, against
 //! one process, in ratios.
 //!
-//! `cargo bench --bench listeners` takes about five minutes, with `-- --quick` half a minute, and says less; `--rounds 20`
+//! `cargo bench --bench listeners` takes about eight minutes, with `-- --quick` a minute, and says less; `--rounds 20`
 //! sharpens it, `--workers 4` has other pools than one worker for each CPU, and words select rows (`kept "new, 2"`). Linux
 //! only.
 //!
@@ -20,6 +20,9 @@
 //! | shared | a pool whose workers accept from one socket |
 //! | balanced | the same with `BalancedListener` |
 //! | per slot | a pool with `reuse_port` |
+//! | HTTP, process | axum and hyper in one process, as above |
+//! | HTTP, shared | axum and hyper in a pool whose workers accept from one socket |
+//! | HTTP, serve | the same with `prefork_rt::hyper::serve`, which balances, bounds and drains |
 //!
 //! Each worker has tokio's runtime of one thread. All serve with the same code. The clients are this process, on the same
 //! CPUs, which they use as much as the servers do.
@@ -54,13 +57,29 @@ mod bench {
 
     const CONNECTIONS: usize = 64;
     const BALANCED_WORKERS: usize = 4;
-    const CONTENDERS: [&str; 6] = ["one process", "same", "threads", "shared", "balanced", "per slot"];
-    const ROWS: [(&str, Load); 5] = [
-        ("kept", Load::Kept(CONNECTIONS)),
-        ("new, 1", Load::New(1)),
-        ("new, 2", Load::New(2)),
-        ("new, 32", Load::New(32)),
-        ("new, 64", Load::New(CONNECTIONS)),
+    /// Contenders that are compared with each other: by requests in a second with two of them, and by the p99 with two.
+    struct Field {
+        contenders: &'static [&'static str],
+        bases: [&'static str; 4],
+    }
+
+    const SOCKETS: Field = Field {
+        contenders: &["one process", "same", "threads", "shared", "balanced", "per slot"],
+        bases: ["one process", "shared", "one process", "threads"],
+    };
+    const HTTP: Field = Field {
+        contenders: &["HTTP, process", "HTTP, shared", "HTTP, serve"],
+        bases: ["HTTP, process", "HTTP, shared", "HTTP, process", "HTTP, shared"],
+    };
+    const ROWS: [(&str, Load, &Field); 8] = [
+        ("kept", Load::Kept(CONNECTIONS), &SOCKETS),
+        ("new, 1", Load::New(1), &SOCKETS),
+        ("new, 2", Load::New(2), &SOCKETS),
+        ("new, 32", Load::New(32), &SOCKETS),
+        ("new, 64", Load::New(CONNECTIONS), &SOCKETS),
+        ("kept", Load::Kept(CONNECTIONS), &HTTP),
+        ("new, 1", Load::New(1), &HTTP),
+        ("new, 32", Load::New(32), &HTTP),
     ];
 
     pub fn main() -> ExitCode {
@@ -72,7 +91,7 @@ mod bench {
                 workers: number_after(arguments, "--workers").unwrap_or(cpu_count()),
                 length: Duration::from_millis(if quick { 200 } else { 1000 }),
             };
-            let is_a_row = |word: &&&str| ROWS.iter().any(|(row, _)| row == *word) || **word == "balance";
+            let is_a_row = |word: &&&str| ROWS.iter().any(|(row, ..)| row == *word) || **word == "balance";
             let chosen: Vec<&str> = arguments.iter().filter(is_a_row).copied().collect();
             contest.print(|row| chosen.is_empty() || chosen.contains(&row));
         })
@@ -94,21 +113,24 @@ mod bench {
         fn print(&self, is_chosen: impl Fn(&str) -> bool) {
             let Contest { rounds, workers, .. } = self;
             println!("{rounds} rounds, {workers} workers or threads, {} CPUs", cpu_count());
-            println!("\n{:<10}{:<12}{:>30}{:>30}", "", "", "requests, over", "p99, over");
-            let bases = ["one process", "shared", "one process", "threads"];
-            let [a, b, c, d] = bases;
-            println!("{:<10}{:<12}{a:>15}{b:>15}{c:>15}{d:>15}", "row", "contender");
-            for (row, load) in ROWS.into_iter().filter(|(row, _)| is_chosen(row)) {
-                let samples = self.samples(load);
-                for (name, of_name) in CONTENDERS.iter().zip(&samples).skip(1) {
+            println!("\n{:<10}{:<15}{:>30}{:>30}", "", "", "requests, over", "p99, over");
+            let mut before = [""; 4];
+            for (row, load, field) in ROWS.into_iter().filter(|(row, ..)| is_chosen(row)) {
+                let [a, b, c, d] = field.bases;
+                if before != field.bases {
+                    println!("{:<10}{:<15}{a:>15}{b:>15}{c:>15}{d:>15}", "row", "contender");
+                    before = field.bases;
+                }
+                let samples = self.samples(load, field.contenders);
+                for (name, of_name) in field.contenders.iter().zip(&samples).skip(1) {
                     let over = |base: &str, of: fn(&Sample) -> f64| {
-                        let base = &samples[CONTENDERS.iter().position(|&name| name == base).expect("one of them")];
-                        median(of_name.iter().zip(base).map(|(sample, base)| of(sample) / of(base)).collect())
+                        let base = field.contenders.iter().position(|&name| name == base).expect("one of them");
+                        median(of_name.iter().zip(&samples[base]).map(|(sample, base)| of(sample) / of(base)).collect())
                     };
                     let (rate, p99) = (|sample: &Sample| sample.rate, |sample: &Sample| sample.p99);
                     let figures = [over(a, rate), over(b, rate), over(c, p99), over(d, p99)];
                     let figures = figures.map(|figure| format!("{figure:>15.2}")).concat();
-                    println!("{row:<10}{name:<12}{figures}");
+                    println!("{row:<10}{name:<15}{figures}");
                 }
             }
             if is_chosen("balance") {
@@ -117,12 +139,12 @@ mod bench {
         }
 
         /// For each contender, one in each round.
-        fn samples(&self, load: Load) -> [Vec<Sample>; CONTENDERS.len()] {
-            let mut samples: [Vec<Sample>; CONTENDERS.len()] = Default::default();
+        fn samples(&self, load: Load, contenders: &[&str]) -> Vec<Vec<Sample>> {
+            let mut samples = vec![Vec::new(); contenders.len()];
             for round in 0..self.rounds {
-                for turn in 0..CONTENDERS.len() {
-                    let which = (round + turn) % CONTENDERS.len();
-                    samples[which].push(measure(&self.clients, CONTENDERS[which], self.workers, load, self.length));
+                for turn in 0..contenders.len() {
+                    let which = (round + turn) % contenders.len();
+                    samples[which].push(measure(&self.clients, contenders[which], self.workers, load, self.length));
                 }
             }
             samples
@@ -130,12 +152,12 @@ mod bench {
 
         fn print_balance(&self) {
             let even = CONNECTIONS / BALANCED_WORKERS;
-            println!("\n{:<10}{:<12}{:>12}{:>12}   (even: {even})", "row", "contender", "busiest", "worst");
-            for name in ["shared", "balanced", "per slot"] {
+            println!("\n{:<10}{:<15}{:>12}{:>12}   (even: {even})", "row", "contender", "busiest", "worst");
+            for name in ["shared", "balanced", "per slot", "HTTP, serve"] {
                 let busiest = |_| busiest(&self.clients, name, BALANCED_WORKERS, CONNECTIONS) as f64;
                 let had: Vec<f64> = (0..self.rounds).map(busiest).collect();
                 let worst = had.iter().copied().fold(0.0, f64::max);
-                println!("{:<10}{name:<12}{:>12.0}{worst:>12.0}", "balance", median(had));
+                println!("{:<10}{name:<15}{:>12.0}{worst:>12.0}", "balance", median(had));
             }
         }
     }
