@@ -4,14 +4,15 @@
 #
 #   bash .ci/gallery.sh              what CI runs
 #   bash .ci/gallery.sh all          all examples of the gallery
-#   bash .ci/gallery.sh NAME...      some of them
+#   bash .ci/gallery.sh NAME...      some of them; `http` is that of the root
 #   RELOADS=10 KILLS=5 bash .ci/gallery.sh all    as in the table of the guide
 set -euo pipefail
-cd "$(dirname "$0")/../examples/gallery"
-export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 PREFORK_WORKERS=2
+cd "$(dirname "$0")/.."
+root=${CARGO_TARGET_DIR:-target}/debug/examples gallery=examples/gallery/target/debug
 reloads=${RELOADS:-2} kills=${KILLS:-2}
+export PREFORK_WORKERS=2
 
-ci=(actix poem)
+ci=(actix http poem smol)
 others=()
 case ${1:-} in
   '') names=("${ci[@]}") ;;
@@ -19,10 +20,22 @@ case ${1:-} in
   *) names=("$@") ;;
 esac
 
-cargo fmt --all --check
-cargo build --quiet --locked --package load "${names[@]/#/--package=gallery-}"
-programs=${CARGO_TARGET_DIR:-target}/debug
+packages=() examples=()
+for name in "${names[@]}"; do
+  case $name in
+    http) examples+=("--example=$name") ;;
+    *) packages+=("--package=gallery-$name") ;;
+  esac
+done
+[ ${#examples[@]} = 0 ] || cargo build --quiet "${examples[@]}"
+(
+  cd examples/gallery
+  export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
+  cargo fmt --all --check
+  cargo build --quiet --locked --target-dir target --package load "${packages[@]}"
+)
 
+supervisor='' load=''
 scratch=$(mktemp -d)
 trap 'kill -9 $supervisor $load 2>/dev/null || true; rm -rf "$scratch"' EXIT
 log=$scratch/log
@@ -41,9 +54,11 @@ wait_until() {
   fail "waited in vain: $*"
 }
 
-# start: on any free port; sets supervisor, group and address.
+# start: on any free port; sets supervisor and address.
 start() {
-  PREFORK_LISTEN=127.0.0.1:0 "$programs/gallery-$name" >"$log.out" 2>"$log" &
+  local program=$gallery/gallery-$name
+  case $name in http) program=$root/$name ;; esac
+  PREFORK_LISTEN=127.0.0.1:0 "$program" >"$log.out" 2>"$log" &
   supervisor=$!
   wait_until says 'workers are ready' 1
   address=$(sed -n 's/.*listening on //p' "$log")
@@ -65,7 +80,7 @@ stop() {
 
 # under_load COMMAND: sets requests and failed to what the clients saw while the command ran, and for a second around it.
 under_load() {
-  "$programs/load" "$address" <"$scratch/load" >"$scratch/seen" 2>"$scratch/failures" &
+  "$gallery/load" "$address" <"$scratch/load" >"$scratch/seen" 2>"$scratch/failures" &
   load=$!
   exec 3>"$scratch/load"
   sleep 1
@@ -110,8 +125,4 @@ drive_http() {
   echo "$name: $in_reloads; $lost"
 }
 
-for name in "${names[@]}"; do
-  case $name in
-    *) drive_http ;;
-  esac
-done
+for name in "${names[@]}"; do drive_http; done

@@ -7,6 +7,7 @@
 //! * [Listeners](listeners): addresses, Unix sockets and names, and how workers get them
 //! * [A socket per worker](a_socket_per_worker): `reuse_port`: what it changes, and when to use it
 //! * [Stopping and draining](stopping_and_draining): what a worker does when it is told to stop
+//! * [Web frameworks](frameworks): actix-web, ntex, poem, Rocket and others, without a lost request
 //! * [Signals and exit status](signals_and_exit_status): what the supervisor answers to, and how it ends
 //! * [Restarts and giving up](restarts_and_giving_up): what counts, how long it waits, when it ends
 //! * [Readiness and reload](readiness_and_reload): fresh workers without a lost request
@@ -32,6 +33,8 @@ pub mod listeners {}
 pub mod a_socket_per_worker {}
 #[cfg_attr(any(not(doctest), feature = "hyper_1"), doc = include_str!("../guide/stopping-and-draining.md"))]
 pub mod stopping_and_draining {}
+#[doc = include_str!("../guide/frameworks.md")]
+pub mod frameworks {}
 #[doc = include_str!("../guide/signals-and-exit-status.md")]
 pub mod signals_and_exit_status {}
 #[doc = include_str!("../guide/restarts-and-giving-up.md")]
