@@ -33,6 +33,7 @@ use hyper::body::{Body, Incoming};
 use hyper::{Request, Response};
 
 use crate::worker::Worker;
+use crate::worker::grace::graceful_timeout;
 use crate::worker::shutdown::Shutdown;
 use accept::{accept_until_stopped, drain};
 use bounds::Bounds;
@@ -138,8 +139,8 @@ impl<L, S> Serve<L, S> {
     }
 
     /// How long a connection is kept without a request once the worker was told to stop: 2 s by default. It counts from
-    /// the stop or the last answer, whichever is later. Of clients that send requests more often, none loses one. Keep it
-    /// well below `graceful_timeout`.
+    /// the stop or the last answer, whichever is later. Of clients that send requests more often, none loses one. It is
+    /// never more than half of the option `graceful_timeout`, so that no worker is killed for connections that are idle.
     pub fn drain_idle_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.patience.drain = timeout;
         self
@@ -183,7 +184,8 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     async fn run(self) -> io::Result<()> {
-        let Serve { worker, mut shutdown, listener, service, bounds } = self;
+        let Serve { worker, mut shutdown, listener, service, mut bounds } = self;
+        bounds.patience = bounds.patience.within(graceful_timeout());
         let http = Arc::new(bounds.http());
         let connections = Arc::new(Connections::new(bounds.patience, bounds.connections()?));
         worker.ready();

@@ -337,6 +337,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         // Nothing secret depends on it: where the kernel has no random bytes, the process id will do.
         jitter_seed: sys::entropy().unwrap_or_else(|_| sys::getpid().as_raw().unsigned_abs().into()),
     };
+    #[cfg(feature = "hyper_1")]
+    crate::worker::grace::set_graceful_timeout(settings.graceful_timeout);
     inheritance.close_all_sockets();
     let manager = manager
         .map(|address| Manager::new(address, &inheritance.manager, settings.graceful_timeout, settings.ready_timeout));

@@ -4,6 +4,8 @@
 
 pub(crate) mod after_fork;
 pub(crate) mod argument;
+#[cfg(feature = "hyper_1")]
+pub(crate) mod grace;
 pub(crate) mod listener;
 pub(crate) mod preload;
 pub(crate) mod shutdown;

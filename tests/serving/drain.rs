@@ -70,6 +70,18 @@ fn an_idle_connection_is_closed_a_moment_after_the_stop_and_not_before() {
     }
 }
 
+/// The connection is closed after half of that time.
+#[test]
+fn a_worker_with_little_time_is_not_killed_for_an_idle_connection() {
+    let mut serving = Serving::start(&[("PREFORK_GRACEFUL_TIMEOUT", "10s"), ("DRAIN_IDLE_TIMEOUT", "60000")]);
+    let mut connection = kept(&serving);
+    let before = stop(&serving);
+    connection.wait_until_closed();
+    let waited = before.elapsed();
+    assert!(waited >= Duration::from_secs(5), "{waited:?}");
+    serving.wait_for_the_end();
+}
+
 #[test]
 fn a_request_that_has_begun_to_come_is_answered() {
     let mut serving = Serving::start(&[("DRAIN_IDLE_TIMEOUT", "100"), ("HEADER_TIMEOUT", "60000")]);

@@ -29,6 +29,14 @@ pub(super) struct Patience {
     pub(super) drain: Duration,
 }
 
+impl Patience {
+    /// After a stop, half of the time until this worker is killed is enough for idle connections.
+    pub(super) fn within(self, graceful_timeout: Option<Duration>) -> Patience {
+        let drain = graceful_timeout.map_or(self.drain, |timeout| self.drain.min(timeout / 2));
+        Patience { drain, ..self }
+    }
+}
+
 /// Names a connection, and no other one after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
