@@ -282,7 +282,7 @@ fn sigusr1_kills_no_worker_that_has_only_just_been_forked() {
     program.stdout.wait_for("task 2");
     until("many are sent while others are forked", || {
         program.signal(Signal::SIGUSR1);
-        (program.stderr.count("restarting") > 2000).then_some(())
+        (program.stderr.count("restarting") > 500).then_some(())
     });
     assert_eq!(program.stderr.count("killed by SIGUSR1"), 0);
     program.signal(Signal::SIGTERM);
