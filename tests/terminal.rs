@@ -65,6 +65,15 @@ fn ctrl_c_a_second_time_kills_at_once() {
 }
 
 #[test]
+fn ctrl_c_does_not_wait_for_drain_delay() {
+    let mut terminal = Terminal::run(fixture("sleeps").env("PREFORK_DRAIN_DELAY", "1h"));
+    wait_for_workers(terminal.pid(), 3);
+    terminal.type_in(CTRL_C);
+    assert_eq!(terminal.exit_code(), 0);
+    assert_eq!(terminal.screen.count("drain_delay"), 0);
+}
+
+#[test]
 fn ctrl_z_and_fg_act_on_the_pool_as_a_whole() {
     for user in users() {
         let (mut terminal, _, processes) = job_of_a_shell(user);

@@ -257,12 +257,12 @@ impl Policy {
 
     fn asked(&mut self, ask: Ask, by: String) {
         match (&mut self.phase, ask) {
-            (Phase::Running, Ask::Stop) if !self.rules.drain_delay.is_zero() => self.delay_stop(by),
-            // SIGINT comes from a key of a terminal, and a hang-up from its end: no load balancer has to notice.
-            (Phase::Running, Ask::Stop | Ask::Interrupt | Ask::HangUp) => {
+            (Phase::Running, Ask::Stop | Ask::Interrupt) if !self.rules.drain_delay.is_zero() => self.delay_stop(by),
+            // Ctrl-C is typed at a terminal, and a hang-up is the end of one: no load balancer has to notice.
+            (Phase::Running, Ask::Stop | Ask::Interrupt | Ask::CtrlC | Ask::HangUp) => {
                 self.stop(Exit::Stopped { by: by.clone(), killed: 0 }, Some(by));
             }
-            (Phase::Running | Phase::StopDelayed(_), Ask::StopNow) | (Phase::StopDelayed(_), Ask::Interrupt) => {
+            (Phase::Running, Ask::StopNow) | (Phase::StopDelayed(_), Ask::StopNow | Ask::Interrupt | Ask::CtrlC) => {
                 self.close(Exit::Stopped { by: by.clone(), killed: 0 });
                 self.kill_all(KillReason::Asked(by));
             }
@@ -273,11 +273,11 @@ impl Policy {
             (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::HangUp) | (Phase::Done, _) => {}
             (Phase::StopDelayed(delayed), Ask::Stop) if !delayed.asked_again => self.already_stopping(by),
             // This stop began without being asked for. The sender gets it, and no other one.
-            (Phase::Stopping(stopping), Ask::Interrupt) if !stopping.asked => self.already_stopping(by),
+            (Phase::Stopping(stopping), Ask::Interrupt | Ask::CtrlC) if !stopping.asked => self.already_stopping(by),
             (Phase::Stopping(stopping), Ask::Stop) if !stopping.asked_again => self.already_stopping(by),
             // It changes nothing, and a notice has reported it.
             (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::Stop) => {}
-            (Phase::Stopping(_), Ask::Interrupt | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
+            (Phase::Stopping(_), Ask::Interrupt | Ask::CtrlC | Ask::StopNow) => self.kill_all(KillReason::Asked(by)),
             (Phase::StopDelayed(_) | Phase::Stopping(_), Ask::Reload | Ask::More | Ask::Fewer | Ask::Upgrade) => {
                 self.tell(Notice::Ignored { by })
             }

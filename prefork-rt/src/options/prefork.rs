@@ -201,7 +201,8 @@ impl Prefork {
     /// manager is told `STOPPING=1` at once, and asked for the delay and the [`graceful_timeout`](Self::graceful_timeout)
     /// that begins after it. The pool ends sooner when all workers have finished.
     ///
-    /// Only SIGTERM waits. SIGINT (Ctrl-C) and a terminal that goes away stop the pool gracefully without the delay.
+    /// SIGTERM, and a SIGINT that a process sends, wait. Ctrl-C and a terminal that goes away stop the pool gracefully
+    /// without the delay.
     /// During the delay SIGINT and SIGQUIT kill at once, and another SIGTERM changes nothing. A pool that gives up does
     /// not wait either: a delay that was asked for ends then, and the exit status is that of the stop. Under
     /// `PREFORK=off` the option is not used, because the one process gets the SIGTERM itself.

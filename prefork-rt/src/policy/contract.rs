@@ -148,8 +148,10 @@ pub(crate) enum Hold {
 pub(crate) enum Ask {
     /// A graceful stop after `drain_delay`. To ask again changes nothing: process managers ask twice.
     Stop,
-    /// A graceful stop without a delay; during a stop that was asked for, an immediate one.
+    /// A graceful stop after `drain_delay`; during a stop that was asked for, an immediate one.
     Interrupt,
+    /// A graceful stop without a delay, because a person waits for it; during a stop that was asked for, an immediate one.
+    CtrlC,
     /// A graceful stop without a delay, because the terminal is gone. The kernel may say so more than once.
     HangUp,
     /// An immediate stop.

@@ -125,6 +125,7 @@ impl Supervisor {
             // bash sends both SIGTERM and SIGHUP to a suspended job, and both ask for one stop.
             Signal::SIGTERM if self.heard.hung_up => return,
             Signal::SIGTERM => (Ask::Stop, by),
+            Signal::SIGINT if received.sent == Sent::ByKernel => (Ask::CtrlC, by),
             Signal::SIGINT => (Ask::Interrupt, by),
             Signal::SIGQUIT => (Ask::StopNow, by),
             Signal::SIGHUP => match self.heard.terminal.meaning(received, self.pid) {
@@ -145,7 +146,7 @@ impl Supervisor {
     }
 
     fn ask(&mut self, ask: Ask, by: String) {
-        if matches!(ask, Ask::Stop | Ask::Interrupt | Ask::StopNow | Ask::HangUp) {
+        if matches!(ask, Ask::Stop | Ask::Interrupt | Ask::CtrlC | Ask::StopNow | Ask::HangUp) {
             // A pool that stops neither reloads nor hangs up.
             self.heard.suspicion = None;
         }

@@ -104,10 +104,15 @@ fn a_stop_repeated_and_a_hang_up_do_not_shorten_the_delay() {
 
 #[test]
 fn an_interrupt_or_a_stop_now_during_the_delay_kills_at_once() {
-    for ask in [Ask::Interrupt, Ask::StopNow] {
+    for (first, ask) in [
+        (Ask::Stop, Ask::Interrupt),
+        (Ask::Stop, Ask::CtrlC),
+        (Ask::Stop, Ask::StopNow),
+        (Ask::Interrupt, Ask::Interrupt),
+    ] {
         let mut world = World::new(delayed(10_000, rules(2)), |_, _| ignores_sigterm());
         world.run_for(100);
-        world.ask(Ask::Stop);
+        world.ask(first);
         world.run_for(1000);
         world.ask(ask);
         assert!(matches!(world.run(), Exit::Stopped { killed: 2, .. }));
@@ -116,8 +121,8 @@ fn an_interrupt_or_a_stop_now_during_the_delay_kills_at_once() {
 }
 
 #[test]
-fn only_a_stop_is_delayed() {
-    for ask in [Ask::Interrupt, Ask::HangUp, Ask::StopNow] {
+fn what_comes_from_a_terminal_and_an_immediate_stop_are_not_delayed() {
+    for ask in [Ask::CtrlC, Ask::HangUp, Ask::StopNow] {
         let mut world = World::new(delayed(10_000, rules(2)), |_, _| drains(500, NORMAL));
         world.run_for(100);
         world.ask(ask);

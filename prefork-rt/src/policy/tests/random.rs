@@ -194,7 +194,7 @@ fn scenario(seed: u64, steps: &mut usize) -> World {
         *steps += 1;
         match dice.roll(1000) {
             0 => world.ask(Ask::Stop),
-            1 if dice.roll(3) == 0 => world.ask(dice.pick([Ask::StopNow, Ask::HangUp, Ask::Interrupt])),
+            1 if dice.roll(3) == 0 => world.ask(dice.pick([Ask::StopNow, Ask::HangUp, Ask::Interrupt, Ask::CtrlC])),
             2..10 => world.ask(Ask::Reload),
             10..15 => world.ask(Ask::More),
             15..20 => world.ask(Ask::Fewer),

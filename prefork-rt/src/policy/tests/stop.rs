@@ -28,7 +28,7 @@ fn what_outlives_graceful_timeout_is_killed() {
 
 #[test]
 fn an_interrupt_during_a_stop_makes_it_immediate_and_another_one_changes_nothing() {
-    for first in [Ask::Stop, Ask::Interrupt, Ask::HangUp] {
+    for first in [Ask::Stop, Ask::Interrupt, Ask::CtrlC, Ask::HangUp] {
         let mut world = World::new(rules(2), |_, _| survives_sigkill());
         world.run_for(100);
         world.ask(first);

@@ -267,11 +267,12 @@ impl World {
         match ask {
             _ if self.fate.is_some() => {}
             Ask::StopNow => self.fate = Some("stopped"),
-            Ask::Interrupt => self.fate = Some("stopped"),
+            Ask::CtrlC => self.fate = Some("stopped"),
+            Ask::Interrupt if self.stop_at.is_some() => self.fate = Some("stopped"),
             Ask::Stop | Ask::HangUp | Ask::Reload | Ask::Upgrade | Ask::More | Ask::Fewer if self.stop_at.is_some() => {
             }
-            Ask::Stop if !delay.is_zero() => is_delayed = true,
-            Ask::Stop | Ask::HangUp => self.fate = Some("stopped"),
+            Ask::Stop | Ask::Interrupt if !delay.is_zero() => is_delayed = true,
+            Ask::Stop | Ask::Interrupt | Ask::HangUp => self.fate = Some("stopped"),
             Ask::Reload | Ask::Upgrade => {}
             Ask::More if self.size < self.policy.rules.most_workers => self.add_task(),
             Ask::Fewer if self.size > 1 => self.remove_task(),
