@@ -20,16 +20,22 @@ expect hello 0 'hello from worker 3'
 expect crash 1 'gave up'
 expect tornado 0 'does jobs \[3, 7, 11, 15, 19\]'
 expect preload 0 'worker 3: sum'
+expect sandbox 0 'worker 1: starting a program gives Err.*PermissionDenied'
 
 log=$(mktemp)
-trap 'kill -9 $supervisor 2>/dev/null || true; rm -f "$log"' EXIT
+directory=$(mktemp -d)
+trap 'kill -9 $supervisor 2>/dev/null || true; rm -rf "$log" "$directory"' EXIT
 
-# serve NAME: starts the server on any free port; sets supervisor and address.
+# serve NAME LISTEN: starts the server, on any free port if nothing else is said; sets supervisor, address and how to ask.
 serve() {
   : >"$log" # What the last one said is not to be waited for.
-  PREFORK_WORKERS=2 PREFORK_LISTEN=127.0.0.1:0 "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
+  PREFORK_WORKERS=2 PREFORK_LISTEN=${2:-127.0.0.1:0} "${CARGO_TARGET_DIR:-target}/debug/examples/$1" >/dev/null 2>"$log" &
   supervisor=$!
   wait_until listens
+  case $address in
+    unix:*) curl=(curl -sS --max-time 20 --unix-socket "${address#unix:}") url=http://localhost ;;
+    *) curl=(curl -sS --max-time 20) url=http://$address ;;
+  esac
 }
 
 listens() { address=$(sed -n 's/.*listening on //p' "$log") && [ -n "$address" ]; }
@@ -54,14 +60,14 @@ stop() {
   [ "$status" = 0 ] || { cat "$log"; echo "$1: status $status after SIGTERM"; exit 1; }
 }
 
-ask() { curl -sS --retry 20 --retry-delay 1 --retry-all-errors --max-time 20 "http://$address/$1"; }
+ask() { "${curl[@]}" --retry 20 --retry-delay 1 --retry-all-errors "$url/$1"; }
 
 reloaded() { [ "$(grep -c 'reload done' "$log")" -ge "$1" ]; }
 
-# Asks again and again, without a second try, until this number of reloads was done.
+# Asks again and again, without a second try, until this number of reloads was done, and twenty times for each.
 ask_until_reloaded() {
-  until reloaded "$1"; do
-    curl -sSf --max-time 20 "http://$address/" >/dev/null || return 1
+  until reloaded "$1" && [ "$asked" -ge $((20 * $1)) ]; do
+    "${curl[@]}" -f "$url/" >/dev/null || return 1
     asked=$((asked + 1))
   done
 }
@@ -73,19 +79,26 @@ wait_until shows
 stop status
 echo 'status: printed a table of the pool'
 
-serve http
-ask '' | grep -q 'hello from worker'
-asked=0
-for reload in 1 2 3; do
-  kill -HUP "$supervisor"
-  ask_until_reloaded "$reload" || { cat "$log"; echo 'a request failed during a reload'; exit 1; }
-done
-echo "http: answered $asked requests during 3 reloads, none failed"
-for _ in 1 2 3 4 5; do
-  worker=$(ask '' | sed 's/.*pid //')
-  kill -9 "$worker"
+# reload_and_kill NAME: no request fails in three reloads, and there is an answer after each of five kills.
+reload_and_kill() {
+  local reload worker
   ask '' | grep -q 'hello from worker'
-done
+  asked=0
+  for reload in 1 2 3; do
+    kill -HUP "$supervisor"
+    ask_until_reloaded "$reload" || { cat "$log"; echo "$1: a request failed during a reload"; exit 1; }
+  done
+  echo "$1: answered $asked requests during 3 reloads, none failed"
+  for _ in 1 2 3 4 5; do
+    worker=$(ask '' | sed 's/.*pid //')
+    kill -9 "$worker"
+    ask '' | grep -q 'hello from worker'
+  done
+  echo "$1: answered through 5 killed workers"
+}
+
+serve http
+reload_and_kill http
 ask slow >"$log.slow" &
 slow=$!
 connected() { ss -Htn state established "sport = :${address##*:}" | grep -q .; }
@@ -94,7 +107,16 @@ stop http
 wait "$slow"
 grep -q 'hello from worker' "$log.slow"
 rm -f "$log.slow"
-echo 'http: answered through 5 killed workers; a request in flight was answered during the stop'
+echo 'http: a request in flight was answered during the stop'
+
+serve blocking
+reload_and_kill blocking
+stop blocking
+
+serve unix_socket "unix:$directory/socket"
+reload_and_kill unix_socket
+stop unix_socket
+[ ! -e "$directory/socket" ] || { echo 'unix_socket: its file is left'; exit 1; }
 
 serve tcp_echo
 exec 3<>"/dev/tcp/${address%:*}/${address##*:}"
@@ -106,3 +128,29 @@ stop tcp_echo
 exec 3>&-
 if grep 'killed' "$log"; then exit 1; fi
 echo 'tcp_echo: echoed; a silent client did not keep it from stopping'
+
+# What a datagram is answered with, by a worker that is there.
+serve udp udp:127.0.0.1:0
+address=${address#udp:}
+exec 3<>"/dev/udp/${address%:*}/${address##*:}"
+hears() { echo hello >&3 && timeout 1 head -n 1 <&3 | grep -q '^worker [01] heard hello$'; }
+wait_until hears
+kill -9 "$(pgrep -P "$supervisor" | head -1)"
+wait_until hears
+stop udp
+exec 3>&-
+echo 'udp: answered before and after the death of a worker'
+
+# A partition goes on where its worker was killed.
+: >"$log"
+"${CARGO_TARGET_DIR:-target}/debug/examples/queue" "$directory" >"$log.out" 2>"$log" &
+supervisor=$!
+does() { grep -q "^partition $1: job $2 done" "$log.out"; }
+wait_until does 2 1
+kill -9 "$(sed -n 's/^partition 2: job 1 done by pid //p' "$log.out" | head -1)"
+wait_until does 2 4
+stop queue
+jobs=$(sed -n 's/^partition 2: job \([0-9]*\) .*/\1/p' "$log.out" | uniq)
+[ "$jobs" = "$(seq 0 "$(tail -1 <<<"$jobs")")" ] || { echo "queue: partition 2 did the jobs" $jobs; exit 1; }
+rm -f "$log.out"
+echo 'queue: a killed worker was followed by one that went on with its partition'

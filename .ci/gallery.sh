@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Builds the recipes in examples/gallery and drives each with 32 clients that keep their connections: none of their
-# requests may fail in a reload, and a killed worker may cost what was in flight in it.
+# requests may fail in a reload, and a killed worker may cost one request of each of its connections.
 #
 #   bash .ci/gallery.sh              what CI runs
 #   bash .ci/gallery.sh all          all examples of the gallery
-#   bash .ci/gallery.sh NAME...      some of them; `http` is that of the root
+#   bash .ci/gallery.sh NAME...      some of them; `http` and `blocking` are those of the root
 #   RELOADS=10 KILLS=5 bash .ci/gallery.sh all    as in the table of the guide
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -12,8 +12,9 @@ root=${CARGO_TARGET_DIR:-target}/debug/examples gallery=examples/gallery/target/
 reloads=${RELOADS:-2} kills=${KILLS:-2}
 export PREFORK_WORKERS=2
 
-ci=(actix http poem smol)
-others=()
+# The others take a minute more to build.
+ci=(actix blocking compio ntex poem rocket smol websocket)
+others=(clap database grpc http tracing)
 case ${1:-} in
   '') names=("${ci[@]}") ;;
   all) names=("${ci[@]}" "${others[@]}") ;;
@@ -23,7 +24,7 @@ esac
 packages=() examples=()
 for name in "${names[@]}"; do
   case $name in
-    http) examples+=("--example=$name") ;;
+    blocking | http) examples+=("--example=$name") ;;
     *) packages+=("--package=gallery-$name") ;;
   esac
 done
@@ -54,11 +55,12 @@ wait_until() {
   fail "waited in vain: $*"
 }
 
-# start: on any free port; sets supervisor and address.
+# start ARGUMENT...: on any free port; sets supervisor and address.
 start() {
   local program=$gallery/gallery-$name
-  case $name in http) program=$root/$name ;; esac
-  PREFORK_LISTEN=127.0.0.1:0 "$program" >"$log.out" 2>"$log" &
+  case $name in blocking | http) program=$root/$name ;; esac
+  : >"$log"
+  PREFORK_LISTEN=127.0.0.1:0 "$program" "$@" >"$log.out" 2>"$log" &
   supervisor=$!
   wait_until says 'workers are ready' 1
   address=$(sed -n 's/.*listening on //p' "$log")
@@ -110,19 +112,77 @@ kill_again_and_again() {
   done
 }
 
+# drive_http ARGUMENT...: a web server that answers with "hello from".
 drive_http() {
   local in_reloads lost
-  start
+  start "$@"
   curl -sSf --max-time 20 "http://$address/" | grep -q 'hello from' || fail 'no answer'
   under_load reload_again_and_again
   in_reloads="$requests requests in $reloads reloads, $failed failed"
   [ "$failed" = 0 ] || { cat "$scratch/failures"; fail "$in_reloads"; }
   under_load kill_again_and_again
-  # Each client has one request in flight at most.
+  # A killed worker's connections are closed, in flight or not: one request of each client at most.
   lost="$requests requests in $kills kills, $failed failed"
   [ "$failed" -le $((32 * kills)) ] || { cat "$scratch/failures"; fail "$lost"; }
   stop
   echo "$name: $in_reloads; $lost"
 }
 
-for name in "${names[@]}"; do drive_http; done
+# Each client is told of the reload with a Close frame, code 1012.
+drive_websocket() {
+  local client
+  : >"$scratch/client"
+  start
+  "$gallery/websocket-client" "$address" >"$scratch/client" &
+  client=$!
+  wait_until heard 'are you there'
+  kill -HUP "$supervisor"
+  wait "$client" || fail 'the connection of the WebSocket client did not end in order'
+  heard 'closed with 1012' || fail "the client was told: $(cat "$scratch/client")"
+  stop
+  echo "$name: a reload closed the connection with code 1012"
+}
+
+heard() { grep -q "$1" "$scratch/client"; }
+
+# A client that asks without a pause, and tries nothing twice, sees several reloads.
+drive_grpc() {
+  local client
+  : >"$scratch/client"
+  start
+  "$gallery/grpc-client" "http://$address" 20000 >"$scratch/client" &
+  client=$!
+  reload_again_and_again
+  wait "$client" || fail 'a call failed'
+  heard '20000 answers' || fail "the client has $(cat "$scratch/client")"
+  stop
+  echo "$name: 20000 calls in $reloads reloads, 0 failed"
+}
+
+# Each worker writes on in a new file after SIGUSR1.
+drive_tracing() {
+  local file=$scratch/trace
+  start "$file"
+  wait_until traced "$file" 'done job=1'
+  mv "$file" "$file.1"
+  kill -USR1 "$supervisor"
+  wait_until traced "$file" 'id=0'
+  wait_until traced "$file" 'id=1'
+  stop
+  echo "$name: both workers opened their file again"
+}
+
+traced() { [ -e "$1" ] && grep -q "$2" "$1"; }
+
+for name in "${names[@]}"; do
+  case $name in
+    websocket)
+      drive_http
+      drive_websocket
+      ;;
+    grpc) drive_grpc ;;
+    tracing) drive_tracing ;;
+    database) drive_http "$scratch/visits.db" ;;
+    *) drive_http ;;
+  esac
+done
