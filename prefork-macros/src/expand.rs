@@ -118,9 +118,10 @@ fn lent(main: &Main, args: &Args, function: &ExprPath) -> Vec<Lent> {
         args.calls.iter().any(|(_, value)| mentions(value.to_token_stream(), name)).then_some((argument, name))
     });
     let lent = used.map(|(argument, name)| {
-        let conditions = argument.attrs.iter().filter(is_condition);
+        // Also those that allow a lint: the body has them, too.
+        let attributes = &argument.attrs;
         let (colon, ty, value) = (&argument.colon_token, &argument.ty, lend(&argument.ty, function));
-        let binding = quote_spanned!(Span::mixed_site()=> #(#conditions)* let #name #colon #ty = #value;);
+        let binding = quote_spanned!(Span::mixed_site()=> #(#attributes)* let #name #colon #ty = #value;);
         Lent { binding, is_used: use_once(argument, name) }
     });
     lent.collect()

@@ -140,7 +140,7 @@ impl<L, S> Serve<L, S> {
 
     /// How long a connection is kept without a request once the worker was told to stop: 2 s by default. It counts from
     /// the stop or the last answer, whichever is later. Of clients that send requests more often, none loses one. It is
-    /// never more than half of the option `graceful_timeout`, so that no worker is killed for connections that are idle.
+    /// never more than half of the option `graceful_timeout`, so that no worker is killed for connections that were idle at the stop.
     pub fn drain_idle_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.patience.drain = timeout;
         self
@@ -151,9 +151,9 @@ impl<L, S> Serve<L, S> {
     /// quarter is for what the answers open, such as files and connections to a database.
     ///
     /// Where there are this many and another client comes, the connection is closed that has waited for its client for the
-    /// longest: idle, before the end of a request's head, or with the end of an answer that the client does not take. Where
-    /// all are busy, the worker accepts no more until one is
-    /// not; clients wait in the queue, from which other workers take them.
+    /// longest: idle, before the end of a request's head, or with the end of an answer that the client has yet to take. Where
+    /// all are busy, the worker accepts no more until one is not; clients wait in the queue, from which other workers take
+    /// them.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.bounds.connections = Some(connections);
         self

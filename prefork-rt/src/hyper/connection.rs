@@ -62,8 +62,8 @@ where
                     }
                     link.wait_again();
                 }
-                // The client takes its answers slowly: they are finished.
-                Some(Phase::Idle) if link.is_blocked() && link.is_stopping() => link.wait_again(),
+                // The client takes its answers slowly, which hyper may hold as a whole: they are finished.
+                Some(Phase::Idle) if link.has_taken() || (link.is_blocked() && link.is_stopping()) => link.wait_again(),
                 Some(Phase::Idle) => return Poll::Ready(()),
                 Some(Phase::Busy) | None => {}
             }

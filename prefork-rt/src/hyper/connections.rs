@@ -39,6 +39,8 @@ pub(super) struct Link {
     is_http2: AtomicBool,
     /// Whether the client does not take what is written.
     is_blocked: AtomicBool,
+    /// Whether the client has taken bytes since this was asked.
+    has_taken: AtomicBool,
 }
 
 impl Connections {
@@ -53,8 +55,8 @@ impl Connections {
         let mut state = self.state();
         let key = state.table.add(Arc::clone(&told), Instant::now());
         drop(state);
-        let (has_received, is_http2, is_blocked) = Default::default();
-        Arc::new(Link { connections: Arc::clone(self), key, told, has_received, is_http2, is_blocked })
+        let (has_received, is_http2, is_blocked, has_taken) = Default::default();
+        Arc::new(Link { connections: Arc::clone(self), key, told, has_received, is_http2, is_blocked, has_taken })
     }
 
     /// Resolves when something has changed that the accept loop waits for.
@@ -155,8 +157,16 @@ impl Link {
         self.is_blocked.load(Ordering::Relaxed)
     }
 
+    /// Whether the client has taken bytes since the last call.
+    pub(super) fn has_taken(&self) -> bool {
+        self.has_taken.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn set_blocked(&self, is_blocked: bool) {
         self.is_blocked.store(is_blocked, Ordering::Relaxed);
+        if !is_blocked {
+            self.has_taken.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Bytes have come.

@@ -224,9 +224,17 @@ impl<T> Table<T> {
 
     /// The connection that has waited for the longest, which counts as told to close.
     pub(super) fn tell_longest(&mut self) -> Option<&T> {
-        let since = |line: &usize| self.lines[*line].first.map(|slot| self.slots[slot].since);
-        let line = (0..self.lines.len()).filter(|line| since(line).is_some()).min_by_key(since)?;
-        self.tell_first(line)
+        let longest = (0..self.lines.len()).filter_map(|line| self.longest(line));
+        let slot = longest.min_by_key(|&slot| self.slots[slot].since)?;
+        self.tell(slot)
+    }
+
+    /// The connection that has waited for the longest in this line. The last that was accepted has its first request on the
+    /// way, so it is not one.
+    fn longest(&self, line: usize) -> Option<usize> {
+        let first = self.lines[line].first?;
+        let is_newest = self.slots[first].id == self.last_id && self.slots[first].phase == Phase::New;
+        if is_newest { self.slots[first].after } else { Some(first) }
     }
 
     fn slot(&self, key: Key) -> Option<usize> {
@@ -245,6 +253,10 @@ impl<T> Table<T> {
 
     fn tell_first(&mut self, line: usize) -> Option<&T> {
         let slot = self.lines[line].first?;
+        self.tell(slot)
+    }
+
+    fn tell(&mut self, slot: usize) -> Option<&T> {
         self.leave(slot);
         if !self.slots[slot].is_told {
             self.slots[slot].is_told = true;

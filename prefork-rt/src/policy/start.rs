@@ -9,7 +9,7 @@ use super::ends::BOOT;
 use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState};
 use super::watch::MEASURE_EVERY;
-use super::{Action, Exit, Policy, ProcId, Readiness};
+use super::{Action, Exit, Phase, Policy, ProcId, Readiness};
 
 /// Which place of its slot a process is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,7 +97,8 @@ impl Policy {
         }
         // First starts come before all restarts: the pool is not complete yet.
         if self.slots[task_id].starts == 0 && task_id < self.rules.workers {
-            return self.stop(Exit::CannotFork(error), None);
+            let by = self.ends_a_delay(&format!("cannot fork: {error}"));
+            return self.stop(Exit::CannotFork(error), by);
         }
         let awaited = self.awaits_ready(id).then(|| copy(&error));
         self.fork_refused(task_id, error);
@@ -108,8 +109,14 @@ impl Policy {
 
     pub(super) fn fork_unsafe(&mut self, id: ProcId, why: String) {
         if self.unfork(id).is_some() {
-            self.stop(Exit::Unsafe(why), None);
+            let by = self.ends_a_delay(&format!("forking became unsafe: {why}"));
+            self.stop(Exit::Unsafe(why), by);
         }
+    }
+
+    /// Why the stop begins now that was asked for before and delayed: its exit will not say so.
+    fn ends_a_delay(&self, why: &str) -> Option<String> {
+        matches!(self.phase, Phase::StopDelayed(_)).then(|| why.to_owned())
     }
 
     /// Empties the place of a process that was never made.

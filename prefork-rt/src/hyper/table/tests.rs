@@ -81,7 +81,13 @@ fn the_longest_wait_goes_first_whatever_it_is_for() {
     table.add("old", at(1));
     table.end(idle, at(2));
     table.add("new", at(3));
-    assert_eq!(std::iter::from_fn(|| table.tell_longest().copied()).collect::<Vec<_>>(), ["old", "idle", "new"]);
+    assert_eq!(std::iter::from_fn(|| table.tell_longest().copied()).collect::<Vec<_>>(), ["old", "idle"]);
+    // Room was made for it.
+    let new = table.add("newer", at(4));
+    assert_eq!(table.tell_longest(), Some(&"new"));
+    assert_eq!(table.tell_longest(), None);
+    table.receive(new, at(5));
+    assert_eq!(table.tell_longest(), Some(&"newer"), "half a head is no request");
 }
 
 #[test]
@@ -112,6 +118,7 @@ fn a_connection_that_waits_again_is_told_again() {
 fn a_closed_connection_is_forgotten_and_its_name_is_of_no_other() {
     let (mut table, at) = table();
     let gone = table.add("gone", at(0));
+    table.receive(gone, at(0));
     assert_eq!(table.tell_longest(), Some(&"gone"));
     assert_eq!(table.remove(gone), Some("gone"));
     let next = table.add("next", at(1));

@@ -152,6 +152,22 @@ fn a_pool_that_gives_up_during_the_delay_stops_at_once_and_was_stopped() {
     assert_eq!(world.count(|notice| matches!(notice, Notice::GivingUp { .. })), 1);
 }
 
+/// The exit is that of the stop, so a line names what has ended the delay.
+#[test]
+fn a_delay_that_ends_because_forking_became_unsafe_says_so() {
+    let mut world = World::new(delayed(10_000, rules(2)), |task_id, fork| match (task_id, fork) {
+        (0, 0) => ends(1000, FAILED),
+        (0, _) => Fork::Unsafe,
+        _ => serves(),
+    });
+    world.run_for(500);
+    world.ask(Ask::Stop);
+    assert!(matches!(world.run(), Exit::Stopped { killed: 0, .. }));
+    let names_it =
+        |notice: &Notice| matches!(notice, Notice::Stopping { by: Some(by), .. } if by.ends_with("a thread"));
+    assert_eq!((world.times(Deed::Close), world.count(names_it)), (vec![ms(1000)], 1));
+}
+
 #[test]
 fn the_delay_ends_when_all_workers_have_finished() {
     let mut world = World::new(delayed(10_000, rules(2)), |task_id, _| ends(1000 + task_id as u64, NORMAL));
