@@ -58,8 +58,9 @@ fn main(worker: Worker, shutdown: Shutdown) -> io::Result<()> {
     let path = std::env::args().nth(1).unwrap_or_else(|| "/tmp/prefork.log".to_owned());
     let file = LogFile::open(path, reopen)?;
     registry()
-        .with(fmt::layer().with_writer(io::stderr))
+        // First, because the layers share the text of a span, which the first of them writes: here without colours.
         .with(fmt::layer().with_ansi(false).with_writer(Mutex::new(file)))
+        .with(fmt::layer().with_writer(io::stderr))
         .init();
     let _worker = info_span!("worker", id = worker.task_id(), pid = std::process::id()).entered();
     info!("starts");
