@@ -105,6 +105,14 @@ pub fn serve<L, S>(worker: Worker, listener: L, service: S) -> Serve<L, S> {
 }
 
 /// A server that is ready to be awaited: from [`serve`], whose documentation has an example. Its methods set bounds.
+///
+/// ```no_run
+/// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+/// let server = prefork_rt::hyper::serve(worker, listener, app).max_connections(1_000);
+/// println!("{server:?}");
+/// server.await
+/// # }
+/// ```
 #[must_use = "a server serves when it is awaited"]
 pub struct Serve<L, S> {
     worker: Worker,
@@ -119,6 +127,14 @@ impl<L, S> Serve<L, S> {
     /// of a connection, and from the first byte for a later one. A connection that takes longer is closed.
     ///
     /// For HTTP/2 it bounds the preface of the connection.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // Clients are near.
+    /// prefork_rt::hyper::serve(worker, listener, app).header_timeout(Duration::from_secs(5)).await
+    /// # }
+    /// ```
     pub fn header_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.patience.header = timeout;
         self
@@ -126,6 +142,14 @@ impl<L, S> Serve<L, S> {
 
     /// How many bytes the head of a request may have: 64 KiB by default, and 8 KiB at least. A longer one is answered with
     /// status 431. HTTP/1 reads and writes in pieces of at most this many bytes.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // No client has large cookies.
+    /// prefork_rt::hyper::serve(worker, listener, app).max_header_bytes(16 * 1024).await
+    /// # }
+    /// ```
     pub fn max_header_bytes(mut self, bytes: usize) -> Self {
         self.bounds.header_bytes = bytes;
         self
@@ -133,6 +157,14 @@ impl<L, S> Serve<L, S> {
 
     /// How long a connection is kept without a request: 75 s by default. Keep it above the idle timeout of a proxy before
     /// this server, because a connection that the server closes may have a request on the way.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // The load balancer keeps idle connections for 600 s.
+    /// prefork_rt::hyper::serve(worker, listener, app).idle_timeout(Duration::from_secs(620)).await
+    /// # }
+    /// ```
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.patience.idle = timeout;
         self
@@ -141,6 +173,14 @@ impl<L, S> Serve<L, S> {
     /// How long a connection is kept without a request once the worker was told to stop: 2 s by default. It counts from
     /// the stop or the last answer, whichever is later. Of clients that send requests more often, none loses one. It is
     /// never more than half of the option `graceful_timeout`, so that no worker is killed for connections that were idle at the stop.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // A client polls every five seconds.
+    /// prefork_rt::hyper::serve(worker, listener, app).drain_idle_timeout(Duration::from_secs(6)).await
+    /// # }
+    /// ```
     pub fn drain_idle_timeout(mut self, timeout: Duration) -> Self {
         self.bounds.patience.drain = timeout;
         self
@@ -154,12 +194,28 @@ impl<L, S> Serve<L, S> {
     /// longest: idle, before the end of a request's head, or with the end of an answer that the client has yet to take. Where
     /// all are busy, the worker accepts no more until one is not; clients wait in the queue, from which other workers take
     /// them.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // What a load test has shown to be possible.
+    /// prefork_rt::hyper::serve(worker, listener, app).max_connections(10_000).await
+    /// # }
+    /// ```
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.bounds.connections = Some(connections);
         self
     }
 
     /// How many requests a client of HTTP/2 may have in flight on one connection: 200 by default.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // Each request takes much memory.
+    /// prefork_rt::hyper::serve(worker, listener, app).max_http2_streams(50).await
+    /// # }
+    /// ```
     pub fn max_http2_streams(mut self, streams: u32) -> Self {
         self.bounds.http2_streams = streams;
         self
@@ -167,6 +223,14 @@ impl<L, S> Serve<L, S> {
 
     /// How many requests a client of HTTP/2 may have taken back before this server has looked at them: 20 by default. A
     /// connection with more is closed (the attack "rapid reset", CVE-2023-44487).
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # async fn run(worker: prefork_rt::Worker, listener: tokio::net::TcpListener, app: axum::Router) -> std::io::Result<()> {
+    /// // The clients are ours, and often change their minds.
+    /// prefork_rt::hyper::serve(worker, listener, app).max_http2_pending_resets(100).await
+    /// # }
+    /// ```
     pub fn max_http2_pending_resets(mut self, resets: usize) -> Self {
         self.bounds.http2_pending_resets = resets;
         self

@@ -25,6 +25,24 @@ pub(crate) struct Acceptor<L: AsRawFd> {
 
 /// A connection of this worker that counts as open while this value lives: from
 /// [`BalancedStream::into_parts`](crate::BalancedStream::into_parts).
+///
+/// ```no_run
+/// use prefork_rt::{BalancedStream, OpenConnection};
+/// use tokio::net::TcpStream;
+///
+/// /// A client of a protocol that needs the stream itself.
+/// struct Client {
+///     stream: TcpStream,
+///     open: OpenConnection,
+/// }
+///
+/// impl From<BalancedStream> for Client {
+///     fn from(stream: BalancedStream) -> Client {
+///         let (stream, open) = stream.into_parts();
+///         Client { stream, open }
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "the connection counts as open until this is dropped"]
 pub struct OpenConnection(#[expect(dead_code, reason = "it counts until it is dropped")] Counted);

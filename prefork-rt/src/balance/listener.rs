@@ -67,6 +67,20 @@ pub struct BalancedListener {
 impl BalancedListener {
     /// Takes a listener of this worker, and registers it with the tokio runtime that this is called in.
     ///
+    /// ```no_run
+    /// use prefork_rt::{BalancedListener, Error, Worker, prefork};
+    /// use tokio::net::TcpListener;
+    ///
+    /// #[prefork(listen = ["public=*:8080", "admin=127.0.0.1:9000"])]
+    /// #[tokio::main(flavor = "current_thread")]
+    /// async fn main(worker: Worker) -> Result<(), Error> {
+    ///     let public: TcpListener = worker.listener("public")?;
+    ///     let public = BalancedListener::new(worker, public)?;
+    ///     println!("{public:?}");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::Argument`] outside a tokio runtime; [`Error::System`] when the system refuses to register the listener.
@@ -86,6 +100,15 @@ impl BalancedListener {
     ///
     /// It may be cancelled, as a branch of `select!`, and loses no connection.
     ///
+    /// ```no_run
+    /// # async fn serve(mut listener: prefork_rt::BalancedListener) {
+    /// match listener.accept().await {
+    ///     Ok((stream, client)) => println!("{client} is connected: {stream:?}"),
+    ///     Err(error) => eprintln!("cannot accept: {error}"),
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// Those of accept(2). Most concern one connection only (ECONNABORTED) or pass (EMFILE), so go on after a pause, as
@@ -97,6 +120,13 @@ impl BalancedListener {
     }
 
     /// The address that it listens at.
+    ///
+    /// ```no_run
+    /// # fn show(listener: &prefork_rt::BalancedListener) -> std::io::Result<()> {
+    /// println!("listening on {}", listener.local_addr()?);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,6 +170,16 @@ pub struct BalancedStream {
 
 impl BalancedStream {
     /// The connection, and what counts it until it is dropped.
+    ///
+    /// ```no_run
+    /// # async fn serve(stream: prefork_rt::BalancedStream) -> std::io::Result<()> {
+    /// let (stream, open) = stream.into_parts();
+    /// let (mut reader, mut writer) = stream.into_split();
+    /// tokio::io::copy(&mut reader, &mut writer).await?;
+    /// drop(open);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn into_parts(self) -> (TcpStream, OpenConnection) {
         (self.stream, self.open)
     }

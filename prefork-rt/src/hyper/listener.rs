@@ -7,6 +7,17 @@ use std::os::unix;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// What [`serve`](super::serve) accepts from: `tokio::net::TcpListener` and `tokio::net::UnixListener`. Sealed.
+///
+/// ```
+/// use prefork_rt::hyper::Listener;
+///
+/// fn is_served<L: Listener>(_: &L) {}
+///
+/// # fn check(tcp: tokio::net::TcpListener, unix: tokio::net::UnixListener) {
+/// is_served(&tcp);
+/// is_served(&unix);
+/// # }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a listener that `serve` accepts from",
     label = "expected `tokio::net::TcpListener` or `tokio::net::UnixListener`",
