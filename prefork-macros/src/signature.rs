@@ -104,7 +104,11 @@ fn check_qualifiers(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     if let Some(abi) = abi {
         refuse(abi, "`main` has Rust's own ABI: remove `extern`");
     }
-    if ident != "main" && main.sig.receiver().is_none() {
+    let launch = main.attrs.iter().find(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "launch"));
+    if let Some(launch) = launch {
+        let advice = "write `#[rocket::main] async fn main()`, and `.launch().await` in its body";
+        refuse(launch, &format!("`#[launch]` writes a `main` of its own, which `#[prefork]` cannot enter: {advice}"));
+    } else if ident != "main" && main.sig.receiver().is_none() {
         let advice =
             format!("to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`");
         refuse(ident, &format!("`#[prefork]` goes on `main`: {advice}"));

@@ -308,6 +308,14 @@ fn one_mistake_in_the_signature_is_one_error() {
             "goes on `main`",
         ),
         (
+            quote!(),
+            quote!(
+                #[rocket::launch]
+                fn rocket() -> _ {}
+            ),
+            "`#[launch]` writes a `main` of its own",
+        ),
+        (
             quote!(tokio::main),
             quote!(
                 async fn main() {}
