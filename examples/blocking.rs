@@ -87,7 +87,7 @@ fn read_head(requests: &mut impl BufRead) -> io::Result<Option<bool>> {
     Ok(None)
 }
 
-/// Waits for input, the stop, or so many milliseconds, and says whether there is input.
+/// Waits for input or the stop, at most `milliseconds`, and says whether there is input.
 fn wait(socket: &impl AsFd, shutdown: Option<&Shutdown>, milliseconds: PollTimeout) -> bool {
     let mut both = vec![PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
     both.extend(shutdown.map(|shutdown| PollFd::new(shutdown.as_fd(), PollFlags::POLLIN)));

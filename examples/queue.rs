@@ -18,7 +18,7 @@ const PARTITIONS: usize = 4;
 fn main(worker: Worker, shutdown: Shutdown) -> io::Result<()> {
     let partition = worker.task_id();
     if partition >= PARTITIONS {
-        return Ok(()); // somebody asked for more workers than there are partitions: this one has finished
+        return Ok(()); // there are more workers than partitions: this one has finished
     }
     let directory = env::args_os().nth(1).map_or_else(|| env::temp_dir().join("prefork-queue"), PathBuf::from);
     fs::create_dir_all(&directory)?;

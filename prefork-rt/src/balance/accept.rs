@@ -89,7 +89,7 @@ impl<L: AsRawFd + AsFd> Acceptor<L> {
 }
 
 /// Registers a descriptor with the runtime that this is called in.
-#[allow(deprecated)] // `AsyncFd::register`, which is to be used instead, is not in tokio before 1.54.
+#[allow(deprecated)] // Its successor, `AsyncFd::register`, is not in tokio before 1.54.
 pub(super) fn register<T: AsRawFd + AsFd>(descriptor: T) -> io::Result<AsyncFd<T>> {
     // With AsFd a type vouches that the descriptor is open as long as the value lives, which the deprecated way does not ask.
     AsyncFd::new(descriptor)

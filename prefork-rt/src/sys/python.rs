@@ -64,13 +64,13 @@ impl Interpreter {
     /// it, also where it fails. What those print is flushed. The new process gets what it must [finish](InChild::finish).
     pub(crate) fn around<E>(self, fork: impl FnOnce() -> Result<Fork, E>) -> Result<(Fork, Option<InChild>), E> {
         let Some(gil) = Gil::take(self) else { return fork().map(|forked| (forked, None)) };
-        // SAFETY: PyOS_BeforeFork takes nothing, is to be called before fork(2), and runs Python code, for which this thread
+        // SAFETY: PyOS_BeforeFork takes nothing, belongs before fork(2), and runs Python code, for which this thread
         // has the GIL.
         unsafe { (self.0.PyOS_BeforeFork)() };
         match fork() {
             Ok(Fork::Child(single_thread)) => Ok((Fork::Child(single_thread), Some(InChild(gil)))),
             in_parent @ (Ok(Fork::Parent(_)) | Err(_)) => {
-                // SAFETY: PyOS_AfterFork_Parent takes nothing, and is to be called in the parent whether or not a process was
+                // SAFETY: PyOS_AfterFork_Parent takes nothing, and belongs in the parent, whether or not a process was
                 // made, after PyOS_BeforeFork. This thread still has the GIL.
                 unsafe { (self.0.PyOS_AfterFork_Parent)() };
                 gil.flush();
