@@ -237,34 +237,6 @@ impl<L, S> Serve<L, S> {
     }
 }
 
-impl<L, S, B> Serve<L, S>
-where
-    L: Listener,
-    S: tower_service::Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    async fn run(self) -> io::Result<()> {
-        let Serve { worker, mut shutdown, listener, service, mut bounds } = self;
-        bounds.patience = bounds.patience.within(graceful_timeout());
-        let http = Arc::new(bounds.http());
-        let connections = Arc::new(Connections::new(bounds.patience, bounds.connections()?));
-        worker.ready();
-        let accepting = Arc::clone(&connections);
-        let accepted = accept_until_stopped(listener, &mut shutdown, &connections, move |stream, open| {
-            let link = accepting.add();
-            let socket = Socket::new(stream, open, Arc::clone(&link));
-            tokio::spawn(connection::serve(Arc::clone(&http), socket, link, service.clone()));
-        });
-        let result = accepted.await;
-        drain(&connections).await;
-        result
-    }
-}
-
 /// What it resolves to is an error only where the listener is of no use any more: see [`serve`].
 impl<L, S, B> IntoFuture for Serve<L, S>
 where
@@ -280,7 +252,22 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        Box::pin(async move {
+            let Serve { worker, mut shutdown, listener, service, mut bounds } = self;
+            bounds.patience = bounds.patience.within(graceful_timeout());
+            let http = Arc::new(bounds.http());
+            let connections = Arc::new(Connections::new(bounds.patience, bounds.connections()?));
+            worker.ready();
+            let accepting = Arc::clone(&connections);
+            let accepted = accept_until_stopped(listener, &mut shutdown, &connections, move |stream, open| {
+                let link = accepting.add();
+                let socket = Socket::new(stream, open, Arc::clone(&link));
+                tokio::spawn(connection::serve(Arc::clone(&http), socket, link, service.clone()));
+            });
+            let result = accepted.await;
+            drain(&connections).await;
+            result
+        })
     }
 }
 
