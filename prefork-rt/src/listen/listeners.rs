@@ -1,6 +1,5 @@
 //! All listeners of the supervisor, and which slots the kernel gives new connections and datagrams.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 use std::os::fd::AsFd;
@@ -27,8 +26,8 @@ pub(crate) struct Listeners {
     pub(crate) in_use: usize,
     /// Sockets that the previous binary bound, and on which this one does not listen.
     pub(super) left: Vec<BoundBefore>,
-    /// The intake of each slot that takes nothing new.
-    intakes: BTreeMap<usize, Intake>,
+    /// The intake of each slot, where it was set: it is open otherwise.
+    intakes: Vec<Intake>,
     /// The kernel has not been told of the last changes.
     is_late: bool,
     /// The kernel refuses to steer.
@@ -45,7 +44,7 @@ impl Listeners {
             listeners,
             in_use: 0,
             left,
-            intakes: BTreeMap::new(),
+            intakes: Vec::new(),
             is_late: false,
             is_refused: false,
             closed: Vec::new(),
@@ -132,10 +131,10 @@ impl Listeners {
 
     /// Notes whether a slot takes what is new. The next [`steer`](Listeners::steer) tells the kernel.
     pub(crate) fn set_intake(&mut self, task_id: usize, intake: Intake) {
-        match intake {
-            Intake::Open => self.intakes.remove(&task_id),
-            Intake::Away | Intake::Closed => self.intakes.insert(task_id, intake),
-        };
+        if task_id >= self.intakes.len() {
+            self.intakes.resize(task_id + 1, Intake::Open);
+        }
+        self.intakes[task_id] = intake;
         self.is_late = true;
     }
 
@@ -222,8 +221,7 @@ impl Listeners {
             }
         }
         self.intakes = intakes;
-        self.intakes.remove(&task_id);
-        self.is_late = true;
+        self.set_intake(task_id, Intake::Open);
     }
 
     fn try_to_steer(&mut self) -> io::Result<()> {
@@ -244,8 +242,8 @@ impl Listeners {
     }
 }
 
-fn intake_of(intakes: &BTreeMap<usize, Intake>) -> impl Fn(usize) -> Intake {
-    |task_id| intakes.get(&task_id).copied().unwrap_or(Intake::Open)
+fn intake_of(intakes: &[Intake]) -> impl Fn(usize) -> Intake {
+    |task_id| intakes.get(task_id).copied().unwrap_or(Intake::Open)
 }
 
 /// The error, with the entry of `listen` at which it occurred.

@@ -1,7 +1,6 @@
 //! A service manager's descriptor store: which of the sockets that come back still serve an entry of `listen`, and what
 //! the store holds from then on.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -125,8 +124,13 @@ pub(crate) enum Change<'a> {
 /// a stored Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may
 /// have another number of slots.
 pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
-    let mut obsolete: BTreeSet<String> = listeners.left.iter().filter_map(|left| left.stored.clone()).collect();
-    obsolete.extend(listeners.listeners.iter().filter_map(Listener::outdated_name).map(str::to_owned));
+    let mut obsolete: Vec<String> = Vec::new();
+    let left = listeners.left.iter().filter_map(|left| left.stored.as_deref());
+    for name in left.chain(listeners.listeners.iter().filter_map(Listener::outdated_name)) {
+        if !obsolete.iter().any(|known| known == name) {
+            obsolete.push(name.to_owned());
+        }
+    }
     obsolete.iter().for_each(|name| change(Change::Remove(name)));
     // No other process has these sockets any more, so their files are removed at the end.
     let left = listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry));

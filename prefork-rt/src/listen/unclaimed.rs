@@ -2,7 +2,6 @@
 //!
 //! It must not know how they came here.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -25,7 +24,7 @@ use crate::logging;
 pub(super) struct Unclaimed {
     pub(super) rest: Vec<BoundBefore>,
     /// All entries of `listen`: a socket that was bound for one of them serves no other.
-    entries: BTreeSet<String>,
+    entries: Vec<String>,
 }
 
 /// An address or a path that needs a socket.
@@ -37,12 +36,17 @@ pub(super) enum Target<'a> {
 
 impl Unclaimed {
     pub(super) fn new(bound_before: Vec<BoundBefore>, places: &[Resolved]) -> Unclaimed {
-        let entries = places.iter().flat_map(|Resolved { label, at, .. }| match at {
-            At::Addresses(addresses) => addresses.iter().map(|address| Labelled(label, address).to_string()).collect(),
-            At::Path(unix) => vec![Labelled(label, &unix.path).to_string()],
-            At::Inherited(_) => Vec::new(),
-        });
-        Unclaimed { rest: bound_before, entries: entries.collect() }
+        let mut entries = Vec::new();
+        for Resolved { label, at, .. } in places {
+            match at {
+                At::Addresses(addresses) => {
+                    entries.extend(addresses.iter().map(|address| Labelled(label, address).to_string()));
+                }
+                At::Path(unix) => entries.push(Labelled(label, &unix.path).to_string()),
+                At::Inherited(_) => {}
+            }
+        }
+        Unclaimed { rest: bound_before, entries }
     }
 
     /// A listener made of the first socket for this place, or of all sockets that slots have there. `None` where there

@@ -2,14 +2,13 @@
 //!
 //! It must not know which slot comes next, nor what follows from the end of a turn.
 
-use std::collections::BTreeMap;
-
 use super::ProcId;
 
 /// At most one turn of each slot, and what is left of turns that were given up.
 #[derive(Default)]
 pub(super) struct InProgress {
-    turns: BTreeMap<usize, Turn>,
+    /// In the order of their slots.
+    turns: Vec<Turn>,
     /// Processes that were told to end in turns that were given up. Each still takes the place of a turn.
     leaving: Vec<ProcId>,
 }
@@ -17,6 +16,7 @@ pub(super) struct InProgress {
 /// One slot's replacement in progress.
 #[derive(Clone, Copy)]
 struct Turn {
+    task_id: usize,
     cause: Cause,
     awaits: Awaits,
 }
@@ -52,31 +52,36 @@ impl InProgress {
     }
 
     pub(super) fn begin(&mut self, task_id: usize, cause: Cause, awaits: Awaits) {
-        self.turns.insert(task_id, Turn { cause, awaits });
+        let turn = Turn { task_id, cause, awaits };
+        match self.position(task_id) {
+            Ok(index) => self.turns[index] = turn,
+            Err(index) => self.turns.insert(index, turn),
+        }
     }
 
     /// Ends the slot's turn, if it has one, and says what that was for.
     pub(super) fn end(&mut self, task_id: usize) -> Option<Cause> {
-        self.turns.remove(&task_id).map(|turn| turn.cause)
+        let index = self.position(task_id).ok()?;
+        Some(self.turns.remove(index).cause)
     }
 
     pub(super) fn cause(&self, task_id: usize) -> Option<Cause> {
-        self.turns.get(&task_id).map(|turn| turn.cause)
+        Some(self.turns[self.position(task_id).ok()?].cause)
     }
 
     pub(super) fn awaits(&self, task_id: usize) -> Option<Awaits> {
-        self.turns.get(&task_id).map(|turn| turn.awaits)
+        Some(self.turns[self.position(task_id).ok()?].awaits)
     }
 
     /// From now on the slot's turn, if it has one, waits for this.
     pub(super) fn await_next(&mut self, task_id: usize, awaits: Awaits) {
-        if let Some(turn) = self.turns.get_mut(&task_id) {
-            turn.awaits = awaits;
+        if let Ok(index) = self.position(task_id) {
+            self.turns[index].awaits = awaits;
         }
     }
 
     pub(super) fn any_of_reload(&self) -> bool {
-        self.turns.values().any(|turn| turn.cause == Cause::Reload)
+        self.turns.iter().any(|turn| turn.cause == Cause::Reload)
     }
 
     /// The reload is abandoned. Returns what its turns wait for: they end for the sake of their slots.
@@ -90,13 +95,14 @@ impl InProgress {
     }
 
     fn abandon(&mut self, is_abandoned: impl Fn(Cause) -> bool) -> Vec<Awaits> {
-        let turns = self.turns.values_mut().filter(|turn| is_abandoned(turn.cause));
-        turns
-            .map(|turn| {
+        let mut awaited = Vec::new();
+        for turn in &mut self.turns {
+            if is_abandoned(turn.cause) {
                 turn.cause = Cause::Abandoned;
-                turn.awaits
-            })
-            .collect()
+                awaited.push(turn.awaits);
+            }
+        }
+        awaited
     }
 
     /// Gives all turns up. What is left of those that were given up before still takes their place.
@@ -112,5 +118,10 @@ impl InProgress {
     /// This process has ended, or is not waited for any more.
     pub(super) fn forget_leaver(&mut self, id: ProcId) {
         self.leaving.retain(|&leaving| leaving != id);
+    }
+
+    /// Where the slot's turn is, or where it would be inserted.
+    fn position(&self, task_id: usize) -> Result<usize, usize> {
+        self.turns.binary_search_by_key(&task_id, |turn| turn.task_id)
     }
 }

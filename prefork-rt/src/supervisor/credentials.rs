@@ -2,8 +2,6 @@
 //!
 //! It must not know how a worker is made.
 
-use std::collections::BTreeSet;
-
 use crate::account::{Account, Overruled};
 use crate::error::Error;
 use crate::sys::{self, Gid, Uid};
@@ -207,8 +205,8 @@ pub(crate) fn stays_root(overruled: &[Overruled], credentials: Option<&Credentia
 /// Whether a process of this group has equal rights with either list of supplementary groups. Its own group may be missing
 /// from a list: that changes no right, and getgroups(2) lists it or not depending on the program that started the process.
 fn are_same(one: &[Gid], other: &[Gid], group: Gid) -> bool {
-    let all = |groups: &[Gid]| groups.iter().chain([&group]).map(|gid| gid.as_raw()).collect::<BTreeSet<_>>();
-    all(one) == all(other)
+    let has_all = |groups: &[Gid], of: &[Gid]| of.iter().all(|gid| *gid == group || groups.contains(gid));
+    has_all(one, other) && has_all(other, one)
 }
 
 /// "group adm (gid 4)", "groups adm (gid 4) and sudo (gid 27)"; `None` for no groups.

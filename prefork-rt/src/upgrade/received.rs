@@ -1,9 +1,8 @@
 //! The state and the descriptors that this process got from the previous binary, and the way back to that binary.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use crate::sys::{self, Mask};
 /// The state, and the descriptors that it names.
 pub(crate) struct Received {
     pub(crate) state: State,
-    descriptors: BTreeMap<RawFd, OwnedFd>,
+    descriptors: Vec<OwnedFd>,
     /// The file with the state.
     file: Option<OwnedFd>,
     launch: Launch,
@@ -78,10 +77,10 @@ fn read_state(number: &str) -> Result<Option<(RawFd, State)>, String> {
 }
 
 fn take_over(number: RawFd, state: State, launch: &Launch) -> (Option<Received>, Result<(), Error>) {
-    let (mut descriptors, mut missing) = (BTreeMap::new(), None);
+    let (mut descriptors, mut missing) = (Vec::new(), None);
     for number in state.descriptors() {
         match sys::take_over(number) {
-            Ok(descriptor) => drop(descriptors.insert(number, descriptor)),
+            Ok(descriptor) => descriptors.push(descriptor),
             Err(error) => missing = Some(error),
         }
     }
@@ -125,19 +124,24 @@ fn read(number: RawFd) -> io::Result<Option<String>> {
 
 /// Sets the modes that the previous binary's workers expect: those of the binary that failed may have changed them for
 /// all.
-fn restore_modes(state: &State, descriptors: &BTreeMap<RawFd, OwnedFd>) {
+fn restore_modes(state: &State, descriptors: &[OwnedFd]) {
     for socket in &state.sockets {
-        if let Some(descriptor) = descriptors.get(&socket.descriptor) {
+        if let Some(descriptor) = descriptor(descriptors, socket.descriptor) {
             // This does not fail for an open socket.
             let _ = SockRef::from(descriptor).set_nonblocking(socket.nonblocking);
         }
     }
 }
 
+/// The descriptor with this number.
+fn descriptor(descriptors: &[OwnedFd], number: RawFd) -> Option<&OwnedFd> {
+    descriptors.iter().find(|descriptor| descriptor.as_raw_fd() == number)
+}
+
 impl Received {
     /// A copy of a descriptor, for the supervisor.
     pub(crate) fn copy(&self, number: RawFd) -> io::Result<OwnedFd> {
-        let descriptor = self.descriptors.get(&number).ok_or(ErrorKind::NotFound)?;
+        let descriptor = descriptor(&self.descriptors, number).ok_or(ErrorKind::NotFound)?;
         descriptor.try_clone().map_err(sys::of_call("fcntl(2)"))
     }
 
@@ -204,7 +208,7 @@ impl Received {
             }
         };
         self.state.back = Some(why);
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.values().map(AsFd::as_fd).collect();
+        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.iter().map(AsFd::as_fd).collect();
         let why = become_previous(&self.launch, &previous, &self.state, &descriptors);
         // This does not fail for a mask that was read before.
         let _ = mask.restore();

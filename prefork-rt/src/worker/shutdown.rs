@@ -2,7 +2,6 @@
 //!
 //! It must not know which process sent the signal, or why.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -62,7 +61,7 @@ use crate::sys::{self, Pid, Signal};
 pub struct Shutdown {
     state: &'static State,
     /// The key of its registered waker, once it was polled.
-    key: Option<u64>,
+    key: Option<usize>,
 }
 
 /// The handle of this worker. The first call makes the descriptors and catches SIGTERM.
@@ -173,7 +172,7 @@ impl Drop for Shutdown {
     fn drop(&mut self) {
         if let Some(key) = self.key {
             // Dropped after the lock is released, as what a waker holds may hold handles too.
-            let _waker = self.state.wakers().waiting.remove(&key);
+            let _waker = self.state.wakers().remove(key);
         }
     }
 }
@@ -192,8 +191,26 @@ struct State {
 #[derive(Default)]
 struct Wakers {
     thread_is_started: bool,
-    last_key: u64,
-    waiting: BTreeMap<u64, Waker>,
+    /// Each at the place that is its key.
+    waiting: Vec<Option<Waker>>,
+    /// The places that are empty.
+    free: Vec<usize>,
+}
+
+impl Wakers {
+    fn new_key(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.waiting.push(None);
+            self.waiting.len() - 1
+        })
+    }
+
+    /// `None` once all wakers were taken out to be woken.
+    fn remove(&mut self, key: usize) -> Option<Waker> {
+        let waker = self.waiting.get_mut(key)?.take();
+        self.free.push(key);
+        waker
+    }
 }
 
 fn catch_sigterm() -> &'static State {
@@ -237,8 +254,9 @@ impl State {
     }
 
     /// Registers the waker until the stop is requested.
-    fn register(&'static self, key: &mut Option<u64>, waker: &Waker) -> io::Result<Poll<()>> {
-        let is_registered = |key| self.wakers().waiting.get(&key).is_some_and(|known| known.will_wake(waker));
+    fn register(&'static self, key: &mut Option<usize>, waker: &Waker) -> io::Result<Poll<()>> {
+        let is_registered =
+            |key: usize| matches!(self.wakers().waiting.get(key), Some(Some(known)) if known.will_wake(waker));
         if key.is_some_and(is_registered) {
             return Ok(Poll::Pending);
         }
@@ -253,11 +271,8 @@ impl State {
             sys::spawn_without_signals("prefork-sigterm", || self.wake_all())?;
             wakers.thread_is_started = true;
         }
-        let key = *key.get_or_insert_with(|| {
-            wakers.last_key += 1;
-            wakers.last_key
-        });
-        let replaced = wakers.waiting.insert(key, waker);
+        let key = *key.get_or_insert_with(|| wakers.new_key());
+        let replaced = wakers.waiting[key].replace(waker);
         drop(wakers);
         drop(replaced);
         Ok(Poll::Pending)
@@ -267,7 +282,7 @@ impl State {
     fn wake_all(&'static self) {
         Shutdown { state: self, key: None }.wait();
         let waiting = mem::take(&mut self.wakers().waiting);
-        waiting.into_values().for_each(Waker::wake);
+        waiting.into_iter().flatten().for_each(Waker::wake);
     }
 
     fn wakers(&self) -> MutexGuard<'_, Wakers> {
