@@ -7,7 +7,6 @@ mod address;
 mod variables;
 mod watchdog;
 
-use std::collections::VecDeque;
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -44,9 +43,9 @@ pub(crate) struct Manager {
     /// The last status that was sent.
     told: String,
     /// Changes of phase that the service manager has not taken yet. They must not be lost.
-    unsent: VecDeque<String>,
+    unsent: Vec<String>,
     /// Messages about the descriptor store that it has not taken yet: with a descriptor to store, or to remove a name.
-    unstored: VecDeque<(String, Option<OwnedFd>)>,
+    unstored: Vec<(String, Option<OwnedFd>)>,
     retry_at: Instant,
     watchdog: Option<Watchdog>,
     /// How many descriptors it stores, if it stores any.
@@ -113,8 +112,8 @@ impl Manager {
             phase: Phase::Starting,
             last: String::new(),
             told: String::new(),
-            unsent: VecDeque::new(),
-            unstored: VecDeque::new(),
+            unsent: Vec::new(),
+            unstored: Vec::new(),
             retry_at: Instant::now(),
             watchdog: Watchdog::new(variables),
             most_stored: variables.most_stored(),
@@ -131,7 +130,7 @@ impl Manager {
     pub(crate) fn snapshot(&self) -> Told {
         let number = |socket: &OwnedFd| socket.as_raw_fd();
         let unstored = self.unstored.iter().map(|(message, socket)| (message.clone(), socket.as_ref().map(number)));
-        Told { phase: self.phase, unsent: self.unsent.iter().cloned().collect(), unstored: unstored.collect() }
+        Told { phase: self.phase, unsent: self.unsent.clone(), unstored: unstored.collect() }
     }
 
     /// The descriptors that the service manager has not taken yet.
@@ -142,10 +141,10 @@ impl Manager {
     /// Continues where the previous binary stopped, with copies of the descriptors that were not taken.
     pub(crate) fn go_on_from(&mut self, told: &Told, copy: impl Fn(i32) -> io::Result<OwnedFd>) {
         self.phase = told.phase;
-        self.unsent.extend(told.unsent.iter().cloned());
+        self.unsent.extend_from_slice(&told.unsent);
         for (message, descriptor) in &told.unstored {
             match descriptor.map(&copy).transpose() {
-                Ok(socket) => self.unstored.push_back((message.clone(), socket)),
+                Ok(socket) => self.unstored.push((message.clone(), socket)),
                 Err(error) => logging::warn(&format!(
                     "a listener is not stored ({error}): a restart of the unit loses its queue; raise the limit of \
                      descriptors (`ulimit -n`, LimitNOFILE=)"
@@ -167,7 +166,7 @@ impl Manager {
     pub(crate) fn store(&mut self, name: &str, kind: Kind, socket: &OwnedFd) {
         let poll = if kind == Kind::Udp { "\nFDPOLL=0" } else { "" };
         match socket.try_clone() {
-            Ok(copy) => self.unstored.push_back((format!("{STORING}{name}{poll}"), Some(copy))),
+            Ok(copy) => self.unstored.push((format!("{STORING}{name}{poll}"), Some(copy))),
             Err(error) => {
                 logging::warn(&format!("{name:?} is not stored: {error}; a restart of the unit loses its queue"))
             }
@@ -179,7 +178,7 @@ impl Manager {
     /// not sent at all: a socket in flight looks like one that another process holds.
     pub(crate) fn remove_stored(&mut self, name: &str) {
         self.unstored.retain(|(message, _)| !is_storing(message, name));
-        self.unstored.push_back((removal(name), None));
+        self.unstored.push((removal(name), None));
         self.send_unstored();
     }
 
@@ -229,7 +228,7 @@ impl Manager {
         };
         self.phase = phase;
         self.told = self.status(pool);
-        self.unsent.push_back(format!("{change}\n{}", self.told));
+        self.unsent.push(format!("{change}\n{}", self.told));
         self.send_unsent();
     }
 
@@ -270,7 +269,7 @@ impl Manager {
     /// Says that the supervisor ends, and why.
     pub(crate) fn end(&mut self, line: &str) {
         let stopping = if self.phase == Phase::Stopping { "" } else { "STOPPING=1\n" };
-        self.unsent.push_back(format!("{stopping}STATUS={}", one_line(line)));
+        self.unsent.push(format!("{stopping}STATUS={}", one_line(line)));
         self.send_unsent();
     }
 
@@ -295,19 +294,19 @@ impl Manager {
 
     /// Forgets the reloads that were not sent: systemctl waits for the last one only. A first READY=1 stays.
     fn forget_reloads(&mut self) {
-        let was_ready = self.unsent.front().is_some_and(|message| message.starts_with("READY=1"));
+        let was_ready = self.unsent.first().is_some_and(|message| message.starts_with("READY=1"));
         self.unsent.truncate(was_ready.into());
     }
 
     /// Returns whether the service manager has taken all of them.
     fn send_unstored(&mut self) -> bool {
-        while let Some((message, socket)) = self.unstored.pop_front() {
-            let taken = self.address.send_with(&message, socket.as_ref());
+        while let Some((message, socket)) = self.unstored.first() {
+            let taken = self.address.send_with(message, socket.as_ref());
             if !self.is_over(taken) {
-                self.unstored.push_front((message, socket));
                 self.retry_at = Instant::now() + RETRY;
                 return false;
             }
+            self.unstored.remove(0);
         }
         true
     }
@@ -316,12 +315,13 @@ impl Manager {
         if !self.send_unstored() {
             return;
         }
-        while let Some(message) = self.unsent.pop_front() {
-            if !self.send(&message) {
-                self.unsent.push_front(message);
+        while let Some(message) = self.unsent.first() {
+            let taken = self.address.send(message);
+            if !self.is_over(taken) {
                 self.retry_at = Instant::now() + RETRY;
                 return;
             }
+            self.unsent.remove(0);
         }
     }
 

@@ -1,6 +1,5 @@
 //! How many failures are allowed before giving up: OTP's intensity and period, over the instants of the failures.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Failure, Time};
@@ -12,7 +11,8 @@ const MOST_REMEMBERED: usize = 1000;
 pub(crate) struct Budget {
     max_restarts: Option<usize>,
     window: Option<Duration>,
-    counted: VecDeque<Counted>,
+    /// In the order of their times.
+    counted: Vec<Counted>,
     /// How many failures there ever were.
     ever: usize,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Share {
 
 impl Budget {
     pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>) -> Budget {
-        Budget { max_restarts, window, counted: VecDeque::new(), ever: 0 }
+        Budget { max_restarts, window, counted: Vec::new(), ever: 0 }
     }
 
     /// Counts a failure. It is an error when this failure is one too many.
@@ -52,7 +52,7 @@ impl Budget {
         self.forget_before(now);
         let left = self.max_restarts.is_none_or(|max_restarts| self.spent().used < max_restarts);
         self.ever = self.ever.saturating_add(1);
-        self.counted.push_back(Counted { when: now, task_id, failure });
+        self.counted.push(Counted { when: now, task_id, failure });
         if !self.is_windowed() {
             self.counted.drain(..self.counted.len().saturating_sub(MOST_REMEMBERED));
         }
@@ -67,24 +67,28 @@ impl Budget {
 
     /// Which slots used the budget up, in the order of their task ids.
     pub(crate) fn shares(&self, now: Time) -> Vec<Share> {
-        let mut counted: Vec<&Counted> = self.counted.iter().collect();
-        counted.sort_by_key(|counted| counted.task_id);
-        let share = |counted: &[&Counted]| {
-            let last = counted.iter().map(|counted| counted.when).max()?;
-            let failures = counted.iter().map(|counted| counted.failure).collect();
-            Some(Share { task_id: counted.first()?.task_id, failures, last: now.since(last) })
-        };
-        counted.chunk_by(|a, b| a.task_id == b.task_id).filter_map(share).collect()
+        let mut shares: Vec<Share> = Vec::new();
+        for &Counted { when, task_id, failure } in &self.counted {
+            let last = now.since(when);
+            match shares.binary_search_by_key(&task_id, |share| share.task_id) {
+                Ok(index) => {
+                    shares[index].failures.push(failure);
+                    shares[index].last = last;
+                }
+                Err(index) => shares.insert(index, Share { task_id, failures: vec![failure], last }),
+            }
+        }
+        shares
     }
 
     /// The failures that count, and how many there ever were.
     pub(super) fn snapshot(&self) -> (Vec<Counted>, usize) {
-        (self.counted.iter().cloned().collect(), self.ever)
+        (self.counted.clone(), self.ever)
     }
 
     /// Takes the place of what was counted.
     pub(super) fn restore(&mut self, counted: Vec<Counted>, ever: usize) {
-        (self.counted, self.ever) = (counted.into(), ever);
+        (self.counted, self.ever) = (counted, ever);
     }
 
     fn spent(&self) -> Spent {
@@ -99,9 +103,8 @@ impl Budget {
 
     fn forget_before(&mut self, now: Time) {
         let Some(window) = self.window else { return };
-        while self.counted.front().is_some_and(|oldest| now.since(oldest.when) >= window) {
-            self.counted.pop_front();
-        }
+        let old = self.counted.partition_point(|counted| now.since(counted.when) >= window);
+        self.counted.drain(..old);
     }
 }
 

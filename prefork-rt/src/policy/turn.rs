@@ -1,7 +1,6 @@
 //! Replacing workers that run: a reload, which takes every slot in its turn, and recycling. `reload_width` says how many
 //! slots have a turn at once.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::backoff::STABLE;
@@ -22,7 +21,7 @@ pub(crate) struct Turns {
     in_progress: InProgress,
     reload: Option<Reload>,
     /// Workers that wait to be recycled.
-    recycles: VecDeque<ProcId>,
+    recycles: Vec<ProcId>,
 }
 
 struct Reload {
@@ -116,7 +115,7 @@ impl Policy {
     /// The worker waits for its turn.
     pub(super) fn queue_recycle(&mut self, id: ProcId) {
         if !self.turns.recycles.contains(&id) {
-            self.turns.recycles.push_back(id);
+            self.turns.recycles.push(id);
         }
     }
 
