@@ -313,10 +313,9 @@ fn contribution(share: &Share) -> String {
             None => kinds.push((kind, 1)),
         }
     }
-    kinds.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let of_what = match &kinds[..] {
         [(kind, _)] => kind.clone(),
-        _ => kinds.iter().map(|(kind, count)| format!("{count} x {kind}")).collect::<Vec<_>>().join(", "),
+        _ => in_order(&kinds),
     };
     let how_often = match share.failures.len() {
         1 => "once,".to_owned(),
@@ -327,6 +326,18 @@ fn contribution(share: &Share) -> String {
     let is_now = share.last < Duration::from_millis(100);
     let when = if is_now { "just now".to_owned() } else { format!("{} ago", age(share.last)) };
     format!("worker {} failed {how_often} {when}: {of_what}", share.task_id)
+}
+
+/// "3 x killed by SIGSEGV, 1 x hung": the most frequent kind first.
+fn in_order(kinds: &[(String, usize)]) -> String {
+    let mut counts: Vec<usize> = Vec::new();
+    let mut shown: Vec<String> = Vec::new();
+    for (kind, count) in kinds {
+        let index = counts.partition_point(|known| known >= count);
+        counts.insert(index, *count);
+        shown.insert(index, format!("{count} x {kind}"));
+    }
+    shown.join(", ")
 }
 
 /// The kind of a failure, by which failures are counted.

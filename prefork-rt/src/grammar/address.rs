@@ -144,12 +144,14 @@ pub(crate) fn addresses(text: &str) -> Result<Vec<Entry>, String> {
 
 /// Checks that no two entries have one name.
 pub(crate) fn each_name_once(entries: Vec<Entry>) -> Result<Vec<Entry>, String> {
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.name.as_deref()).collect();
-    names.sort_unstable();
-    match names.windows(2).find(|two| two[0] == two[1]) {
-        Some(twice) => Err(format!("the name {:?} is given twice: give each address a name of its own", twice[0])),
-        None => Ok(entries),
+    let mut names: Vec<&str> = Vec::new();
+    for name in entries.iter().filter_map(|entry| entry.name.as_deref()) {
+        if names.contains(&name) {
+            return Err(format!("the name {name:?} is given twice: give each address a name of its own"));
+        }
+        names.push(name);
     }
+    Ok(entries)
 }
 
 fn address(text: &str) -> Result<Entry, String> {

@@ -6,7 +6,7 @@ use super::inet;
 use super::label::{Label, Labelled, unnamed};
 use super::place::{At, Resolved};
 use crate::error::Error;
-use crate::grammar::{Entry, Host, Kind, Place};
+use crate::grammar::{Entry, Host, Place};
 
 /// Looks up the host names, and refuses a place that is listed twice.
 pub(super) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
@@ -65,17 +65,17 @@ fn resolve_one(entry: Entry) -> Result<Resolved, Error> {
 
 /// A place that is listed twice. Port 0 means another address in each entry.
 fn listed_twice(places: &[Resolved]) -> Option<String> {
-    let mut listed: Vec<String> = places
-        .iter()
-        .flat_map(|place| match &place.at {
+    let mut listed: Vec<String> = Vec::new();
+    for place in places {
+        let label = unnamed(place.label.kind);
+        match &place.at {
             At::Addresses(addresses) => {
                 let with_port = addresses.iter().filter(|address| address.port() != 0);
-                with_port.map(|address| Labelled(&unnamed(place.label.kind), address).to_string()).collect()
+                listed.extend(with_port.map(|address| Labelled(&label, address).to_string()));
             }
-            At::Path(unix) => vec![Labelled(&unnamed(Kind::Unix), &unix.path).to_string()],
-            At::Inherited(_) => Vec::new(),
-        })
-        .collect();
-    listed.sort_unstable();
-    listed.windows(2).find(|two| two[0] == two[1]).map(|twice| twice[0].clone())
+            At::Path(unix) => listed.push(Labelled(&label, &unix.path).to_string()),
+            At::Inherited(_) => {}
+        }
+    }
+    (1..listed.len()).find(|&index| listed[..index].contains(&listed[index])).map(|index| listed.swap_remove(index))
 }

@@ -142,7 +142,10 @@ fn threads_are_alive(threads: &[Thread], of_python: Option<&[(u32, String)]>) ->
     let (mut listed, mut advice) = (Vec::new(), Vec::new());
     for thread in threads {
         let name = of_python.unwrap_or_default().iter().find(|(id, _)| *id == thread.id).map(|(_, name)| name);
-        listed.push(name.map_or_else(|| thread.name.clone(), |name| format!("the Python thread \"{name}\"")));
+        let shown = name.map_or_else(|| thread.name.clone(), |name| format!("the Python thread \"{name}\""));
+        if let Err(index) = listed.binary_search(&shown) {
+            listed.insert(index, shown);
+        }
         advice.push(match name {
             Some(_) => Advice::Python,
             None if thread.name == JEMALLOCS => Advice::Jemalloc,
@@ -153,12 +156,9 @@ fn threads_are_alive(threads: &[Thread], of_python: Option<&[(u32, String)]>) ->
     if advice.is_empty() {
         advice.push(Advice::Other);
     }
-    listed.sort();
-    listed.dedup();
-    advice.sort();
-    advice.dedup();
     let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
-    let advice = advice.into_iter().map(Advice::text).collect::<Vec<_>>().join("; ");
+    let advice = Advice::ALL.into_iter().filter(|one| advice.contains(one)).map(Advice::text);
+    let advice = advice.collect::<Vec<_>>().join("; ");
     format!(
         "{count} {are} alive in this process{listed}, and a worker would inherit the locks they hold but not the \
          threads: {advice}"
@@ -166,7 +166,7 @@ fn threads_are_alive(threads: &[Thread], of_python: Option<&[(u32, String)]>) ->
 }
 
 /// What to do about a thread, by who has started it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Advice {
     /// An option of the allocator, so that no code of the program can be moved.
     Jemalloc,
@@ -177,6 +177,9 @@ enum Advice {
 }
 
 impl Advice {
+    /// In the order in which they are given.
+    const ALL: [Advice; 4] = [Advice::Jemalloc, Advice::Python, Advice::Other, Advice::OtherBesidePython];
+
     fn text(self) -> String {
         match self {
             Advice::Jemalloc => format!(

@@ -3,7 +3,7 @@
 //! Each function takes time that grows with the sockets or the processes of the whole system, so the caller asks only when it
 //! knows that some process has a socket open. Where there is no /proc, nothing is found. It must not know what a socket is for.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -11,7 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
-use super::proc::is_of_our_processes;
+use super::proc::{is_of_our_processes, pids};
+use super::threads::names_in;
 use super::{Pid, getpid};
 
 /// What a socket is bound to.
@@ -110,17 +111,20 @@ pub(crate) fn holders(sockets: &[u64]) -> Vec<Holder> {
         return Vec::new();
     }
     let links: Vec<PathBuf> = sockets.iter().map(|socket| format!("socket:[{socket}]").into()).collect();
-    let pids =
-        fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
-    let mut holders: Vec<Holder> = pids.filter_map(|pid| holder(pid, &links)).collect();
-    holders.sort_unstable_by_key(|holder| holder.pid);
+    let mut holders: Vec<Holder> = Vec::new();
+    for found in pids().into_iter().filter_map(|pid| holder(pid, &links)) {
+        let index = holders.partition_point(|known| known.pid < found.pid);
+        holders.insert(index, found);
+    }
     holders
 }
 
 fn holder(pid: i32, links: &[PathBuf]) -> Option<Holder> {
-    let mut open = fs::read_dir(format!("/proc/{pid}/fd")).ok()?;
-    let is_one = |path: PathBuf| fs::read_link(path).is_ok_and(|link| links.contains(&link));
-    open.any(|entry| entry.is_ok_and(|entry| is_one(entry.path()))).then_some(())?;
+    let directory = format!("/proc/{pid}/fd");
+    let open = names_in(&directory)?;
+    let is_one =
+        |name: &OsString| fs::read_link(Path::new(&directory).join(name)).is_ok_and(|link| links.contains(&link));
+    open.iter().any(is_one).then_some(())?;
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(Holder { pid: Pid::from_raw(pid), name: String::from_utf8_lossy(&name).trim_end().to_owned() })
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::threads::names_in;
 use super::{Pid, Signal, getpid};
 
 /// The bytes that the process shares with no other, swapped or not: what the system would get back if it ended.
@@ -82,11 +83,22 @@ pub(crate) fn members(groups: &[Pid]) -> Vec<Member> {
     if !is_of_our_processes() {
         return Vec::new();
     }
-    let names =
-        fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let pids = names.filter(|name| name.starts_with(|first: char| first.is_ascii_digit()));
-    let members = pids.filter_map(|pid| member(&String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/stat")).ok()?)));
-    members.filter(|member| groups.contains(&member.group)).collect()
+    let mut members = Vec::new();
+    for pid in pids() {
+        let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if let Some(member) = member(&String::from_utf8_lossy(&stat)) {
+            if groups.contains(&member.group) {
+                members.push(member);
+            }
+        }
+    }
+    members
+}
+
+/// The ids of all processes that /proc has.
+pub(super) fn pids() -> Vec<i32> {
+    let names = names_in("/proc").unwrap_or_default();
+    names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect()
 }
 
 /// Reads a line of /proc/PID/stat, `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the

@@ -138,12 +138,17 @@ pub(crate) fn descriptors() -> Descriptors {
 }
 
 /// The names in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)
-fn names_in(directory: &str) -> Option<Vec<OsString>> {
+pub(super) fn names_in(directory: &str) -> Option<Vec<OsString>> {
     let mut directory =
         Dir::open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    let names =
-        directory.iter().filter_map(Result::ok).map(|entry| OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
-    Some(names.filter(|name| name != "." && name != "..").collect())
+    let mut names = Vec::new();
+    for entry in directory.iter().flatten() {
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Some(names)
 }
 
 pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
