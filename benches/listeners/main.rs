@@ -39,7 +39,6 @@ mod clients;
 #[cfg(target_os = "linux")]
 mod contenders;
 #[cfg(target_os = "linux")]
-#[path = "../contest.rs"]
 mod contest;
 
 #[cfg(target_os = "linux")]

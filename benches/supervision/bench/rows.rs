@@ -1,13 +1,15 @@
 //! What is measured how often, and a line of the table.
 
+use super::figures::{highest, lowest, median, time};
 use super::running::Log;
-use crate::contest;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Start, then stop: two rows.
     StartAndStop,
     Restart,
+    /// All workers are killed at once.
+    Burst,
 }
 
 pub struct Case {
@@ -16,28 +18,52 @@ pub struct Case {
     pub log: Log,
     /// How often in a round, per contender.
     pub times: usize,
+    /// In which rounds: every round, every second one and so on.
+    pub every: usize,
 }
 
-pub const CASES: [Case; 7] = [
-    Case { action: Action::StartAndStop, workers: 2, log: Log::Null, times: 6 },
-    Case { action: Action::StartAndStop, workers: 16, log: Log::Null, times: 4 },
-    Case { action: Action::StartAndStop, workers: 128, log: Log::Null, times: 2 },
-    Case { action: Action::StartAndStop, workers: 1024, log: Log::Null, times: 1 },
-    Case { action: Action::Restart, workers: 8, log: Log::Null, times: 10 },
-    Case { action: Action::StartAndStop, workers: 128, log: Log::Pipe, times: 2 },
-    Case { action: Action::Restart, workers: 8, log: Log::Pipe, times: 10 },
+pub const CASES: [Case; 10] = [
+    Case { action: Action::StartAndStop, workers: 2, log: Log::Null, times: 5, every: 1 },
+    Case { action: Action::StartAndStop, workers: 16, log: Log::Null, times: 3, every: 1 },
+    Case { action: Action::StartAndStop, workers: 128, log: Log::Null, times: 2, every: 1 },
+    Case { action: Action::StartAndStop, workers: 1024, log: Log::Null, times: 1, every: 1 },
+    Case { action: Action::StartAndStop, workers: 4096, log: Log::Null, times: 1, every: 4 },
+    Case { action: Action::Restart, workers: 8, log: Log::Null, times: 16, every: 1 },
+    Case { action: Action::Burst, workers: 128, log: Log::Null, times: 2, every: 1 },
+    Case { action: Action::Burst, workers: 1024, log: Log::Null, times: 1, every: 2 },
+    Case { action: Action::StartAndStop, workers: 128, log: Log::Pipe, times: 1, every: 1 },
+    Case { action: Action::Restart, workers: 8, log: Log::Pipe, times: 8, every: 1 },
 ];
 
-pub const BARE: usize = 0;
+impl Case {
+    /// The rows that it measures, in this order.
+    pub fn rows(&self) -> &'static [&'static str] {
+        match (self.action, self.log, self.workers) {
+            (Action::Restart, ..) => &["restart"],
+            (Action::Burst, ..) => &["burst"],
+            // Only a stop has lines enough to tell.
+            (Action::StartAndStop, Log::Pipe, _) => &["stop"],
+            (Action::StartAndStop, Log::Null, ..128) => &["start"],
+            (Action::StartAndStop, Log::Null, _) => &["start", "stop"],
+        }
+    }
+}
+
+/// A program, and what its first argument has it run.
+pub type Contestant = (&'static str, &'static str);
+
+/// By these numbers; every round has all of them.
+pub const CONTESTANTS: [Contestant; 4] = [("limit", "loop"), ("pool", "prefork"), ("limit", "loop"), ("pool", "loop")];
+pub const LIMIT: usize = 0;
 pub const PREFORK: usize = 1;
 pub const SAME: usize = 2;
-pub const NAMES: [&str; 3] = ["bare", "prefork", "bare"];
+pub const INSIDE: usize = 3;
 
-/// One line of the table: the samples of each round of each contender.
+/// One line of the table: the samples of each round of each contestant.
 pub struct Row {
     pub name: String,
     pub workers: usize,
-    pub rounds: [Vec<Vec<u64>>; 3],
+    pub rounds: [Vec<Vec<f64>>; CONTESTANTS.len()],
 }
 
 impl Row {
@@ -46,46 +72,39 @@ impl Row {
         Row { name: format!("{what}{pipe}"), workers: case.workers, rounds: Default::default() }
     }
 
-    /// The median of all samples.
-    pub fn median(&self, contender: usize) -> f64 {
-        median(self.rounds[contender].concat())
+    pub fn begin_round(&mut self) {
+        self.rounds.iter_mut().for_each(|rounds| rounds.push(Vec::new()));
     }
 
-    pub fn ratio(&self, contender: usize) -> f64 {
-        self.median(contender) / self.median(BARE)
+    pub fn add(&mut self, contestant: usize, samples: Vec<f64>) {
+        self.rounds[contestant].last_mut().expect("a round has begun").extend(samples);
     }
+
+    /// The median of all samples.
+    pub fn median(&self, contestant: usize) -> f64 {
+        median(self.rounds[contestant].concat())
+    }
+
+    pub fn ratio(&self, contestant: usize, to: usize) -> f64 {
+        self.median(contestant) / self.median(to)
+    }
+
+    pub const HEAD: &str = "median                       N      limit    prefork  ratio     rounds      same inside";
 
     pub fn print(&self) {
-        let rounds = self.rounds[PREFORK].iter().zip(&self.rounds[BARE]);
-        let ratios: Vec<f64> = rounds.map(|(prefork, bare)| median(prefork.clone()) / median(bare.clone())).collect();
+        let rounds = self.rounds[PREFORK].iter().zip(&self.rounds[LIMIT]);
+        let ratios: Vec<f64> = rounds.map(|(prefork, limit)| median(prefork.clone()) / median(limit.clone())).collect();
         println!(
-            "{:<26} {:>5} {:>10} {:>10} {:>6.2} {:>6.2}..{:<6.2} {:>5.2}",
+            "{:<24} {:>5} {:>10} {:>10} {:>6.2} {:>6.2}..{:<6.2} {:>5.2} {:>6.2}",
             self.name,
             self.workers,
-            time(self.median(BARE)),
+            time(self.median(LIMIT)),
             time(self.median(PREFORK)),
-            self.ratio(PREFORK),
-            ratios.iter().copied().fold(f64::INFINITY, f64::min),
-            ratios.iter().copied().fold(0.0, f64::max),
-            self.ratio(SAME),
+            self.ratio(PREFORK, LIMIT),
+            lowest(&ratios),
+            highest(&ratios),
+            self.ratio(SAME, LIMIT),
+            self.ratio(PREFORK, INSIDE),
         );
     }
-}
-
-pub fn rows_of(case: &Case) -> &'static [&'static str] {
-    match (case.action, case.workers, case.log) {
-        (Action::Restart, ..) => &["restart"],
-        (_, 128, Log::Null) => &["start", "stop"],
-        // Only a stop has lines enough to tell.
-        (_, _, Log::Pipe) => &["stop"],
-        _ => &["start"],
-    }
-}
-
-pub fn median(samples: Vec<u64>) -> f64 {
-    contest::median(samples.into_iter().map(|sample| sample as f64).collect())
-}
-
-pub fn time(nanoseconds: f64) -> String {
-    if nanoseconds < 1e6 { format!("{:.0} us", nanoseconds / 1e3) } else { format!("{:.2} ms", nanoseconds / 1e6) }
 }

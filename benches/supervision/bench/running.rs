@@ -4,20 +4,22 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, ftruncate};
+use nix::unistd::{Pid, ftruncate, getpid};
 
-use super::board::{Board, map, now};
-use crate::contest;
+use contenders::board::{Board, map, now};
+use contenders::contest::PARENT;
 
-pub const DEADLINE: Duration = Duration::from_secs(60);
+use super::programs;
+use super::rows::Contestant;
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Log {
@@ -26,31 +28,35 @@ pub enum Log {
 }
 
 /// A supervisor that runs, and its workers.
-pub struct Contender {
+pub struct Running {
     process: Child,
     wakes: ChildStdout,
+    /// Just before it was executed.
+    asked: u64,
     pub board: &'static Board,
     workers: usize,
 }
 
-impl Contender {
-    /// Starts one and waits until all workers run.
-    pub fn start(name: &str, workers: usize, log: Log) -> Contender {
+impl Running {
+    /// Starts one, with an empty environment, and waits until all workers run.
+    pub fn start((program, name): Contestant, workers: usize, log: Log) -> Running {
         let shared = memfd_create("board", MFdFlags::MFD_CLOEXEC).expect("memfd_create(2)");
         ftruncate(&shared, size_of::<Board>().try_into().expect("small")).expect("ftruncate(2)");
-        let board = map(&shared);
+        let board = map(&shared).expect("mmap(2)");
         board.awaited.store(workers as u64, SeqCst);
-        let mut command = contest::contender(name, workers);
+        let mut command = Command::new(programs::path(program));
+        command.args([name, &workers.to_string()]).env_clear().env(PARENT, getpid().to_string());
         command.stdin(File::from(shared)).stdout(Stdio::piped());
         command.stderr(if log == Log::Pipe { Stdio::piped() } else { Stdio::null() });
-        let mut process = command.spawn().expect("this program runs");
+        let asked = now();
+        let mut process = command.spawn().expect("the program was built");
         if let Some(mut lines) = process.stderr.take() {
             std::thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
         }
         let wakes = process.stdout.take().expect("piped");
-        let mut contender = Contender { process, wakes, board, workers };
-        contender.wait_for_report();
-        contender
+        let mut running = Running { process, wakes, asked, board, workers };
+        running.wait_for_report();
+        running
     }
 
     pub fn wait_for_report(&mut self) {
@@ -73,40 +79,46 @@ impl Contender {
         Pid::from_raw(self.board.slots[task_id].pid.load(SeqCst))
     }
 
-    /// From before the first fork to the last worker running.
-    pub fn start_time(&self) -> u64 {
+    /// From just before the exec of the supervisor to the last worker's first statement.
+    pub fn start_time(&self) -> f64 {
         let slots = self.board.slots[..self.workers].iter();
         let last = slots.map(|slot| slot.running_since.load(SeqCst)).max().expect("a worker");
-        last - self.board.first_fork.load(SeqCst)
+        (last - self.asked) as f64
     }
 
-    pub fn set_up_time(&self) -> u64 {
-        self.board.first_fork.load(SeqCst) - self.board.called.load(SeqCst)
+    /// From just before SIGKILL to this worker to its replacement's first statement.
+    pub fn restart_time(&mut self, task_id: usize) -> f64 {
+        self.kill_and_wait(&[task_id])
     }
 
-    /// Kills a worker and waits for its replacement.
-    pub fn restart_time(&mut self, task_id: usize) -> u64 {
-        let before = self.worker(task_id);
-        self.board.awaited.store(self.board.reports.load(SeqCst) + 1, SeqCst);
+    /// From just before the first SIGKILL, of one to every worker, to the last replacement's first statement.
+    pub fn burst_time(&mut self) -> f64 {
+        self.kill_and_wait(&Vec::from_iter(0..self.workers))
+    }
+
+    fn kill_and_wait(&mut self, task_ids: &[usize]) -> f64 {
+        let before: Vec<Pid> = task_ids.iter().map(|&task_id| self.worker(task_id)).collect();
+        self.board.awaited.store(self.board.reports.load(SeqCst) + task_ids.len() as u64, SeqCst);
         let start = now();
-        kill(before, Signal::SIGKILL).expect("the worker is alive");
+        for &worker in &before {
+            kill(worker, Signal::SIGKILL).expect("the worker is alive");
+        }
         self.wait_for_report();
-        assert_ne!(self.worker(task_id), before, "the replacement has the same task id");
-        self.board.slots[task_id].running_since.load(SeqCst) - start
+        let replaced = task_ids.iter().zip(before).all(|(&task_id, before)| self.worker(task_id) != before);
+        assert!(replaced, "each replacement has the task id of a worker that was killed");
+        let since = task_ids.iter().map(|&task_id| self.board.slots[task_id].running_since.load(SeqCst));
+        (since.max().expect("one was killed") - start) as f64
     }
 
-    /// Stops the supervisor and waits until it is gone, which it may be only after its workers.
-    pub fn stop_time(mut self) -> u64 {
+    /// Stops the supervisor and waits until it is gone, and with it all that could report.
+    pub fn stop_time(mut self) -> f64 {
         let start = now();
         kill(self.pid(), Signal::SIGTERM).expect("the supervisor is alive");
         self.wait_for(PollFlags::POLLHUP);
         let status = self.process.wait().expect("it is our child");
         let end = now();
         assert!(status.success(), "the supervisor stops in order: {status}");
-        for task_id in 0..self.workers {
-            assert_eq!(kill(self.worker(task_id), None), Err(Errno::ESRCH), "a worker is left behind");
-        }
-        end - start
+        (end - start) as f64
     }
 
     /// Context switches, CPU ticks.
@@ -135,7 +147,7 @@ impl Contender {
     }
 }
 
-impl Drop for Contender {
+impl Drop for Running {
     /// Nothing is left behind, also when an assertion fails.
     fn drop(&mut self) {
         if matches!(self.process.try_wait(), Ok(Some(_))) {
@@ -149,6 +161,6 @@ impl Drop for Contender {
     }
 }
 
-pub fn last_number(line: &str) -> u64 {
+fn last_number(line: &str) -> u64 {
     line.split_whitespace().last().and_then(|word| word.parse().ok()).expect("ends with a number")
 }

@@ -1,4 +1,4 @@
-//! The least that keeps N workers alive, which prefork is measured against.
+//! The least that keeps N workers alive: it forks them, waits, replaces those that died, passes SIGTERM on and reaps.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
@@ -8,17 +8,16 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sig
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork};
 
-use super::board::MOST_WORKERS;
-use super::contender::work;
+use crate::board::MOST_WORKERS;
 
-pub static PIDS: [AtomicI32; MOST_WORKERS] = [const { AtomicI32::new(0) }; MOST_WORKERS];
-pub static STOPPING: AtomicBool = AtomicBool::new(false);
+static PIDS: [AtomicI32; MOST_WORKERS] = [const { AtomicI32::new(0) }; MOST_WORKERS];
+static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// The bare loop.
-pub fn bare_loop(workers: usize) -> ExitCode {
+/// Runs this body in as many workers, until a SIGTERM.
+pub fn bare_loop(workers: usize, body: fn(usize) -> !) -> ExitCode {
     set_sigterm(SigHandler::Handler(stop_workers));
     for task_id in 0..workers {
-        fork_worker(task_id);
+        fork_worker(task_id, body);
     }
     loop {
         match waitpid(None, None) {
@@ -26,7 +25,7 @@ pub fn bare_loop(workers: usize) -> ExitCode {
             Ok(status) => {
                 let pid = status.pid().expect("a process ended").as_raw();
                 let task_id = PIDS.iter().position(|worker| worker.load(SeqCst) == pid).expect("a worker");
-                fork_worker(task_id);
+                fork_worker(task_id, body);
             }
             Err(Errno::EINTR) => {}
             Err(_) => return ExitCode::SUCCESS,
@@ -34,7 +33,7 @@ pub fn bare_loop(workers: usize) -> ExitCode {
     }
 }
 
-pub fn fork_worker(task_id: usize) {
+fn fork_worker(task_id: usize, body: fn(usize) -> !) {
     // SAFETY: this process has one thread.
     match unsafe { fork() }.expect("fork(2)") {
         ForkResult::Parent { child } => {
@@ -46,19 +45,19 @@ pub fn fork_worker(task_id: usize) {
         }
         ForkResult::Child => {
             set_sigterm(SigHandler::SigDfl);
-            work(task_id)
+            body(task_id)
         }
     }
 }
 
-pub extern "C" fn stop_workers(_: i32) {
+extern "C" fn stop_workers(_: i32) {
     STOPPING.store(true, SeqCst);
     for worker in PIDS.iter().map(|pid| pid.load(SeqCst)).take_while(|&pid| pid != 0) {
         let _ = kill(Pid::from_raw(worker), Signal::SIGTERM);
     }
 }
 
-pub fn set_sigterm(handler: SigHandler) {
+fn set_sigterm(handler: SigHandler) {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
     // SAFETY: the handler only reads and sets atomics and calls kill(2).
     unsafe { sigaction(Signal::SIGTERM, &action) }.expect("sigaction(2)");

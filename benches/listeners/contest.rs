@@ -1,4 +1,4 @@
-//! What both benchmarks share: the same program is the process that measures and, started anew, each contender.
+//! How the benchmark begins: the same program is the process that measures and, started anew, each contender.
 //!
 //! It must not know what is measured.
 

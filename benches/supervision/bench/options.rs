@@ -1,0 +1,39 @@
+//! What the command line asks for.
+
+use std::time::Duration;
+
+pub struct Options {
+    pub rounds: usize,
+    /// How long what happens at rest is watched.
+    pub idle: Duration,
+    /// Words of which a row must have one; none: every row.
+    rows: Vec<String>,
+}
+
+impl Options {
+    pub fn read(arguments: &[String]) -> Options {
+        let quick = arguments.iter().any(|argument| argument == "--quick");
+        let mut options = Options {
+            rounds: if quick { 4 } else { 20 },
+            idle: Duration::from_secs(if quick { 2 } else { 10 }),
+            rows: Vec::new(),
+        };
+        let mut arguments = arguments.iter();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--bench" | "--quick" => {}
+                "--rounds" => {
+                    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
+                    options.rounds = rounds.filter(|&rounds| rounds > 0).expect("--rounds takes a number");
+                }
+                option if option.starts_with('-') => panic!("no option is called {option}"),
+                word => options.rows.push(word.to_owned()),
+            }
+        }
+        options
+    }
+
+    pub fn wants(&self, row: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|word| row.contains(word.as_str()))
+    }
+}
