@@ -5,22 +5,60 @@
 //! order, so builds compare their shapes before they read. The macros that write the words also compute the shape.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::{self, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What can be written as words and read back.
 pub(crate) trait Words: Sized {
-    /// The names of the type and of its fields or variants, and the shapes of these, in the order in which they are
-    /// written.
-    fn shape() -> String;
+    const SHAPE: &'static Shape;
+    fn shape() -> String {
+        Self::SHAPE.to_string()
+    }
     fn write(&self, to: &mut String);
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 }
 
+/// The names of a type and of its fields or variants, and the shapes of these, in the order in which they are written.
+pub(crate) enum Shape {
+    /// A number, and how many bytes it takes.
+    Number(&'static str, usize),
+    /// What is written by code of this file, and how it writes an example.
+    Example(&'static str, fn() -> String),
+    /// It is written as another type.
+    Like(&'static str, &'static Shape),
+    Option(&'static Shape),
+    Vec(&'static Shape),
+    Pair(&'static Shape, &'static Shape),
+    /// A structure or an enumeration, or a variant, whose name stands before it.
+    Parts(&'static str, &'static [(&'static str, &'static Shape)]),
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Number(name, size) => write!(f, "{name}*{size}"),
+            Shape::Example(name, example) => write!(f, "{name}={}", example()),
+            Shape::Like(name, other) => write!(f, "{name}={other}"),
+            Shape::Option(inner) => write!(f, "Option<{inner}>"),
+            Shape::Vec(inner) => write!(f, "Vec<{inner}>"),
+            Shape::Pair(first, second) => write!(f, "({first},{second})"),
+            Shape::Parts(name, parts) => {
+                write!(f, "{name}{{")?;
+                for (index, (name, shape)) in parts.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{name}:{shape}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
+}
+
 /// The shape of a field's type, which the compiler finds out.
-pub(crate) fn shape_of_field<S, F: Words>(_: fn(&S) -> &F) -> String {
-    F::shape()
+pub(crate) const fn shape_of_field<S, F: Words>(_: fn(&S) -> &F) -> &'static Shape {
+    F::SHAPE
 }
 
 /// The number of a shape, the same in every build and on every machine: FNV-1a with 64 bits.
@@ -44,19 +82,16 @@ pub(crate) fn read<T: Words>(words: &str) -> Option<T> {
     reader.0.next().is_none().then_some(value)
 }
 
-fn put(word: impl std::fmt::Display, to: &mut String) {
-    if !to.is_empty() {
-        to.push(' ');
-    }
-    to.push_str(&word.to_string());
+fn put(word: &dyn fmt::Display, to: &mut String) {
+    let space = if to.is_empty() { "" } else { " " };
+    // A String takes whatever is written.
+    let _ = write!(to, "{space}{word}");
 }
 
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         impl Words for $number {
-            fn shape() -> String {
-                format!("{}*{}", stringify!($number), size_of::<$number>())
-            }
+            const SHAPE: &'static Shape = &Shape::Number(stringify!($number), size_of::<$number>());
             fn write(&self, to: &mut String) {
                 put(self, to);
             }
@@ -70,9 +105,7 @@ numbers!(bool, i32, u32, u64, u128, usize);
 
 /// In nanoseconds.
 impl Words for Duration {
-    fn shape() -> String {
-        format!("Duration={}", written(&Duration::new(1, 1)))
-    }
+    const SHAPE: &'static Shape = &Shape::Example("Duration", || written(&Duration::new(1, 1)));
     fn write(&self, to: &mut String) {
         self.as_nanos().write(to);
     }
@@ -85,9 +118,7 @@ impl Words for Duration {
 
 /// A dot and what is in it, with all that is no plain letter or digit in hexadecimal.
 impl Words for OsString {
-    fn shape() -> String {
-        format!("OsString={}", written(&OsString::from("a b")))
-    }
+    const SHAPE: &'static Shape = &Shape::Example("OsString", || written(&OsString::from("a b")));
     fn write(&self, to: &mut String) {
         let mut word = String::from(".");
         for &byte in self.as_bytes() {
@@ -96,7 +127,7 @@ impl Words for OsString {
                 _ => word.push_str(&format!("%{byte:02x}")),
             }
         }
-        put(word, to);
+        put(&word, to);
     }
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let mut bytes = from.0.next()?.strip_prefix('.')?.bytes();
@@ -112,9 +143,7 @@ impl Words for OsString {
 }
 
 impl Words for PathBuf {
-    fn shape() -> String {
-        format!("PathBuf={}", OsString::shape())
-    }
+    const SHAPE: &'static Shape = &Shape::Like("PathBuf", OsString::SHAPE);
     fn write(&self, to: &mut String) {
         self.as_os_str().to_owned().write(to);
     }
@@ -124,9 +153,7 @@ impl Words for PathBuf {
 }
 
 impl Words for String {
-    fn shape() -> String {
-        format!("String={}", OsString::shape())
-    }
+    const SHAPE: &'static Shape = &Shape::Like("String", OsString::SHAPE);
     fn write(&self, to: &mut String) {
         OsStr::new(self).to_owned().write(to);
     }
@@ -137,12 +164,12 @@ impl Words for String {
 
 /// Whether there is one, and which.
 impl<T: Words> Words for Option<T> {
-    fn shape() -> String {
-        format!("Option<{}>", T::shape())
-    }
+    const SHAPE: &'static Shape = &Shape::Option(T::SHAPE);
     fn write(&self, to: &mut String) {
         self.is_some().write(to);
-        self.iter().for_each(|value| value.write(to));
+        if let Some(value) = self {
+            value.write(to);
+        }
     }
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         Some(if bool::read(from)? { Some(T::read(from)?) } else { None })
@@ -151,22 +178,24 @@ impl<T: Words> Words for Option<T> {
 
 /// How many, and which.
 impl<T: Words> Words for Vec<T> {
-    fn shape() -> String {
-        format!("Vec<{}>", T::shape())
-    }
+    const SHAPE: &'static Shape = &Shape::Vec(T::SHAPE);
     fn write(&self, to: &mut String) {
         self.len().write(to);
-        self.iter().for_each(|value| value.write(to));
+        for value in self {
+            value.write(to);
+        }
     }
     fn read(from: &mut Reader<'_>) -> Option<Self> {
-        (0..usize::read(from)?).map(|_| T::read(from)).collect()
+        let mut values = Vec::new();
+        for _ in 0..usize::read(from)? {
+            values.push(T::read(from)?);
+        }
+        Some(values)
     }
 }
 
 impl<A: Words, B: Words> Words for (A, B) {
-    fn shape() -> String {
-        format!("({},{})", A::shape(), B::shape())
-    }
+    const SHAPE: &'static Shape = &Shape::Pair(A::SHAPE, B::SHAPE);
     fn write(&self, to: &mut String) {
         self.0.write(to);
         self.1.write(to);
@@ -180,12 +209,9 @@ impl<A: Words, B: Words> Words for (A, B) {
 macro_rules! words_of_fields {
     ($ty:ident { $($field:tt),* $(,)? }) => {
         impl $crate::codec::Words for $ty {
-            fn shape() -> String {
-                let fields: &[(&str, String)] = &[
-                    $((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| &it.$field))),*
-                ];
-                $crate::codec::shape_of_parts(stringify!($ty), fields)
-            }
+            const SHAPE: &'static $crate::codec::Shape = &$crate::codec::Shape::Parts(stringify!($ty), &[
+                $((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| &it.$field))),*
+            ]);
             fn write(&self, to: &mut String) {
                 $($crate::codec::Words::write(&self.$field, to);)*
             }
@@ -202,22 +228,18 @@ pub(crate) use words_of_fields;
 macro_rules! words_of_variants {
     ($ty:ident { $($variant:ident $(($value:ident))? $({ $($field:ident),* $(,)? })?),* $(,)? }) => {
         impl $crate::codec::Words for $ty {
-            fn shape() -> String {
-                let variants: &[(&str, String)] = &[$((stringify!($variant), {
-                    let parts: &[(&str, String)] = &[
-                        $((stringify!($value), $crate::codec::shape_of_field(|it: &$ty| match it {
-                            $ty::$variant($value) => $value,
-                            _ => unreachable!("it is called for no value"),
-                        })))?
-                        $($((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| match it {
-                            $ty::$variant { $field, .. } => $field,
-                            _ => unreachable!("it is called for no value"),
-                        }))),*)?
-                    ];
-                    $crate::codec::shape_of_parts("", parts)
-                })),*];
-                $crate::codec::shape_of_parts(stringify!($ty), variants)
-            }
+            const SHAPE: &'static $crate::codec::Shape = &$crate::codec::Shape::Parts(stringify!($ty), &[
+                $((stringify!($variant), &$crate::codec::Shape::Parts("", &[
+                    $((stringify!($value), $crate::codec::shape_of_field(|it: &$ty| match it {
+                        $ty::$variant($value) => $value,
+                        _ => unreachable!("it is called for no value"),
+                    })))?
+                    $($((stringify!($field), $crate::codec::shape_of_field(|it: &$ty| match it {
+                        $ty::$variant { $field, .. } => $field,
+                        _ => unreachable!("it is called for no value"),
+                    }))),*)?
+                ]))),*
+            ]);
             fn write(&self, to: &mut String) {
                 match self {
                     $($ty::$variant $(($value))? $({ $($field),* })? => {
@@ -243,14 +265,8 @@ macro_rules! words_of_variants {
 pub(crate) use words_of_variants;
 
 /// For the macros.
-pub(crate) fn shape_of_parts(name: &str, parts: &[(&str, String)]) -> String {
-    let parts: Vec<String> = parts.iter().map(|(name, shape)| format!("{name}:{shape}")).collect();
-    format!("{name}{{{}}}", parts.join(","))
-}
-
-/// For the macros.
 pub(crate) fn write_name(name: &str, to: &mut String) {
-    put(name, to);
+    put(&name, to);
 }
 
 impl<'a> Reader<'a> {

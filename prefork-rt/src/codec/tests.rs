@@ -1,6 +1,6 @@
 use super::*;
 
-fn comes_back<T: Words + PartialEq + std::fmt::Debug>(value: T) {
+fn comes_back<T: Words + PartialEq + fmt::Debug>(value: T) {
     let words = written(&value);
     assert_eq!(read::<T>(&words), Some(value), "{words}");
     assert_eq!(read::<T>(&format!("{words} 0")).map(drop), None, "a word too many");
