@@ -317,9 +317,19 @@ impl Policy {
         self.proc(id).filter(|proc| proc.state != ProcState::Forking)
     }
 
-    /// All processes. This scans every slot, so it is only for what concerns all of them.
-    fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
-        self.slots.iter_mut().flat_map(Slot::procs)
+    /// The worker's process, if it runs and was not told to end.
+    fn working(&mut self, id: ProcId) -> Option<&mut Proc> {
+        self.proc(id).filter(|proc| proc.is_working())
+    }
+
+    /// The ids of all processes for which this holds. This scans every slot, so it is only for what concerns all of
+    /// them.
+    fn ids(&self, is_meant: &dyn Fn(&Proc) -> bool) -> Vec<ProcId> {
+        let mut ids = Vec::new();
+        for slot in &self.slots {
+            ids.extend(slot.ids(is_meant));
+        }
+        ids
     }
 
     /// The slot has changed: its row, its standing and perhaps its intake.

@@ -102,25 +102,35 @@ impl Deadlines {
 
     /// Clears an alarm of this process, if it has any left, and returns it.
     pub(super) fn clear_one_of(&mut self, id: ProcId) -> Option<Alarm> {
-        let is_own = |&(deadline, _): &(Deadline, Time)| match deadline {
-            Deadline::Proc { id: other, alarm } if other == id => Some(alarm),
-            _ => None,
-        };
-        let alarm = self.of_slots.get(id.task_id)?.iter().find_map(is_own)?;
-        self.clear(Deadline::Proc { id, alarm });
-        Some(alarm)
+        for &(deadline, _) in self.of_slots.get(id.task_id)? {
+            match deadline {
+                Deadline::Proc { id: other, alarm } if other == id => {
+                    self.clear(deadline);
+                    return Some(alarm);
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// Clears all deadlines but the retained ones.
     pub(super) fn retain(&mut self, is_retained: impl Fn(Deadline) -> bool) {
-        self.in_order.retain(|&(_, deadline)| is_retained(deadline));
-        for list in self.of_slots.iter_mut().chain([&mut self.of_pool]) {
-            list.retain(|&(deadline, _)| is_retained(deadline));
+        let mut others = Vec::new();
+        for &(_, deadline) in &self.in_order {
+            if !is_retained(deadline) {
+                others.push(deadline);
+            }
+        }
+        for deadline in others {
+            self.clear(deadline);
         }
     }
 
     pub(super) fn clear_all(&mut self) {
-        self.retain(|_| false);
+        while let Some(&(_, deadline)) = self.in_order.first() {
+            self.clear(deadline);
+        }
     }
 
     /// When the deadline is due, if it is set.
@@ -143,23 +153,38 @@ impl Deadlines {
 
     /// Takes out the first deadline that is due by now.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Deadline> {
-        let &(_, deadline) = self.in_order.first().filter(|&&(time, _)| time <= now)?;
-        self.clear(deadline);
-        Some(deadline)
+        match self.in_order.first() {
+            Some(&(time, deadline)) if time <= now => {
+                self.clear(deadline);
+                Some(deadline)
+            }
+            _ => None,
+        }
     }
 
     /// The processes that have this alarm, in the order of their task ids.
     pub(super) fn procs_with(&self, alarm: Alarm) -> Vec<ProcId> {
-        let proc = |&(deadline, _): &(Deadline, Time)| match deadline {
-            Deadline::Proc { id, alarm: set } if set == alarm => Some(id),
-            _ => None,
-        };
-        self.of_slots.iter().flatten().filter_map(proc).collect()
+        let mut procs = Vec::new();
+        for list in &self.of_slots {
+            for &(deadline, _) in list {
+                match deadline {
+                    Deadline::Proc { id, alarm: set } if set == alarm => procs.push(id),
+                    _ => {}
+                }
+            }
+        }
+        procs
     }
 
     /// The deadlines that the next binary goes on with, in the order of their times.
     pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
-        self.in_order.iter().filter(|(_, deadline)| deadline.slot().is_some()).copied().collect()
+        let mut snapshot = Vec::new();
+        for &(time, deadline) in &self.in_order {
+            if deadline.slot().is_some() {
+                snapshot.push((time, deadline));
+            }
+        }
+        snapshot
     }
 }
 

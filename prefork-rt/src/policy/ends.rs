@@ -130,7 +130,7 @@ impl Policy {
         let slot = &mut self.slots[worker.task_id];
         slot.finished = true;
         let has_replacement = slot.current.is_some();
-        let others: Vec<ProcId> = slot.procs().map(|proc| proc.id).collect();
+        let others: Vec<ProcId> = slot.ids(&|_| true);
         self.count(worker.task_id);
         self.tell(Notice::Finished { worker, up, left: self.size - self.headcount.finished() });
         if has_replacement {
@@ -193,7 +193,7 @@ impl Policy {
             return;
         }
         let now = self.now;
-        let none_has_booted = self.procs().all(|proc| now.since(proc.born) < BOOT);
+        let none_has_booted = self.ids(&|proc| now.since(proc.born) >= BOOT).is_empty();
         // The answer is known from here on, so all slots are scanned once only.
         self.booted = true;
         if none_has_booted {

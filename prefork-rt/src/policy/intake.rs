@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deadlines::Deadline;
 use super::notice::Notice;
 use super::slot::{ProcState, Slot, Sockets, Why};
-use super::{Action, Intake, Policy, ProcId};
+use super::{Action, Intake, Policy};
 
 /// A slot that will have a worker again within this time still takes new connections.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -141,8 +141,9 @@ impl Policy {
         self.stop_to_drain(task_id);
         self.forget_start(task_id);
         self.forget_refusals_of(task_id);
-        let procs: Vec<ProcId> = self.slots[task_id].procs().map(|proc| proc.id).collect();
-        procs.into_iter().for_each(|id| self.terminate(id, Why::Surplus));
+        for id in self.slots[task_id].ids(&|_| true) {
+            self.terminate(id, Why::Surplus);
+        }
         self.close_sockets_if_left(task_id);
         self.exit_if_over();
     }
@@ -156,7 +157,7 @@ impl Policy {
         let is_closed = slot.intake == Intake::Closed || slot.intake == Intake::Away && !slot.finished;
         let has_settled = is_closed && !self.deadlines.has(Deadline::Queue(task_id));
         let is_open = slot.sockets == Sockets::Open && serves;
-        if !is_wanted && has_settled && is_open && slot.procs().next().is_none() {
+        if !is_wanted && has_settled && is_open && slot.current.is_none() && slot.beside.is_none() {
             slot.sockets = Sockets::None;
             self.actions.push_back(Action::CloseSockets(task_id));
         }

@@ -43,7 +43,9 @@ impl Policy {
         if self.note_refusal(spent.is_some()) {
             self.tell(Notice::ForkRefused { task_id, error, delay, spent });
         }
-        spent.into_iter().for_each(|spent| self.tell_if_low(spent));
+        if let Some(spent) = spent {
+            self.tell_if_low(spent);
+        }
         self.start_after(task_id, delay);
         self.touched(task_id);
     }

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::Policy;
 use super::notice::Notice;
 use super::slot::{Slot, Why};
-use super::{Policy, ProcId};
 
 impl Policy {
     pub(super) fn add_worker(&mut self, by: String) {
@@ -76,8 +76,7 @@ impl Policy {
         }
         let slot = &mut self.slots[task_id];
         let serves = slot.current.as_ref().filter(|proc| drains && proc.is_working()).map(|proc| proc.id);
-        let procs: Vec<ProcId> = slot.procs().map(|proc| proc.id).filter(|&id| Some(id) != serves).collect();
-        for id in procs {
+        for id in slot.ids(&|proc| Some(proc.id) != serves) {
             self.terminate(id, Why::Surplus);
         }
         self.size = task_id;

@@ -105,11 +105,22 @@ impl Slot {
 
     /// The process with this id, whichever place it holds.
     pub(crate) fn proc(&mut self, id: ProcId) -> Option<&mut Proc> {
-        self.procs().find(|proc| proc.id == id)
+        match (&mut self.current, &mut self.beside) {
+            (Some(proc), _) | (_, Some(proc)) if proc.id == id => Some(proc),
+            _ => None,
+        }
     }
 
-    pub(crate) fn procs(&mut self) -> impl Iterator<Item = &mut Proc> {
-        self.current.iter_mut().chain(&mut self.beside)
+    /// The ids of its processes for which this holds.
+    pub(crate) fn ids(&self, is_meant: &dyn Fn(&Proc) -> bool) -> Vec<ProcId> {
+        let mut ids = Vec::new();
+        for place in [&self.current, &self.beside] {
+            match place {
+                Some(proc) if is_meant(proc) => ids.push(proc.id),
+                Some(_) | None => {}
+            }
+        }
+        ids
     }
 
     /// What it counts as where it is wanted.
@@ -128,7 +139,7 @@ impl Slot {
             ProcState::Ending(_) | ProcState::Killed(_) => false,
         };
         let is_awaited = self.current.is_none() && !self.finished;
-        is_awaited || [&self.current, &self.beside].into_iter().flatten().any(is_promising)
+        is_awaited || self.current.as_ref().is_some_and(is_promising) || self.beside.as_ref().is_some_and(is_promising)
     }
 
     /// Whether the slot will change by itself in bounded time. A process that is ready stays as it is, and so may one
@@ -136,12 +147,16 @@ impl Slot {
     pub(crate) fn goes_on(&self) -> bool {
         let is_awaited = self.current.is_none() && self.beside.is_none() && !self.finished;
         let changes = |proc: &Proc| proc.state != ProcState::Ready && !proc.is_overdue;
-        is_awaited || self.drains.is_some() || [&self.current, &self.beside].into_iter().flatten().any(changes)
+        is_awaited
+            || self.drains.is_some()
+            || self.current.as_ref().is_some_and(changes)
+            || self.beside.as_ref().is_some_and(changes)
     }
 
     /// Takes a process out of its place.
     pub(crate) fn take(&mut self, id: ProcId) -> Option<Proc> {
-        [&mut self.current, &mut self.beside].into_iter().find_map(|place| place.take_if(|proc| proc.id == id))
+        let has_id = |proc: &mut Proc| proc.id == id;
+        self.current.take_if(has_id).or_else(|| self.beside.take_if(has_id))
     }
 }
 

@@ -60,19 +60,31 @@ impl Snapshot {
 
     /// The slots that have sockets, where each slot has its own.
     pub(crate) fn slots_with_sockets(&self) -> impl Iterator<Item = usize> {
-        (0..).zip(&self.slots).filter(|(_, slot)| slot.sockets == Sockets::Open).map(|(task_id, _)| task_id)
+        self.slots_with(&|slot| slot.sockets == Sockets::Open)
     }
 
     /// The slots whose sockets are closed, because no worker would serve the connections in their queues.
     pub(crate) fn slots_without_sockets(&self) -> impl Iterator<Item = usize> {
-        let is_left = |slot: &Slot| slot.finished && slot.sockets != Sockets::Open;
-        (0..).zip(&self.slots).filter(move |(_, slot)| is_left(slot)).map(|(task_id, _)| task_id)
+        self.slots_with(&|slot| slot.finished && slot.sockets != Sockets::Open)
+    }
+
+    fn slots_with(&self, is_meant: &dyn Fn(&Slot) -> bool) -> std::vec::IntoIter<usize> {
+        let mut task_ids = Vec::new();
+        for (task_id, slot) in self.slots.iter().enumerate() {
+            if is_meant(slot) {
+                task_ids.push(task_id);
+            }
+        }
+        task_ids.into_iter()
     }
 
     /// The processes that were made.
     pub(crate) fn procs(&self) -> impl Iterator<Item = ProcId> {
-        let places = self.slots.iter().flat_map(|slot| [&slot.current, &slot.beside]);
-        places.flatten().filter(|proc| proc.state != ProcState::Forking).map(|proc| proc.id)
+        let mut procs = Vec::new();
+        for slot in &self.slots {
+            procs.extend(slot.ids(&|proc| proc.state != ProcState::Forking));
+        }
+        procs.into_iter()
     }
 }
 
@@ -112,7 +124,9 @@ impl Policy {
         (self.booted, self.proved_at, self.slots) = (booted, proved_at, slots);
         self.headcount = Headcount::adopted(was_complete);
         self.dirty = (0..self.slots.len()).collect();
-        snapshot.deadlines.into_iter().for_each(|(time, deadline)| self.restore_deadline(time, deadline));
+        for (time, deadline) in snapshot.deadlines {
+            self.restore_deadline(time, deadline);
+        }
         for task_id in 0..self.slots.len() {
             self.restore_procs(task_id);
             self.restore_sockets(task_id);
@@ -133,16 +147,15 @@ impl Policy {
     fn restore_procs(&mut self, task_id: usize) {
         let slot = &mut self.slots[task_id];
         slot.counted = Standing::default();
-        let mut working = Vec::new();
-        for proc in slot.procs() {
+        let working = slot.ids(&Proc::is_working);
+        for id in slot.ids(&|_| true) {
             self.alive += 1;
-            if proc.is_working() {
-                working.push(proc.id);
-            }
-            self.actions.push_back(Action::ReadReport(proc.id));
+            self.actions.push_back(Action::ReadReport(id));
         }
         self.recycle_after_all(task_id);
-        working.into_iter().for_each(|id| self.rearm_for_options(id));
+        for id in working {
+            self.rearm_for_options(id);
+        }
     }
 
     /// Opens the sockets that are missing. The new binary steers anew, and does not know which slots take no new

@@ -77,7 +77,10 @@ impl Policy {
     fn next_moment(&self) -> Option<Time> {
         let starts = self.start_interval().filter(|_| self.watched.starts > 0);
         let heartbeats = self.rules.heartbeat_timeout.filter(|_| self.watched.heartbeats > 0);
-        let shortest = starts.into_iter().chain(heartbeats).min()?;
+        let shortest = match (starts, heartbeats) {
+            (Some(start), Some(heartbeat)) => start.min(heartbeat),
+            (one, other) => one.or(other)?,
+        };
         Some(self.now.after(shortest / MOMENTS))
     }
 
@@ -114,7 +117,9 @@ impl Policy {
 
     fn begin_anew(&mut self, alarm: Alarm, timeout: Duration) -> Vec<ProcId> {
         let watched = self.deadlines.procs_with(alarm);
-        watched.iter().for_each(|&id| self.arm(id, alarm, timeout));
+        for &id in &watched {
+            self.arm(id, alarm, timeout);
+        }
         watched
     }
 }

@@ -4,7 +4,7 @@ use super::deadlines::{Alarm, Deadline};
 use super::kill::KILL_TIMEOUT;
 use super::notice::{KillReason, Notice};
 use super::slot::{ProcState, Why};
-use super::{Action, Exit, Phase, Policy, ProcId, Signal, StopDelayed, Stopping};
+use super::{Action, Exit, Phase, Policy, Signal, StopDelayed, Stopping};
 
 impl Policy {
     /// A graceful stop was asked for, and begins after `drain_delay`. Until then the pool serves on and replaces workers
@@ -68,7 +68,7 @@ impl Policy {
 
     /// Turns a stop into an immediate one.
     pub(super) fn kill_all(&mut self, why: KillReason) {
-        let to_kill = self.procs().filter(|proc| !matches!(proc.state, ProcState::Killed(_))).count();
+        let to_kill = self.ids(&|proc| !matches!(proc.state, ProcState::Killed(_))).len();
         let Phase::Stopping(stopping) = &mut self.phase else { return };
         if std::mem::replace(&mut stopping.immediate, true) {
             return;
@@ -92,8 +92,7 @@ impl Policy {
     /// Sends SIGTERM or SIGKILL for the stop to all processes. For one that got this signal or SIGKILL before, only the
     /// reason changes.
     fn signal_all(&mut self, signal: Signal) {
-        let procs: Vec<ProcId> = self.procs().map(|proc| proc.id).collect();
-        for id in procs {
+        for id in self.ids(&|_| true) {
             let Some(proc) = self.proc(id) else { continue };
             match (&mut proc.state, signal) {
                 (ProcState::Killed(why), _) | (ProcState::Ending(why), Signal::Terminate) => *why = Why::Stop,
@@ -123,7 +122,7 @@ impl Policy {
 
     pub(super) fn exit(&mut self) {
         let exit = match std::mem::replace(&mut self.phase, Phase::Done) {
-            Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.procs().map(|proc| proc.id).collect()),
+            Phase::Stopping(_) if self.alive > 0 => Exit::Unkillable(self.ids(&|_| true)),
             Phase::Stopping(stopping) => stopping.exit,
             Phase::StopDelayed(StopDelayed { by, .. }) => Exit::Stopped { by, killed: 0 },
             Phase::Running | Phase::Done => Exit::Finished,

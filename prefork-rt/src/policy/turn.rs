@@ -98,7 +98,7 @@ impl Policy {
     /// Lets a worker be replaced when its turn comes.
     pub(super) fn ask_recycle(&mut self, id: ProcId, why: Recycle) {
         let now = self.now;
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let Some(proc) = self.working(id) else { return };
         let is_first = proc.recycle.is_none();
         // Where the worker asked, its end means something else if it does not wait for its turn.
         if is_first || why == Recycle::Asked {
@@ -123,8 +123,9 @@ impl Policy {
     pub(super) fn recycle_after_all(&mut self, task_id: usize) {
         let is_due =
             |proc: &&Proc| proc.recycle.is_some() && proc.is_working() && !self.is_armed(proc.id, Alarm::Recycle);
-        let current = self.slots[task_id].current.as_ref().filter(is_due).map(|proc| proc.id);
-        current.into_iter().for_each(|id| self.queue_recycle(id));
+        if let Some(id) = self.slots[task_id].current.as_ref().filter(is_due).map(|proc| proc.id) {
+            self.queue_recycle(id);
+        }
     }
 
     /// Forgets all turns, because the pool stops.
@@ -198,7 +199,7 @@ impl Policy {
         let id = self.turns.recycles[index];
         let room = self.room_beside(id.task_id);
         let is_wanted = id.task_id < self.size;
-        let waiting = self.proc(id).filter(|proc| is_wanted && proc.is_working()).and_then(|proc| proc.recycle);
+        let waiting = if is_wanted { self.working(id).and_then(|proc| proc.recycle) } else { None };
         if waiting.is_some() && matches!(room, Room::Free) && self.is_crowded() {
             return false;
         }
@@ -324,7 +325,9 @@ impl Policy {
             go_on,
             go_back: go_back.len(),
         });
-        go_back.into_iter().for_each(|new| self.turn_back(new));
+        for new in go_back {
+            self.turn_back(new);
+        }
         self.reload_again(reload.again);
     }
 
@@ -333,17 +336,22 @@ impl Policy {
         self.turns.reload = None;
         self.turns.recycles.clear();
         let abandoned = self.turns.in_progress.abandon_all();
-        self.of_no_use(&abandoned).into_iter().for_each(|new| self.turn_back(new));
+        for new in self.of_no_use(&abandoned) {
+            self.turn_back(new);
+        }
     }
 
     /// The replacements that are of no use to turns that wait for this: they are not ready beside their old workers. The
     /// other turns go on, because the old worker is gone or was told to end.
     fn of_no_use(&self, abandoned: &[Awaits]) -> Vec<ProcId> {
-        let of_no_use = |awaits: &Awaits| match *awaits {
-            Awaits::Ready(new) => self.is_incoming(new).then_some(new),
-            Awaits::Start | Awaits::End(_) | Awaits::Gone(_) => None,
-        };
-        abandoned.iter().filter_map(of_no_use).collect()
+        let mut of_no_use = Vec::new();
+        for awaits in abandoned {
+            match *awaits {
+                Awaits::Ready(new) if self.is_incoming(new) => of_no_use.push(new),
+                Awaits::Ready(_) | Awaits::Start | Awaits::End(_) | Awaits::Gone(_) => {}
+            }
+        }
+        of_no_use
     }
 
     /// The old worker stays, and its replacement is one too many. The turn lasts until that has ended.
@@ -382,10 +390,17 @@ impl Policy {
         let wanted = self.slots.get(..self.size).unwrap_or_default();
         // The search begins at the first slot: a slot that had its turn may still have its old worker, if it was not
         // wanted for a while.
-        let has_old = |task_id: &usize| wanted[*task_id].current.as_ref().is_some_and(is_old);
-        let mut old = (0..wanted.len()).filter(has_old).peekable();
-        if old.peek().is_some() || self.turns.in_progress.any_of_reload() {
-            return old.find(|&task_id| self.can_have_turn(task_id));
+        let mut any_is_old = false;
+        for (task_id, slot) in wanted.iter().enumerate() {
+            if slot.current.as_ref().is_some_and(is_old) {
+                any_is_old = true;
+                if self.can_have_turn(task_id) {
+                    return Some(task_id);
+                }
+            }
+        }
+        if any_is_old || self.turns.in_progress.any_of_reload() {
+            return None;
         }
         if self.is_on_probation() {
             // The reload of an upgrade is not over before a new worker was ready.

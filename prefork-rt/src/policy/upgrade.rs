@@ -65,9 +65,11 @@ impl Policy {
             }
             Succession::Back { why } => {
                 policy.tell(Notice::WentBack { why, alive });
-                policy.dismiss(|_, proc| newcomers.is_some_and(|first_fork| proc.id.fork >= first_fork));
+                policy.dismiss(&|_, proc| newcomers.is_some_and(|first_fork| proc.id.fork >= first_fork));
                 policy.await_leavers();
-                reload.into_iter().for_each(|by| policy.ask_reload(by));
+                if let Some(by) = reload {
+                    policy.ask_reload(by);
+                }
             }
         }
         policy
@@ -126,8 +128,12 @@ impl Policy {
                 self.tell(Notice::CannotGoBack { why });
                 self.stay_after_failing(first_fork);
                 self.await_leavers();
-                (0..self.slots.len()).for_each(|task_id| self.recycle_after_all(task_id));
-                self.owed_reload.take().into_iter().for_each(|by| self.ask_reload(by));
+                for task_id in 0..self.slots.len() {
+                    self.recycle_after_all(task_id);
+                }
+                if let Some(by) = self.owed_reload.take() {
+                    self.ask_reload(by);
+                }
             }
             _ => {}
         }
@@ -136,7 +142,7 @@ impl Policy {
     /// This binary goes on though its first worker has failed. A new worker that has a slot for itself goes on, too.
     fn stay_after_failing(&mut self, first_fork: u64) {
         self.dirty.extend(0..self.slots.len());
-        self.dismiss(|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
+        self.dismiss(&|place, proc| place == Place::Beside && proc.id.fork >= first_fork);
     }
 
     /// A stop was asked for, and the pool serves on until it begins. It does so with this binary.
@@ -154,7 +160,9 @@ impl Policy {
             | None => None,
         };
         self.forget_upgrade();
-        failed.into_iter().for_each(|first_fork| self.stay_after_failing(first_fork));
+        if let Some(first_fork) = failed {
+            self.stay_after_failing(first_fork);
+        }
     }
 
     /// Takes the next step of an upgrade, if it waits for nothing. Says whether it did.
@@ -181,7 +189,9 @@ impl Policy {
                 self.exit_if_over();
             }
             None if is_running && self.next_upgrade.is_some() => {
-                self.next_upgrade.take().into_iter().for_each(|by| self.begin_upgrade(by));
+                if let Some(by) = self.next_upgrade.take() {
+                    self.begin_upgrade(by);
+                }
             }
             _ => return false,
         }
@@ -238,8 +248,7 @@ impl Policy {
         if slots.any(|(task_id, slot)| is_wanted(task_id, slot) && slot.goes_on()) {
             return;
         }
-        let overdue = self.procs().find(|proc| proc.is_overdue).map(|proc| proc.id);
-        if let Some(worker) = overdue {
+        if let Some(&worker) = self.ids(&|proc| proc.is_overdue).first() {
             self.go_back(worker.task_id, TurnFailure::Overdue { worker });
         }
     }
@@ -270,21 +279,26 @@ impl Policy {
     }
 
     /// Tells workers of the binary that has failed to end, in a way that none of them is missed.
-    fn dismiss(&mut self, is_dismissed: impl Fn(Place, &Proc) -> bool) {
-        let in_place = |place, proc: &Option<Proc>| {
-            let dismissed = proc.as_ref().filter(|proc| is_dismissed(place, proc));
-            dismissed.map(|proc| proc.id)
-        };
-        let places = |slot: &Slot| [in_place(Place::Current, &slot.current), in_place(Place::Beside, &slot.beside)];
-        let dismissed: Vec<ProcId> = self.slots.iter().flat_map(places).flatten().collect();
-        dismissed.into_iter().for_each(|id| self.terminate(id, Why::Turn));
+    fn dismiss(&mut self, is_dismissed: &dyn Fn(Place, &Proc) -> bool) {
+        let mut dismissed = Vec::new();
+        for slot in &self.slots {
+            for (place, proc) in [(Place::Current, &slot.current), (Place::Beside, &slot.beside)] {
+                match proc {
+                    Some(proc) if is_dismissed(place, proc) => dismissed.push(proc.id),
+                    Some(_) | None => {}
+                }
+            }
+        }
+        for id in dismissed {
+            self.terminate(id, Why::Turn);
+        }
     }
 
     /// Delays the next turn until all processes that were told to end for a turn have ended.
     fn await_leavers(&mut self) {
         let is_told = |proc: &Proc| matches!(proc.state, ProcState::Ending(Why::Turn) | ProcState::Killed(Why::Turn));
-        let leavers = self.procs().filter(|proc| is_told(proc) && !proc.is_overdue);
-        let leavers: Vec<ProcId> = leavers.map(|proc| proc.id).collect();
-        leavers.into_iter().for_each(|id| self.wait_until_gone(id));
+        for id in self.ids(&|proc| is_told(proc) && !proc.is_overdue) {
+            self.wait_until_gone(id);
+        }
     }
 }

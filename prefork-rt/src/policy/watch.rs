@@ -64,7 +64,7 @@ impl Policy {
     fn watch_heartbeats(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let is_watched = self.is_armed(id, Alarm::Heartbeat);
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let Some(proc) = self.working(id) else { return };
         if let Some(last_heartbeat) = proc.last_heartbeat.filter(|_| !is_watched) {
             self.arm(id, Alarm::Heartbeat, last_heartbeat.after(timeout).since(now));
         }
@@ -76,7 +76,7 @@ impl Policy {
     fn judge_silence(&mut self, id: ProcId) {
         let (Some(timeout), now) = (self.rules.heartbeat_timeout, self.now) else { return };
         let graceful_timeout = self.rules.graceful_timeout;
-        let Some(proc) = self.proc(id).filter(|proc| proc.is_working()) else { return };
+        let Some(proc) = self.working(id) else { return };
         let silent = proc.last_heartbeat.map_or(Duration::ZERO, |last_heartbeat| now.since(last_heartbeat));
         let drains_for = proc.terminated.map_or(Duration::ZERO, |when| when.after(graceful_timeout).since(now));
         let left = timeout.saturating_sub(silent).max(drains_for);
