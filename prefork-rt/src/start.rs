@@ -292,7 +292,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     listeners.check_mode(|kind| needs_nonblocking(&prefork.needs, kind))?;
     if mode != Mode::Check {
         // It is chosen once, by what the arguments of main are.
-        let chosen = listeners.set_nonblocking(|kind| needs_nonblocking(&prefork.needs, kind));
+        let chosen = listeners.set_nonblocking(&|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
     let set_attributes = Box::new(settings.attributes());

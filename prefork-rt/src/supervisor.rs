@@ -90,7 +90,7 @@ impl Service {
     fn settle(&mut self) {
         let room = self.manager.as_ref().and_then(Manager::most_stored);
         if let (Some(manager), Some(room)) = (&mut self.manager, room) {
-            listen::update_store(&mut self.listeners, room, |change| match change {
+            listen::update_store(&mut self.listeners, room, &mut |change| match change {
                 listen::Change::Remove(name) => manager.remove_stored(name),
                 listen::Change::Store(name, kind, socket) => manager.store(name, kind, socket),
             });

@@ -61,26 +61,32 @@ pub(super) fn bound_or_noted<T>(bound: Result<T, Error>, purpose: Purpose, at: B
 
 /// Binds a place, again and again if it is in use.
 pub(super) fn try_again<T>(
-    what: &impl fmt::Display,
+    what: &dyn fmt::Display,
     purpose: Purpose,
-    bind: impl Fn() -> Result<T, Refusal>,
+    bind: &dyn Fn() -> Result<T, Refusal>,
 ) -> Result<T, Error> {
-    for tried in 1.. {
+    let mut tried = 1;
+    loop {
         match bind() {
             Ok(bound) => return Ok(bound),
-            Err(Refusal { source, .. }) if source.kind() == io::ErrorKind::AddrInUse && tried < purpose.tries() => {
-                if tried == 1 {
-                    logging::warn(&format!("{what} is in use, trying again for 2 s"));
-                }
-                sleep(BETWEEN_TRIES);
-            }
-            Err(Refusal { source, advice }) => {
-                let advice = advice_on_resources(&source).unwrap_or(advice);
-                return Err(Error::Listen { address: what.to_string(), source, advice: advice.to_owned() });
-            }
+            Err(refusal) => wait_for_next_try(what, purpose, tried, refusal)?,
         }
+        tried += 1;
     }
-    unreachable!("the last try returns")
+}
+
+/// Waits, if the place is in use and will be tried again. Otherwise this is the error.
+fn wait_for_next_try(what: &dyn fmt::Display, purpose: Purpose, tried: u32, refusal: Refusal) -> Result<(), Error> {
+    let Refusal { source, advice } = refusal;
+    if source.kind() != io::ErrorKind::AddrInUse || tried >= purpose.tries() {
+        let advice = advice_on_resources(&source).unwrap_or(advice);
+        return Err(Error::Listen { address: what.to_string(), source, advice: advice.to_owned() });
+    }
+    if tried == 1 {
+        logging::warn(&format!("{what} is in use, trying again for 2 s"));
+    }
+    sleep(BETWEEN_TRIES);
+    Ok(())
 }
 
 /// What to do where a limit of this process or of the system is reached.
@@ -103,6 +109,6 @@ pub(super) struct Refusal {
     pub(super) advice: &'static str,
 }
 
-pub(super) fn announce(label: &Label, bound: &impl fmt::Display) {
+pub(super) fn announce(label: &Label, bound: &dyn fmt::Display) {
     logging::info(&format!("listening on {}", Labelled(label, bound)));
 }

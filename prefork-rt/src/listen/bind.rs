@@ -73,12 +73,17 @@ impl Binding<'_> {
                 None => missing.push(address),
             }
         }
-        let bound = inet::bind(label, &missing, only_ipv6, self.slots, self.purpose)
+        let bound = inet::bind(label, &missing, &only_ipv6, self.slots, self.purpose)
             .map_err(|error| self.unclaimed.explain(label, error))?;
-        self.in_use += bound.iter().filter(|sockets| sockets.is_none()).count();
-        let bound = missing.iter().zip(bound);
-        found.extend(bound.filter_map(|(address, sockets)| Some(Listener::at(label, address, sockets?))));
-        self.listeners.extend(found.into_iter().map(|listener| listener.storable(Some(Storable::inet(key)))));
+        for (address, sockets) in missing.iter().zip(bound) {
+            match sockets {
+                Some(sockets) => found.push(Listener::at(label, address, sockets)),
+                None => self.in_use += 1,
+            }
+        }
+        for listener in found {
+            self.listeners.push(listener.storable(Some(Storable::inet(key))));
+        }
         Ok(())
     }
 

@@ -44,9 +44,14 @@ pub(crate) fn remove_files() {
 /// Takes the only socket of a kind or name, or all of them. Each can be taken once.
 pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
     let mut given = given();
-    check(given.iter().map(|listener| &listener.label), wanted, name)?;
-    let asked_for = given.iter_mut().filter(|listener| matches(&listener.label, wanted, name));
-    let sockets: Vec<OwnedFd> = asked_for.filter_map(Listener::take).collect();
+    let labels: Vec<&Label> = given.iter().map(|listener| &listener.label).collect();
+    check(&labels, wanted, name)?;
+    let mut sockets = Vec::new();
+    for listener in &mut *given {
+        if matches(&listener.label, wanted, name) {
+            sockets.extend(listener.take());
+        }
+    }
     if sockets.is_empty() { Err(argument(taken(wanted, name))) } else { Ok(sockets) }
 }
 
@@ -55,15 +60,11 @@ fn matches(label: &Label, wanted: Wanted, name: Option<&str>) -> bool {
 }
 
 /// Whether the listeners with these labels include what is wanted.
-pub(crate) fn check<'a>(
-    labels: impl Iterator<Item = &'a Label> + Clone,
-    wanted: Wanted,
-    name: Option<&str>,
-) -> Result<(), Error> {
-    let count = labels.clone().filter(|label| matches(label, wanted, name)).count();
+pub(crate) fn check(labels: &[&Label], wanted: Wanted, name: Option<&str>) -> Result<(), Error> {
+    let count = labels.iter().filter(|label| matches(label, wanted, name)).count();
     match (count, name) {
         (0, Some(name)) => Err(argument(nothing_of_the_name(labels, wanted.kind, name))),
-        (0, None) => Err(argument(nothing_of_the_kind(wanted.kind, labels.count() == 0))),
+        (0, None) => Err(argument(nothing_of_the_kind(wanted.kind, labels.is_empty()))),
         (2.., _) if !wanted.all => Err(argument(too_many(wanted.kind, count, name))),
         _ => Ok(()),
     }
@@ -87,9 +88,9 @@ fn nothing_of_the_kind(kind: Kind, nothing_at_all: bool) -> String {
     )
 }
 
-fn nothing_of_the_name<'a>(labels: impl Iterator<Item = &'a Label> + Clone, kind: Kind, name: &str) -> String {
+fn nothing_of_the_name(labels: &[&Label], kind: Kind, name: &str) -> String {
     let ty = kind.type_name();
-    if let Some(other) = labels.clone().find(|label| label.name.as_deref() == Some(name)) {
+    if let Some(other) = labels.iter().find(|label| label.name.as_deref() == Some(name)) {
         let other = other.kind;
         return format!(
             "a {ty} called {name:?} is asked for, but in listen that is {}: ask for a {}, or write {}",
@@ -98,7 +99,7 @@ fn nothing_of_the_name<'a>(labels: impl Iterator<Item = &'a Label> + Clone, kind
             format_args!("\"{name}={}\"", kind.example()),
         );
     }
-    let mut names: Vec<&str> = labels.filter_map(|label| label.name.as_deref()).collect();
+    let mut names: Vec<&str> = labels.iter().filter_map(|label| label.name.as_deref()).collect();
     names.dedup();
     let names = if names.is_empty() { "no names".to_owned() } else { format!("the names {}", names.join(", ")) };
     format!(

@@ -126,8 +126,10 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
     let start = Instant::now();
     loop {
-        let open: Vec<&Closed> =
-            [Kind::Tcp, Kind::Udp, Kind::Unix].iter().flat_map(|&kind| of_kind(closed, kind)).collect();
+        let mut open: Vec<&Closed> = Vec::new();
+        for kind in Kind::ALL {
+            open.extend(of_kind(closed, kind));
+        }
         if open.is_empty() {
             return None;
         }
@@ -140,13 +142,16 @@ pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
 
 /// The closed sockets of this kind that another process still has open.
 fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
-    let of_kind = || closed.iter().filter(|closed| closed.kind == kind);
-    let numbers: Vec<u64> = of_kind().map(|closed| closed.number).collect();
-    if numbers.is_empty() {
-        return Vec::new();
+    let mut of_kind: Vec<&Closed> = closed.iter().filter(|closed| closed.kind == kind).collect();
+    if !of_kind.is_empty() {
+        let open = sys::still_open(list_of(kind), &numbers(&of_kind));
+        of_kind.retain(|closed| open.contains(&closed.number));
     }
-    let open = sys::still_open(list_of(kind), &numbers);
-    of_kind().filter(|closed| open.contains(&closed.number)).collect()
+    of_kind
+}
+
+fn numbers(closed: &[&Closed]) -> Vec<u64> {
+    closed.iter().map(|closed| closed.number).collect()
 }
 
 fn list_of(kind: Kind) -> SocketList {
@@ -161,8 +166,7 @@ fn still_open(open: &[&Closed]) -> Option<String> {
     let mut places: Vec<&str> = open.iter().map(|closed| closed.place.as_str()).collect();
     places.dedup();
     let places = places.join(", ");
-    let numbers: Vec<u64> = open.iter().map(|closed| closed.number).collect();
-    match Held::by(sys::holders(&numbers)) {
+    match Held::by(sys::holders(&numbers(open))) {
         Held::By(holders) => {
             let verb = if holders.len() == 1 { "holds" } else { "hold" };
             Some(format!(

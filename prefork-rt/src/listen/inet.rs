@@ -26,14 +26,18 @@ pub(super) fn here(place: &Place, found: impl Iterator<Item = SocketAddr>) -> Ve
             addresses.push(address);
         }
     }
-    let (here, elsewhere): (Vec<_>, Vec<_>) = addresses.iter().copied().partition(|&address| is_here(address));
-    if here.is_empty() {
+    if !addresses.iter().any(|&address| is_here(address)) {
         return addresses;
     }
-    for address in elsewhere {
-        logging::warn(&format!("{place}: {} is left out: it belongs to no interface of this machine", address.ip()));
-    }
-    here
+    addresses.retain(|&address| {
+        let is_here = is_here(address);
+        if !is_here {
+            let ip = address.ip();
+            logging::warn(&format!("{place}: {ip} is left out: it belongs to no interface of this machine"));
+        }
+        is_here
+    });
+    addresses
 }
 
 /// The address that stands for all addresses of this machine. Its socket serves IPv6 and IPv4, so that `main` has one
@@ -60,36 +64,40 @@ pub(super) fn is_every_ipv6(address: SocketAddr) -> bool {
 pub(super) fn bind(
     label: &Label,
     addresses: &[SocketAddr],
-    only_ipv6: impl Fn(SocketAddr) -> bool,
+    only_ipv6: &dyn Fn(SocketAddr) -> bool,
     slots: Option<usize>,
     purpose: Purpose,
 ) -> Result<Vec<Option<Sockets>>, Error> {
-    let one = |address: SocketAddr| {
-        let now = || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal);
-        let sockets = try_again(&Labelled(label, &address), purpose, now);
-        bound_or_noted(sockets, purpose, bound(label.kind, address))
-    };
-    let sockets: Vec<Option<Vec<Socket>>> = match addresses {
+    let mut sockets: Vec<Option<Vec<Socket>>> = Vec::new();
+    match addresses {
         [first, _, ..] if first.port() == 0 => {
-            let chosen = || at_chosen_port(label.kind, addresses, &only_ipv6, slots);
-            let sockets = try_again(&Labelled(label, first), purpose, || chosen().map_err(refusal))?;
-            sockets.into_iter().map(Some).collect()
+            let chosen = || at_chosen_port(label.kind, addresses, only_ipv6, slots).map_err(refusal);
+            sockets.extend(try_again(&Labelled(label, first), purpose, &chosen)?.into_iter().map(Some));
         }
-        _ => addresses.iter().map(|&address| one(address)).collect::<Result<_, _>>()?,
-    };
-    for (sockets, address) in sockets.iter().zip(addresses) {
-        let Some(sockets) = sockets else { continue };
-        let bound = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket()).unwrap_or(*address);
-        announce(label, &bound);
+        _ => {
+            for &address in addresses {
+                let now = || bind_now(label.kind, address, only_ipv6(address), slots).map_err(refusal);
+                let tried = try_again(&Labelled(label, &address), purpose, &now);
+                sockets.push(bound_or_noted(tried, purpose, bound(label.kind, address))?);
+            }
+        }
     }
-    Ok(sockets.into_iter().map(|sockets| Some(sockets_of(label.kind, sockets?, slots))).collect())
+    let mut bound = Vec::new();
+    for (sockets, address) in sockets.into_iter().zip(addresses) {
+        if let Some(sockets) = &sockets {
+            let bound = sockets.first().and_then(|socket| socket.local_addr().ok()?.as_socket()).unwrap_or(*address);
+            announce(label, &bound);
+        }
+        bound.push(sockets.map(|sockets| sockets_of(label.kind, sockets, slots)));
+    }
+    Ok(bound)
 }
 
 fn sockets_of(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {
     let mut sockets: Vec<OwnedFd> = sockets.into_iter().map(OwnedFd::from).collect();
-    match (slots, sockets.pop()) {
-        (None, Some(socket)) => Sockets::One(socket),
-        (_, last) => Sockets::PerSlot(Slots::new(kind, sockets.into_iter().chain(last).collect())),
+    match slots {
+        None if sockets.len() == 1 => Sockets::One(sockets.remove(0)),
+        _ => Sockets::PerSlot(Slots::new(kind, sockets)),
     }
 }
 
@@ -97,7 +105,7 @@ fn sockets_of(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets
 fn at_chosen_port(
     kind: Kind,
     addresses: &[SocketAddr],
-    only_ipv6: impl Fn(SocketAddr) -> bool,
+    only_ipv6: &dyn Fn(SocketAddr) -> bool,
     slots: Option<usize>,
 ) -> io::Result<Vec<Vec<Socket>>> {
     let at_one_port = || {

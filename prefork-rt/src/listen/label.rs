@@ -12,9 +12,9 @@ pub(crate) struct Label {
 }
 
 /// A place with its label, as `listen` takes it: `admin=127.0.0.1:9000`.
-pub(super) struct Labelled<'a, T>(pub(super) &'a Label, pub(super) &'a T);
+pub(super) struct Labelled<'a>(pub(super) &'a Label, pub(super) &'a dyn fmt::Display);
 
-impl<T: fmt::Display> fmt::Display for Labelled<'_, T> {
+impl fmt::Display for Labelled<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Labelled(Label { kind, name }, place) = self;
         let scheme = match kind {

@@ -85,7 +85,7 @@ impl Listener {
     }
 
     /// A listener whose entry is this label and place.
-    pub(super) fn at(label: &Label, place: &impl fmt::Display, sockets: Sockets) -> Listener {
+    pub(super) fn at(label: &Label, place: &dyn fmt::Display, sockets: Sockets) -> Listener {
         Listener::new(label.clone(), Labelled(label, place).to_string(), sockets)
     }
 
@@ -181,14 +181,18 @@ impl Listener {
 
     /// The sockets that the next start must bind again, because neither a service manager nor its store keeps them
     /// open.
-    pub(super) fn bound_here(&self) -> impl Iterator<Item = Closed> {
+    pub(super) fn bound_here(&self) -> Vec<Closed> {
+        let mut closed = Vec::new();
         let kept_by_others = self.inherited.is_some() || self.stored.is_some();
-        let sockets = self.handoffs(false).into_iter().filter(move |_| !kept_by_others);
-        sockets.filter_map(|HandoffSocket { socket, .. }| {
+        if kept_by_others {
+            return closed;
+        }
+        for HandoffSocket { socket, .. } in self.handoffs(false) {
             let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
             let place = address.map_or_else(|| self.key.clone(), |address| Labelled(&self.label, &address).to_string());
-            held::closing(place, self.label.kind, socket)
-        })
+            closed.extend(held::closing(place, self.label.kind, socket));
+        }
+        closed
     }
 
     /// In a worker: the socket, for the body.

@@ -59,12 +59,19 @@ impl Listeners {
     }
 
     /// All sockets for the next binary. `back`: for the previous binary, under the entries that it had.
-    pub(crate) fn handoffs(&self, back: bool) -> impl Iterator<Item = HandoffSocket<'_>> {
-        let left = self.left.iter().filter(move |_| back).map(|BoundBefore { entry, slot, stored, socket, .. }| {
-            let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
-            HandoffSocket { entry, slot, stored, inherited: None, nonblocking: is_nonblocking(socket), socket }
-        });
-        self.listeners.iter().flat_map(move |listener| listener.handoffs(back)).chain(left)
+    pub(crate) fn handoffs(&self, back: bool) -> Vec<HandoffSocket<'_>> {
+        let mut handoffs = Vec::new();
+        for listener in &self.listeners {
+            handoffs.extend(listener.handoffs(back));
+        }
+        if back {
+            for BoundBefore { entry, slot, stored, socket, .. } in &self.left {
+                let (slot, stored, socket) = (*slot, stored.as_deref(), socket.as_fd());
+                let nonblocking = is_nonblocking(socket);
+                handoffs.push(HandoffSocket { entry, slot, stored, inherited: None, nonblocking, socket });
+            }
+        }
+        handoffs
     }
 
     /// Forgets the previous binary, to which there is no way back any more.
@@ -91,9 +98,13 @@ impl Listeners {
     }
 
     /// Sets the mode of these sockets, which all their copies share.
-    pub(crate) fn set_nonblocking(&mut self, is_meant: impl Fn(Kind) -> bool) -> io::Result<()> {
-        let meant = self.listeners.iter_mut().filter(|listener| is_meant(listener.label.kind));
-        meant.into_iter().try_for_each(Listener::set_nonblocking)
+    pub(crate) fn set_nonblocking(&mut self, is_meant: &dyn Fn(Kind) -> bool) -> io::Result<()> {
+        for listener in &mut self.listeners {
+            if is_meant(listener.label.kind) {
+                listener.set_nonblocking()?;
+            }
+        }
+        Ok(())
     }
 
     /// In a worker that has this task id: retains its own sockets, and closes those of the other slots.
@@ -114,12 +125,14 @@ impl Listeners {
 
     /// Closes all sockets. New connections are refused once no worker has them any more either.
     pub(crate) fn close(&mut self) {
-        let bound = self.listeners.iter().flat_map(Listener::bound_here);
-        let left = self.left.iter().filter(|left| left.stored.is_none());
-        let left = left.filter_map(|left| {
-            held::closing(left.entry.clone(), inherited::kind(&left.socket).ok()?, left.socket.as_fd())
-        });
-        self.closed.extend(bound.chain(left));
+        for listener in &self.listeners {
+            self.closed.extend(listener.bound_here());
+        }
+        for left in &self.left {
+            if let (None, Ok(kind)) = (&left.stored, inherited::kind(&left.socket)) {
+                self.closed.extend(held::closing(left.entry.clone(), kind, left.socket.as_fd()));
+            }
+        }
         self.listeners.clear();
         self.left.clear();
     }
@@ -226,7 +239,10 @@ impl Listeners {
 
     fn try_to_steer(&mut self) -> io::Result<()> {
         let intake = intake_of(&self.intakes);
-        self.listeners.iter_mut().filter_map(Listener::slots).try_for_each(|slots| slots.steer(&intake))
+        for slots in self.listeners.iter_mut().filter_map(Listener::slots) {
+            slots.steer(&intake)?;
+        }
+        Ok(())
     }
 
     fn tell_refusal(&self, error: &io::Error) {

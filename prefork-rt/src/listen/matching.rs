@@ -13,22 +13,29 @@ pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Resul
     let came = list(&sockets);
     let misfit = |what: String| misfit(&what, entries, &came);
     if entries.is_empty() {
-        return sockets.into_iter().map(|socket| as_it_comes(socket).map_err(misfit)).collect();
+        let mut each = Vec::new();
+        for socket in sockets {
+            each.push(as_it_comes(socket).map_err(misfit)?);
+        }
+        return Ok(each);
     }
-    let has_its_name = |socket: &Inherited| entries.iter().any(|entry| entry.name.as_ref() == Some(&socket.name));
-    let (mut by_name, in_order): (Vec<_>, Vec<_>) = sockets.into_iter().partition(has_its_name);
-    let mut matched = Vec::new();
-    for entry in entries {
-        let (of_its_name, others) = by_name.into_iter().partition(|socket| entry.name.as_ref() == Some(&socket.name));
-        by_name = others;
-        matched.push((label(entry), of_its_name));
+    let mut matched: Vec<(Label, Vec<Inherited>)> = entries.iter().map(|entry| (label(entry), Vec::new())).collect();
+    let mut in_order = Vec::new();
+    for socket in sockets {
+        match matched.iter_mut().find(|(label, _)| label.name.as_ref() == Some(&socket.name)) {
+            Some((_, of_its_name)) => of_its_name.push(socket),
+            None => in_order.push(socket),
+        }
     }
-    let mut unmatched: Vec<_> = matched.iter_mut().filter(|(_, sockets)| sockets.is_empty()).collect();
-    if unmatched.len() != in_order.len() {
-        return Err(misfit(format!("by name or in order, {} came for {}", in_order.len(), unmatched.len())));
+    let unmatched = matched.iter().filter(|(_, sockets)| sockets.is_empty()).count();
+    if unmatched != in_order.len() {
+        return Err(misfit(format!("by name or in order, {} came for {unmatched}", in_order.len())));
     }
-    for ((_, sockets), socket) in unmatched.iter_mut().zip(in_order) {
-        sockets.push(socket);
+    let mut in_order = in_order.into_iter();
+    for (_, sockets) in &mut matched {
+        if sockets.is_empty() {
+            sockets.extend(in_order.next());
+        }
     }
     for ((label, sockets), entry) in matched.iter().zip(entries) {
         if let Some(wrong) = sockets.iter().find(|socket| socket.kind() != Ok(label.kind)) {

@@ -24,24 +24,27 @@ pub(super) enum At {
 }
 
 /// One label for each socket.
-pub(super) fn labels<'a>(places: impl IntoIterator<Item = &'a Resolved>) -> Vec<Label> {
-    let sockets = |place: &Resolved| match &place.at {
-        At::Addresses(addresses) => addresses.len(),
-        At::Path(_) => 1,
-        At::Inherited(sockets) => sockets.len(),
-    };
-    places.into_iter().flat_map(|place| std::iter::repeat_n(place.label.clone(), sockets(place))).collect()
+pub(super) fn labels(places: &[Resolved]) -> Vec<Label> {
+    let mut labels = Vec::new();
+    for place in places {
+        let sockets = match &place.at {
+            At::Addresses(addresses) => addresses.len(),
+            At::Path(_) => 1,
+            At::Inherited(sockets) => sockets.len(),
+        };
+        labels.resize(labels.len() + sockets, place.label.clone());
+    }
+    labels
 }
 
 /// Whether the socket of an IPv6 address for every interface must leave its port to IPv4. By default it would serve
 /// IPv4, too, which must not be where `listen` has an IPv4 address with that port. Port 0 means one port only among
 /// `siblings`, the addresses of one host name.
 pub(super) fn shares_its_port(kind: Kind, address: SocketAddr, siblings: &[SocketAddr], places: &[Resolved]) -> bool {
-    let of_kind = places.iter().filter(|place| place.label.kind == kind);
-    let mut listed = of_kind.flat_map(|place| match &place.at {
-        At::Addresses(addresses) => addresses.as_slice(),
-        At::Path(_) | At::Inherited(_) => &[],
-    });
-    let same_port = listed.any(|other| other.is_ipv4() && other.port() == address.port() && address.port() != 0);
-    is_every_ipv6(address) && (same_port || siblings.iter().any(SocketAddr::is_ipv4))
+    let has_its_port = |other: &SocketAddr| other.is_ipv4() && other.port() == address.port() && address.port() != 0;
+    let has_its_port = |place: &Resolved| match &place.at {
+        At::Addresses(addresses) => place.label.kind == kind && addresses.iter().any(has_its_port),
+        At::Path(_) | At::Inherited(_) => false,
+    };
+    is_every_ipv6(address) && (places.iter().any(has_its_port) || siblings.iter().any(SocketAddr::is_ipv4))
 }

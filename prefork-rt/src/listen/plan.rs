@@ -29,19 +29,22 @@ pub(crate) struct Plan {
 /// Sockets that prefork itself stored do not count as inherited: they take the place of binding an entry, and are of no
 /// use when this process was started with other sockets.
 pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: bool) -> Result<Plan, Error> {
-    let (stored, started_with): (Vec<_>, Vec<_>) = inherited.into_iter().partition(|one| is_ours(&one.name));
+    let (mut stored, mut started_with) = (Vec::new(), Vec::new());
+    for one in inherited {
+        if is_ours(&one.name) { stored.push(one) } else { started_with.push(one) }
+    }
     if started_with.is_empty() {
         let places = resolve(entries)?;
         let (restored, obsolete) = store::restore(&places, stored, per_slot);
         let why = |stored: &Inherited| store::why_obsolete(stored, &places, per_slot);
-        let obsolete = store::close(obsolete, &restored, why);
+        let obsolete = store::close(obsolete, &restored, &why);
         return Ok(Plan { places, came: None, restored, obsolete });
     }
     let came = Some(list(&started_with));
     let matched = match_entries(&entries, started_with)?;
     let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
     let places: Vec<Resolved> = matched.into_iter().map(place).collect();
-    let obsolete = store::close(stored, &[], |_| "the sockets that this program was started with take its place");
+    let obsolete = store::close(stored, &[], &|_| "the sockets that this program was started with take its place");
     Ok(Plan { places, came, restored: Vec::new(), obsolete })
 }
 

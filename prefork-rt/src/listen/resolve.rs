@@ -11,7 +11,10 @@ use crate::grammar::{Entry, Host, Place};
 /// Looks up the host names, and refuses a place that is listed twice.
 pub(super) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
     let every: Vec<bool> = entries.iter().map(|entry| is_every_address(&entry.place)).collect();
-    let places = entries.into_iter().map(resolve_one).collect::<Result<Vec<_>, _>>()?;
+    let mut places = Vec::new();
+    for entry in entries {
+        places.push(resolve_one(entry)?);
+    }
     let wrong = match (included(&places, &every), listed_twice(&places)) {
         (Some((every, other)), _) => format!("{every} is every address with this port, {other} too: list one of them"),
         (None, Some(twice)) => format!("{twice} is listed twice: list it once"),
@@ -37,10 +40,14 @@ fn included<'a>(places: &'a [Resolved], every: &[bool]) -> Option<(&'a str, &'a 
     let is_in = |one: &Resolved, other: &Resolved| {
         one.label.kind == other.label.kind && port(one).is_some() && port(one) == port(other)
     };
-    let all = || places.iter().enumerate();
-    let pairs = all().filter(|&(index, _)| every[index]).flat_map(|one| all().map(move |other| (one, other)));
-    let mut included = pairs.filter(|((index, one), (other_index, other))| index != other_index && is_in(one, other));
-    included.next().map(|((_, one), (_, other))| (one.key.as_str(), other.key.as_str()))
+    for (one, is_every) in places.iter().zip(every) {
+        for other in places {
+            if *is_every && !std::ptr::eq(one, other) && is_in(one, other) {
+                return Some((&one.key, &other.key));
+            }
+        }
+    }
+    None
 }
 
 fn resolve_one(entry: Entry) -> Result<Resolved, Error> {

@@ -94,10 +94,17 @@ impl Slots {
     /// Has the kernel give what is new to the slots with an open intake. Where there are none, to those whose intake
     /// will open again. Where there are none of these either, nothing changes.
     pub(super) fn steer(&self, intake: impl Fn(usize) -> Intake) -> io::Result<()> {
+        self.steer_by(&intake)
+    }
+
+    fn steer_by(&self, intake: &dyn Fn(usize) -> Intake) -> io::Result<()> {
         let places_of = |wanted| ranges(self.members.iter().map(|member| intake(member.task_id) == wanted));
-        let places = [Intake::Open, Intake::Away].into_iter().map(places_of).find(|places| !places.is_empty());
-        match (self.any(), places) {
-            (Some(socket), Some(places)) => sys::steer(socket, &places, self.choice()),
+        let mut places = places_of(Intake::Open);
+        if places.is_empty() {
+            places = places_of(Intake::Away);
+        }
+        match self.any() {
+            Some(socket) if !places.is_empty() => sys::steer(socket, &places, self.choice()),
             _ => Ok(()),
         }
     }
@@ -110,12 +117,12 @@ impl Slots {
         let Some(place) = self.members.iter().position(|member| member.task_id == task_id) else { return Ok(()) };
         let last = self.members.last().map_or(task_id, |member| member.task_id);
         let without_last = |other| if other == last { Intake::Closed } else { intake(other) };
-        let prepared = if last == task_id { Ok(()) } else { self.steer(without_last) };
+        let prepared = if last == task_id { Ok(()) } else { self.steer_by(&without_last) };
         let gone = self.members.swap_remove(place);
         // Otherwise a process that the worker left behind would keep the socket in the kernel's list.
         let _ = SockRef::from(&gone.socket).shutdown(Shutdown::Both);
         drop(gone);
-        prepared.and_then(|()| if last == task_id { Ok(()) } else { self.steer(intake) })
+        prepared.and_then(|()| if last == task_id { Ok(()) } else { self.steer_by(&intake) })
     }
 
     /// In a worker: retains its own socket, and closes those of the other slots. The memory stays shared with the
@@ -139,7 +146,10 @@ impl Slots {
 /// The ranges of consecutive places that are chosen.
 fn ranges(chosen: impl Iterator<Item = bool>) -> Vec<Range<u32>> {
     let mut ranges: Vec<Range<u32>> = Vec::new();
-    for (place, _) in (0..).zip(chosen).filter(|&(_, chosen)| chosen) {
+    for (place, is_chosen) in (0..).zip(chosen) {
+        if !is_chosen {
+            continue;
+        }
         if ranges.len() == MOST_RANGES {
             break;
         }

@@ -11,7 +11,6 @@ use super::bound_before::{BoundBefore, bound_to};
 use super::inet::is_every_ipv6;
 use super::inherited::Inherited;
 use super::label::{Label, Labelled};
-use super::listener::Listener;
 use super::listeners::Listeners;
 use super::place::{At, Resolved, shares_its_port};
 use super::slots::Sockets;
@@ -29,16 +28,18 @@ pub(super) fn restore(
     let mut restored = Vec::new();
     for index in 0..places.len() {
         let Some(found) = find(index, places, &stored, per_slot) else { continue };
-        let mut slots: Vec<Option<Inherited>> = stored.into_iter().map(Some).collect();
-        let taken = found.into_iter().filter_map(|(position, entry)| Some((entry, slots[position].take()?)));
-        restored.extend(taken.map(|(entry, Inherited { name, socket, .. })| BoundBefore {
-            entry,
-            slot: None,
-            stored: Some(name),
-            is_in_use: false,
-            socket,
-        }));
-        stored = slots.into_iter().flatten().collect();
+        let mut rest = Vec::new();
+        for (position, one) in stored.into_iter().enumerate() {
+            match found.iter().find(|(taken, _)| *taken == position) {
+                Some((_, entry)) => {
+                    let Inherited { name, socket, .. } = one;
+                    let entry = entry.clone();
+                    restored.push(BoundBefore { entry, slot: None, stored: Some(name), is_in_use: false, socket });
+                }
+                None => rest.push(one),
+            }
+        }
+        stored = rest;
     }
     (restored, stored)
 }
@@ -82,7 +83,7 @@ fn is_at(socket: &Inherited, label: &Label, address: SocketAddr, only_ipv6: bool
 pub(super) fn close(
     obsolete: Vec<Inherited>,
     restored: &[BoundBefore],
-    why: impl Fn(&Inherited) -> &'static str,
+    why: &dyn Fn(&Inherited) -> &'static str,
 ) -> Vec<String> {
     let is_used = |name: &str| restored.iter().any(|one| one.stored.as_deref() == Some(name));
     let mut names = Vec::new();
@@ -123,19 +124,17 @@ pub(crate) enum Change<'a> {
 /// Has the store hold the sockets of these listeners, as far as there is room, and no others of prefork's. The file of
 /// a stored Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may
 /// have another number of slots.
-pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: impl FnMut(Change<'_>)) {
+pub(crate) fn update_store(listeners: &mut Listeners, room: usize, change: &mut dyn FnMut(Change<'_>)) {
     let mut obsolete: Vec<String> = Vec::new();
-    let left = listeners.left.iter().filter_map(|left| left.stored.as_deref());
-    for name in left.chain(listeners.listeners.iter().filter_map(Listener::outdated_name)) {
-        if !obsolete.iter().any(|known| known == name) {
-            obsolete.push(name.to_owned());
-        }
+    obsolete.extend(listeners.left.iter().filter_map(|left| left.stored.clone()));
+    obsolete.extend(listeners.listeners.iter().filter_map(|own| own.outdated_name().map(str::to_owned)));
+    obsolete.dedup();
+    for name in &obsolete {
+        change(Change::Remove(name));
     }
-    obsolete.iter().for_each(|name| change(Change::Remove(name)));
     // No other process has these sockets any more, so their files are removed at the end.
-    let left = listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry));
-    let renamed = listeners.listeners.iter().filter_map(|own| file_of(own.outdated_name()?, &own.key));
-    unix::adopt_files(left.chain(renamed));
+    unix::adopt_files(listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry)));
+    unix::adopt_files(listeners.listeners.iter().filter_map(|own| file_of(own.outdated_name()?, &own.key)));
     // systemd takes no socket that it has under another name, and removes all sockets of a name at once.
     for listener in &mut listeners.listeners {
         listener.stored.take_if(|name| obsolete.contains(name));
@@ -159,7 +158,9 @@ pub(crate) fn update_store(listeners: &mut Listeners, room: usize, mut change: i
             continue;
         }
         change(Change::Store(name, listener.label.kind, socket));
-        path.as_deref().into_iter().for_each(unix::leave_file);
+        if let Some(path) = path {
+            unix::leave_file(path);
+        }
         listener.stored = Some(name.clone());
         count += 1;
     }

@@ -56,12 +56,11 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
     let path = Path::new(&unix.path);
     // The supervisor must not be ended in between: it removes the file at its end.
     sys::hold_stops();
-    let bound =
-        try_again(&Labelled(label, &unix.path), purpose, || bind_now(path, &rights, purpose.leaves_no_trace(), None));
+    let now = || bind_now(path, &rights, purpose.leaves_no_trace(), None);
+    let bound = try_again(&Labelled(label, &unix.path), purpose, &now);
     let socket = match bound {
         Ok((socket, warnings)) => {
-            let warn = |warning| logging::warn(&format!("unix:{}: {warning}", unix.path));
-            warnings.iter().for_each(warn);
+            warn(unix, &warnings);
             Some(socket)
         }
         Err(error) => bound_or_noted(Err(error), purpose, Bound::Unix(&place::names_of_sockets(path)))?,
@@ -72,6 +71,12 @@ pub(super) fn bind(label: &Label, unix: &UnixPath, purpose: Purpose) -> Result<O
     Ok(socket.map(OwnedFd::from))
 }
 
+fn warn(unix: &UnixPath, warnings: &[String]) {
+    for warning in warnings {
+        logging::warn(&format!("unix:{}: {warning}", unix.path));
+    }
+}
+
 /// Binds a path anew, in the place of this process's own file, whose socket is of no use any more.
 pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
     let (path, own) = (Path::new(&unix.path), own_file(Path::new(&unix.path)));
@@ -79,11 +84,13 @@ pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
     leave_file(path);
     match bind_now(path, &rights, false, Some(file)) {
         Ok((socket, warnings)) => {
-            warnings.iter().for_each(|warning| logging::warn(&format!("unix:{}: {warning}", unix.path)));
+            warn(unix, &warnings);
             Ok(socket.into())
         }
         Err(Refusal { source, advice }) => {
-            own.into_iter().for_each(|own| files::add(path, own));
+            if let Some(own) = own {
+                files::add(path, own);
+            }
             Err(io::Error::new(source.kind(), format!("{source}; {advice}")))
         }
     }

@@ -173,8 +173,8 @@ impl Supervisor {
         let goes_back = back.is_some();
         let state = self.state(back, Some(previous))?;
         self.prepare_to_go();
-        let kept = [previous.binary.as_fd(), previous.directory.as_fd()];
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors(goes_back).into_iter().chain(kept).collect();
+        let mut descriptors = self.descriptors(goes_back);
+        descriptors.extend([previous.binary.as_fd(), previous.directory.as_fd()]);
         Err(execute(&self.service.launch, &state, &descriptors))
     }
 
@@ -196,7 +196,7 @@ impl Supervisor {
         let (blocked, child_ignored) = self.mask.handoff();
         let wake_pipe = self.wake_pipe.ends();
         let file = |(path, device, inode)| state::File { path, device, inode };
-        let sockets = self.service.listeners.handoffs(back.is_some()).map(state_of).collect();
+        let sockets = self.service.listeners.handoffs(back.is_some()).into_iter().map(state_of).collect();
         Ok(State {
             supervisor: self.pid.as_raw(),
             back,
@@ -227,9 +227,13 @@ impl Supervisor {
     /// The descriptors that the next binary gets, or the previous one on the way back.
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, writer) = self.wake_pipe.ends();
-        let sockets = self.service.listeners.handoffs(back).map(|handoff| handoff.socket);
-        let to_be_stored = self.service.manager.iter().flat_map(Manager::descriptors);
-        self.board_file.iter().map(AsFd::as_fd).chain([reader, writer]).chain(sockets).chain(to_be_stored).collect()
+        let mut descriptors = vec![reader, writer];
+        descriptors.extend(self.board_file.as_ref().map(AsFd::as_fd));
+        descriptors.extend(self.service.listeners.handoffs(back).into_iter().map(|handoff| handoff.socket));
+        if let Some(manager) = &self.service.manager {
+            descriptors.extend(manager.descriptors());
+        }
+        descriptors
     }
 }
 

@@ -165,14 +165,15 @@ impl State {
 
     /// Every descriptor in the state.
     pub(super) fn descriptors(&self) -> Vec<i32> {
-        let sockets = self.sockets.iter().map(|socket| socket.descriptor);
-        let previous = self.previous.iter().flat_map(|previous| [previous.binary, previous.directory]);
-        let to_be_stored = self.manager.iter().flat_map(Told::descriptors);
-        sockets
-            .chain(previous)
-            .chain(to_be_stored)
-            .chain([self.board.file, self.wake_pipe.0, self.wake_pipe.1])
-            .collect()
+        let mut descriptors = vec![self.board.file, self.wake_pipe.0, self.wake_pipe.1];
+        descriptors.extend(self.sockets.iter().map(|socket| socket.descriptor));
+        if let Some(previous) = &self.previous {
+            descriptors.extend([previous.binary, previous.directory]);
+        }
+        if let Some(manager) = &self.manager {
+            descriptors.extend(manager.descriptors());
+        }
+        descriptors
     }
 }
 
