@@ -32,7 +32,7 @@ impl Account {
     /// Why it cannot be used, with the name of the option or variable that gave it.
     pub(crate) fn refuse(&self, reason: String) -> Error {
         match self.from_environment {
-            true => Error::Environment { variable: format!("PREFORK_{}", self.option.to_uppercase()), reason },
+            true => Error::Environment { variable: format!("PREFORK_{}", self.option.to_ascii_uppercase()), reason },
             false => Error::Option { name: self.option, reason },
         }
     }
@@ -57,7 +57,7 @@ impl Overruled {
     /// `PREFORK_USER=none`.
     pub(crate) fn in_environment(&self) -> String {
         let value = self.environment.as_deref().unwrap_or("none");
-        format!("PREFORK_{}={value}", self.option.to_uppercase())
+        format!("PREFORK_{}={value}", self.option.to_ascii_uppercase())
     }
 
     /// `user = "nobody"`.

@@ -115,17 +115,25 @@ impl Inheritance {
             return received.inherited();
         }
         let taken = self.taken();
-        taken.sockets.iter().flatten().map(|socket| socket.try_clone().map_err(Error::fcntl)).collect()
+        let mut copies = Vec::new();
+        for socket in taken.sockets.as_deref().unwrap_or_default() {
+            copies.push(socket.try_clone().map_err(Error::fcntl)?);
+        }
+        Ok(copies)
     }
 
     /// Closes the sockets with this name.
     pub(crate) fn close_sockets(&self, name: &str) {
-        self.taken().sockets.iter_mut().for_each(|sockets| sockets.retain(|one| one.name != name));
+        if let Some(sockets) = &mut self.taken().sockets {
+            sockets.retain(|one| one.name != name);
+        }
     }
 
     /// Closes all sockets, as a start has succeeded and has copies of those that it needs.
     pub(crate) fn close_all_sockets(&self) {
-        self.taken().sockets.iter_mut().for_each(Vec::clear);
+        if let Some(sockets) = &mut self.taken().sockets {
+            sockets.clear();
+        }
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {

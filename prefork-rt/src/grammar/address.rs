@@ -138,7 +138,13 @@ impl fmt::Display for Host {
 pub(crate) fn addresses(text: &str) -> Result<Vec<Entry>, String> {
     match text {
         "none" => Ok(Vec::new()),
-        _ => text.split(',').map(|one| address(one.trim())).collect::<Result<_, _>>().and_then(each_name_once),
+        _ => {
+            let mut entries = Vec::new();
+            for one in text.split(',') {
+                entries.push(address(one.trim())?);
+            }
+            each_name_once(entries)
+        }
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) enum Foreign {
 /// What the word is in other programs, if it is known. Case, and `-` for `_`, make no difference.
 pub(crate) fn foreign(word: &str) -> Option<Foreign> {
     use Foreign::{Do, Is};
-    let word = word.to_lowercase().replace('-', "_");
+    let word = word.to_ascii_lowercase().replace('-', "_");
     Some(match word.as_str() {
         "bind" | "addr" | "addrs" | "address" | "addresses" | "host" | "hosts" | "hostname" | "ip" | "interface"
         | "socket" | "sockets" | "endpoint" | "endpoints" | "url" | "unix_socket" | "uds" | "fd" | "listener"

@@ -4,14 +4,16 @@
 
 /// The known name that `word` was probably meant to be: case, `-` for `_`, or up to a third of its letters off.
 pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let word = word.to_lowercase().replace('-', "_");
-    let allowed = (word.chars().count() / 3).max(1);
-    known
-        .iter()
-        .map(|&name| (edits(&word, &name.to_lowercase()), name))
-        .filter(|&(distance, _)| distance <= allowed)
-        .min_by_key(|&(distance, _)| distance)
-        .map(|(_, name)| name)
+    let word = word.to_ascii_lowercase().replace('-', "_");
+    let mut allowed = (word.chars().count() / 3).max(1);
+    let mut nearest = None;
+    for &name in known {
+        let distance = edits(&word, &name.to_ascii_lowercase());
+        if distance < allowed || distance == allowed && nearest.is_none() {
+            (nearest, allowed) = (Some(name), distance);
+        }
+    }
+    nearest
 }
 
 /// How many letters must be inserted, removed, replaced or swapped with their neighbour to turn `a` into `b`.

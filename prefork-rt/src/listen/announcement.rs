@@ -67,17 +67,20 @@ impl Announcement {
                 "{COUNT}={count} is ignored: {why}, or unset {PID}; listen is bound as it is written"
             )));
         }
-        let number = count.to_str().and_then(|count| count.parse::<i32>().ok()).filter(|&count| count >= 0);
-        let number =
-            number.ok_or_else(|| self.unlike_the_sockets(&format_args!("{COUNT} is no number of descriptors")))?;
+        let number = match count.to_str().map(str::parse::<i32>) {
+            Some(Ok(number @ 0..)) => number,
+            _ => return Err(self.unlike_the_sockets(&format_args!("{COUNT} is no number of descriptors"))),
+        };
         if number == 0 && not_empty(&self.names).is_some() {
             return Ok(Announced::Ignored(format!("{NAMES} is ignored: {COUNT}=0 announces no sockets")));
         }
         let sockets = sys::listen_fds(number).map_err(|error| self.unlike_the_sockets(&error))?;
         let names = self.names(sockets.len())?;
-        let sockets = (FIRST..).zip(names.into_iter().zip(sockets));
-        let sockets = sockets.map(|(number, (name, socket))| listening_again(Inherited::new(name, number, socket)));
-        Ok(Announced::Sockets(sockets.collect()))
+        let mut inherited = Vec::new();
+        for (name, socket) in names.into_iter().zip(sockets) {
+            inherited.push(listening_again(Inherited::new(name, FIRST + inherited.len(), socket)));
+        }
+        Ok(Announced::Sockets(inherited))
     }
 
     /// The variables that are ignored because this program has more rights than its caller.
@@ -92,7 +95,13 @@ impl Announcement {
 
     /// The names of the variables that have a value.
     fn given(&self) -> Vec<&'static str> {
-        self.all().into_iter().filter_map(|(name, value)| not_empty(value).map(|_| name)).collect()
+        let mut given = Vec::new();
+        for (name, value) in self.all() {
+            if not_empty(value).is_some() {
+                given.push(name);
+            }
+        }
+        given
     }
 
     fn all(&self) -> [(&'static str, &Option<OsString>); 4] {
@@ -111,11 +120,14 @@ impl Announcement {
     }
 
     /// The error where the sockets are not as they were announced.
-    fn unlike_the_sockets(&self, error: &impl fmt::Display) -> Error {
-        let variables = self.all().into_iter().filter(|&(name, _)| name != PIDFD);
-        let values =
-            variables.filter_map(|(name, value)| Some(format!("{name}={}", not_empty(value)?.to_string_lossy())));
-        let values: Vec<String> = values.collect();
+    fn unlike_the_sockets(&self, error: &dyn fmt::Display) -> Error {
+        let mut values = Vec::new();
+        for (name, value) in self.all() {
+            match not_empty(value) {
+                Some(value) if name != PIDFD => values.push(format!("{name}={}", value.to_string_lossy())),
+                Some(_) | None => {}
+            }
+        }
         Error::Environment {
             variable: COUNT.to_owned(),
             reason: format!(

@@ -58,11 +58,6 @@ impl Slots {
         Slots { kind, members }
     }
 
-    /// Sockets that were bound before this start, with their task ids, in the kernel's order.
-    pub(super) fn adopt(kind: Kind, members: impl Iterator<Item = (usize, OwnedFd)>) -> Slots {
-        Slots { kind, members: members.map(|(task_id, socket)| Member { task_id, socket }).collect() }
-    }
-
     /// The sockets with their task ids, in the kernel's order.
     pub(super) fn members(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
         self.members.iter().map(|member| (member.task_id, member.socket.as_fd()))

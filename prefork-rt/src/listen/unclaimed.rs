@@ -5,6 +5,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -82,12 +83,17 @@ impl Unclaimed {
         logging::info(&format!("listening on {shown}, {}", if is_in_use { "as before" } else { "inherited" }));
         let sockets = if is_per_slot {
             // With port 0, two listeners can have one entry and two ports.
-            let is_there = |one: &BoundBefore| one.entry == entry && bound_to(&one.socket) == bound;
-            let (members, others) = self.rest.drain(..).partition(|one| one.slot.is_some() && is_there(one));
+            let (mut slots, mut others) = (Slots::new(label.kind, Vec::new()), Vec::new());
+            for one in mem::take(&mut self.rest) {
+                match one.slot {
+                    Some(task_id) if one.entry == entry && bound_to(&one.socket) == bound => {
+                        slots.add(task_id, one.socket);
+                    }
+                    Some(_) | None => others.push(one),
+                }
+            }
             self.rest = others;
-            let members: Vec<BoundBefore> = members;
-            let members = members.into_iter().filter_map(|one| Some((one.slot?, one.socket)));
-            Sockets::PerSlot(Slots::adopt(label.kind, members))
+            Sockets::PerSlot(slots)
         } else {
             Sockets::taken_over(self.rest.remove(first).socket, is_in_use || leaves_no_trace)?
         };

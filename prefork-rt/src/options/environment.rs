@@ -81,7 +81,8 @@ impl Environment {
 
     /// Warns of the variables that are not trusted, and of these others.
     pub(super) fn warn_of_distrusted(&mut self, others: impl Iterator<Item = &'static str>) {
-        let distrusted = self.distrusted.iter().cloned().chain(others.map(str::to_owned)).collect();
+        let mut distrusted = self.distrusted.clone();
+        distrusted.extend(others.map(str::to_owned));
         self.warnings.extend(more_rights(distrusted));
     }
 
@@ -127,7 +128,7 @@ fn row(variable: &str) -> Option<&'static Row> {
 
 /// `PREFORK_WORKERS` for `workers`.
 fn variable(option: &str) -> String {
-    format!("PREFORK_{}", option.to_uppercase())
+    format!("PREFORK_{}", option.to_ascii_uppercase())
 }
 
 /// The warning about variables that are not trusted.
@@ -155,7 +156,7 @@ fn is_ours(variable: &str) -> bool {
 
 /// What to say of a `PREFORK_…` variable that no option has; `name` is what follows the prefix.
 fn unknown_variable(name: &str) -> String {
-    if let Some(option) = ATTRIBUTE_ONLY.iter().find(|option| option.to_uppercase() == name) {
+    if let Some(option) = ATTRIBUTE_ONLY.iter().find(|option| option.to_ascii_uppercase() == name) {
         return format!("environment variable PREFORK_{name} is ignored: {option} is set in the code only");
     }
     let options: Vec<&str> = ROWS.iter().map(|row| row.option).collect();
@@ -165,7 +166,7 @@ fn unknown_variable(name: &str) -> String {
         }
         (Some(Foreign::Is(option)), _) | (None, Some(option)) => format!("did you mean {}?", variable(option)),
         (Some(Foreign::Do(advice)), _) => advice.to_owned(),
-        (None, None) => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_uppercase()),
+        (None, None) => format!("known are PREFORK and PREFORK_ with {}", options.join(", ").to_ascii_uppercase()),
     };
     format!("environment variable PREFORK_{name} is unknown and ignored: {advice}")
 }

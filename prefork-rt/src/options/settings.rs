@@ -121,7 +121,9 @@ impl Settings {
         let mut settings = Settings::choose(environment, code);
         settings.workers = workers;
         settings.workers_because = workers_because;
-        settings.overruled = overruled.into_iter().flatten().collect();
+        for overruled in overruled.into_iter().flatten() {
+            settings.overruled.push(overruled);
+        }
         if !restarts_are_given {
             let enough = workers.saturating_mul(RESTARTS_PER_WORKER);
             settings.max_restarts = settings.max_restarts.map(|least| least.max(enough));
@@ -157,7 +159,7 @@ impl Settings {
     /// Why the option's value cannot be used, with the name of what gave it.
     fn refuse(&self, option: &'static str, reason: String) -> Error {
         match self.from_environment.contains(&option) {
-            true => Error::Environment { variable: format!("PREFORK_{}", option.to_uppercase()), reason },
+            true => Error::Environment { variable: format!("PREFORK_{}", option.to_ascii_uppercase()), reason },
             false => Error::Option { name: option, reason },
         }
     }
@@ -170,7 +172,7 @@ impl Settings {
 fn overruled_variable(option: &str) -> String {
     format!(
         "environment variable PREFORK_{} is ignored: the command line sets {option}, and wins over the environment",
-        option.to_uppercase()
+        option.to_ascii_uppercase()
     )
 }
 

@@ -87,12 +87,17 @@ impl Credentials {
     /// Why workers would have other groups than the option says, and what to do.
     fn other_groups(&self, own: Vec<Gid>) -> String {
         let besides = |some: &[Gid], others: &[Gid]| {
-            let is_other = |gid: &Gid| *gid != self.group && !others.contains(gid);
-            names_of(&some.iter().copied().filter(is_other).collect::<Vec<_>>())
+            let mut some = some.to_vec();
+            some.retain(|gid| *gid != self.group && !others.contains(gid));
+            names_of(&some)
         };
-        let kept = besides(&own, &self.groups).map(|kept| format!("would keep the supplementary {kept}"));
-        let missed = besides(&self.groups, &own).map(|missed| format!("would lack the supplementary {missed}"));
-        let differences: Vec<String> = kept.into_iter().chain(missed).collect();
+        let mut differences = Vec::new();
+        if let Some(kept) = besides(&own, &self.groups) {
+            differences.push(format!("would keep the supplementary {kept}"));
+        }
+        if let Some(missed) = besides(&self.groups, &own) {
+            differences.push(format!("would lack the supplementary {missed}"));
+        }
         let why = if sys::groups_are_fixed() {
             "this user namespace lets no process change groups (/proc/self/setgroups says deny)"
         } else {
@@ -109,7 +114,8 @@ impl Credentials {
 
     /// The log line that says which user and groups workers have.
     pub(crate) fn line(&self) -> String {
-        let others: Vec<Gid> = self.groups.iter().copied().filter(|gid| *gid != self.group).collect();
+        let mut others = self.groups.clone();
+        others.retain(|gid| *gid != self.group);
         let others = names_of(&others).map_or_else(String::new, |names| format!(", supplementary {names}"));
         let keeps_rights = self.user.is_none() && !sys::geteuid().is_root() && sys::has_capabilities().unwrap_or(false);
         let rights =
@@ -122,7 +128,8 @@ impl Credentials {
         let user = self.user.filter(|uid| !uid.is_root())?;
         let supervisor = sys::geteuid();
         let has_more = supervisor != user || sys::has_capabilities().unwrap_or(true);
-        let groups = self.groups.iter().copied().chain([self.group]).collect();
+        let mut groups = self.groups.clone();
+        groups.push(self.group);
         has_more.then_some(Workers { user, groups, supervisor })
     }
 
@@ -187,18 +194,21 @@ pub(crate) fn stays_root(overruled: &[Overruled], credentials: Option<&Credentia
             None => sys::gids().contains(&Gid::from_raw(0)),
         },
     };
-    let stay: Vec<&Overruled> = overruled.iter().filter(|option| stays(option)).collect();
-    let keep = match stay.first()?.name() {
-        "user" if sys::geteuid().is_root() => "workers stay root",
-        "user" => "workers keep the capabilities of this process",
-        _ => "workers stay in the group of root",
-    };
-    let join =
-        |text: fn(&Overruled) -> String| stay.iter().map(|option| text(option)).collect::<Vec<_>>().join(" and ");
+    let (mut keep, mut in_environment, mut in_code) = (None, Vec::new(), Vec::new());
+    for option in overruled.iter().filter(|option| stays(option)) {
+        keep = keep.or(Some(match option.name() {
+            "user" if sys::geteuid().is_root() => "workers stay root",
+            "user" => "workers keep the capabilities of this process",
+            _ => "workers stay in the group of root",
+        }));
+        in_environment.push(option.in_environment());
+        in_code.push(option.in_code());
+    }
     Some(format!(
-        "{keep}: {} in the environment overrules {} in the code; unset it, unless that is wanted",
-        join(Overruled::in_environment),
-        join(Overruled::in_code)
+        "{}: {} in the environment overrules {} in the code; unset it, unless that is wanted",
+        keep?,
+        in_environment.join(" and "),
+        in_code.join(" and ")
     ))
 }
 

@@ -23,11 +23,15 @@ const TOGETHER: Duration = Duration::from_secs(1);
 impl OomKills {
     /// Finds the counters and reads them for the first time. A system may have none.
     pub(crate) fn read() -> OomKills {
-        let files = text("/proc/self/cgroup").zip(text("/proc/self/mountinfo"));
-        let files = files.map_or_else(Vec::new, |(cgroup, mountinfo)| cgroup_files(&cgroup, &mountinfo));
-        let own = files.into_iter().find_map(|path| Counter::open(Scope::Cgroup, path));
-        let any = Counter::open(Scope::Kernel, "/proc/vmstat".into());
-        OomKills { counters: own.into_iter().chain(any).collect(), last: None }
+        let mut counters = Vec::new();
+        if let (Some(cgroup), Some(mountinfo)) =
+            (text("/proc/self/cgroup".as_ref()), text("/proc/self/mountinfo".as_ref()))
+        {
+            let files = cgroup_files(&cgroup, &mountinfo);
+            counters.extend(files.into_iter().find_map(|path| Counter::open(Scope::Cgroup, path)));
+        }
+        counters.extend(Counter::open(Scope::Kernel, "/proc/vmstat".into()));
+        OomKills { counters, last: None }
     }
 
     /// The growth that one more death by SIGKILL is part of, if there is one: several kills can be one growth.
@@ -47,8 +51,13 @@ impl OomKills {
 
     /// Reads the counters again. Returns the one that grew, the cgroup's where both did.
     fn grown(&mut self) -> Option<Growth> {
-        // Every counter is read, also after one has grown.
-        self.counters.iter_mut().filter_map(Counter::grown).reduce(|first, _| first)
+        let mut first = None;
+        for counter in &mut self.counters {
+            // Every counter is read, also after one has grown.
+            let growth = counter.grown();
+            first = first.or(growth);
+        }
+        first
     }
 }
 
@@ -77,7 +86,7 @@ fn oom_kills(file: &str) -> Option<u64> {
 }
 
 /// Reads a file as text. A mount point may have a name that is not UTF-8, so that text is approximate.
-fn text(path: impl AsRef<Path>) -> Option<String> {
+fn text(path: &Path) -> Option<String> {
     /// The kernel counts anew for each read(2), and does not say before how much there is to read.
     const ROOM: usize = 16 << 10;
     let mut bytes = Vec::with_capacity(ROOM);
@@ -91,8 +100,13 @@ fn text(path: impl AsRef<Path>) -> Option<String> {
 /// memory controller is accounted for by the next one above that has it.
 fn cgroup_files(cgroup: &str, mountinfo: &str) -> Vec<PathBuf> {
     let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
-    let groups = cgroup.lines().filter_map(Group::parse);
-    groups.flat_map(|group| mounts.iter().flat_map(move |mount| mount.files_of(&group))).collect()
+    let mut files = Vec::new();
+    for group in cgroup.lines().filter_map(Group::parse) {
+        for mount in &mounts {
+            files.extend(mount.files_of(&group));
+        }
+    }
+    files
 }
 
 /// A line of /proc/self/cgroup that matters for memory: `4:memory:/a/b` (version 1), `0::/a/b` (version 2).
@@ -157,12 +171,23 @@ fn has(list: &str, name: &str) -> bool {
     list.split(',').any(|entry| entry == name)
 }
 
-/// Undoes what the kernel writes for blanks, which separate the fields, and for the backslash.
+/// Undoes what the kernel writes for blanks, which separate the fields, and for the backslash: `\040`, in octal digits.
 fn unescaped(path: &str) -> String {
-    // The backslash last: what it stands for must not be read again.
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")]
-        .into_iter()
-        .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
+    let mut parts = path.split('\\');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_at_checked(3).map(|(octal, rest)| (u8::from_str_radix(octal, 8), rest)) {
+            Some((Ok(byte), rest)) => {
+                plain.push(byte.into());
+                plain.push_str(rest);
+            }
+            Some((Err(_), _)) | None => {
+                plain.push('\\');
+                plain.push_str(part);
+            }
+        }
+    }
+    plain
 }
 
 #[cfg(test)]

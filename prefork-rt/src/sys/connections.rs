@@ -55,19 +55,28 @@ impl fmt::Display for Peer {
 /// error. A socket that C code has opened without close-on-exec looks as if it came through exec(2).
 pub(crate) fn inherited_sockets() -> Vec<SocketId> {
     let is_inherited = |descriptor: RawFd| descriptor <= libc::STDERR_FILENO || !is_close_on_exec(descriptor);
-    sockets(&descriptors()).filter(|&(descriptor, _)| is_inherited(descriptor)).map(|(_, socket)| socket).collect()
+    let mut inherited = Vec::new();
+    for (descriptor, socket) in sockets(&descriptors()) {
+        if is_inherited(descriptor) {
+            inherited.push(socket);
+        }
+    }
+    inherited
 }
 
 /// The connections among the descriptors of this process, which were listed just now. Pairs of sockets without names are left
 /// out, because both ends are in processes of one program.
 pub(crate) fn connections(descriptors: &Descriptors, _: &SingleThread) -> Vec<Connection> {
-    let connection = |(descriptor, socket)| {
+    let mut connections = Vec::new();
+    for (descriptor, socket) in sockets(descriptors) {
         // SAFETY: the list says that this socket is open, this thread has closed none since then, and `SingleThread` says
         // that there is no other thread.
         let borrowed = unsafe { BorrowedFd::borrow_raw(descriptor) };
-        peer(borrowed).map(|peer| Connection { descriptor, socket, peer })
-    };
-    sockets(descriptors).filter_map(connection).collect()
+        if let Some(peer) = peer(borrowed) {
+            connections.push(Connection { descriptor, socket, peer });
+        }
+    }
+    connections
 }
 
 /// Which socket this is, and what it is connected to. `None` where it is no [`Connection`].

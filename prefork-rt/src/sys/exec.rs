@@ -45,12 +45,22 @@ fn error_of(fails: impl FnOnce() -> io::Result<Infallible>) -> io::Error {
 }
 
 fn c_arguments(arguments: &[OsString]) -> io::Result<Vec<CString>> {
-    arguments.iter().map(|argument| c_string(argument)).collect()
+    let mut texts = Vec::with_capacity(arguments.len());
+    for argument in arguments {
+        texts.push(c_string(argument)?);
+    }
+    Ok(texts)
 }
 
 fn c_variables(variables: Variables<'_>) -> io::Result<Vec<CString>> {
-    let joined = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
-    variables.iter().map(|variable| c_string(OsStr::from_bytes(&joined(variable)))).collect()
+    let mut texts = Vec::with_capacity(variables.len());
+    for (name, value) in variables {
+        let mut text = name.clone();
+        text.push("=");
+        text.push(value);
+        texts.push(c_string(&text)?);
+    }
+    Ok(texts)
 }
 
 fn c_string(text: &OsStr) -> io::Result<CString> {

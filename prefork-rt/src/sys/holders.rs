@@ -85,18 +85,27 @@ pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// namespace, whichever process has them, but no TCP sockets that are bound and neither listen nor are connected.
 pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
     let mut found = Vec::new();
-    let _ = each_listed(bound.list(), |listed| {
+    let _ = each_listed(bound.list(), &mut |listed| {
         found.extend(bound.rank(&listed).map(|rank| (rank, listed.socket)));
         true
     });
-    let best = found.iter().map(|&(rank, _)| rank).min();
-    found.into_iter().filter(|&(rank, _)| Some(rank) == best).map(|(_, socket)| socket).collect()
+    let mut best = Vec::new();
+    let mut best_rank = u8::MAX;
+    for (rank, socket) in found {
+        if rank < best_rank {
+            (best_rank, best) = (rank, Vec::new());
+        }
+        if rank == best_rank {
+            best.push(socket);
+        }
+    }
+    best
 }
 
 /// Which of these listening sockets still exist, in any process of this network namespace.
 pub(crate) fn still_open(list: SocketList, sockets: &[u64]) -> Vec<u64> {
     let mut open = Vec::new();
-    let _ = each_listed(list, |listed| {
+    let _ = each_listed(list, &mut |listed| {
         open.extend(Some(listed.socket).filter(|socket| sockets.contains(socket)));
         // The kernel lists TCP sockets that listen first, and there may be many that are connected.
         open.len() < sockets.len() && (list != SocketList::Tcp || listed.state == LISTENS)
@@ -147,7 +156,7 @@ const LISTENS: &str = "0A";
 const UNCONNECTED: &str = "01";
 
 /// Calls `goes_on` for each socket in a list, until it returns `false`.
-fn each_listed(list: SocketList, mut goes_on: impl FnMut(Listed<'_>) -> bool) -> io::Result<()> {
+fn each_listed(list: SocketList, goes_on: &mut dyn FnMut(Listed<'_>) -> bool) -> io::Result<()> {
     let files: &[&str] = match list {
         SocketList::Tcp => &["/proc/net/tcp", "/proc/net/tcp6"],
         SocketList::Udp => &["/proc/net/udp", "/proc/net/udp6"],

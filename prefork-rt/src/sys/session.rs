@@ -31,23 +31,29 @@ pub(crate) struct ReadableTerminal {
 /// itself is left out, because a worker has /dev/null in its place. Other terminals, such as serial lines, are the program's
 /// affair. An error comes with the descriptor.
 pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::Error)> {
-    let standard: Vec<dev_t> = (0..=2).filter_map(terminal).map(|(_, device)| device).collect();
-    let others = descriptors().into_iter().map(|(descriptor, _)| descriptor).filter(|&descriptor| descriptor > 2);
-    let is_meant = |&descriptor: &RawFd| {
-        terminal(descriptor).is_some_and(|(open, device)| standard.contains(&device) || controls_us(open))
+    let standard = [0, 1, 2].map(|descriptor| terminal(descriptor).map(|(_, device)| device));
+    let is_meant = |descriptor: RawFd| {
+        terminal(descriptor).is_some_and(|(open, device)| standard.contains(&Some(device)) || controls_us(open))
     };
-    let terminals = (1..=2).chain(others).filter(is_meant);
-    let readable = terminals.filter(|&descriptor| access(descriptor).is_ok_and(|access| access != OFlag::O_WRONLY));
-    let opened = readable.filter_map(|descriptor| match open_for_writing(descriptor) {
-        Ok(write_only) => {
-            let is_close_on_exec = is_close_on_exec(descriptor);
-            Some(Ok(ReadableTerminal { descriptor, is_close_on_exec, write_only }))
+    let mut descriptors: Vec<RawFd> = descriptors().into_iter().map(|(descriptor, _)| descriptor).collect();
+    descriptors.retain(|&descriptor| descriptor > 2);
+    descriptors.extend([1, 2]);
+    let mut terminals = Vec::new();
+    for descriptor in descriptors {
+        if !is_meant(descriptor) || access(descriptor).map_or(true, |access| access == OFlag::O_WRONLY) {
+            continue;
         }
-        // The terminal has gone since, so nothing can be read from it any more.
-        Err(_) if terminal(descriptor).is_none() => None,
-        Err(error) => Some(Err((descriptor, error))),
-    });
-    opened.collect()
+        match open_for_writing(descriptor) {
+            Ok(write_only) => {
+                let is_close_on_exec = is_close_on_exec(descriptor);
+                terminals.push(ReadableTerminal { descriptor, is_close_on_exec, write_only });
+            }
+            // The terminal has gone since, so nothing can be read from it any more.
+            Err(_) if terminal(descriptor).is_none() => {}
+            Err(error) => return Err((descriptor, error)),
+        }
+    }
+    Ok(terminals)
 }
 
 impl ReadableTerminal {
@@ -73,7 +79,7 @@ fn terminal(descriptor: RawFd) -> Option<(BorrowedFd<'static>, dev_t)> {
     // meanwhile. Both calls return EBADF for a number that is not open, as 0 to 2 may be.
     let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
     let is_terminal = isatty(descriptor) == Ok(true);
-    is_terminal.then(|| fstat(descriptor).ok()).flatten().map(|found| (descriptor, found.st_rdev))
+    if is_terminal { Some((descriptor, fstat(descriptor).ok()?.st_rdev)) } else { None }
 }
 
 fn controls_us(terminal: BorrowedFd<'_>) -> bool {

@@ -35,7 +35,7 @@ pub(crate) fn become_next(launch: &Launch, binary: &Path, state: &State, descrip
         Ok(here) => here,
         Err(error) => return format!("the working directory cannot be kept: {error}"),
     };
-    let error = hand_off(launch, state, descriptors, |variables| match std::env::set_current_dir(&launch.directory) {
+    let error = hand_off(launch, state, descriptors, &|variables| match std::env::set_current_dir(&launch.directory) {
         Ok(()) => sys::exec(binary, &launch.arguments, variables),
         Err(error) => io::Error::new(error.kind(), format!("{}: {error}", launch.directory.display())),
     });
@@ -51,7 +51,7 @@ pub(crate) fn become_previous(
     state: &State,
     descriptors: &[BorrowedFd<'_>],
 ) -> String {
-    let error = hand_off(launch, state, descriptors, |variables| {
+    let error = hand_off(launch, state, descriptors, &|variables| {
         // If its directory is gone, it runs in the directory of this binary.
         let _ = sys::change_directory(previous.directory.as_fd());
         sys::exec_open(previous.binary.as_fd(), &launch.arguments, variables)
@@ -65,18 +65,19 @@ fn hand_off(
     launch: &Launch,
     state: &State,
     descriptors: &[BorrowedFd<'_>],
-    exec: impl FnOnce(sys::Variables<'_>) -> io::Error,
+    exec: &dyn Fn(sys::Variables<'_>) -> io::Error,
 ) -> io::Error {
     let file = match write(state) {
         Ok(file) => file,
         Err(error) => return error,
     };
-    let all = || descriptors.iter().copied().chain([file.as_fd()]);
-    let error = match all().try_for_each(|descriptor| sys::stay_open_on_exec(descriptor, true)) {
+    let mut all = descriptors.to_vec();
+    all.push(file.as_fd());
+    let error = match all.iter().try_for_each(|&descriptor| sys::stay_open_on_exec(descriptor, true)) {
         Ok(()) => exec(&variables(launch, &file)),
         Err(error) => error,
     };
-    for descriptor in all() {
+    for descriptor in all {
         // A descriptor that is open takes the flag.
         let _ = sys::stay_open_on_exec(descriptor, false);
     }
@@ -91,5 +92,7 @@ pub(super) fn write(state: &State) -> io::Result<File> {
 
 fn variables(launch: &Launch, state: &File) -> Vec<(OsString, OsString)> {
     let number = state.as_raw_fd().to_string();
-    launch.variables.iter().cloned().chain([(VARIABLE.into(), number.into())]).collect()
+    let mut variables = launch.variables.clone();
+    variables.push((VARIABLE.into(), number.into()));
+    variables
 }

@@ -147,31 +147,38 @@ impl Received {
 
     /// The sockets that this process bound, as this or another binary.
     pub(crate) fn bound_before(&self) -> Result<Vec<BoundBefore>, Error> {
-        let bound = self.state.sockets.iter().filter(|socket| socket.inherited.is_none());
-        let copies = bound.map(|socket| {
-            let copy = self.copy(socket.descriptor)?;
-            let state::Socket { entry, slot, stored, .. } = socket;
-            let (entry, stored) = (entry.clone(), stored.clone());
-            Ok(BoundBefore { entry, slot: *slot, stored, is_in_use: true, socket: copy })
-        });
-        copies.collect::<io::Result<_>>().map_err(Error::fcntl)
+        let mut copies = Vec::new();
+        for state::Socket { entry, slot, stored, inherited, descriptor, .. } in &self.state.sockets {
+            if inherited.is_none() {
+                let socket = self.copy(*descriptor).map_err(Error::fcntl)?;
+                let (entry, stored) = (entry.clone(), stored.clone());
+                copies.push(BoundBefore { entry, slot: *slot, stored, is_in_use: true, socket });
+            }
+        }
+        Ok(copies)
     }
 
     /// Copies of the sockets that this process was started with.
     pub(crate) fn inherited(&self) -> Result<Vec<Inherited>, Error> {
-        let copies = self.state.sockets.iter().filter_map(|socket| {
-            let (name, number) = socket.inherited.clone()?;
-            Some(self.copy(socket.descriptor).map(|copy| Inherited::from_previous(name, number, copy)))
-        });
-        copies.collect::<io::Result<_>>().map_err(Error::fcntl)
+        let mut copies = Vec::new();
+        for state::Socket { inherited, descriptor, .. } in &self.state.sockets {
+            if let Some((name, number)) = inherited {
+                let socket = self.copy(*descriptor).map_err(Error::fcntl)?;
+                copies.push(Inherited::from_previous(name.clone(), *number, socket));
+            }
+        }
+        Ok(copies)
     }
 
     /// Writes the signature that tells the running binary that this one would start.
     pub(super) fn sign(self) -> Result<(), Error> {
         // If the state's descriptor was not open, the handoff was refused before.
         let Some(file) = self.file else { return Ok(()) };
-        let spare: io::Result<Vec<OwnedFd>> = (0..SPARE).map(|_| file.try_clone()).collect();
-        spare.map_err(Error::fcntl)?;
+        let mut spare = Vec::new();
+        for _ in 0..SPARE {
+            spare.push(file.try_clone().map_err(Error::fcntl)?);
+        }
+        drop(spare);
         let file = File::from(file);
         let length = file.metadata().map(|file| file.len()).map_err(sys::of_call("fstat(2)"));
         length

@@ -1,7 +1,6 @@
 //! Whether the next binary would start: as a child, it does everything that comes before the first fork, with the
 //! handoff that it would get.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -66,11 +65,12 @@ impl Rehearsal {
         let (length, state, (output, printed)) = files().map_err(failed)?;
         SignalQueue::check(output.as_fd()).map_err(failed)?;
         let number = state.as_raw_fd().to_string();
-        let is_set_here = |name: &OsString| name == "PREFORK" || name == VARIABLE;
-        let kept = launch.variables.iter().filter(|(name, _)| !is_set_here(name)).cloned();
-        let variables: Vec<_> =
-            kept.chain([("PREFORK".into(), "check".into()), (VARIABLE.into(), number.into())]).collect();
-        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().copied().chain([state.as_fd()]).collect();
+        let mut variables = launch.variables.clone();
+        variables.retain(|(name, _)| name != "PREFORK" && name != VARIABLE);
+        variables.push(("PREFORK".into(), "check".into()));
+        variables.push((VARIABLE.into(), number.into()));
+        let mut descriptors = descriptors.to_vec();
+        descriptors.push(state.as_fd());
         let start = Start {
             binary: &binary,
             arguments: &launch.arguments,

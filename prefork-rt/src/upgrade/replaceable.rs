@@ -170,20 +170,22 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
 }
 
 /// The paths that the dynamic loader takes first, from the variables at the start: ld.so(8).
-fn preloaded(launch: &Launch) -> impl Iterator<Item = (&'static str, PathBuf, bool)> {
-    let lists = [("LD_LIBRARY_PATH", true), ("LD_PRELOAD", false), ("LD_AUDIT", false)];
-    lists.into_iter().flat_map(move |(variable, is_directory)| {
-        let value = launch.variable(variable).filter(|value| !value.is_empty());
-        let entries = value.map_or_else(Vec::new, |value| {
-            let separates = |byte: &u8| b":;".contains(byte) || !is_directory && *byte == b' ';
-            value.as_bytes().split(separates).map(|entry| PathBuf::from(OsStr::from_bytes(entry))).collect()
-        });
-        // A library without a slash is looked for in the system's directories; an empty directory means the working
-        // directory.
-        let is_path = move |entry: &PathBuf| is_directory || entry.as_os_str().as_bytes().contains(&b'/');
-        let entries = entries.into_iter().filter(is_path);
-        entries.map(move |entry| (variable, launch.at(&entry), is_directory))
-    })
+fn preloaded(launch: &Launch) -> std::vec::IntoIter<(&'static str, PathBuf, bool)> {
+    let mut preloaded = Vec::new();
+    for (variable, is_directory) in [("LD_LIBRARY_PATH", true), ("LD_PRELOAD", false), ("LD_AUDIT", false)] {
+        let value = launch.variable(variable).unwrap_or_default().as_bytes();
+        if value.is_empty() {
+            continue;
+        }
+        for entry in value.split(|byte| b":;".contains(byte) || !is_directory && *byte == b' ') {
+            // A library without a slash is looked for in the system's directories; an empty directory means the
+            // working directory.
+            if is_directory || entry.contains(&b'/') {
+                preloaded.push((variable, launch.at(Path::new(OsStr::from_bytes(entry))), is_directory));
+            }
+        }
+    }
+    preloaded.into_iter()
 }
 
 /// The libraries of this process, wherever the loader found them.

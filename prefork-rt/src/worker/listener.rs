@@ -61,10 +61,18 @@ macro_rules! listener_types {
     ($($socket:ty: $kind:expr, $nonblocking:literal, $check_place:expr, $from:expr;)*) => {$(
         listener_types!(@one $socket, $kind, false, $nonblocking, $check_place, |mut sockets: Vec<OwnedFd>| {
             // There is exactly one, because that is what was asked for.
-            sockets.pop().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)).and_then($from)
+            match sockets.pop() {
+                Some(socket) => ($from)(socket),
+                None => Err(io::ErrorKind::NotFound.into()),
+            }
         });
         listener_types!(@one Vec<$socket>, $kind, true, $nonblocking, $check_place, |sockets: Vec<OwnedFd>| {
-            sockets.into_iter().map($from).collect()
+            let from: fn(OwnedFd) -> io::Result<_> = $from;
+            let mut all = Vec::with_capacity(sockets.len());
+            for socket in sockets {
+                all.push(from(socket)?);
+            }
+            Ok(all)
         });
     )*};
     (@one $ty:ty, $kind:expr, $all:literal, $nonblocking:literal, $check_place:expr, $from:expr) => {

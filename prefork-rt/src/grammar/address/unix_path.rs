@@ -43,7 +43,11 @@ pub(super) fn unix_path(text: &str, whole: &str) -> Result<UnixPath, String> {
         ));
     }
     let mut unix = UnixPath { path, mode: None, owner: None, group: None };
-    parameters.into_iter().flat_map(|all| all.split('&')).try_for_each(|one| unix.set(one, whole))?;
+    if let Some(parameters) = parameters {
+        for one in parameters.split('&') {
+            unix.set(one, whole)?;
+        }
+    }
     Ok(unix)
 }
 
