@@ -1,16 +1,23 @@
 //! What supervision costs: prefork against a bare loop of fork and waitpid, in ratios.
 //!
-//! `cargo bench --bench supervision` takes about six minutes, with `-- --quick` one, and says less. A word selects rows
-//! (`-- restart`), `--rounds 60` sharpens them. Linux only.
+//! `cargo bench --bench supervision` takes about ten minutes, with `-- --quick` two, and says less. A word selects the rows
+//! whose names have it (`-- restart`), `--rounds 60` sharpens them. Linux only. The rows with 1 GiB need 3 GiB of memory.
 //!
 //! # What is measured
 //!
-//! | row | from | to |
-//! |---|---|---|
-//! | start | just before the exec of the supervisor | the last worker's first statement |
-//! | restart | just before SIGKILL to one worker | its replacement's first statement |
-//! | burst | just before SIGKILL to all workers, one after another | the last replacement's first statement |
-//! | stop | just before SIGTERM to the supervisor | supervisor and workers are gone |
+//! | row | what |
+//! |---|---|
+//! | start | from just before the exec of the supervisor to the last worker's first statement |
+//! | stop | from just before SIGTERM to the supervisor until supervisor and workers are gone |
+//! | restart | from just before SIGKILL to one worker to its replacement's first statement |
+//! | burst | from just before SIGKILL to all workers, one after another, to the last replacement's first statement |
+//! | crash loop | workers that report and exit with status 1, all the time: time and CPU for each restart |
+//! | worker's life | CPU and page faults of supervisor and workers, for each worker more, which reports and exits with status 0 |
+//! | private memory | Private_Dirty at rest, of the supervisor, and the mean of the workers |
+//! | 1 GiB preloaded | the bare loop has it in pages of 4 KiB, prefork as `preload` returns a `Vec` of it |
+//! | 1 GiB preloaded and read, PSS | of the supervisor and four workers that have read all of it: what several share counts once |
+//! | reseeding | with the cargo features that reseed the random numbers of three crates in every worker |
+//! | lines to a pipe | prefork's lines go to a pipe that is read, and to /dev/null elsewhere |
 //!
 //! The contenders are small programs of their own, in `benches/contenders`, which this one builds and starts afresh for
 //! every sample:
@@ -22,13 +29,13 @@
 //! | same | the limit once more |
 //! | inside | the bare loop in the program that uses prefork, so that both have the same pages to copy on fork |
 //!
-//! The bare loop is the least that keeps N workers alive: it forks them, waits, replaces a worker that died, passes
+//! The bare loop is the least that keeps N workers alive: it forks them, waits, replaces a worker that failed, passes
 //! SIGTERM on and reaps. It checks nothing, blocks no signals, logs nothing, makes no process groups, and leaves
 //! orphans when it is killed. What prefork does on top of it is what a ratio above 1 pays for.
 //!
 //! Workers report by writing the time (CLOCK_MONOTONIC) into memory shared with the process that measures; the last
 //! one awaited wakes it with a byte. Nothing is polled. prefork's backoff and budget are switched off, as the bare loop
-//! has none; its lines go to /dev/null, or in the rows that say so to a pipe that is read.
+//! has none.
 //!
 //! # How to read the figures
 //!
@@ -38,11 +45,9 @@
 //! round, over itself: what it differs from 1 is what this run cannot tell from nothing. A ratio is a finding only when
 //! it is further from 1 than `same` is, in run after run. `inside` is prefork over the bare loop in the same program.
 //!
-//! The aim is 1.15 in each row; an idle supervisor is to do nothing at all.
-//!
-//! `heartbeat` is the time of one call of `Worker::heartbeat` in a worker, with `heartbeat_timeout` set. `wakeups` counts
-//! how often the supervisor runs while nothing happens but time, with time-based options set, and against that the
-//! deadlines that fell due meanwhile: there must be no more than one wakeup for each.
+//! What has no limit follows: a reload of workers that drain for a second; what an idle supervisor does, which is to be
+//! nothing; how often it runs while nothing happens but time, with time-based options set, and against that the deadlines
+//! that fell due meanwhile; and the time of one call of `Worker::heartbeat`.
 
 #[cfg(target_os = "linux")]
 mod bench;

@@ -1,4 +1,4 @@
-//! What the workers of every contender run.
+//! What the workers of every contender run. The first statement of each body reads the clock, but for `read`.
 
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::Ordering::SeqCst;
@@ -6,13 +6,31 @@ use std::sync::atomic::Ordering::SeqCst;
 use nix::unistd::{getpid, pause, write};
 
 use crate::board::{board, now};
+use crate::gigabyte;
 
-/// The body of most workers: its first statement reads the clock.
-pub fn work(task_id: usize) -> ! {
+/// Reports, and stays until a signal ends it.
+pub fn wait(task_id: usize) -> ! {
     report(task_id);
     loop {
         pause();
     }
+}
+
+/// Reports, and has done its work.
+pub fn end(task_id: usize) {
+    report(task_id);
+}
+
+/// Reports, and fails: the value is the exit status.
+pub fn crash(task_id: usize) -> u8 {
+    report(task_id);
+    1
+}
+
+/// Reads a byte of each page of this data, reports, and stays.
+pub fn read(task_id: usize, data: &[u8]) -> ! {
+    std::hint::black_box(gigabyte::sum(data));
+    wait(task_id)
 }
 
 /// Notes that the worker of this task id runs. The last one awaited wakes the process that measures.

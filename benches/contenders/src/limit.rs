@@ -2,13 +2,9 @@
 
 use std::process::ExitCode;
 
-use contenders::bare_loop::bare_loop;
-use contenders::body::work;
-use contenders::contest::{contend, refuse};
+use contenders::bare_loop;
+use contenders::contest::contend;
 
 fn main() -> ExitCode {
-    contend(|name, workers| match name {
-        "loop" => bare_loop(workers, work),
-        _ => refuse(name),
-    })
+    contend(bare_loop::contend)
 }

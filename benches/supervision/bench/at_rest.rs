@@ -1,4 +1,4 @@
-//! What a supervisor costs while nothing happens but time, and what a heartbeat costs.
+//! What has no limit to be compared with: a supervisor at rest, a heartbeat, and a reload of workers that take their time.
 
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::sleep;
@@ -6,56 +6,94 @@ use std::time::{Duration, Instant};
 
 use contenders::board::HEARTBEAT_TIMEOUT;
 
-use super::rows::{CONTESTANTS, LIMIT, PREFORK};
+use super::figures::{Unit, median};
+use super::process::activity;
 use super::running::{Log, Running};
 
 /// How often `max_memory` is looked after.
-pub const WEIGH_EVERY: Duration = Duration::from_secs(10);
+const WEIGH_EVERY: Duration = Duration::from_secs(10);
 
-/// A call in each of two workers that run at the same time.
-pub fn heartbeat() {
-    let contender = Running::start(("pool", "heartbeat"), 2, Log::Null);
-    let calls = [0, 1].map(|task_id| contender.board.slots[task_id].picoseconds_a_heartbeat.load(SeqCst));
-    let [first, second] = calls.map(|picoseconds| picoseconds as f64 / 1e3);
-    println!("\nheartbeat: {first:.1} ns and {second:.1} ns a call, in two workers at once");
-    contender.stop_time();
+/// A figure, and what it is to be.
+pub struct Fact {
+    pub name: String,
+    pub workers: usize,
+    pub figure: String,
+    pub aim: String,
 }
 
-/// At rest but for the time-based options. Switches that the supervisor did not ask for are not wakeups.
-pub fn wakeups(time: Duration) {
+impl Fact {
+    pub fn line(&self) -> String {
+        format!("{:<56} {:>5} {:>14}   {}", self.name, self.workers, self.figure, self.aim)
+    }
+}
+
+/// Nothing happens at all.
+pub fn idle(time: Duration) -> Fact {
     const WORKERS: usize = 8;
-    let contender = Running::start(("pool", "wakeups"), WORKERS, Log::Null);
+    let pool = Running::start("pool", "wait", WORKERS, Log::Null);
     sleep(Duration::from_millis(200));
-    let before = contender.wakeups();
+    let before = activity(pool.pid());
+    sleep(time);
+    let after = activity(pool.pid());
+    pool.stop_time();
+    let (switches, ticks) = (after.switches - before.switches, after.cpu_ticks - before.cpu_ticks);
+    Fact {
+        name: format!("idle for {} s: context switches, CPU", time.as_secs()),
+        workers: WORKERS,
+        figure: format!("{switches}, {} ms", ticks * 10),
+        aim: "0, 0 ms".into(),
+    }
+}
+
+/// Nothing happens but time, with options that go by it. Switches that the supervisor did not ask for are not wakeups.
+pub fn wakeups(time: Duration) -> Fact {
+    const WORKERS: usize = 8;
+    let pool = Running::start("pool", "wakeups", WORKERS, Log::Null);
+    sleep(Duration::from_millis(200));
+    let before = activity(pool.pid()).wakeups;
     let start = Instant::now();
     sleep(time);
-    let (wakeups, time) = (contender.wakeups() - before, start.elapsed().as_secs_f64());
+    let (wakeups, seconds) = (activity(pool.pid()).wakeups - before, start.elapsed().as_secs_f64());
+    pool.stop_time();
     // A worker's heartbeat deadline is one timeout after the last heartbeat that was seen: at least three quarters of a
     // timeout after it was looked at.
-    let beats = time / (HEARTBEAT_TIMEOUT.as_secs_f64() * 0.75);
-    let deadlines = WORKERS as f64 * (beats.ceil() + (time / WEIGH_EVERY.as_secs_f64()).ceil());
-    println!("\nwakeups in {time:.0} s, N = {WORKERS}: {wakeups}, of at most {deadlines:.0} deadlines");
-    contender.stop_time();
+    let beats = seconds / (HEARTBEAT_TIMEOUT.as_secs_f64() * 0.75);
+    let deadlines = WORKERS as f64 * (beats.ceil() + (seconds / WEIGH_EVERY.as_secs_f64()).ceil());
+    Fact {
+        name: format!("{} s of heartbeats and max_memory: wakeups", time.as_secs()),
+        workers: WORKERS,
+        figure: wakeups.to_string(),
+        aim: format!("at most {deadlines:.0}, its deadlines"),
+    }
 }
 
-/// Both at rest, side by side.
-pub fn idle(time: Duration) {
-    let contenders = [LIMIT, PREFORK].map(|contestant| Running::start(CONTESTANTS[contestant], 8, Log::Null));
-    sleep(Duration::from_millis(200));
-    let before = contenders.each_ref().map(Running::activity);
-    let start = Instant::now();
-    sleep(time);
-    let after = contenders.each_ref().map(Running::activity);
-    let [limit, prefork] = contenders.each_ref().map(Running::private_dirty_kilobytes);
-    println!("\nidle for {:.0} s, N = 8", start.elapsed().as_secs_f64());
-    println!("{:<26} {:>10} {:>10}", "", "limit", "prefork");
-    let [switches, ticks] = [|activity: (u64, u64)| activity.0, |activity: (u64, u64)| activity.1]
-        .map(|part| [0, 1].map(|contender| part(after[contender]) - part(before[contender])));
-    println!("{:<26} {:>10} {:>10}", "context switches", switches[0], switches[1]);
-    println!("{:<26} {:>10} {:>10}", "CPU ticks", ticks[0], ticks[1]);
-    let ratio = prefork as f64 / limit as f64;
-    println!("{:<26} {:>7} kB {:>7} kB {ratio:>6.2}", "private dirty memory", limit, prefork);
-    for contender in contenders {
-        contender.stop_time();
+/// A call in each of two workers that run at the same time.
+pub fn heartbeat() -> Fact {
+    let pool = Running::start("pool", "heartbeat", 2, Log::Null);
+    let calls = [0, 1].map(|task_id| pool.board.slots[task_id].picoseconds_a_heartbeat.load(SeqCst));
+    pool.stop_time();
+    let [first, second] = calls.map(|picoseconds| picoseconds as f64 / 1e3);
+    Fact {
+        name: "Worker::heartbeat, a call, in two workers at once".into(),
+        workers: 2,
+        figure: format!("{first:.1}, {second:.1} ns"),
+        aim: String::new(),
+    }
+}
+
+/// Workers that take a second to finish what they do.
+pub fn reload(rounds: usize) -> Fact {
+    const WORKERS: usize = 32;
+    let times = (0..rounds.min(3)).map(|_| {
+        let mut pool = Running::start("pool", "drain", WORKERS, Log::Null);
+        let time = pool.reload_time();
+        pool.stop_time();
+        time
+    });
+    Fact {
+        name: "reload of workers that drain for 1 s".into(),
+        workers: WORKERS,
+        figure: Unit::Time.write(median(times.collect())),
+        aim: "5 s".into(),
     }
 }

@@ -1,5 +1,36 @@
 //! Medians, and how figures are written.
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// In nanoseconds.
+    Time,
+    Count,
+    Kilobytes,
+}
+
+impl Unit {
+    /// The figure in the unit of a size that suits it.
+    pub fn write(self, figure: f64) -> String {
+        let (size, unit) = match self {
+            Unit::Time if figure < 1e6 => (1e3, " µs"),
+            Unit::Time if figure < 1e9 => (1e6, " ms"),
+            Unit::Time => (1e9, " s"),
+            Unit::Count => (1.0, ""),
+            Unit::Kilobytes if figure < 1e5 => (1.0, " kB"),
+            Unit::Kilobytes => (1024.0, " MiB"),
+        };
+        let figure = figure / size;
+        let digits = if figure < 10.0 {
+            2
+        } else if figure < 100.0 {
+            1
+        } else {
+            0
+        };
+        format!("{figure:.digits$}{unit}")
+    }
+}
+
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -12,14 +43,4 @@ pub fn lowest(values: &[f64]) -> f64 {
 
 pub fn highest(values: &[f64]) -> f64 {
     values.iter().copied().fold(0.0, f64::max)
-}
-
-/// A time in the unit that suits it.
-pub fn time(nanoseconds: f64) -> String {
-    match nanoseconds {
-        ..1e6 => format!("{:.0} us", nanoseconds / 1e3),
-        ..1e8 => format!("{:.2} ms", nanoseconds / 1e6),
-        ..1e9 => format!("{:.0} ms", nanoseconds / 1e6),
-        _ => format!("{:.2} s", nanoseconds / 1e9),
-    }
 }

@@ -1,26 +1,26 @@
 //! The process that measures.
 
 mod at_rest;
+mod cases;
 mod figures;
 mod options;
+mod process;
 mod programs;
 mod rows;
 mod running;
+mod sample;
 
 use std::env;
+use std::fs;
 use std::io::{self, IsTerminal};
-use std::thread::sleep;
-use std::time::Duration;
 
-use at_rest::{heartbeat, idle, wakeups};
+use at_rest::Fact;
+use cases::{CASES, Case, Contestant};
 use options::Options;
-use rows::{Action, CASES, CONTESTANTS, Case, LIMIT, PREFORK, Row};
-use running::{Log, Running};
+use rows::Row;
 
-const AIM: f64 = 1.15;
-
-/// After the last worker's first statement its supervisor still has to come to rest.
-const SETTLE: Duration = Duration::from_millis(3);
+/// What is to be free before the cases run that have a gigabyte.
+const MEMORY: u64 = 3 << 20;
 
 pub fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -35,97 +35,89 @@ pub fn main() {
 fn measure(options: &Options) {
     let rows = compare(options);
     if !rows.is_empty() {
-        println!("{} rounds; prefork over a bare loop of fork and waitpid, aim {AIM}\n", options.rounds);
-        println!("{}", Row::HEAD);
-        rows.iter().for_each(Row::print);
+        println!("{} rounds; prefork over a bare loop of fork and waitpid\n\n{}", options.rounds, Row::head());
+        rows.iter().for_each(|row| println!("{}", row.line()));
     }
-    if options.wants("idle") {
-        idle(options.idle);
-    }
-    if options.wants("heartbeat") {
-        heartbeat();
-    }
-    if options.wants("wakeups") {
-        wakeups(options.idle);
-    }
-    let over = rows.iter().filter(|row| row.ratio(PREFORK, LIMIT) > AIM);
-    let over: Vec<String> = over.map(|row| format!("{}, {}", row.name, row.workers)).collect();
-    match over[..] {
-        [] => {}
-        _ => println!("\nabove the aim: {}", over.join("; ")),
+    facts(options).iter().for_each(|fact| println!("{}", fact.line()));
+    let over = rows.iter().filter(|row| row.is_above_its_aim());
+    let over: Vec<String> = over.map(|row| format!("{}, {}", row.of.name, row.workers)).collect();
+    if !over.is_empty() {
+        println!("\nabove the aim: {}", over.join("; "));
     }
 }
 
-/// The rows that compare times.
+/// The rows that compare.
 fn compare(options: &Options) -> Vec<Row> {
-    let cases: Vec<&Case> = CASES.iter().filter(|case| case.rows().iter().any(|row| options.wants(row))).collect();
-    let mut rows: Vec<Vec<Row>> =
-        cases.iter().map(|case| case.rows().iter().map(|what| Row::new(what, case)).collect()).collect();
+    let wanted = |case: &&'static Case| case.rows.iter().any(|row| options.wants(row.name)) && has_memory(case);
+    let cases: Vec<&'static Case> = CASES.iter().filter(wanted).collect();
+    let mut rows: Vec<Vec<Row>> = cases.iter().map(|case| Row::new(case)).collect();
     for round in 0..options.rounds {
+        if !io::stderr().is_terminal() {
+            eprintln!("round {} of {}", round + 1, options.rounds);
+        }
         for (case, rows) in cases.iter().zip(&mut rows).filter(|(case, _)| round % case.every == 0) {
-            say_progress(&format!("round {} of {}: {} {}", round + 1, options.rounds, rows[0].name, case.workers));
-            run_round(case, rows, round);
+            say_progress(&format!(
+                "round {} of {}: {}, {}",
+                round + 1,
+                options.rounds,
+                case.rows[0].name,
+                case.workers
+            ));
+            rows.iter_mut().for_each(Row::begin_round);
+            for turn in 0..case.turns() {
+                for contestant in order(round / case.every + turn) {
+                    for sample in sample::sample(case, contestant) {
+                        rows.iter_mut().zip(sample).for_each(|(row, figure)| row.add(contestant, figure));
+                    }
+                }
+            }
         }
     }
     say_progress("");
-    let mut rows: Vec<Row> = rows.into_iter().flatten().collect();
-    rows.retain(|row| options.wants(&row.name));
-    rows.sort_by_key(|row| row.name.ends_with("pipe"));
-    rows
+    rows.into_iter().flatten().filter(|row| options.wants(row.of.name)).collect()
 }
 
-fn run_round(case: &Case, rows: &mut [Row], round: usize) {
-    rows.iter_mut().for_each(Row::begin_round);
-    // All the kills of a round are of one supervisor.
-    let turns = if case.action == Action::Restart { 1 } else { case.times };
-    for turn in 0..turns {
-        for contestant in order(round / case.every + turn) {
-            let samples = sample(case, contestant);
-            rows.iter_mut().zip(samples).for_each(|(row, samples)| row.add(contestant, samples));
-        }
-    }
+/// What is compared with nothing.
+fn facts(options: &Options) -> Vec<Fact> {
+    let facts: [(&str, &dyn Fn() -> Fact); 4] = [
+        ("reload", &|| at_rest::reload(options.rounds)),
+        ("idle", &|| at_rest::idle(options.idle)),
+        ("wakeups", &|| at_rest::wakeups(options.idle)),
+        ("heartbeat", &at_rest::heartbeat),
+    ];
+    let wanted = facts.iter().filter(|(name, _)| options.wants(name));
+    let facts = wanted.map(|(name, measure)| {
+        say_progress(name);
+        measure()
+    });
+    let facts = facts.collect();
+    say_progress("");
+    facts
 }
 
 /// Over the turns each contestant stands at each place, and before and after each other one.
-fn order(turn: usize) -> [usize; CONTESTANTS.len()] {
-    let mut order = std::array::from_fn(|contestant| contestant);
-    order.rotate_left(turn % CONTESTANTS.len());
-    if turn / CONTESTANTS.len() % 2 == 1 {
+fn order(turn: usize) -> [Contestant; Contestant::ALL.len()] {
+    let mut order = Contestant::ALL;
+    order.rotate_left(turn % Contestant::ALL.len());
+    if turn / Contestant::ALL.len() % 2 == 1 {
         order.reverse();
     }
     order
 }
 
-/// One contestant's turn: the samples for each row of the case.
-fn sample(case: &Case, contestant: usize) -> Vec<Vec<f64>> {
-    let mut running = Running::start(CONTESTANTS[contestant], case.workers, case.log);
-    sleep(SETTLE);
-    let samples = match (case.action, case.log) {
-        (Action::StartAndStop, Log::Null) => vec![vec![running.start_time()], vec![running.stop_time()]],
-        (Action::StartAndStop, Log::Pipe) => vec![vec![running.stop_time()]],
-        (Action::Burst, _) => {
-            let time = running.burst_time();
-            sleep(SETTLE);
-            running.stop_time();
-            vec![vec![time]]
-        }
-        (Action::Restart, _) => {
-            let times = (0..case.times).map(|time| {
-                let sample = running.restart_time(time % case.workers);
-                sleep(SETTLE);
-                sample
-            });
-            let times = times.collect();
-            running.stop_time();
-            vec![times]
-        }
-    };
-    // What the kernel still has to clear up is not the next one's burden.
-    sleep(SETTLE);
-    samples
+/// Whether the machine has the memory that this case needs; says so where it has not.
+fn has_memory(case: &Case) -> bool {
+    let information = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = information.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let available = available.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let has = !case.is_big() || available.is_some_and(|kilobytes| kilobytes >= MEMORY);
+    if !has {
+        println!("not measured, for want of 3 GiB of free memory: {}", case.rows[0].name);
+    }
+    has
 }
 
-/// A line that the next one replaces. The table is on standard output, which may go to a file.
+/// A line that the next one replaces, on a terminal. The tables are on standard output, which may go to a file.
 fn say_progress(text: &str) {
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");

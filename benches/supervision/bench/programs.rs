@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::LazyLock;
 
-const PROGRAMS: [&str; 2] = ["limit", "pool"];
+/// Each program, and the arguments that build it.
+const PROGRAMS: [(&str, &[&str]); 3] = [
+    ("limit", &["--bin", "limit"]),
+    ("pool", &["--bin", "pool"]),
+    ("reseeding", &["--bin", "reseeding", "--features", "reseed"]),
+];
 
 /// Where the programs are.
 static PLACE: LazyLock<PathBuf> = LazyLock::new(build);
@@ -19,11 +24,11 @@ pub fn path(program: &str) -> PathBuf {
 fn build() -> PathBuf {
     let executable = env::current_exe().expect("/proc");
     let [target, release] = [3, 2].map(|up| executable.ancestors().nth(up).expect("target/release/deps/supervision-…"));
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["build", "--quiet", "--release", "--package", "contenders", "--target-dir"]).arg(target);
-    let status = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
-    assert!(status.success(), "the contenders do not build: {status}");
-    for program in PROGRAMS {
+    for (program, arguments) in PROGRAMS {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+        cargo.args(["build", "--quiet", "--release", "--package", "contenders", "--target-dir"]).arg(target);
+        let status = cargo.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).status().expect("cargo runs");
+        assert!(status.success(), "the contenders do not build: {status}");
         // Pages of a file that are not on disk yet would count as its processes' dirty memory.
         File::open(release.join(program)).and_then(|file| file.sync_all()).expect("it was built");
     }

@@ -1,25 +1,23 @@
 //! A contender that runs, as the process that measures sees it.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::AsFd;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use contenders::board::{Board, map, now};
+use contenders::contest::PARENT;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, ftruncate, getpid};
 
-use contenders::board::{Board, map, now};
-use contenders::contest::PARENT;
-
 use super::programs;
-use super::rows::Contestant;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Log {
@@ -38,14 +36,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts one, with an empty environment, and waits until all workers run.
-    pub fn start((program, name): Contestant, workers: usize, log: Log) -> Running {
+    /// Starts a program, with an empty environment, and waits until all workers run.
+    pub fn start(program: &str, body: &str, workers: usize, log: Log) -> Running {
         let shared = memfd_create("board", MFdFlags::MFD_CLOEXEC).expect("memfd_create(2)");
         ftruncate(&shared, size_of::<Board>().try_into().expect("small")).expect("ftruncate(2)");
         let board = map(&shared).expect("mmap(2)");
         board.awaited.store(workers as u64, SeqCst);
         let mut command = Command::new(programs::path(program));
-        command.args([name, &workers.to_string()]).env_clear().env(PARENT, getpid().to_string());
+        command.args([body, &workers.to_string()]).env_clear().env(PARENT, getpid().to_string());
         command.stdin(File::from(shared)).stdout(Stdio::piped());
         command.stderr(if log == Log::Pipe { Stdio::piped() } else { Stdio::null() });
         let asked = now();
@@ -55,27 +53,19 @@ impl Running {
         }
         let wakes = process.stdout.take().expect("piped");
         let mut running = Running { process, wakes, asked, board, workers };
-        running.wait_for_report();
+        running.wait_for_reports();
         running
-    }
-
-    pub fn wait_for_report(&mut self) {
-        self.wait_for(PollFlags::POLLIN);
-        self.wakes.read_exact(&mut [0]).expect("a report");
-    }
-
-    /// POLLIN: a report is there. POLLHUP: every process that could report is gone.
-    pub fn wait_for(&self, event: PollFlags) {
-        let mut ready = [PollFd::new(self.wakes.as_fd(), event & PollFlags::POLLIN)];
-        let timeout = PollTimeout::try_from(DEADLINE).expect("fits");
-        assert_eq!(poll(&mut ready, timeout), Ok(1), "waited in vain for {event:?}");
     }
 
     pub fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id().try_into().expect("a process id"))
     }
 
-    pub fn worker(&self, task_id: usize) -> Pid {
+    pub fn workers(&self) -> impl ExactSizeIterator<Item = Pid> {
+        (0..self.workers).map(|task_id| self.worker(task_id))
+    }
+
+    fn worker(&self, task_id: usize) -> Pid {
         Pid::from_raw(self.board.slots[task_id].pid.load(SeqCst))
     }
 
@@ -88,62 +78,81 @@ impl Running {
 
     /// From just before SIGKILL to this worker to its replacement's first statement.
     pub fn restart_time(&mut self, task_id: usize) -> f64 {
-        self.kill_and_wait(&[task_id])
+        let worker = self.worker(task_id);
+        self.time_of_replacing(&[task_id], || kill(worker, Signal::SIGKILL).expect("the worker is alive"))
     }
 
     /// From just before the first SIGKILL, of one to every worker, to the last replacement's first statement.
     pub fn burst_time(&mut self) -> f64 {
-        self.kill_and_wait(&Vec::from_iter(0..self.workers))
+        let workers = Vec::from_iter(self.workers());
+        self.time_of_replacing(&Vec::from_iter(0..self.workers), || {
+            workers.iter().for_each(|&worker| kill(worker, Signal::SIGKILL).expect("the worker is alive"));
+        })
     }
 
-    fn kill_and_wait(&mut self, task_ids: &[usize]) -> f64 {
+    /// From just before SIGHUP, which reloads the pool, to the end of the last worker that it replaces.
+    pub fn reload_time(&mut self) -> f64 {
+        let before = Vec::from_iter(self.workers());
+        let supervisor = self.pid();
+        let start = now();
+        self.time_of_replacing(&Vec::from_iter(0..self.workers), || {
+            kill(supervisor, Signal::SIGHUP).expect("the supervisor is alive");
+        });
+        while super::process::children(supervisor).iter().any(|child| before.contains(child)) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        (now() - start) as f64
+    }
+
+    /// From just before this action to the first statement of the last worker that takes the place of one of these.
+    fn time_of_replacing(&mut self, task_ids: &[usize], action: impl FnOnce()) -> f64 {
         let before: Vec<Pid> = task_ids.iter().map(|&task_id| self.worker(task_id)).collect();
         self.board.awaited.store(self.board.reports.load(SeqCst) + task_ids.len() as u64, SeqCst);
         let start = now();
-        for &worker in &before {
-            kill(worker, Signal::SIGKILL).expect("the worker is alive");
-        }
-        self.wait_for_report();
+        action();
+        self.wait_for_reports();
         let replaced = task_ids.iter().zip(before).all(|(&task_id, before)| self.worker(task_id) != before);
-        assert!(replaced, "each replacement has the task id of a worker that was killed");
+        assert!(replaced, "each worker is replaced by one of its task id");
         let since = task_ids.iter().map(|&task_id| self.board.slots[task_id].running_since.load(SeqCst));
-        (since.max().expect("one was killed") - start) as f64
+        (since.max().expect("at least one task id") - start) as f64
     }
 
     /// Stops the supervisor and waits until it is gone, and with it all that could report.
-    pub fn stop_time(mut self) -> f64 {
+    pub fn stop_time(self) -> f64 {
         let start = now();
-        kill(self.pid(), Signal::SIGTERM).expect("the supervisor is alive");
-        self.wait_for(PollFlags::POLLHUP);
-        let status = self.process.wait().expect("it is our child");
+        let status = self.end_by_sigterm();
         let end = now();
         assert!(status.success(), "the supervisor stops in order: {status}");
         (end - start) as f64
     }
 
-    /// Context switches, CPU ticks.
-    pub fn activity(&self) -> (u64, u64) {
-        let read = |name| fs::read_to_string(format!("/proc/{}/{name}", self.pid())).expect("it is alive");
-        let status = read("status");
-        let switches = status.lines().filter(|line| line.contains("voluntary_ctxt_switches:")).map(last_number);
-        let stat = read("stat");
-        let (_, after_name) = stat.rsplit_once(") ").expect("a name in parentheses");
-        // Fields 14 and 15 of proc_pid_stat(5); the state is the third.
-        let ticks = after_name.split(' ').skip(14 - 3).take(2).map(last_number);
-        (switches.sum(), ticks.sum())
+    /// As `stop_time`, whatever its status is: in a crash loop a worker may fail just then.
+    pub fn end_by_sigterm(mut self) -> ExitStatus {
+        kill(self.pid(), Signal::SIGTERM).expect("the supervisor is alive");
+        self.wait_for_end()
     }
 
-    /// How often it went to sleep of its own accord.
-    pub fn wakeups(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it is alive");
-        let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:"));
-        last_number(line.expect("a line of status"))
+    /// Waits for the end of a supervisor whose workers have done their work.
+    pub fn end(mut self) {
+        let status = self.wait_for_end();
+        assert!(status.success(), "the supervisor ends in order: {status}");
     }
 
-    pub fn private_dirty_kilobytes(&self) -> u64 {
-        let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.pid())).expect("it is alive");
-        let line = rollup.lines().find(|line| line.starts_with("Private_Dirty:")).expect("a line of smaps_rollup");
-        last_number(line.trim_end_matches(" kB"))
+    fn wait_for_end(&mut self) -> ExitStatus {
+        self.wait_for(PollFlags::POLLHUP);
+        self.process.wait().expect("it is our child")
+    }
+
+    fn wait_for_reports(&mut self) {
+        self.wait_for(PollFlags::POLLIN);
+        self.wakes.read_exact(&mut [0]).expect("a report");
+    }
+
+    /// POLLIN: a report is there. POLLHUP: every process that could report is gone.
+    fn wait_for(&self, event: PollFlags) {
+        let mut ready = [PollFd::new(self.wakes.as_fd(), event & PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(DEADLINE).expect("fits");
+        assert_eq!(poll(&mut ready, timeout), Ok(1), "waited in vain for {event:?}");
     }
 }
 
@@ -155,12 +164,8 @@ impl Drop for Running {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        for worker in (0..self.workers).map(|task_id| self.worker(task_id)).filter(|pid| pid.as_raw() != 0) {
+        for worker in self.workers().filter(|pid| pid.as_raw() != 0) {
             let _ = kill(worker, Signal::SIGKILL);
         }
     }
-}
-
-fn last_number(line: &str) -> u64 {
-    line.split_whitespace().last().and_then(|word| word.parse().ok()).expect("ends with a number")
 }
