@@ -6,16 +6,15 @@
 use std::error::Error as _;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::net::UnixDatagram;
 
-use sendfd::SendWithFd;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::variables::{SOCKET, Variables};
 use crate::error::Error;
 use crate::logging;
+use crate::sys::send_with_descriptor;
 use crate::trust;
 
 /// systemd reads no message of more than 4096 bytes.
@@ -84,8 +83,7 @@ impl Address {
         let Some(descriptor) = descriptor else { return self.send(message) };
         let socket = self.socket()?;
         socket.connect(&self.0)?;
-        let socket = UnixDatagram::from(OwnedFd::from(socket));
-        socket.send_with_fd(message.as_bytes(), &[descriptor.as_raw_fd()]).map(drop)
+        send_with_descriptor(socket.as_fd(), message.as_bytes(), descriptor.as_fd())
     }
 
     fn socket(&self) -> io::Result<Socket> {

@@ -31,6 +31,7 @@ mod python; // CPython's protocol around a fork, and the names of its threads
 #[path = "python/absent.rs"]
 mod python;
 mod reuse_port; // sockets that share an address
+mod send_descriptor; // sending a copy of a descriptor
 mod session; // leading a session, and terminals that can only be written to
 mod shared; // memory that processes share
 mod signals; // owning, blocking, queueing and sending signals
@@ -73,6 +74,7 @@ pub(crate) use process::*;
 pub(crate) use process_name::{ProcessName, process_name, set_process_name};
 pub(crate) use python::{InChild, Interpreter, find_python};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
+pub(crate) use send_descriptor::send_with_descriptor;
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
