@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use nix::sys::time::TimeSpec;
-use nix::time::{ClockId, clock_gettime};
 
 /// The time of the kernel's last tick, at most 10 ms ago. Reading it takes no system call.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
@@ -16,17 +15,24 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 /// nix's wrapper, which takes as long as the call. Async-signal-safe.
 #[inline]
 pub(crate) fn milliseconds() -> u32 {
-    let mut now = TimeSpec::new(0, 0);
-    // It fails only for a clock that the kernel does not have. Linux has had this one since 2.6.32.
-    // SAFETY: clock_gettime(2) writes one timespec through the pointer, which is a borrow of a live local.
-    unsafe { libc::clock_gettime(CLOCK, now.as_mut()) };
+    // Linux has had this clock since 2.6.32.
+    let now = time_of(CLOCK);
     // Both wrap where an u32 does.
     (now.tv_sec() as u32).wrapping_mul(1000).wrapping_add(now.tv_nsec() as u32 / 1_000_000)
 }
 
-/// CLOCK_MONOTONIC, which all processes share: clock_gettime(2). It fails only for a clock that the kernel does not have.
+/// CLOCK_MONOTONIC, which all processes share: clock_gettime(2).
 pub(crate) fn monotonic() -> Duration {
-    clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from)
+    time_of(libc::CLOCK_MONOTONIC).into()
+}
+
+/// 0 for a clock that the kernel does not have.
+#[inline]
+fn time_of(clock: libc::clockid_t) -> TimeSpec {
+    let mut now = TimeSpec::new(0, 0);
+    // SAFETY: clock_gettime(2) writes one timespec through the pointer, which is a borrow of a live local.
+    unsafe { libc::clock_gettime(clock, now.as_mut()) };
+    now
 }
 
 #[cfg(test)]

@@ -1,14 +1,17 @@
 //! Leading a session of its own, and making a terminal one that can be written to but not read from.
 #![allow(unsafe_code)]
 
+use std::ffi::{CStr, OsStr};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sys::stat::{dev_t, fstat};
-use nix::unistd::{self, isatty};
+use nix::unistd::{isatty, setsid};
 
 use super::threads::is_close_on_exec;
 use super::{descriptors, getsid, of_call};
@@ -16,7 +19,7 @@ use super::{descriptors, getsid, of_call};
 /// Makes this process, which leads no process group, the leader of a session and a group of its own, without a
 /// controlling terminal: setsid(2).
 pub(crate) fn lead_session() -> io::Result<()> {
-    unistd::setsid().map(drop).map_err(of_call("setsid(2)"))
+    setsid().map(drop).map_err(of_call("setsid(2)"))
 }
 
 /// A terminal that this process can read from, and a second opening of it, for writing only.
@@ -100,15 +103,28 @@ fn open_for_writing(descriptor: RawFd) -> io::Result<OwnedFd> {
     let flags = OFlag::from_bits_truncate(fcntl(open, FcntlArg::F_GETFL)?);
     // open(2) would wait for the carrier of a serial line.
     let waits_for_nothing = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
-    let again = |path: &std::path::Path| OpenOptions::new().write(true).custom_flags(waits_for_nothing).open(path);
+    let again = |path: &Path| OpenOptions::new().write(true).custom_flags(waits_for_nothing).open(path);
     let by_number = again(format!("/proc/self/fd/{descriptor}").as_ref());
     let opened = match by_number {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let nameless = |_| io::Error::other("there is no /proc, and it has no name in /dev");
-            again(&unistd::ttyname(open).map_err(nameless)?)?
+            again(&name_in_dev(open).map_err(nameless)?)?
         }
         opened => opened?,
     };
     fcntl(&opened, FcntlArg::F_SETFL(flags & (OFlag::O_NONBLOCK | OFlag::O_APPEND)))?;
     Ok(opened.into())
+}
+
+/// The path of a terminal: ttyname_r(3).
+fn name_in_dev(terminal: BorrowedFd<'_>) -> io::Result<PathBuf> {
+    let mut name = [0_u8; libc::PATH_MAX as usize];
+    // SAFETY: ttyname_r(3) writes at most this many bytes through the pointer, which is a borrow of a live local.
+    match unsafe { libc::ttyname_r(terminal.as_raw_fd(), name.as_mut_ptr().cast(), name.len()) } {
+        0 => {
+            let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
+            Ok(OsStr::from_bytes(name.to_bytes()).into())
+        }
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }

@@ -2,26 +2,24 @@
 //! process becomes. The kernel enforces which process may write to which part. It must not know what the words mean.
 #![allow(unsafe_code)]
 
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::fs::File;
 use std::io;
-use std::num::NonZeroUsize;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::ptr::NonNull;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous};
 
 use super::of_call;
 
 /// The kernel provides memory page by page, as pages are used.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const FLAGS: MapFlags = MapFlags::MAP_SHARED.union(MapFlags::MAP_NORESERVE);
+const FLAGS: c_int = libc::MAP_SHARED | libc::MAP_NORESERVE;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const FLAGS: MapFlags = MapFlags::MAP_SHARED;
+const FLAGS: c_int = libc::MAP_SHARED;
 
 const WORD: usize = size_of::<AtomicU64>();
 
@@ -51,8 +49,7 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     /// mmap(2) of memory that no file has. No limit on the size of files (RLIMIT_FSIZE) stands in the way.
     pub(crate) fn anonymous(words: usize) -> io::Result<SharedMemory> {
-        // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
-        let start = unsafe { mmap_anonymous(None, bytes(words)?, READ_WRITE, FLAGS) }.map_err(of_call("mmap(2)"))?;
+        let start = map(words, READ_WRITE, FLAGS | libc::MAP_ANONYMOUS, -1)?;
         // SAFETY: mmap(2) returned as many bytes as these words take.
         Ok(SharedMemory { writable: unsafe { words_at(start, words) }, read_only: None, page: words_per_page()? })
     }
@@ -61,8 +58,8 @@ impl SharedMemory {
     /// through a second opening that allows only reading, where /proc gives one.
     pub(crate) fn of_file(file: &File, words: usize) -> io::Result<SharedMemory> {
         check_size(file.as_fd(), words)?;
-        let writable = map(file, words, READ_WRITE)?;
-        let read_only = open_read_only(file).and_then(|file| map(&file, words, ProtFlags::PROT_READ)).ok();
+        let writable = map_file(file, words, READ_WRITE)?;
+        let read_only = open_read_only(file).and_then(|file| map_file(&file, words, libc::PROT_READ)).ok();
         let read_only = read_only.map(|words| SharedWords { words });
         Ok(SharedMemory { writable, read_only, page: words_per_page()? })
     }
@@ -123,29 +120,37 @@ impl SharedMemory {
     }
 }
 
-const READ_WRITE: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 
-fn map(file: &File, words: usize, access: ProtFlags) -> io::Result<&'static [AtomicU64]> {
-    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped.
-    let start = unsafe { mmap(None, bytes(words)?, access, FLAGS, file, 0) }.map_err(of_call("mmap(2)"))?;
+fn map_file(file: &File, words: usize, access: c_int) -> io::Result<&'static [AtomicU64]> {
+    let start = map(words, access, FLAGS, file.as_raw_fd())?;
     // SAFETY: mmap(2) returned as many bytes as these words take. `check_size` has found that the file is as long, and
     // sealed, so it cannot shrink.
     Ok(unsafe { words_at(start, words) })
 }
 
+/// mmap(2), of a file from its beginning.
+fn map(words: usize, access: c_int, flags: c_int, file: RawFd) -> io::Result<*mut c_void> {
+    let bytes = words.checked_mul(WORD).filter(|&bytes| bytes > 0).ok_or(io::ErrorKind::InvalidInput)?;
+    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
+    match unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, 0) } {
+        libc::MAP_FAILED => Err(of_call("mmap(2)")(io::Error::last_os_error())),
+        start => Ok(start),
+    }
+}
+
 /// # Safety
 ///
 /// At least `words` words are mapped at `start`, and only [`SharedMemory::narrow`] unmaps them.
-unsafe fn words_at(start: NonNull<c_void>, words: usize) -> &'static [AtomicU64] {
+unsafe fn words_at(start: *mut c_void, words: usize) -> &'static [AtomicU64] {
     // SAFETY: the caller says that the words are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
     // process that has them uses them through the types here, whose words are atomic.
-    unsafe { slice::from_raw_parts(start.as_ptr().cast::<AtomicU64>(), words) }
+    unsafe { slice::from_raw_parts(start.cast::<AtomicU64>(), words) }
 }
 
 /// Opens the file once more, for reading only: open(2) in /proc.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn open_read_only(file: &File) -> io::Result<File> {
-    use std::os::fd::AsRawFd;
     use std::os::unix::fs::MetadataExt;
 
     let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
@@ -177,8 +182,7 @@ unsafe fn unmap(words: &'static [AtomicU64]) -> io::Result<()> {
 fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
     // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and hold nothing but shared words. Loads
     // work as before. A store that is not allowed any more changes nothing: the processor stops it, and the process ends.
-    let result =
-        unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), ProtFlags::PROT_READ.bits()) };
+    let result = unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), libc::PROT_READ) };
     Errno::result(result).map_err(of_call("mprotect(2)"))?;
     seal(words);
     Ok(())
@@ -208,10 +212,6 @@ fn seal(words: &'static [AtomicU64]) {
 
 #[cfg(not(target_os = "linux"))]
 fn seal(_: &'static [AtomicU64]) {}
-
-fn bytes(words: usize) -> io::Result<NonZeroUsize> {
-    Ok(words.checked_mul(WORD).and_then(NonZeroUsize::new).ok_or(io::ErrorKind::InvalidInput)?)
-}
 
 /// Checks that the file has this many words, and that no process can shrink it.
 #[cfg(any(target_os = "linux", target_os = "android"))]

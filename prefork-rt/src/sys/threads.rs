@@ -65,12 +65,12 @@ pub(crate) fn is_main_thread() -> bool {
 #[cfg(target_os = "linux")]
 fn has_one_thread() -> Option<bool> {
     use nix::errno::Errno;
-    use nix::sched::{CloneFlags, unshare};
 
     // unshare(2) with CLONE_THREAD alone does nothing in a process of one thread and is EINVAL in any other; seccomp
     // filters of containers may refuse the call.
-    match unshare(CloneFlags::CLONE_THREAD) {
-        Ok(()) => Some(true),
+    // SAFETY: unshare(2) takes a number and touches no memory; see above for what it does.
+    match Errno::result(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+        Ok(_) => Some(true),
         Err(Errno::EINVAL) => Some(false),
         Err(_) => names_in("/proc/self/task").map(|tasks| tasks.len() == 1),
     }
