@@ -39,10 +39,15 @@ pub(crate) fn within(window: Option<Duration>) -> String {
 
 /// `600 MiB`, `1.5 GiB`.
 pub(crate) fn size(bytes: u64) -> String {
-    match bytes as f64 / f64::from(1 << 20) {
-        mebibytes if mebibytes < 1024.0 => format!("{mebibytes:.0} MiB"),
-        mebibytes => format!("{:.1} GiB", mebibytes / 1024.0),
+    match bytes >> 20 {
+        0..1024 => format!("{} MiB", (bytes + (1 << 19)) >> 20),
+        mebibytes => format!("{} GiB", with_a_tenth((mebibytes * 10 + 512) >> 10)),
     }
+}
+
+/// Without floating point, whose formatting would be 15 kB of a small program.
+fn with_a_tenth(tenths: u64) -> String {
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 pub(crate) fn in_a_while(delay: Duration) -> String {
@@ -62,7 +67,7 @@ pub(crate) fn time(duration: Duration) -> String {
 pub(crate) fn age(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
-        0..60 => format!("{:.1}s", duration.as_secs_f64()),
+        0..60 => format!("{}s", with_a_tenth((seconds * 1000 + u64::from(duration.subsec_millis()) + 49) / 100)),
         60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
         3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
         _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
@@ -77,6 +82,22 @@ mod tests {
     fn no_more_workers_than_there_are_have_their_turns_at_once() {
         for (width, workers, text) in [(1, 9, "one"), (2, 9, "2"), (9, 1, "one"), (9, 3, "3"), (2, 0, "one")] {
             assert_eq!(at_a_time(width, workers), format!("{text} at a time"));
+        }
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        let mebibyte = 1 << 20;
+        for (bytes, text) in [
+            (0, "0 MiB"),
+            (600 * mebibyte, "600 MiB"),
+            (600 * mebibyte + 800_000, "601 MiB"),
+            (1024 * mebibyte, "1.0 GiB"),
+            (1536 * mebibyte, "1.5 GiB"),
+            (2047 * mebibyte, "2.0 GiB"),
+            (u64::MAX, "17179869184.0 GiB"),
+        ] {
+            assert_eq!(size(bytes), text);
         }
     }
 
