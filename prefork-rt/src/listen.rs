@@ -39,4 +39,4 @@ pub(crate) use listeners::Listeners;
 pub(crate) use plan::plan;
 pub(crate) use repair::Moment;
 pub(crate) use store::{Change, update_store};
-pub(crate) use unix::{adopt_files, files};
+pub(crate) use unix::{adopt_file, files};

@@ -262,9 +262,11 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     settings.check_paths()?;
     let plan = listen::plan(mem::take(&mut settings.listen), inheritance.sockets()?, settings.reuse_port)?;
-    plan.obsolete.iter().for_each(|name| inheritance.close_sockets(name));
-    if let Some(manager) = &manager {
-        plan.obsolete.iter().for_each(|name| manager.remove_stored(name));
+    for name in &plan.obsolete {
+        inheritance.close_sockets(name);
+        if let Some(manager) = &manager {
+            manager.remove_stored(name);
+        }
     }
     check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
@@ -362,10 +364,15 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
 
 /// The options and variables that a process without workers does not use, as the end of a sentence.
 fn unused_without_workers(environment: &Environment, inheritance: &Inheritance) -> String {
+    let mut unused = String::new();
     let options = environment.unused_without_workers();
-    let options = (!options.is_empty()).then(|| format!("; not used without workers: {}", options.join(", ")));
-    let manager = inheritance.manager.unused().map(|unused| format!("; left to main: {unused}"));
-    options.into_iter().chain(manager).collect()
+    if !options.is_empty() {
+        unused += &format!("; not used without workers: {}", options.join(", "));
+    }
+    if let Some(variables) = inheritance.manager.unused() {
+        unused += &format!("; left to main: {variables}");
+    }
+    unused
 }
 
 /// Copies of the sockets that the previous binary has bound.

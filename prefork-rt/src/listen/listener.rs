@@ -174,7 +174,13 @@ impl Listener {
         let one = |slot, socket| HandoffSocket { entry, slot, stored, inherited, nonblocking: mode(socket), socket };
         match &self.sockets {
             Sockets::One(socket) => vec![one(None, socket.as_fd())],
-            Sockets::PerSlot(slots) => slots.members().map(|(task_id, socket)| one(Some(task_id), socket)).collect(),
+            Sockets::PerSlot(slots) => {
+                let mut each = Vec::new();
+                for (task_id, socket) in slots.members() {
+                    each.push(one(Some(task_id), socket));
+                }
+                each
+            }
             Sockets::Taken => Vec::new(),
         }
     }
@@ -221,7 +227,12 @@ impl Listener {
         let set = |socket: BorrowedFd<'_>| SockRef::from(&socket).set_nonblocking(true);
         match &self.sockets {
             Sockets::One(socket) => set(socket.as_fd()),
-            Sockets::PerSlot(slots) => slots.sockets().try_for_each(set),
+            Sockets::PerSlot(slots) => {
+                for (_, socket) in slots.members() {
+                    set(socket)?;
+                }
+                Ok(())
+            }
             Sockets::Taken => Ok(()),
         }
     }

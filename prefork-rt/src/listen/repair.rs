@@ -56,9 +56,12 @@ impl Listeners {
                     repairs.extend(listener.repair(&mut as_bound, health, moment));
                 }
                 Sockets::PerSlot(slots) => {
-                    let is_theirs = |task_id| moment.is_of(task_id);
-                    let own = slots.members().filter(|&(task_id, _)| is_theirs(task_id));
-                    let found: Vec<_> = own.map(|(task_id, socket)| (task_id, as_bound.check(socket))).collect();
+                    let mut found = Vec::new();
+                    for (task_id, socket) in slots.members() {
+                        if moment.is_of(task_id) {
+                            found.push((task_id, as_bound.check(socket)));
+                        }
+                    }
                     for (task_id, health) in found {
                         repairs.extend(self.repair_slot(index, &as_bound, task_id, health, moment));
                     }

@@ -10,9 +10,9 @@ use crate::grammar::{Entry, Host, Place};
 
 /// Looks up the host names, and refuses a place that is listed twice.
 pub(super) fn resolve(entries: Vec<Entry>) -> Result<Vec<Resolved>, Error> {
-    let every: Vec<bool> = entries.iter().map(|entry| is_every_address(&entry.place)).collect();
-    let mut places = Vec::new();
+    let (mut every, mut places) = (Vec::new(), Vec::new());
     for entry in entries {
+        every.push(is_every_address(&entry.place));
         places.push(resolve_one(entry)?);
     }
     let wrong = match (included(&places, &every), listed_twice(&places)) {
@@ -84,5 +84,10 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
             At::Inherited(_) => {}
         }
     }
-    (1..listed.len()).find(|&index| listed[..index].contains(&listed[index])).map(|index| listed.swap_remove(index))
+    while let Some(last) = listed.pop() {
+        if listed.contains(&last) {
+            return Some(last);
+        }
+    }
+    None
 }

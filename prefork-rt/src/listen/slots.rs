@@ -68,10 +68,6 @@ impl Slots {
         self.members.first().map(|member| member.socket.as_fd())
     }
 
-    pub(super) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.members.iter().map(|member| member.socket.as_fd())
-    }
-
     pub(super) fn of(&self, task_id: usize) -> Option<BorrowedFd<'_>> {
         self.members.iter().find(|member| member.task_id == task_id).map(|member| member.socket.as_fd())
     }

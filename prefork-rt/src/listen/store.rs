@@ -125,16 +125,25 @@ pub(crate) enum Change<'a> {
 /// a stored Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may
 /// have another number of slots.
 pub(crate) fn update_store(listeners: &mut Listeners, room: usize, change: &mut dyn FnMut(Change<'_>)) {
-    let mut obsolete: Vec<String> = Vec::new();
-    obsolete.extend(listeners.left.iter().filter_map(|left| left.stored.clone()));
-    obsolete.extend(listeners.listeners.iter().filter_map(|own| own.outdated_name().map(str::to_owned)));
-    obsolete.dedup();
-    for name in &obsolete {
-        change(Change::Remove(name));
+    let mut obsolete: Vec<(String, &str)> = Vec::new();
+    for left in &listeners.left {
+        if let Some(name) = &left.stored {
+            obsolete.push((name.clone(), &left.entry));
+        }
     }
-    // No other process has these sockets any more, so their files are removed at the end.
-    unix::adopt_files(listeners.left.iter().filter_map(|left| file_of(left.stored.as_deref()?, &left.entry)));
-    unix::adopt_files(listeners.listeners.iter().filter_map(|own| file_of(own.outdated_name()?, &own.key)));
+    for listener in &listeners.listeners {
+        if let Some(name) = listener.outdated_name() {
+            obsolete.push((name.to_owned(), &listener.key));
+        }
+    }
+    for (name, entry) in &obsolete {
+        change(Change::Remove(name));
+        // No other process has this socket any more, so its file is removed at the end.
+        if let Some((path, file)) = file_of(name, entry) {
+            unix::adopt_file(&path, file);
+        }
+    }
+    let obsolete: Vec<String> = obsolete.into_iter().map(|(name, _)| name).collect();
     // systemd takes no socket that it has under another name, and removes all sockets of a name at once.
     for listener in &mut listeners.listeners {
         listener.stored.take_if(|name| obsolete.contains(name));

@@ -62,7 +62,9 @@ pub(super) fn name(key: &str, file: Option<FileId>) -> String {
             _ => write!(name, "%{byte:02X}"),
         };
     }
-    file.into_iter().for_each(|file| name.push_str(&suffix(file)));
+    if let Some(file) = file {
+        name.push_str(&suffix(file));
+    }
     name
 }
 
@@ -73,11 +75,10 @@ pub(super) fn file_id(stored: &str) -> Option<FileId> {
     Some((number(device)?, number(inode)?))
 }
 
-/// The path, device and inode of the Unix socket that is stored under this name for this entry of `listen`.
-pub(super) fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, u64, u64)> {
+/// The path and the file of the Unix socket that is stored under this name for this entry of `listen`.
+pub(super) fn file_of(stored: &str, entry: &str) -> Option<(PathBuf, FileId)> {
     let path = without_name(entry).strip_prefix("unix:")?;
-    let (device, inode) = file_id(stored)?;
-    Some((path.into(), device, inode))
+    Some((path.into(), file_id(stored)?))
 }
 
 fn suffix((device, inode): FileId) -> String {
@@ -123,7 +124,7 @@ mod tests {
     #[test]
     fn a_name_says_which_file_it_is() {
         let name = name("local=unix:/run/a b.sock?mode=660", Some((0x1f, 0x2a)));
-        assert_eq!(file_of(&name, "local=unix:/run/a b.sock"), Some(("/run/a b.sock".into(), 0x1f, 0x2a)));
+        assert_eq!(file_of(&name, "local=unix:/run/a b.sock"), Some(("/run/a b.sock".into(), (0x1f, 0x2a))));
         assert_eq!(file_of("prefork 127.0.0.1%3A80", "127.0.0.1:80"), None);
     }
 

@@ -42,7 +42,7 @@ use crate::grammar::UnixPath;
 use crate::logging;
 use crate::sys::{self, Bound, FileId};
 
-pub(crate) use files::{adopt_files, files};
+pub(crate) use files::{adopt_file, files};
 pub(super) use files::{has_made_files, leave_file, own_file, remove_files};
 use place::Place;
 pub(super) use place::socket_at;
@@ -89,7 +89,7 @@ pub(super) fn bind_anew(unix: &UnixPath, file: FileId) -> io::Result<OwnedFd> {
         }
         Err(Refusal { source, advice }) => {
             if let Some(own) = own {
-                files::add(path, own);
+                adopt_file(path, own);
             }
             Err(io::Error::new(source.kind(), format!("{source}; {advice}")))
         }
@@ -144,7 +144,7 @@ fn bind_now(
         private.remove_stale(stale.id())?;
     }
     private.put_in_place()?;
-    files::add(path, file);
+    adopt_file(path, file);
     if place.entry()?.is_none_or(|entry| entry.id() != file) {
         let advice = "no client reaches this pool there; use a directory in which other users cannot write";
         warnings.push(format!("another process has replaced the file at once, so {advice}"));

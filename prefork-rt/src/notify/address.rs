@@ -37,16 +37,19 @@ impl Address {
             // Another line names all variables that are not trusted.
             return None;
         }
-        Address::parse(name)
-            .map_err(|why| {
-                let others: Vec<&str> = variables.set().into_iter().filter(|&other| other != SOCKET).collect();
+        match Address::parse(name) {
+            Ok(address) => Some(address),
+            Err(why) => {
+                let mut others = variables.set();
+                others.retain(|&other| other != SOCKET);
                 let others =
                     if others.is_empty() { String::new() } else { format!(", and with it {}", others.join(", ")) };
                 logging::warn(&format!(
                     "{SOCKET}={name:?} is ignored{others}: {why}; no service manager is told the state of this service"
                 ));
-            })
-            .ok()
+                None
+            }
+        }
     }
 
     /// A path, or `@` and a name in the abstract namespace, which only Linux has.

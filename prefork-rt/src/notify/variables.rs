@@ -43,7 +43,7 @@ impl Variables {
     pub(crate) fn distrusted(&self) -> Vec<&'static str> {
         match &self.socket {
             Some(socket) if !socket.is_empty() && !trust::in_manager(socket) => self.set(),
-            Some(_) if !trust::in_sockets() => self.set().into_iter().filter(|&name| name == STORE).collect(),
+            Some(_) if !trust::in_sockets() && not_empty(&self.store).is_some() => vec![STORE],
             _ => Vec::new(),
         }
     }
@@ -56,7 +56,13 @@ impl Variables {
 
     /// The names of the variables that have a value.
     pub(super) fn set(&self) -> Vec<&'static str> {
-        self.all().into_iter().filter_map(|(name, value)| not_empty(value).map(|_| name)).collect()
+        let mut set = Vec::new();
+        for (name, value) in self.all() {
+            if not_empty(value).is_some() {
+                set.push(name);
+            }
+        }
+        set
     }
 
     /// The socket from which the service manager reads.

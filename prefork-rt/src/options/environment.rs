@@ -88,7 +88,13 @@ impl Environment {
 
     /// The variables that have a value which a process without workers does not use.
     pub(crate) fn unused_without_workers(&self) -> Vec<String> {
-        self.given.iter().filter(|row| !row.without_workers).map(|row| variable(row.option)).collect()
+        let mut unused = Vec::new();
+        for row in &self.given {
+            if !row.without_workers {
+                unused.push(variable(row.option));
+            }
+        }
+        unused
     }
 
     pub(super) fn read_one(&mut self, variable: &str, value: &str) -> Result<(), String> {

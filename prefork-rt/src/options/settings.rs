@@ -63,9 +63,10 @@ macro_rules! make_values_and_settings {
                     from_environment.push(stringify!($option));
                 })+
                 Settings {
-                    $($option: environment.$option.or(code.$option).unwrap_or_else(|| {
-                        grammar::$read(concat!($default)).expect("the defaults are good values, as a test shows")
-                    }),)+
+                    $($option: match environment.$option.or(code.$option) {
+                        Some(given) => given,
+                        None => grammar::$read(concat!($default)).expect("the defaults are good values, as a test shows"),
+                    },)+
                     workers_because: String::new(),
                     from_environment,
                     overruled: Vec::new(),
@@ -77,7 +78,10 @@ macro_rules! make_values_and_settings {
         pub(super) const ROWS: &[Row] = &[$(Row {
             option: stringify!($option),
             without_workers: $without_workers,
-            read: |values, text| grammar::$read(text).map(|value| values.$option = Some(value)),
+            read: |values, text| {
+                values.$option = Some(grammar::$read(text)?);
+                Ok(())
+            },
         }),+];
     };
 }

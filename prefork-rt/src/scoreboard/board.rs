@@ -261,16 +261,15 @@ impl Board {
     fn rows_now(&self) -> Snapshot {
         let header = |word| load(&self.header()[word]) as usize;
         let workers = header(WORKERS);
-        let rows = (0..workers.max(header(PUBLISHED)).min(self.capacity)).map(|task_id| {
+        let mut slots = Vec::new();
+        for task_id in 0..workers.max(header(PUBLISHED)).min(self.capacity) {
             let (row, forks) = self.row_now(task_id);
-            Slot { task_id, row, forks }
-        });
-        let wanted_or_alive = |slot: &Slot| slot.task_id < workers || slot.row.proc.is_some();
-        Snapshot {
-            supervisor: load(&self.header()[SUPERVISOR]) as i32,
-            budget_used: header(BUDGET_USED),
-            slots: rows.filter(wanted_or_alive).collect(),
+            let wanted_or_alive = task_id < workers || row.proc.is_some();
+            if wanted_or_alive {
+                slots.push(Slot { task_id, row, forks });
+            }
         }
+        Snapshot { supervisor: load(&self.header()[SUPERVISOR]) as i32, budget_used: header(BUDGET_USED), slots }
     }
 
     /// A slot's row, and how many forks there were for the slot.

@@ -95,7 +95,10 @@ numbered!(SEAT_WORDS: usize = 0, then [+ 1] { REPORTED, HEARTBEAT, TERMINATED_AT
 pub(crate) fn shape() -> String {
     // Without the size of a page no pool is made, so the number does not matter then.
     let start = Layout::of(1).map_or(0, |layout| layout.seats_start);
-    let states: Vec<String> = State::ALL.iter().map(|&state| format!("{state}={}", state as u64)).collect();
+    let mut states = Vec::new();
+    for state in State::ALL {
+        states.push(format!("{state}={}", state as u64));
+    }
     format!(
         "header{{{}}}row{{{}}}of {ROW_WORDS} words,{SEATS} seats from word {start}:seat{{{}}}flags{{{}}}in {} bits,time of \
          a heartbeat from bit {HEARTBEAT_TIME},balanced listeners from bit {LISTENERS};states{{{}}}",

@@ -64,15 +64,20 @@ impl Supervisor {
             manager.go_on_from(told, |number| received.copy(number));
         }
         for proc in pool.procs() {
-            let process =
-                processes.iter().find(|process| (process.task_id, process.fork) == (proc.task_id(), proc.fork()));
-            process.into_iter().for_each(|process| self.table.adopt(proc, process));
+            let is_it = |process: &&state::Process| (process.task_id, process.fork) == (proc.task_id(), proc.fork());
+            if let Some(process) = processes.iter().find(is_it) {
+                self.table.adopt(proc, process);
+            }
         }
         if let Err(error) = self.service.listeners.complete(pool.slots_with_sockets()) {
             logging::warn(&format!("not every worker gets a socket of its own at each address: {error}"));
         }
-        pool.slots_without_sockets().for_each(|task_id| self.service.listeners.close_slot(task_id));
-        listen::adopt_files(files.iter().map(|file| (file.path.clone(), file.device, file.inode)));
+        for task_id in pool.slots_without_sockets() {
+            self.service.listeners.close_slot(task_id);
+        }
+        for file in files {
+            listen::adopt_file(&file.path, (file.device, file.inode));
+        }
         match received.previous() {
             Ok(Some(previous)) => self.before = Some(previous),
             Ok(None) => self.forget_before(),
@@ -195,7 +200,7 @@ impl Supervisor {
         )?;
         let (blocked, child_ignored) = self.mask.handoff();
         let wake_pipe = self.wake_pipe.ends();
-        let file = |(path, device, inode)| state::File { path, device, inode };
+        let file = |(path, (device, inode))| state::File { path, device, inode };
         let sockets = self.service.listeners.handoffs(back.is_some()).into_iter().map(state_of).collect();
         Ok(State {
             supervisor: self.pid.as_raw(),

@@ -169,8 +169,13 @@ pub(crate) fn missing_rights(user: bool, groups: bool) -> Vec<&'static str> {
     // The bits of capabilities(7).
     let rights = [("CAP_KILL", 5, user), ("CAP_SETGID", 6, groups), ("CAP_SETUID", 7, user)];
     let effective = effective_capabilities();
-    let missing = rights.into_iter().filter(|&(_, bit, needed)| needed && effective & (1 << bit) == 0);
-    missing.map(|(name, ..)| name).collect()
+    let mut missing = Vec::new();
+    for (name, bit, needed) in rights {
+        if needed && effective & (1 << bit) == 0 {
+            missing.push(name);
+        }
+    }
+    missing
 }
 
 /// Where the system has no capabilities, or does not tell them, root has all and any other user none.
@@ -213,8 +218,9 @@ pub(crate) fn has_gid(gid: Gid) -> bool {
 /// Each line of a map has the first id inside, the first id outside, and a count.
 fn maps(map: &str, id: u32) -> bool {
     map.lines().any(|line| {
-        let numbers: Vec<u64> = line.split_whitespace().filter_map(|number| number.parse().ok()).collect();
-        matches!(numbers[..], [inside, _, count] if (inside..inside + count).contains(&id.into()))
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u64>);
+        let (inside, _, count) = (numbers.next(), numbers.next(), numbers.next());
+        matches!((inside, count), (Some(Ok(inside)), Some(Ok(count))) if (inside..inside + count).contains(&id.into()))
     })
 }
 

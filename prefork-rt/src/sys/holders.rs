@@ -121,9 +121,11 @@ pub(crate) fn holders(sockets: &[u64]) -> Vec<Holder> {
     }
     let links: Vec<PathBuf> = sockets.iter().map(|socket| format!("socket:[{socket}]").into()).collect();
     let mut holders: Vec<Holder> = Vec::new();
-    for found in pids().into_iter().filter_map(|pid| holder(pid, &links)) {
-        let index = holders.partition_point(|known| known.pid < found.pid);
-        holders.insert(index, found);
+    for pid in pids() {
+        if let Some(found) = holder(pid, &links) {
+            let index = holders.partition_point(|known| known.pid < found.pid);
+            holders.insert(index, found);
+        }
     }
     holders
 }

@@ -97,8 +97,13 @@ pub(crate) fn members(groups: &[Pid]) -> Vec<Member> {
 
 /// The ids of all processes that /proc has.
 pub(super) fn pids() -> Vec<i32> {
-    let names = names_in("/proc").unwrap_or_default();
-    names.iter().filter_map(|name| name.to_str()?.parse().ok()).collect()
+    let mut pids = Vec::new();
+    for name in names_in("/proc").unwrap_or_default() {
+        if let Some(Ok(pid)) = name.to_str().map(str::parse) {
+            pids.push(pid);
+        }
+    }
+    pids
 }
 
 /// Reads a line of /proc/PID/stat, `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the

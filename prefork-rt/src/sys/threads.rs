@@ -92,9 +92,9 @@ fn others() -> Threads {
         // A thread that cannot be read any more is gone.
         let read = |file| fs::read_to_string(Path::new("/proc/self/task").join(task).join(file)).ok();
         are_ending &= read("stat").is_none_or(|stat| is_ending(&stat));
-        let id = task.to_str().and_then(|id| id.parse().ok());
-        let thread = id.zip(read("comm")).map(|(id, name)| Thread { id, name: name.trim_end().to_owned() });
-        threads.extend(thread);
+        if let (Some(Ok(id)), Some(name)) = (task.to_str().map(str::parse), read("comm")) {
+            threads.push(Thread { id, name: name.trim_end().to_owned() });
+        }
     }
     Threads::Others { threads, are_ending }
 }
@@ -130,11 +130,14 @@ pub(crate) type Descriptors = Vec<(RawFd, OsString)>;
 /// Lists /proc/self/fd. It is empty where there is no /proc.
 pub(crate) fn descriptors() -> Descriptors {
     let names = names_in("/proc/self/fd").unwrap_or_default();
-    let descriptor = |name: OsString| {
-        let target = fs::read_link(Path::new("/proc/self/fd").join(&name)).ok()?;
-        Some((name.to_str()?.parse().ok()?, target.into()))
-    };
-    names.into_iter().filter_map(descriptor).collect()
+    let mut descriptors = Vec::new();
+    for name in names {
+        let target = fs::read_link(Path::new("/proc/self/fd").join(&name));
+        if let (Some(Ok(descriptor)), Ok(target)) = (name.to_str().map(str::parse), target) {
+            descriptors.push((descriptor, target.into()));
+        }
+    }
+    descriptors
 }
 
 /// The names in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)

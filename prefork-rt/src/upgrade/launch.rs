@@ -48,10 +48,15 @@ impl Launch {
             return vec![self.at(name.as_ref())];
         }
         let path = self.variable("PATH").unwrap_or(OsStr::new("/usr/local/bin:/usr/bin:/bin"));
-        let mut candidates: Vec<PathBuf> =
-            env::split_paths(path).map(|directory| self.at(&directory.join(name))).collect();
-        let found = candidates.iter().position(|file| is_executable(file));
-        candidates.truncate(found.map_or(candidates.len(), |found| found + 1));
+        let mut candidates = Vec::new();
+        for directory in env::split_paths(path) {
+            let candidate = self.at(&directory.join(name));
+            let is_found = is_executable(&candidate);
+            candidates.push(candidate);
+            if is_found {
+                break;
+            }
+        }
         candidates
     }
 

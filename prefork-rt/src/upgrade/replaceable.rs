@@ -22,7 +22,7 @@ use crate::sys::{self, Gid, Uid};
 const MOST_LINKS: usize = 40;
 /// The number of scripts that may be each other's interpreters, and the number of bytes of each that the kernel reads.
 const MOST_SCRIPTS: usize = 5;
-const BYTES_OF_A_SCRIPT: u64 = 256;
+const BYTES_OF_A_SCRIPT: usize = 256;
 
 /// The user and groups of workers that must not be able to change what the supervisor runs.
 pub(crate) struct Workers {
@@ -162,9 +162,9 @@ fn weakness_of_program(program: &Path, directory: &Path, workers: &Workers) -> O
 fn interpreter(script: &Path) -> Option<PathBuf> {
     // Opening a FIFO would wait for a writer.
     let script = fs::metadata(script).is_ok_and(|file| file.is_file()).then_some(script)?;
-    let mut beginning = Vec::new();
-    File::open(script).ok()?.take(BYTES_OF_A_SCRIPT).read_to_end(&mut beginning).ok()?;
-    let line = beginning.strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
+    let mut beginning = [0; BYTES_OF_A_SCRIPT];
+    let length = File::open(script).ok()?.read(&mut beginning).ok()?;
+    let line = beginning[..length].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
     let name = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(name)))
 }
@@ -192,10 +192,14 @@ fn preloaded(launch: &Launch) -> std::vec::IntoIter<(&'static str, PathBuf, bool
 fn loaded_libraries() -> Vec<PathBuf> {
     let own = fs::read_link("/proc/self/exe").unwrap_or_default();
     let maps = fs::read("/proc/self/maps").unwrap_or_default();
-    let mut files: Vec<PathBuf> = maps.split(|&byte| byte == b'\n').filter_map(mapped_code).collect();
-    // The parts of one library are beside each other.
-    files.dedup();
-    files.retain(|file| *file != own);
+    let mut files = Vec::new();
+    for line in maps.split(|&byte| byte == b'\n') {
+        match mapped_code(line) {
+            // The parts of one library are beside each other.
+            Some(file) if file != own && files.last() != Some(&file) => files.push(file),
+            Some(_) | None => {}
+        }
+    }
     files
 }
 
@@ -212,7 +216,7 @@ fn mapped_code(line: &[u8]) -> Option<PathBuf> {
 fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakness> {
     let mut here = PathBuf::from("/");
     let mut links = 0;
-    let mut to_do: Vec<OsString> = parts(path).collect();
+    let mut to_do = parts(path);
     while let Some(part) = to_do.pop() {
         match part.as_bytes() {
             b"/" => here = PathBuf::from("/"),
@@ -240,8 +244,14 @@ fn weakness(path: &Path, is_directory: bool, workers: &Workers) -> Option<Weakne
 }
 
 /// The parts of a path, the last one first.
-fn parts(path: &Path) -> impl Iterator<Item = OsString> {
-    path.components().rev().filter(|part| *part != Component::CurDir).map(|part| part.as_os_str().to_owned())
+fn parts(path: &Path) -> Vec<OsString> {
+    let mut parts = Vec::new();
+    for part in path.components().rev() {
+        if part != Component::CurDir {
+            parts.push(part.as_os_str().to_owned());
+        }
+    }
+    parts
 }
 
 /// The weakness of one file or directory. `entry` is the file that is looked up in a directory, and its metadata if it

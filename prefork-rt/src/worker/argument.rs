@@ -153,7 +153,7 @@ pub(crate) fn check_needs(needs: &[Needs], labels: &[Label], explain: impl Fn(Er
 
 /// Each kind of listener is given to one argument, in one mode.
 fn check_takers(needs: &[Needs], kind: Kind) -> Result<(), Error> {
-    let takers: Vec<Wanted> = takers(needs, kind).collect();
+    let takers = takers(needs, kind);
     let ty = kind.type_name();
     let reason = match takers[..] {
         [] | [_] => return Ok(()),
@@ -169,16 +169,20 @@ fn check_takers(needs: &[Needs], kind: Kind) -> Result<(), Error> {
     Err(Error::Argument { reason })
 }
 
-fn takers(needs: &[Needs], kind: Kind) -> impl Iterator<Item = Wanted> {
-    needs.iter().filter_map(move |need| match need.0 {
-        Need::Listener(wanted) if wanted.kind == kind => Some(wanted),
-        _ => None,
-    })
+fn takers(needs: &[Needs], kind: Kind) -> Vec<Wanted> {
+    let mut takers = Vec::new();
+    for Needs(need) in needs {
+        match *need {
+            Need::Listener(wanted) if wanted.kind == kind => takers.push(wanted),
+            Need::Listener(_) | Need::Nothing | Need::TaskId | Need::Preloaded { .. } => {}
+        }
+    }
+    takers
 }
 
 /// Whether an argument of main takes listeners of this kind as a type of tokio.
 pub(crate) fn needs_nonblocking(needs: &[Needs], kind: Kind) -> bool {
-    takers(needs, kind).any(|wanted| wanted.nonblocking)
+    takers(needs, kind).iter().any(|wanted| wanted.nonblocking)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ fn sockets_of_slots_stay_with_their_port() {
     let ports_now = |listener: &Listener| match &listener.sockets {
         Sockets::PerSlot(slots) => {
             let bound = |socket| SockRef::from(&socket).local_addr().expect("bound").as_socket().expect("a port");
-            slots.sockets().map(|socket| bound(socket).port()).collect()
+            slots.members().map(|(_, socket)| bound(socket).port()).collect()
         }
         Sockets::One(_) | Sockets::Taken => Vec::new(),
     };

@@ -25,18 +25,18 @@ fn own_files() -> MutexGuard<'static, Vec<OwnFile>> {
     FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn add(path: &Path, file: FileId) {
+/// Adds a file that this process has made, as this or another binary.
+pub(crate) fn adopt_file(path: &Path, file: FileId) {
     own_files().push(OwnFile { path: path.to_owned(), file, process: process::id() });
 }
 
-/// The files that this process has made, with device and inode.
-pub(crate) fn files() -> Vec<(PathBuf, u64, u64)> {
-    own_files().iter().map(|file| (file.path.clone(), file.file.0, file.file.1)).collect()
-}
-
-/// Adds files that this process made as another binary.
-pub(crate) fn adopt_files(files: impl Iterator<Item = (PathBuf, u64, u64)>) {
-    files.for_each(|(path, device, inode)| add(&path, (device, inode)));
+/// The files that this process has made.
+pub(crate) fn files() -> Vec<(PathBuf, FileId)> {
+    let mut files = Vec::new();
+    for OwnFile { path, file, .. } in &*own_files() {
+        files.push((path.clone(), *file));
+    }
+    files
 }
 
 /// The file that this process has made at this path.
