@@ -13,11 +13,12 @@ mod portable;
 mod tests;
 
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
@@ -98,12 +99,12 @@ impl Directory {
 
     fn root() -> io::Result<Directory> {
         let flags = system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Directory { opened: open("/", flags, Mode::empty())?, path: "/".into() })
+        Ok(Directory { opened: open(c"/", flags, Mode::empty())?, path: "/".into() })
     }
 
     fn step(&self, part: &OsStr) -> io::Result<Step> {
         let flags = system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(&self.opened, part, flags, Mode::empty()) {
+        match openat(&self.opened, c_name(part)?.as_c_str(), flags, Mode::empty()) {
             Ok(opened) => Ok(Step::Directory(Directory { opened, path: self.path_of(part) })),
             // A symbolic link is one of these errors, which one depends on the system.
             Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EMLINK) => self.link(part),
@@ -117,8 +118,8 @@ impl Directory {
             return Err(Errno::ENOTDIR.into());
         }
         let target = match &link.opened {
-            Some(opened) => readlinkat(opened, "")?,
-            None => readlinkat(&self.opened, part)?,
+            Some(opened) => readlinkat(opened, c"")?,
+            None => readlinkat(&self.opened, c_name(part)?.as_c_str())?,
         };
         let owner = Uid::from_raw(link.stat.st_uid);
         let is_trusted = (owner.is_root() || owner == geteuid()) && link.stat.st_nlink == 1;
@@ -144,7 +145,7 @@ impl Directory {
 
     /// The file with this name, or `None`.
     pub(crate) fn entry(&self, name: &OsStr) -> io::Result<Option<Entry>> {
-        match system::entry(self.opened.as_fd(), name) {
+        match system::entry(self.opened.as_fd(), &c_name(name)?) {
             Ok((stat, opened)) => Ok(Some(Entry { stat, opened })),
             Err(Errno::ENOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -153,14 +154,14 @@ impl Directory {
 
     /// Makes a directory that only this user may enter: mkdir(2).
     pub(crate) fn make_private(&self, name: &OsStr) -> io::Result<()> {
-        Ok(mkdirat(&self.opened, name, Mode::S_IRWXU)?)
+        Ok(mkdirat(&self.opened, c_name(name)?.as_c_str(), Mode::S_IRWXU)?)
     }
 
     /// Opens a directory, so that files can be made in it and it can be locked, without following a link. `None` where it is
     /// another user's, or others may enter it.
     pub(crate) fn open_private(&self, name: &OsStr) -> io::Result<Option<Directory>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened = openat(&self.opened, name, flags, Mode::empty())?;
+        let opened = openat(&self.opened, c_name(name)?.as_c_str(), flags, Mode::empty())?;
         let stat = fstat(&opened)?;
         let is_private = Uid::from_raw(stat.st_uid) == geteuid() && stat.st_mode & 0o077 == 0;
         Ok(is_private.then(|| Directory { opened, path: self.path_of(name) }))
@@ -170,34 +171,35 @@ impl Directory {
     /// names.
     pub(crate) fn set_owner(&self, name: &OsStr, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
         let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
-        Ok(fchownat(&self.opened, name, owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        Ok(fchownat(&self.opened, c_name(name)?.as_c_str(), owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?)
     }
 
     /// chmod(2), which follows a link. Only for a directory in which no other user can exchange names.
     pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        Ok(fchmodat(&self.opened, name, permissions(mode), FchmodatFlags::FollowSymlink)?)
+        Ok(fchmodat(&self.opened, c_name(name)?.as_c_str(), permissions(mode), FchmodatFlags::FollowSymlink)?)
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        Ok(unlinkat(&self.opened, name, UnlinkatFlags::NoRemoveDir)?)
+        Ok(unlinkat(&self.opened, c_name(name)?.as_c_str(), UnlinkatFlags::NoRemoveDir)?)
     }
 
     pub(crate) fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
-        Ok(unlinkat(&self.opened, name, UnlinkatFlags::RemoveDir)?)
+        Ok(unlinkat(&self.opened, c_name(name)?.as_c_str(), UnlinkatFlags::RemoveDir)?)
     }
 
     /// Moves a file to another directory, in the place of the file with the new name: rename(2).
     pub(crate) fn rename(&self, name: &OsStr, to: &Directory, new: &OsStr) -> io::Result<()> {
-        Ok(renameat(&self.opened, name, &to.opened, new)?)
+        Ok(renameat(&self.opened, c_name(name)?.as_c_str(), &to.opened, c_name(new)?.as_c_str())?)
     }
 
     /// Moves a file to another directory if the new name is free: renameat2(2). Where the system or the file system has no such
     /// call, link(2) and unlink(2). [`io::ErrorKind::AlreadyExists`] where the name is not free.
     pub(crate) fn rename_to_free(&self, name: &OsStr, to: &Directory, new: &OsStr) -> io::Result<()> {
-        match system::rename_to_free(self.opened.as_fd(), name, to.opened.as_fd(), new) {
+        let (old, new) = (c_name(name)?, c_name(new)?);
+        match system::rename_to_free(self.opened.as_fd(), &old, to.opened.as_fd(), &new) {
             // A filter that does not know this system call returns EPERM.
             Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
-                linkat(&self.opened, name, &to.opened, new, LinkatFlags::empty())?;
+                linkat(&self.opened, old.as_c_str(), &to.opened, new.as_c_str(), LinkatFlags::empty())?;
                 self.remove(name)
             }
             result => Ok(result?),
@@ -211,7 +213,7 @@ impl Directory {
         if let Some(path) = path_of_descriptor(self.opened.as_fd()) {
             return call(&path.join(name));
         }
-        let here = open(".", system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+        let here = open(c".", system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
         fchdir(&self.opened)?;
         let result = call(name.as_ref());
         fchdir(&here)?;
@@ -263,8 +265,18 @@ impl Error for ForeignLink {}
 
 /// The names in a path, the last one first.
 fn parts(path: &Path) -> Vec<OsString> {
-    let named = path.components().rev().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
-    named.map(|part| part.as_os_str().to_owned()).collect()
+    let mut parts = Vec::new();
+    for part in path.components().rev() {
+        if matches!(part, Component::Normal(_) | Component::ParentDir) {
+            parts.push(part.as_os_str().to_owned());
+        }
+    }
+    parts
+}
+
+/// The name for a system call. (nix would make it in the function of each call.)
+fn c_name(name: &OsStr) -> Result<CString, Errno> {
+    CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)
 }
 
 // The types are others on other systems.

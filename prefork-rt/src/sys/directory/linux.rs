@@ -1,9 +1,8 @@
 //! Files that are opened by their place alone (O_PATH), and renameat2(2).
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, OsStr};
+use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
@@ -15,14 +14,12 @@ pub(super) const SEARCHED: OFlag = OFlag::O_PATH;
 
 const RENAME_NOREPLACE: libc::c_uint = 1;
 
-pub(super) fn entry(at: BorrowedFd<'_>, name: &OsStr) -> Result<(FileStat, Option<OwnedFd>), Errno> {
+pub(super) fn entry(at: BorrowedFd<'_>, name: &CStr) -> Result<(FileStat, Option<OwnedFd>), Errno> {
     let opened = openat(at, name, OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())?;
     Ok((fstat(&opened)?, Some(opened)))
 }
 
-pub(super) fn rename_to_free(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<'_>, new: &OsStr) -> Result<(), Errno> {
-    let text = |name: &OsStr| CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL);
-    let (name, new) = (text(name)?, text(new)?);
+pub(super) fn rename_to_free(from: BorrowedFd<'_>, name: &CStr, to: BorrowedFd<'_>, new: &CStr) -> Result<(), Errno> {
     // musl has no function for this call.
     // SAFETY: renameat2(2) reads two strings that end with a null byte, and both live until it returns.
     let result = unsafe {
@@ -39,5 +36,5 @@ pub(super) fn rename_to_free(from: BorrowedFd<'_>, name: &OsStr, to: BorrowedFd<
 }
 
 pub(super) fn set_owner(file: BorrowedFd<'_>, owner: Option<Uid>, group: Option<Gid>) -> Result<(), Errno> {
-    fchownat(file, "", owner, group, AtFlags::AT_EMPTY_PATH)
+    fchownat(file, c"", owner, group, AtFlags::AT_EMPTY_PATH)
 }

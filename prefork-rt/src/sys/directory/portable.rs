@@ -1,6 +1,6 @@
 //! What every Unix has in the place of O_PATH and renameat2(2).
 
-use std::ffi::OsStr;
+use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -10,11 +10,11 @@ use nix::unistd::{Gid, Uid};
 
 pub(super) const SEARCHED: OFlag = OFlag::O_RDONLY;
 
-pub(super) fn entry(at: BorrowedFd<'_>, name: &OsStr) -> Result<(FileStat, Option<OwnedFd>), Errno> {
+pub(super) fn entry(at: BorrowedFd<'_>, name: &CStr) -> Result<(FileStat, Option<OwnedFd>), Errno> {
     Ok((fstatat(at, name, AtFlags::AT_SYMLINK_NOFOLLOW)?, None))
 }
 
-pub(super) fn rename_to_free(_: BorrowedFd<'_>, _: &OsStr, _: BorrowedFd<'_>, _: &OsStr) -> Result<(), Errno> {
+pub(super) fn rename_to_free(_: BorrowedFd<'_>, _: &CStr, _: BorrowedFd<'_>, _: &CStr) -> Result<(), Errno> {
     Err(Errno::ENOSYS)
 }
 
