@@ -48,6 +48,7 @@ use proc_macro::TokenStream;
 /// | [`heartbeat_timeout`] | duration from 100 ms to 500 h, `"none"` | none | how long a worker may be silent after its first `heartbeat()`: [Hangs, memory and recycling] |
 /// | [`max_lifetime`] | duration, `"none"` | none | the age at which a worker is replaced: [Hangs, memory and recycling] |
 /// | [`max_memory`] | size of 1 MiB or more, `"none"` | none | the private memory at which a worker is replaced (Linux): [Hangs, memory and recycling] |
+/// | [`huge_pages`] | `true`, `false` | `true` | move what was loaded before the first fork into huge pages, so that forks are fast (Linux): [Large data] |
 /// | [`user`] | name or number as text, `"none"` | none | the user that workers become; takes root: [Users and groups] |
 /// | [`group`] | name or number as text, `"none"` | none | the group that workers become; none: that of `user`: [Users and groups] |
 /// | [`no_new_privs`] | `true`, `false` | `false` | workers and what they execute gain no rights (Linux): [Users and groups] |
@@ -70,6 +71,7 @@ use proc_macro::TokenStream;
 /// [`heartbeat_timeout`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.heartbeat_timeout
 /// [`max_lifetime`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.max_lifetime
 /// [`max_memory`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.max_memory
+/// [`huge_pages`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.huge_pages
 /// [`user`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.user
 /// [`group`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.group
 /// [`no_new_privs`]: https://docs.rs/prefork-rt/latest/prefork_rt/struct.Prefork.html#method.no_new_privs
@@ -79,6 +81,7 @@ use proc_macro::TokenStream;
 /// [Containers and Kubernetes]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/containers_and_kubernetes/index.html
 /// [Fork safety]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/fork_safety/index.html
 /// [Hangs, memory and recycling]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/hangs_memory_and_recycling/index.html
+/// [Large data]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/large_data/index.html
 /// [Listeners]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/listeners/index.html
 /// [Readiness and reload]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/readiness_and_reload/index.html
 /// [Restarts and giving up]: https://docs.rs/prefork-rt/latest/prefork_rt/guide/restarts_and_giving_up/index.html

@@ -18,6 +18,7 @@
 //! * [systemd]: units, readiness, sockets, the descriptor store
 //! * [Containers and Kubernetes](containers_and_kubernetes): PID 1, grace periods, memory
 //! * [Fork safety](fork_safety): what a worker inherits, and what must wait for it
+//! * [Large data](large_data): what big preloaded data costs at a fork, and huge pages
 //! * [Testing](testing): tests of a program that uses prefork
 //! * [Coming from other servers](coming_from): Tornado, gunicorn, puma and others, side by side
 //! * [Questions and answers](questions): short answers, with links to the long ones
@@ -55,6 +56,8 @@ pub mod systemd {}
 pub mod containers_and_kubernetes {}
 #[doc = include_str!("../guide/fork-safety.md")]
 pub mod fork_safety {}
+#[doc = include_str!("../guide/large-data.md")]
+pub mod large_data {}
 #[doc = include_str!("../guide/testing.md")]
 pub mod testing {}
 #[doc = include_str!("../guide/coming-from.md")]

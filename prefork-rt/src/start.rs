@@ -4,6 +4,7 @@
 //! and so has `preload` (`expansion.rs`). After it comes the supervisor's loop, which forks the workers.
 
 mod checks;
+mod huge_pages;
 
 use std::io;
 use std::mem;
@@ -31,8 +32,8 @@ use crate::upgrade::Handoff;
 use crate::worker::argument::{check_needs, needs_nonblocking};
 use crate::worker::{Worker, after_fork};
 use checks::{
-    check_addresses_can_be_shared, check_memory_can_be_measured, check_rights_can_be_refused, find_python,
-    warn_of_a_replaceable_binary, warn_of_few_restarts,
+    check_addresses_can_be_shared, check_memory_can_be_measured, check_pages_can_be_huge, check_rights_can_be_refused,
+    find_python, warn_of_a_replaceable_binary, warn_of_few_restarts,
 };
 
 /// Which process this is after [`Prefork::start`].
@@ -270,6 +271,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
+    check_pages_can_be_huge(settings.asks_for_huge_pages)?;
     check_rights_can_be_refused(settings.no_new_privs)?;
     let credentials = Credentials::resolve(settings.user_account().as_ref(), settings.group_account().as_ref())?;
     if let Some(credentials) = &credentials {
@@ -358,6 +360,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     };
     if !handoff.is_there() {
         service.commit();
+    }
+    if settings.huge_pages {
+        huge_pages::collapse_large_memory(settings.asks_for_huge_pages);
     }
     Ok(ControlFlow::Continue((rules, service)))
 }

@@ -103,6 +103,7 @@ fn the_options_of_a_worker_s_life_take_values_of_several_types() {
         ("reload_width", &["2_usize", "str", "String", "&String"]),
         ("reuse_port", &["true", "false"]),
         ("no_new_privs", &["true", "false"]),
+        ("huge_pages", &["true", "false"]),
         ("umask", &["str", "String", "&String", "Option", "None", "none"]),
         ("user", &["None", "none"]),
         ("group", &["None", "none"]),

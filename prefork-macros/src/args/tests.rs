@@ -42,6 +42,7 @@ fn literals_are_accepted_as_the_environment_accepts_them() {
     accepted(quote!(reuse_port = (false)));
     accepted(quote!(reuse_port = cfg!(target_os = "linux")));
     accepted(quote!(no_new_privs = true));
+    accepted(quote!(huge_pages = false));
     accepted(quote!(no_new_privs = !cfg!(debug_assertions)));
     accepted(quote!(crate = "::a::b"));
 }
@@ -90,6 +91,7 @@ fn every_mistake_is_one_error() {
         (quote!(reuse_port = 1), 1),
         (quote!(no_new_privs = "true"), 1),
         (quote!(no_new_privs = 1), 1),
+        (quote!(huge_pages = "false"), 1),
         (quote!(reuse_port = yes(), reuse_port = false), 1),
         (quote!(user = "nobody:nogroup", group = "4294967295"), 2),
         (quote!(graceful_timeout = 30s, backoff = 100ms..1s, max_restarts = 1..4), 3),

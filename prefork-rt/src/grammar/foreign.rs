@@ -77,6 +77,14 @@ pub(crate) fn foreign(word: &str) -> Option<Foreign> {
         "uid" | "setuid" | "run_as" | "username" => Is("user"),
         "gid" | "setgid" | "groups" => Is("group"),
         "mask" | "file_mode" => Is("umask"),
+        "hugepages"
+        | "hugepage"
+        | "huge_page"
+        | "transparent_hugepage"
+        | "transparent_hugepages"
+        | "transparent_huge_pages"
+        | "thp"
+        | "large_pages" => Is("huge_pages"),
         "so_reuseport" | "reuse_address" => Is("reuse_port"),
         "keepalive" | "keep_alive" | "backlog" | "worker_connections" | "max_connections" | "tls" | "ssl"
         | "certfile" | "keyfile" => Do("it belongs to the server that runs in the body of `main`"),
@@ -105,6 +113,7 @@ mod tests {
             ("graceful", "graceful_timeout"),
             ("preload_app", "preload"),
             ("restarts", "max_restarts"),
+            ("transparent-hugepage", "huge_pages"),
         ] {
             assert_eq!(foreign(word), Some(Foreign::Is(meant)), "{word}");
         }

@@ -170,6 +170,16 @@ macro_rules! for_each_option {
                 without_workers: false,
                 chapter: "Hangs, memory and recycling",
             }
+            /// move what was loaded before the first fork into huge pages, so that forks are fast (Linux)
+            huge_pages: bool {
+                takes: "`true`, `false`",
+                example: false,
+                default: true,
+                read: huge_pages,
+                literal: Bool,
+                without_workers: false,
+                chapter: "Large data",
+            }
             /// the user that workers become; takes root
             user: Option<String> {
                 takes: "name or number as text, `\"none\"`",

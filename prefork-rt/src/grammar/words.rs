@@ -121,6 +121,18 @@ pub(crate) fn no_new_privs(text: &str) -> Result<bool, String> {
     }
 }
 
+/// `"true"` or `"false"`.
+pub(crate) fn huge_pages(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!(
+            "{text:?} is not accepted: write true to move large data into huge pages before the first fork, or false to \
+             leave it where it is"
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

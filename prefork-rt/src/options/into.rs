@@ -16,7 +16,7 @@
 //! | `backoff` | [`IntoBackoff`] | a string such as `"100ms..1s"`, a range of [`Duration`]s, a `Duration` |
 //! | `listen` | [`IntoListen`] | a string such as `"127.0.0.1:8080"`, [`SocketAddr`], an array, slice or `Vec` of either, `None` or `"none"` |
 //! | `user`, `group`, `umask` | [`IntoOptionalText`] | a string, `None` |
-//! | `reuse_port`, `no_new_privs` | [`IntoBool`] | `bool` |
+//! | `reuse_port`, `no_new_privs`, `huge_pages` | [`IntoBool`] | `bool` |
 //!
 //! A string is `&str`, `&String` or `String`. Each option takes an `Option`, too: one that can be copied by value
 //! (`Option<usize>`, `Option<Duration>`, `Option<bool>`), and any by reference (`&Option<String>`). `None` is as if the

@@ -583,6 +583,39 @@ impl Prefork {
         self
     }
 
+    /// Whether data that was loaded before the first fork is moved into huge pages: a `bool`. Default: `true`.
+    ///
+    /// A fork copies an entry of the page table for each page of private memory: 25 ms and more for 1 GiB in pages of 4
+    /// KiB, 0.4 ms in huge pages. So once `preload` and the option expressions have run and everything else is ready, the
+    /// supervisor moves its private memory into huge pages: those parts in which all pages are in use, so that it needs
+    /// no more memory. It leaves mapped files, shared memory, stacks, and mappings that refuse huge pages as they are. A
+    /// program that has never had 64 MiB resident is left alone.
+    ///
+    /// The memory is copied once, which takes 0.4 s of CPU time for 1 GiB, and longer in a virtual machine whose host has yet
+    /// to find the memory. By default it ends when it has used as much CPU time as the program had until then, or one
+    /// second if that is more, and one line says how much was moved. A `true` that is given has no such bound. With `false`
+    /// nothing is moved. The numbers, and what else helps, are in [Large data](crate::guide::large_data).
+    ///
+    /// It needs Linux 6.1 with transparent huge pages; `never` in
+    /// `/sys/kernel/mm/transparent_hugepage/enabled` does not matter, but a process that has set `PR_SET_THP_DISABLE` gets
+    /// none. Where nothing can be done, the default does nothing, and an explicit `true` gives a warning, or is refused on systems
+    /// other than Linux. Under `PREFORK=off` and `PREFORK=check` the option has no effect. Environment:
+    /// `PREFORK_HUGE_PAGES`, `true` or `false`.
+    ///
+    /// ```no_run
+    /// use prefork_rt::Prefork;
+    ///
+    /// fn main() -> std::process::ExitCode {
+    ///     let table: Vec<u64> = (0..100_000_000).collect();
+    ///     // The start is to be short, and restarts may take longer.
+    ///     Prefork::new().huge_pages(false).run(|worker| println!("{}", table[worker.task_id()]))
+    /// }
+    /// ```
+    pub fn huge_pages(mut self, huge_pages: impl IntoBool) -> Self {
+        self.code.huge_pages = self.accept("huge_pages", huge_pages.into_bool());
+        self
+    }
+
     /// The umask of workers, the permission bits that their new files lack: octal text such as `"027"`, or `None`.
     /// Default: `None`, or `"none"`: workers have the umask of the supervisor.
     ///

@@ -51,6 +51,8 @@ macro_rules! make_values_and_settings {
             pub(crate) workers_because: String,
             /// The options whose value is the environment's.
             from_environment: Vec<&'static str>,
+            /// Whether `huge_pages = true` was given, and is not the default.
+            pub(crate) asks_for_huge_pages: bool,
             /// What the code says of `user` and `group`, and the environment says otherwise.
             pub(crate) overruled: Vec<Overruled>,
         }
@@ -69,6 +71,7 @@ macro_rules! make_values_and_settings {
                     },)+
                     workers_because: String::new(),
                     from_environment,
+                    asks_for_huge_pages: false,
                     overruled: Vec::new(),
                 }
             }
@@ -118,6 +121,7 @@ impl Settings {
             _ => cpu::count_and_why(),
         };
         let restarts_are_given = environment.max_restarts.or(code.max_restarts).is_some();
+        let asks_for_huge_pages = environment.huge_pages.or(code.huge_pages) == Some(true);
         let overruled = [
             Overruled::new("user", &environment.user, &code.user),
             Overruled::new("group", &environment.group, &code.group),
@@ -125,6 +129,7 @@ impl Settings {
         let mut settings = Settings::choose(environment, code);
         settings.workers = workers;
         settings.workers_because = workers_because;
+        settings.asks_for_huge_pages = asks_for_huge_pages;
         for overruled in overruled.into_iter().flatten() {
             settings.overruled.push(overruled);
         }

@@ -67,6 +67,16 @@ pub(super) fn check_rights_can_be_refused(no_new_privs: bool) -> Result<(), Erro
     })
 }
 
+pub(super) fn check_pages_can_be_huge(asked: bool) -> Result<(), Error> {
+    if !asked || cfg!(any(target_os = "linux", target_os = "android")) {
+        return Ok(());
+    }
+    Err(Error::Option {
+        name: "huge_pages",
+        reason: "this system cannot move memory into huge pages: it needs Linux; leave the option out".to_owned(),
+    })
+}
+
 pub(super) fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {
     match max_memory.map(|_| sys::private_memory(sys::getpid())) {
         Some(Err(error)) => Err(Error::Option {

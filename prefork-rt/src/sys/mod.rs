@@ -15,6 +15,7 @@ mod credentials; // users, groups and capabilities
 mod directory; // a directory that is opened once, and what is done to the names in it
 mod exec; // becoming another program, or starting one, and what it is given
 mod holders; // which processes have a socket open
+mod huge_pages; // huge pages, and how much this process has used
 mod inherited; // descriptors to listen on that this process was started with
 mod keyring; // the session keyring
 #[cfg(feature = "hyper_1")]
@@ -60,6 +61,7 @@ pub(crate) use exec::{
     scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,
 };
 pub(crate) use holders::{Bound, Holder, SocketList, holders, socket_number, sockets_at, still_open};
+pub(crate) use huge_pages::{PageMap, Usage, collapse, huge_page_size, usage};
 pub(crate) use inherited::{FIRST_LISTEN_FD, is_listening, listen_fds};
 pub(crate) use keyring::join_new_session_keyring;
 #[cfg(feature = "hyper_1")]

@@ -110,14 +110,14 @@ mod bytes_with_a_type {
 mod yes_or_no {
     use super::*;
 
-    #[prefork(listen = "none", reuse_port = true, no_new_privs = false)]
+    #[prefork(listen = "none", reuse_port = true, no_new_privs = false, huge_pages = false)]
     pub fn main() {}
 }
 
 mod yes_or_no_in_an_expression {
     use super::*;
 
-    #[prefork(listen = "none", reuse_port = LIMIT > 2, no_new_privs = LIMIT > 2)]
+    #[prefork(listen = "none", reuse_port = LIMIT > 2, no_new_privs = LIMIT > 2, huge_pages = LIMIT > 2)]
     pub fn main() {}
 }
 

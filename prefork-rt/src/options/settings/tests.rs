@@ -71,6 +71,19 @@ fn the_defaults_are_what_the_table_says() {
 }
 
 #[test]
+fn huge_pages_are_the_default_and_asked_for_only_by_name() {
+    let asks = |environment: &[(&str, &str)], code| {
+        let settings = settings(environment, code).0;
+        (settings.huge_pages, settings.asks_for_huge_pages)
+    };
+    assert_eq!(asks(&[], prefork()), (true, false));
+    assert_eq!(asks(&[], prefork().huge_pages(true)), (true, true));
+    assert_eq!(asks(&[], prefork().huge_pages(false)), (false, false));
+    assert_eq!(asks(&[("HUGE_PAGES", "false")], prefork().huge_pages(true)), (false, false));
+    assert_eq!(asks(&[("HUGE_PAGES", "true")], prefork().huge_pages(false)), (true, true));
+}
+
+#[test]
 fn a_worker_s_life_has_no_bounds_by_default() {
     assert_eq!(life(&settings(&[], prefork()).0), DEFAULT);
     let nothing = prefork()

@@ -1,0 +1,234 @@
+//! Moves what the program has loaded into huge pages before the first fork: a fork copies one entry of the page table for
+//! each page, and the end of a worker gives each back.
+//!
+//! It must not know what the memory holds.
+
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use nix::errno::Errno;
+
+use crate::amounts;
+use crate::logging;
+use crate::sys::{self, PageMap, Usage};
+
+/// Below this a fork takes 2 ms at most, and the program is left as it is.
+const LEAST: usize = 64 << 20;
+/// How much is moved between two looks at the time used. Each call waits for all CPUs once.
+const BATCH: usize = 64 << 20;
+/// The CPU time it may take, however little the program has used before.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Moves the large private memory of this process into huge pages, as far as that needs no more memory.
+///
+/// Unless `asked` for by name, it uses no more CPU time than the program has used until then, or [`SHORTEST`], so that a start
+/// takes about twice as long at most. It says so where it could not move all. Where asked for, it also says where nothing
+/// can be done.
+pub(super) fn collapse_large_memory(asked: bool) {
+    let Ok(usage) = sys::usage() else { return };
+    if usage.peak_memory < LEAST as u64 {
+        return;
+    }
+    let longest = (!asked).then_some(usage.cpu_time.max(SHORTEST));
+    match collapse(&usage, longest) {
+        Ok(Outcome { total, done, stopped: Some(stopped), .. }) => {
+            let (done, total) = (done >> 20, total >> 20);
+            let why = match stopped {
+                Stopped::Late(after) => {
+                    let after = amounts::time(after);
+                    format!(
+                        "the rest would make the start too long after {after} of CPU time; huge_pages = true moves all, false nothing"
+                    )
+                }
+                Stopped::Refused(error) => format!("the system had no more for this process: {error}"),
+            };
+            logging::info(&format!(
+                "moved {done} of {total} MiB into huge pages: {why}; for each GiB that is left, a fork takes about 30 ms \
+                 longer"
+            ));
+        }
+        Ok(Outcome { refused: Some(error), .. }) if asked => warn_of_no_effect(&error),
+        Err(error) if asked => warn_of_no_effect(&error),
+        Ok(_) | Err(_) => {}
+    }
+}
+
+fn warn_of_no_effect(error: &io::Error) {
+    logging::warn(&format!(
+        "huge_pages = true has no effect on all or part of the memory: {error}; it takes Linux 6.1 with transparent huge \
+         pages, /proc, and a process that may use them"
+    ));
+}
+
+struct Outcome {
+    /// What could be moved, in bytes, and how much of it was.
+    total: usize,
+    done: usize,
+    /// The last error that says that a part of the memory may have none.
+    refused: Option<io::Error>,
+    /// Why it did not go on.
+    stopped: Option<Stopped>,
+}
+
+enum Stopped {
+    Late(Duration),
+    Refused(io::Error),
+}
+
+/// `before` is what the process had used before this, `longest` the CPU time that this may use.
+fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
+    let size = sys::huge_page_size()?;
+    let ranges = full_ranges(size)?;
+    let mut outcome = Outcome { total: ranges.iter().map(Range::len).sum(), done: 0, refused: None, stopped: None };
+    if outcome.total < LEAST {
+        return Ok(outcome);
+    }
+    for batch in ranges.iter().flat_map(|range| batches(range, size)) {
+        let taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
+        if longest.is_some_and(|longest| taken > longest) {
+            outcome.stopped = Some(Stopped::Late(taken));
+            break;
+        }
+        match sys::collapse(&batch) {
+            Ok(()) => outcome.done += batch.len(),
+            Err(error) if has_errno(&error, Errno::EAGAIN) => {}
+            Err(error) if has_errno(&error, Errno::EINVAL) => outcome.refused = Some(error),
+            Err(error) => {
+                outcome.stopped = Some(Stopped::Refused(error));
+                break;
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn has_errno(error: &io::Error, errno: Errno) -> bool {
+    sys::errno(error) == Some(errno as i32)
+}
+
+/// What is made into huge pages: the parts of private memory in which every small page is there, and this process's alone.
+///
+/// So it needs no more memory: an absent page, or the page of zeros that all untouched memory shares, would become memory,
+/// and a page shared with another process would be copied.
+fn full_ranges(size: usize) -> io::Result<Vec<Range<usize>>> {
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let pages = PageMap::open()?;
+    let mut entries = vec![0; size / pages.page()];
+    let mut full: Vec<Range<usize>> = Vec::new();
+    for mapping in maps.lines().filter_map(private_memory) {
+        let end = mapping.end / size * size;
+        for start in (mapping.start.next_multiple_of(size)..end).step_by(size) {
+            pages.read(start, &mut entries)?;
+            if !entries.iter().copied().all(is_own) {
+                continue;
+            }
+            match full.last_mut() {
+                Some(last) if last.end == start => last.end += size,
+                _ => full.push(start..start + size),
+            }
+        }
+    }
+    Ok(full)
+}
+
+/// The addresses of a line of /proc/PID/maps, where it is of private memory that no file has. A main thread's stack is not:
+/// it shrinks and grows.
+fn private_memory(line: &str) -> Option<Range<usize>> {
+    let mut fields = line.split_ascii_whitespace();
+    let addresses = fields.next()?;
+    let private = fields.next()?.ends_with('p');
+    let inode = fields.nth(2)?;
+    let has_no_file = inode == "0" && fields.next().is_none_or(|name| name == "[heap]" || name.starts_with("[anon:"));
+    let (start, end) = addresses.split_once('-')?;
+    let number = |digits| usize::from_str_radix(digits, 16).ok();
+    (private && has_no_file).then_some(number(start)?..number(end)?)
+}
+
+/// Whether an entry of /proc/PID/pagemap is of a page that is there and that this process alone has mapped.
+fn is_own(entry: u64) -> bool {
+    const PRESENT: u64 = 1 << 63;
+    const OF_A_FILE: u64 = 1 << 61;
+    const EXCLUSIVE: u64 = 1 << 56;
+    entry & (PRESENT | OF_A_FILE | EXCLUSIVE) == PRESENT | EXCLUSIVE
+}
+
+/// Parts of about [`BATCH`] bytes.
+fn batches(range: &Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (batch, end) = (BATCH.next_multiple_of(size), range.end);
+    range.clone().step_by(batch).map(move |start| start..end.min(start + batch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_memory_without_a_file_is_taken_from_a_list_of_mappings() {
+        for (line, expected) in [
+            ("7f0000000000-7f0040001000 rw-p 00000000 00:00 0 ", Some(0x7f00_0000_0000..0x7f00_4000_1000)),
+            (
+                "55d0a0000000-55d0a8000000 rw-p 00000000 00:00 0                          [heap]",
+                Some(0x55d0_a000_0000..0x55d0_a800_0000),
+            ),
+            (
+                "7f0000000000-7f0000200000 rw-p 00000000 00:00 0                          [anon:a pool]",
+                Some(0x7f00_0000_0000..0x7f00_0020_0000),
+            ),
+            ("7f0000000000-7f0000200000 r--p 00000000 00:00 0 ", Some(0x7f00_0000_0000..0x7f00_0020_0000)),
+            ("7f0000000000-7f0000200000 rw-s 00000000 00:01 1025                       /dev/zero (deleted)", None),
+            ("7f0000000000-7f0000200000 rw-p 00000000 00:0f 7                          /anon_hugepage (deleted)", None),
+            ("7f0000000000-7f0000200000 rw-p 00003000 08:01 1234                       /usr/lib/libc.so.6", None),
+            ("7ffd00000000-7ffd00021000 rw-p 00000000 00:00 0                          [stack]", None),
+            ("ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]", None),
+            ("7f0000000000 rw-p", None),
+            ("x-y rw-p 00000000 00:00 0 ", None),
+            ("", None),
+        ] {
+            assert_eq!(private_memory(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_pages_that_are_there_and_of_this_process_alone_are_its_own() {
+        const PRESENT_AND_EXCLUSIVE: u64 = 1 << 63 | 1 << 56;
+        assert!(is_own(PRESENT_AND_EXCLUSIVE) && is_own(PRESENT_AND_EXCLUSIVE | 1 << 55 | 0x1234));
+        // Absent, of zeros or shared, swapped out, of a file.
+        for entry in [0, 1 << 63, 1 << 62, PRESENT_AND_EXCLUSIVE | 1 << 61] {
+            assert!(!is_own(entry), "{entry:#x}");
+        }
+    }
+
+    #[test]
+    fn batches_cover_a_range_without_a_gap() {
+        let huge = 2 << 20;
+        for length in [huge, BATCH, BATCH + huge, 3 * BATCH - huge] {
+            let parts: Vec<_> = batches(&(huge..huge + length), huge).collect();
+            assert!(parts.windows(2).all(|two| two[0].end == two[1].start), "{parts:?}");
+            assert_eq!((parts[0].start, parts[parts.len() - 1].end), (huge, huge + length));
+            assert!(parts.iter().all(|part| part.len() <= BATCH));
+        }
+    }
+
+    /// The zeros of `vec![0; n]` that were only read are one page, mapped everywhere.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn memory_that_was_only_read_or_not_touched_is_left_alone() {
+        let Ok(size) = sys::huge_page_size() else { return };
+        let written = std::hint::black_box(vec![1_u8; 8 * size]);
+        let read = std::hint::black_box(vec![0_u8; 8 * size]);
+        assert_eq!(read.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 0);
+        let untouched: Vec<u8> = Vec::with_capacity(8 * size);
+        let Ok(full) = full_ranges(size) else { return };
+        let overlap = |data: &[u8]| -> usize {
+            let data = data.as_ptr_range();
+            let (start, end) = (data.start as usize, data.end as usize);
+            full.iter().map(|range| range.end.min(end).saturating_sub(range.start.max(start))).sum()
+        };
+        assert!(overlap(&written) >= 6 * size, "{full:x?}");
+        assert!(overlap(&read) <= size, "{full:x?}");
+        let start = untouched.as_ptr() as usize;
+        assert!(full.iter().all(|range| range.end <= start || range.start >= start + 8 * size || range.len() <= size));
+    }
+}
