@@ -100,12 +100,12 @@ impl Inheritance {
     }
 
     /// The variables that are ignored because this program has more rights than its caller.
-    pub(crate) fn distrusted(&self) -> impl Iterator<Item = &'static str> {
-        self.announcement.distrusted().into_iter().chain(self.manager.distrusted())
+    pub(crate) fn distrusted(&self) -> Vec<&'static str> {
+        [self.announcement.distrusted(), self.manager.distrusted()].concat()
     }
 
     /// The names of the variables that announce sockets.
-    pub(crate) fn socket_variables(&self) -> impl Iterator<Item = &'static str> {
+    pub(crate) fn socket_variables(&self) -> Vec<&'static str> {
         self.announcement.variables()
     }
 

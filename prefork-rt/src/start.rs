@@ -240,7 +240,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     let handoff = &inheritance.handoff;
     let unused = unused_without_workers(&prefork.environment, inheritance);
     let Environment { mode, values, mut warnings, mut variables, .. } = prefork.environment;
-    variables.extend(inheritance.socket_variables().map(str::to_owned));
+    for name in inheritance.socket_variables() {
+        variables.push(name.to_owned());
+    }
     warnings.extend(inheritance.warnings());
     let mut settings = Settings::new(values, prefork.code, &mut warnings);
     let workers = format!("{}: {}", amounts::workers(settings.workers), settings.workers_because);
@@ -346,7 +348,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     inheritance.close_all_sockets();
     let manager = manager
         .map(|address| Manager::new(address, &inheritance.manager, settings.graceful_timeout, settings.ready_timeout));
-    variables.extend(inheritance.manager.names().map(str::to_owned));
+    for name in inheritance.manager.names() {
+        variables.push(name.to_owned());
+    }
     let mut service = Service {
         credentials,
         detachment,

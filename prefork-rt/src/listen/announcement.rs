@@ -43,8 +43,14 @@ impl Announcement {
     }
 
     /// The names of all variables that are there, also of empty ones. Workers do not see them.
-    pub(crate) fn variables(&self) -> impl Iterator<Item = &'static str> {
-        self.all().into_iter().filter_map(|(name, value)| value.as_ref().map(|_| name))
+    pub(crate) fn variables(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (name, value) in self.all() {
+            if value.is_some() {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// Takes the sockets over, so that no program that is started from here on inherits them, too. An announcement
@@ -199,6 +205,6 @@ mod tests {
     fn empty_variables_announce_nothing_and_are_kept_from_workers() {
         let empty = announcement(&[(COUNT, ""), (NAMES, "")]);
         assert!(matches!(empty.take_sockets(), Ok(Announced::Sockets(sockets)) if sockets.is_empty()));
-        assert_eq!(empty.variables().collect::<Vec<_>>(), [COUNT, NAMES]);
+        assert_eq!(empty.variables(), [COUNT, NAMES]);
     }
 }

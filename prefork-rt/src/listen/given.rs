@@ -48,8 +48,11 @@ pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, E
     check(&labels, wanted, name)?;
     let mut sockets = Vec::new();
     for listener in &mut *given {
-        if matches(&listener.label, wanted, name) {
-            sockets.extend(listener.take());
+        if !matches(&listener.label, wanted, name) {
+            continue;
+        }
+        if let Some(socket) = listener.take() {
+            sockets.push(socket);
         }
     }
     if sockets.is_empty() { Err(argument(taken(wanted, name))) } else { Ok(sockets) }

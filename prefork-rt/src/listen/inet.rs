@@ -72,7 +72,9 @@ pub(super) fn bind(
     match addresses {
         [first, _, ..] if first.port() == 0 => {
             let chosen = || at_chosen_port(label.kind, addresses, only_ipv6, slots).map_err(refusal);
-            sockets.extend(try_again(&Labelled(label, first), purpose, &chosen)?.into_iter().map(Some));
+            for at_address in try_again(&Labelled(label, first), purpose, &chosen)? {
+                sockets.push(Some(at_address));
+            }
         }
         _ => {
             for &address in addresses {

@@ -196,7 +196,9 @@ impl Listener {
         for HandoffSocket { socket, .. } in self.handoffs(false) {
             let address = SockRef::from(&socket).local_addr().ok().and_then(|address| address.as_socket());
             let place = address.map_or_else(|| self.key.clone(), |address| Labelled(&self.label, &address).to_string());
-            closed.extend(held::closing(place, self.label.kind, socket));
+            if let Some(one) = held::closing(place, self.label.kind, socket) {
+                closed.push(one);
+            }
         }
         closed
     }

@@ -129,8 +129,9 @@ impl Listeners {
             self.closed.extend(listener.bound_here());
         }
         for left in &self.left {
-            if let (None, Ok(kind)) = (&left.stored, inherited::kind(&left.socket)) {
-                self.closed.extend(held::closing(left.entry.clone(), kind, left.socket.as_fd()));
+            let (None, Ok(kind)) = (&left.stored, inherited::kind(&left.socket)) else { continue };
+            if let Some(closed) = held::closing(left.entry.clone(), kind, left.socket.as_fd()) {
+                self.closed.push(closed);
             }
         }
         self.listeners.clear();

@@ -34,7 +34,9 @@ pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Resul
     let mut in_order = in_order.into_iter();
     for (_, sockets) in &mut matched {
         if sockets.is_empty() {
-            sockets.extend(in_order.next());
+            if let Some(socket) = in_order.next() {
+                sockets.push(socket);
+            }
         }
     }
     for ((label, sockets), entry) in matched.iter().zip(entries) {

@@ -53,7 +53,9 @@ impl Listeners {
             match &listener.sockets {
                 Sockets::One(socket) => {
                     let health = as_bound.check(socket.as_fd());
-                    repairs.extend(listener.repair(&mut as_bound, health, moment));
+                    if let Some(repair) = listener.repair(&mut as_bound, health, moment) {
+                        repairs.push(repair);
+                    }
                 }
                 Sockets::PerSlot(slots) => {
                     let mut found = Vec::new();
@@ -63,7 +65,9 @@ impl Listeners {
                         }
                     }
                     for (task_id, health) in found {
-                        repairs.extend(self.repair_slot(index, &as_bound, task_id, health, moment));
+                        if let Some(repair) = self.repair_slot(index, &as_bound, task_id, health, moment) {
+                            repairs.push(repair);
+                        }
                     }
                 }
                 Sockets::Taken => {}

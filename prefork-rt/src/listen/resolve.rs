@@ -77,8 +77,9 @@ fn listed_twice(places: &[Resolved]) -> Option<String> {
         let label = unnamed(place.label.kind);
         match &place.at {
             At::Addresses(addresses) => {
-                let with_port = addresses.iter().filter(|address| address.port() != 0);
-                listed.extend(with_port.map(|address| Labelled(&label, address).to_string()));
+                for address in addresses.iter().filter(|address| address.port() != 0) {
+                    listed.push(Labelled(&label, address).to_string());
+                }
             }
             At::Path(unix) => listed.push(Labelled(&label, &unix.path).to_string()),
             At::Inherited(_) => {}

@@ -41,7 +41,9 @@ impl Unclaimed {
         for Resolved { label, at, .. } in places {
             match at {
                 At::Addresses(addresses) => {
-                    entries.extend(addresses.iter().map(|address| Labelled(label, address).to_string()));
+                    for address in addresses {
+                        entries.push(Labelled(label, address).to_string());
+                    }
                 }
                 At::Path(unix) => entries.push(Labelled(label, &unix.path).to_string()),
                 At::Inherited(_) => {}

@@ -35,8 +35,14 @@ impl Variables {
     }
 
     /// The names of all variables that are there, also of empty ones. Workers do not see them.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.all().into_iter().filter_map(|(name, value)| value.as_ref().map(|_| name))
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names = Vec::new();
+        for (name, value) in self.all() {
+            if value.is_some() {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// The variables that are set and not trusted, because this program has more rights than its caller.

@@ -82,8 +82,12 @@ impl Environment {
     /// Warns of the variables that are not trusted, and of these others.
     pub(super) fn warn_of_distrusted(&mut self, others: impl Iterator<Item = &'static str>) {
         let mut distrusted = self.distrusted.clone();
-        distrusted.extend(others.map(str::to_owned));
-        self.warnings.extend(more_rights(distrusted));
+        for other in others {
+            distrusted.push(other.to_owned());
+        }
+        if let Some(warning) = more_rights(distrusted) {
+            self.warnings.push(warning);
+        }
     }
 
     /// The variables that have a value which a process without workers does not use.

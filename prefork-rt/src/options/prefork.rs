@@ -89,7 +89,7 @@ impl Prefork {
         sys::recognize_journal();
         let inheritance = Inheritance::of_this_process();
         let (mut environment, read) = Environment::read(env::vars_os(), trust::in_options());
-        environment.warn_of_distrusted(inheritance.distrusted());
+        environment.warn_of_distrusted(inheritance.distrusted().into_iter());
         let taken = inheritance.take(environment.handoff.as_deref(), environment.mode == Mode::Check);
         let signals = keep_or_leave(environment.mode, signals, &inheritance.handoff);
         let error = read.and(taken).err();

@@ -27,10 +27,16 @@ impl OomKills {
         if let (Some(cgroup), Some(mountinfo)) =
             (text("/proc/self/cgroup".as_ref()), text("/proc/self/mountinfo".as_ref()))
         {
-            let files = cgroup_files(&cgroup, &mountinfo);
-            counters.extend(files.into_iter().find_map(|path| Counter::open(Scope::Cgroup, path)));
+            for path in cgroup_files(&cgroup, &mountinfo) {
+                if let Some(counter) = Counter::open(Scope::Cgroup, path) {
+                    counters.push(counter);
+                    break;
+                }
+            }
         }
-        counters.extend(Counter::open(Scope::Kernel, "/proc/vmstat".into()));
+        if let Some(counter) = Counter::open(Scope::Kernel, "/proc/vmstat".into()) {
+            counters.push(counter);
+        }
         OomKills { counters, last: None }
     }
 

@@ -233,8 +233,12 @@ impl Supervisor {
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, writer) = self.wake_pipe.ends();
         let mut descriptors = vec![reader, writer];
-        descriptors.extend(self.board_file.as_ref().map(AsFd::as_fd));
-        descriptors.extend(self.service.listeners.handoffs(back).into_iter().map(|handoff| handoff.socket));
+        if let Some(file) = &self.board_file {
+            descriptors.push(file.as_fd());
+        }
+        for handoff in self.service.listeners.handoffs(back) {
+            descriptors.push(handoff.socket);
+        }
         if let Some(manager) = &self.service.manager {
             descriptors.extend(manager.descriptors());
         }

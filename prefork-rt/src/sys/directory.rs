@@ -82,7 +82,9 @@ impl Directory {
                 Step::Link { .. } if links == MOST_LINKS => return Err(Errno::ELOOP.into()),
                 Step::Link { target, of_stranger } => {
                     links += 1;
-                    strangers.extend(of_stranger.map(|owner| ForeignLink { link: at.path.join(&part), owner }));
+                    if let Some(owner) = of_stranger {
+                        strangers.push(ForeignLink { link: at.path.join(&part), owner });
+                    }
                     if target.is_absolute() {
                         at = Directory::root()?;
                     }

@@ -84,29 +84,27 @@ pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
 /// The numbers of the sockets that most likely keep others from being bound there. The system lists the sockets of this network
 /// namespace, whichever process has them, but no TCP sockets that are bound and neither listen nor are connected.
 pub(crate) fn sockets_at(bound: Bound<'_>) -> Vec<u64> {
-    let mut found = Vec::new();
+    let (mut best, mut found) = (None, Vec::new());
     let _ = each_listed(bound.list(), &mut |listed| {
-        found.extend(bound.rank(&listed).map(|rank| (rank, listed.socket)));
+        let rank = bound.rank(&listed);
+        if rank.is_some_and(|rank| best.is_none_or(|best| rank < best)) {
+            (best, found) = (rank, Vec::new());
+        }
+        if rank.is_some() && rank == best {
+            found.push(listed.socket);
+        }
         true
     });
-    let mut best = Vec::new();
-    let mut best_rank = u8::MAX;
-    for (rank, socket) in found {
-        if rank < best_rank {
-            (best_rank, best) = (rank, Vec::new());
-        }
-        if rank == best_rank {
-            best.push(socket);
-        }
-    }
-    best
+    found
 }
 
 /// Which of these listening sockets still exist, in any process of this network namespace.
 pub(crate) fn still_open(list: SocketList, sockets: &[u64]) -> Vec<u64> {
     let mut open = Vec::new();
     let _ = each_listed(list, &mut |listed| {
-        open.extend(Some(listed.socket).filter(|socket| sockets.contains(socket)));
+        if sockets.contains(&listed.socket) {
+            open.push(listed.socket);
+        }
         // The kernel lists TCP sockets that listen first, and there may be many that are connected.
         open.len() < sockets.len() && (list != SocketList::Tcp || listed.state == LISTENS)
     });

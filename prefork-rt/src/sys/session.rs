@@ -38,11 +38,15 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
     let is_meant = |descriptor: RawFd| {
         terminal(descriptor).is_some_and(|(open, device)| standard.contains(&Some(device)) || controls_us(open))
     };
-    let mut descriptors: Vec<RawFd> = descriptors().into_iter().map(|(descriptor, _)| descriptor).collect();
-    descriptors.retain(|&descriptor| descriptor > 2);
-    descriptors.extend([1, 2]);
+    // These two also where there is no /proc that lists the others.
+    let mut open: Vec<RawFd> = vec![1, 2];
+    for (descriptor, _) in descriptors() {
+        if descriptor > 2 {
+            open.push(descriptor);
+        }
+    }
     let mut terminals = Vec::new();
-    for descriptor in descriptors {
+    for descriptor in open {
         if !is_meant(descriptor) || access(descriptor).map_or(true, |access| access == OFlag::O_WRONLY) {
             continue;
         }

@@ -98,9 +98,11 @@ impl WakePipe {
             let length = (&self.reader).read(&mut buffer).unwrap_or(0);
             // Which numbers were written is of interest as long as none is missing.
             if !wakes.overflow {
-                let pieces = buffer[..length].chunks_exact(size_of::<Number>());
-                let numbers = pieces.filter_map(|piece| piece.try_into().ok()).map(Number::from_ne_bytes);
-                wakes.numbers.extend(numbers);
+                for piece in buffer[..length].chunks_exact(size_of::<Number>()) {
+                    if let Ok(piece) = piece.try_into() {
+                        wakes.numbers.push(Number::from_ne_bytes(piece));
+                    }
+                }
             }
             // A worker writes whole numbers. Half of one is garbage, and hides where the others begin.
             wakes.overflow |= length % size_of::<Number>() != 0;

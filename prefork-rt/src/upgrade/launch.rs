@@ -19,11 +19,13 @@ pub(crate) struct Launch {
 
 impl Launch {
     pub(crate) fn of_this_program() -> Launch {
-        Launch {
-            arguments: env::args_os().collect(),
-            variables: env::vars_os().filter(|(name, _)| name != VARIABLE).collect(),
-            directory: logical_directory(),
+        let mut variables = Vec::new();
+        for (name, value) in env::vars_os() {
+            if name != VARIABLE {
+                variables.push((name, value));
+            }
         }
+        Launch { arguments: env::args_os().collect(), variables, directory: logical_directory() }
     }
 
     /// The directory in which the program runs, and its next binary will.

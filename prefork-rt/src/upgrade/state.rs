@@ -166,7 +166,9 @@ impl State {
     /// Every descriptor in the state.
     pub(super) fn descriptors(&self) -> Vec<i32> {
         let mut descriptors = vec![self.board.file, self.wake_pipe.0, self.wake_pipe.1];
-        descriptors.extend(self.sockets.iter().map(|socket| socket.descriptor));
+        for socket in &self.sockets {
+            descriptors.push(socket.descriptor);
+        }
         if let Some(previous) = &self.previous {
             descriptors.extend([previous.binary, previous.directory]);
         }
