@@ -19,7 +19,7 @@ const MOST_NAMED: usize = 3;
 /// Logs what happened, and returns the line. `pid` finds the process of a worker, also after its end.
 pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Option<String> {
     let [info, warn, error] = [Level::Info, Level::Warn, Level::Error].map(|level| move |line: String| (level, line));
-    let name = |&worker: &ProcId| name_of(worker, &pid);
+    let name = |&worker: &ProcId| name_of(worker, pid(worker));
     let in_its_place = |successor: &ProcId| format!("{}, its replacement, takes its place", name(successor));
     let only_pid = |&worker: &ProcId| pid(worker).map_or_else(|| "the old one".to_owned(), |pid| format!("pid {pid}"));
     let (level, line) = match notice {
@@ -135,7 +135,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         }
         Notice::ReloadFailed { task_id, why, kept, replaced, go_on, go_back } => warn(format!(
             "reload abandoned at worker {task_id}: {}; {}; {} replaced before{}{}; SIGHUP tries again",
-            turn_failure(why, name),
+            turn_failure(why, &name),
             kept.as_ref()
                 .map_or_else(|| "the old worker had already ended".to_owned(), |old| format!("{} stays", name(old))),
             workers_were(*replaced),
@@ -195,7 +195,7 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
         Notice::RecycleFailed { worker, why, retry } => warn(format!(
             "{} cannot be recycled: {}; it stays{}",
             name(worker),
-            turn_failure(why, name),
+            turn_failure(why, &name),
             retry.map_or_else(String::new, |retry| format!(", the next try is in {}", time(retry)))
         )),
         Notice::Scaled { by, from, to } => info(format!("{by}: {} instead of {from}", workers(*to))),
@@ -247,12 +247,12 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>) -> Op
 
 /// Why the upgrade is abandoned: which worker failed, and how.
 pub(crate) fn upgrade_failure(task_id: usize, why: &TurnFailure, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
-    format!("at worker {task_id}: {}", turn_failure(why, |&worker| name_of(worker, &pid)))
+    format!("at worker {task_id}: {}", turn_failure(why, &|&worker| name_of(worker, pid(worker))))
 }
 
 /// "worker 2 (pid 4711)".
-fn name_of(worker: ProcId, pid: impl Fn(ProcId) -> Option<Pid>) -> String {
-    match pid(worker) {
+fn name_of(worker: ProcId, pid: Option<Pid>) -> String {
+    match pid {
         Some(pid) => format!("worker {} (pid {pid})", worker.task_id()),
         None => format!("worker {}", worker.task_id()),
     }
@@ -353,7 +353,7 @@ fn kind(failure: Failure) -> String {
     }
 }
 
-fn turn_failure(why: &TurnFailure, name: impl Fn(&ProcId) -> String) -> String {
+fn turn_failure(why: &TurnFailure, name: &dyn Fn(&ProcId) -> String) -> String {
     match why {
         TurnFailure::Failed { worker, failure, up } => {
             let (name, what, age) = (name(worker), what(*failure), age(*up));

@@ -113,7 +113,7 @@ pub(super) fn set_rights(unix: &UnixPath, stored: Option<FileId>) {
         let Some(entry) = entry.filter(is_own) else { return Ok(()) };
         let rights = Rights::of(unix).map_err(|error| error.to_string())?;
         let set_owner = |owner, group| entry.set_owner(owner, group);
-        rights.set(set_owner, |mode| entry.set_mode(mode)).map_err(refused)
+        rights.set(&set_owner, &|mode| entry.set_mode(mode)).map_err(refused)
     });
     if let Err(why) = set {
         logging::warn(&format!("unix:{} keeps the mode, owner and group that it had: {why}", unix.path));

@@ -86,15 +86,15 @@ impl InProgress {
 
     /// The reload is abandoned. Returns what its turns wait for: they end for the sake of their slots.
     pub(super) fn abandon_reload(&mut self) -> Vec<Awaits> {
-        self.abandon(|cause| cause == Cause::Reload)
+        self.abandon(&|cause| cause == Cause::Reload)
     }
 
     /// All turns end for the sake of their slots. Returns what they wait for.
     pub(super) fn abandon_all(&mut self) -> Vec<Awaits> {
-        self.abandon(|_| true)
+        self.abandon(&|_| true)
     }
 
-    fn abandon(&mut self, is_abandoned: impl Fn(Cause) -> bool) -> Vec<Awaits> {
+    fn abandon(&mut self, is_abandoned: &dyn Fn(Cause) -> bool) -> Vec<Awaits> {
         let mut awaited = Vec::new();
         for turn in &mut self.turns {
             if is_abandoned(turn.cause) {

@@ -211,7 +211,7 @@ impl Directory {
     /// Runs `call`, which does bind(2) or connect(2), with an address that leads to a name in this very directory:
     /// `/proc/self/fd/3/NAME`. Where there is no /proc, the address is the bare name, and this directory is the working
     /// directory of the process during the call: fchdir(2).
-    pub(crate) fn with_address<T>(&self, name: &OsStr, call: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn with_address<T>(&self, name: &OsStr, call: &dyn Fn(&Path) -> io::Result<T>) -> io::Result<T> {
         if let Some(path) = path_of_descriptor(self.opened.as_fd()) {
             return call(&path.join(name));
         }

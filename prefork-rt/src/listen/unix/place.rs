@@ -89,7 +89,7 @@ impl Place {
         let connect = |path: &Path| probe.connect(&SockAddr::unix(path)?);
         let connected = match entry.address() {
             Some(path) => connect(&path),
-            None => self.directory.with_address(&self.name, connect),
+            None => self.directory.with_address(&self.name, &connect),
         };
         match connected {
             // It is a datagram socket. EPROTOTYPE: it is one of another type.

@@ -124,10 +124,11 @@ impl<'a> Private<'a> {
         let socket =
             Socket::new(Domain::UNIX, Type::STREAM, None).map_err(advise("no Unix socket can be made here"))?;
         let bind = |path: &Path| socket.bind(&SockAddr::unix(path)?);
-        directory.with_address(name, bind).map_err(advise(WRITABLE))?;
+        directory.with_address(name, &bind).map_err(advise(WRITABLE))?;
         let file = directory.entry(name).and_then(|file| file.ok_or_else(|| ErrorKind::NotFound.into()));
         let file = file.map_err(advise(WRITABLE))?;
-        rights.set(|owner, group| directory.set_owner(name, owner, group), |mode| directory.set_mode(name, mode))?;
+        let set_owner = |owner, group| directory.set_owner(name, owner, group);
+        rights.set(&set_owner, &|mode| directory.set_mode(name, mode))?;
         socket.listen(BACKLOG).map_err(advise(WRITABLE))?;
         Ok((socket, file.id()))
     }

@@ -22,16 +22,16 @@ impl Rights {
         let group = |name: &str| Ok(sys::getgrnam(name)?.map(|group| group.gid.as_raw()));
         Ok(Rights {
             mode: unix.mode,
-            owner: id(unix, "user", unix.owner.as_deref(), user)?,
-            group: id(unix, "group", unix.group.as_deref(), group)?,
+            owner: id(unix, "user", unix.owner.as_deref(), &user)?,
+            group: id(unix, "group", unix.group.as_deref(), &group)?,
         })
     }
 
     /// Sets the owner first, so that the mode never gives rights to an owner who should not have them.
     pub(super) fn set(
         &self,
-        set_owner: impl FnOnce(Option<u32>, Option<u32>) -> io::Result<()>,
-        set_mode: impl FnOnce(u32) -> io::Result<()>,
+        set_owner: &dyn Fn(Option<u32>, Option<u32>) -> io::Result<()>,
+        set_mode: &dyn Fn(u32) -> io::Result<()>,
     ) -> Result<(), Refusal> {
         if self.owner.is_some() || self.group.is_some() {
             let advice = "only root can give a file to another user, or to a group that it is not in";
@@ -49,7 +49,7 @@ fn id(
     unix: &UnixPath,
     what: &str,
     name: Option<&str>,
-    look_up: impl Fn(&str) -> io::Result<Option<u32>>,
+    look_up: &dyn Fn(&str) -> io::Result<Option<u32>>,
 ) -> Result<Option<u32>, Error> {
     let Some(name) = name else { return Ok(None) };
     let found = match look_up(name) {
