@@ -3,13 +3,13 @@
 //! It must not know what the item looks like.
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::parse::discouraged::Speculative;
 use syn::parse::{ParseStream, Parser};
-use syn::{BinOp, Error, Expr, ExprLit, ExprPath, Lit, LitInt, Path, Result, Token, UnOp};
+use syn::{Error, Lit, LitInt, Result, Token};
 
 use crate::grammar::{self, Entry, Foreign, for_each_option};
+use crate::syntax::{self, Expr, Form, Path};
 
 /// Not an option, but what [`Args::gives`] is asked as if it were one: the attribute of an async runtime.
 pub(crate) const RUNTIME: &str = "a runtime";
@@ -17,9 +17,9 @@ pub(crate) const RUNTIME: &str = "a runtime";
 /// What the attribute says.
 pub(crate) struct Args {
     /// The crate that the expansion calls.
-    pub(crate) runtime: Path,
+    pub(crate) runtime: TokenStream,
     /// The function to call before the first fork.
-    pub(crate) preload: Option<ExprPath>,
+    pub(crate) preload: Option<Path>,
     /// The builder's methods and their arguments, in the order written.
     pub(crate) calls: Vec<(Ident, Expr)>,
     /// What `listen` has, where its literals show it.
@@ -99,7 +99,7 @@ impl Args {
     /// Reads all there is, and adds one error for each mistake.
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Vec<Error>) -> Self {
         let mut args = Args {
-            runtime: syn::parse_quote_spanned!(Span::mixed_site()=> ::prefork_rt),
+            runtime: quote_spanned!(Span::mixed_site()=> ::prefork_rt),
             preload: None,
             calls: Vec::new(),
             addresses: None,
@@ -161,8 +161,8 @@ impl Args {
     /// Notes a word of the option that is written as if it were a variable: `workers = auto`.
     fn note_word(&mut self, name: &Ident, value: &Expr, check: Check) {
         const WORDS: [&str; 6] = ["auto", "always", "exclusive", "none", "overlap", "unlimited"];
-        let Expr::Path(path) = bare(value) else { return };
-        let Some(word) = path.path.get_ident() else { return };
+        let Form::Path(path) = &bare(value).form else { return };
+        let Some(word) = path.get_ident() else { return };
         let text = word.to_string();
         if WORDS.contains(&text.as_str()) && check(&text).is_ok() {
             self.words.push((word.clone(), about(name, value, &in_quotes(&text))));
@@ -246,7 +246,7 @@ fn read_value(input: ParseStream<'_>, name: &Ident, row: &Row) -> Result<Expr> {
         ));
     }
     match value {
-        Ok(value) if !matches!(bare(&value), Expr::Assign(_)) => Ok(value),
+        Ok(value) if !matches!(bare(&value).form, Form::Assignment) => Ok(value),
         _ => {
             Err(Error::new(start, format!("this is not a value for `{name}`: write for example `{name} = {example}`")))
         }
@@ -271,9 +271,11 @@ fn read_equals(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<()
 
 /// Reads an expression, or leaves the input as it is.
 fn read_expression(input: ParseStream<'_>) -> Result<Expr> {
-    let ahead = input.fork();
-    let value = ahead.parse()?;
-    input.advance_to(&ahead);
+    let tokens: Vec<TokenTree> = input.fork().parse::<TokenStream>()?.into_iter().collect();
+    let (value, length) = syntax::read_expression(&tokens).ok_or_else(|| input.error("expected an expression"))?;
+    for _ in 0..length {
+        input.parse::<TokenTree>()?;
+    }
     Ok(value)
 }
 
@@ -301,15 +303,13 @@ fn question_mark(tokens: &TokenStream) -> Option<TokenTree> {
 
 /// Whether an expression can only be meant as text: `127.0.0.1`, and for an option that takes words, `on-failure`.
 fn is_text(value: &Expr, takes: Literal) -> bool {
-    match bare(value) {
-        Expr::Field(field) => matches!(bare(&field.base), Expr::Lit(_)) || is_text(&field.base, takes),
-        Expr::Binary(minus) if matches!(minus.op, BinOp::Sub(_)) => {
-            let is_word = |value: &Expr| matches!(value, Expr::Path(path) if path.path.get_ident().is_some());
-            matches!(takes, Literal::Text)
-                && (is_word(&minus.left) || is_text(&minus.left, takes))
-                && is_word(&minus.right)
+    match &bare(value).form {
+        Form::Field(base) => matches!(bare(base).form, Form::Lit(_)) || is_text(base, takes),
+        Form::Difference(left, right) => {
+            let is_word = |value: &Expr| matches!(&value.form, Form::Path(path) if path.get_ident().is_some());
+            matches!(takes, Literal::Text) && (is_word(left) || is_text(left, takes)) && is_word(right)
         }
-        Expr::Assign(_) => true,
+        Form::Assignment => true,
         _ => false,
     }
 }
@@ -405,10 +405,10 @@ fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Res
     let octal = octal(value).filter(|_| matches!(takes, Literal::Text));
     let Some(text) = octal.or_else(|| literal(value)) else { return Ok(()) };
     check(&text)?;
-    match (takes, bare(value), number(value)) {
-        (Literal::Bool, Expr::Lit(ExprLit { lit: Lit::Bool(_), .. }), _) => Ok(()),
+    match (takes, &bare(value).form, number(value)) {
+        (Literal::Bool, Form::Lit(Lit::Bool(_)), _) => Ok(()),
         (Literal::Bool, ..) => Err(format!("write it without quotes: {text}")),
-        (_, Expr::Lit(ExprLit { lit: Lit::Str(_), .. }), _) => Ok(()),
+        (_, Form::Lit(Lit::Str(_)), _) => Ok(()),
         (Literal::Number(integer), _, Some(number)) => check_suffix(number, integer, &text),
         (Literal::Text | Literal::Number(_) | Literal::Addresses, ..) => Err(in_quotes(&text)),
     }
@@ -428,26 +428,26 @@ fn check_suffix(number: &LitInt, integer: &str, text: &str) -> std::result::Resu
 
 /// The digits of an integer, which may be negative.
 fn number(value: &Expr) -> Option<&LitInt> {
-    match bare(value) {
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => Some(number),
-        Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => number(&minus.expr),
+    match &bare(value).form {
+        Form::Lit(Lit::Int(number)) if is_integer(number.suffix()) => Some(number),
+        Form::Negative(value) => number(value),
         _ => None,
     }
 }
 
 /// The addresses, if all are literals.
 fn read_addresses(value: &Expr, name: &Ident, errors: &mut Vec<Error>) -> Option<Vec<Entry>> {
-    match bare(value) {
-        Expr::Reference(reference) => read_addresses(&reference.expr, name, errors),
-        Expr::Array(list) if list.elems.is_empty() => {
+    match &bare(value).form {
+        Form::Reference(list) => read_addresses(list, name, errors),
+        Form::List(list) if list.is_empty() => {
             errors.push(about(name, value, "the list is empty: leave the option out, or write \"none\""));
             None
         }
-        Expr::Array(list) => {
-            let lists: Vec<_> = list.elems.iter().map(|one| read_addresses(one, name, errors)).collect();
+        Form::List(list) => {
+            let lists: Vec<_> = list.iter().map(|one| read_addresses(one, name, errors)).collect();
             Some(lists.into_iter().collect::<Option<Vec<_>>>()?.into_iter().flatten().collect())
         }
-        value => {
+        _ => {
             let addresses = grammar::addresses(&literal(value)?);
             addresses.map_err(|reason| errors.push(about(name, value, &reason))).ok()
         }
@@ -466,22 +466,20 @@ fn listed_once(
 
 /// The text of a literal, as the environment would have it; `None` for what only the run can tell.
 fn literal(value: &Expr) -> Option<String> {
-    match bare(value) {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Some(text.value()),
-        Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) if is_integer(number.suffix()) => {
-            Some(number.base10_digits().to_owned())
-        }
-        Expr::Lit(other) => Some(other.lit.to_token_stream().to_string()),
-        Expr::Field(field) if literal(&field.base).is_some() => Some(compact(value.to_token_stream())),
-        Expr::Unary(minus) if matches!(minus.op, UnOp::Neg(_)) => Some(format!("-{}", literal(&minus.expr)?)),
-        Expr::Range(range) => Some(format!("{}..{}", literal(range.start.as_ref()?)?, literal(range.end.as_ref()?)?)),
+    match &bare(value).form {
+        Form::Lit(Lit::Str(text)) => Some(text.value()),
+        Form::Lit(Lit::Int(number)) if is_integer(number.suffix()) => Some(number.base10_digits().to_owned()),
+        Form::Lit(other) => Some(other.to_token_stream().to_string()),
+        Form::Field(base) if literal(base).is_some() => Some(compact(value.to_token_stream())),
+        Form::Negative(value) => Some(format!("-{}", literal(value)?)),
+        Form::Range(start, end) => Some(format!("{}..{}", literal(start.as_ref()?)?, literal(end.as_ref()?)?)),
         _ => None,
     }
 }
 
 /// A number that begins with 0, as it is written: where an option takes text, it may be meant as octal.
 fn octal(value: &Expr) -> Option<String> {
-    let Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) = bare(value) else { return None };
+    let Form::Lit(Lit::Int(number)) = &bare(value).form else { return None };
     let written = number.to_string();
     let digits = written.strip_suffix(number.suffix())?;
     let is_octal = digits.starts_with('0') && !digits.starts_with("0x") && !digits.starts_with("0b");
@@ -490,9 +488,8 @@ fn octal(value: &Expr) -> Option<String> {
 
 /// The value without parentheses, or what groups the tokens that a macro was given.
 fn bare(value: &Expr) -> &Expr {
-    match value {
-        Expr::Group(group) => bare(&group.expr),
-        Expr::Paren(paren) => bare(&paren.expr),
+    match &value.form {
+        Form::Group(inner) => bare(inner),
         _ => value,
     }
 }
@@ -502,21 +499,31 @@ fn is_integer(suffix: &str) -> bool {
     suffix.is_empty() || suffix.starts_with(['i', 'u'])
 }
 
-fn function(value: &Expr, name: &Ident) -> Result<ExprPath> {
-    match bare(value) {
-        Expr::Path(path) => Ok(path.clone()),
-        Expr::Call(_) => Err(about(name, value, "name the function without calling it: remove the `(…)`")),
+fn function(value: &Expr, name: &Ident) -> Result<Path> {
+    match &bare(value).form {
+        Form::Path(path) => Ok(path.clone()),
+        Form::Call => Err(about(name, value, "name the function without calling it: remove the `(…)`")),
         _ => Err(about(name, value, "expected the path of a function: write `preload = path::to::function`")),
     }
 }
 
-fn path(value: &Expr, name: &Ident) -> Result<Path> {
-    let path = match bare(value) {
-        Expr::Path(path) if path.qself.is_none() => Some(path.path.clone()),
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => text.parse_with(Path::parse_mod_style).ok(),
+fn path(value: &Expr, name: &Ident) -> Result<TokenStream> {
+    let path = match &bare(value).form {
+        Form::Path(path) if !path.is_qualified => Some(path.to_token_stream()),
+        Form::Lit(Lit::Str(text)) => text.parse_with(module).ok(),
         _ => None,
     };
     path.ok_or_else(|| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`"))
+}
+
+/// The path of a module, which has names only.
+fn module(input: ParseStream<'_>) -> Result<TokenStream> {
+    let mut path = input.parse::<Option<Token![::]>>()?.into_token_stream();
+    loop {
+        path.extend(input.call(Ident::parse_any)?.into_token_stream());
+        let Some(separator) = input.parse::<Option<Token![::]>>()? else { return Ok(path) };
+        path.extend(separator.into_token_stream());
+    }
 }
 
 #[cfg(test)]

@@ -5,20 +5,19 @@
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
-use syn::punctuated::Punctuated;
-use syn::{Error, ExprPath, Ident, Pat, PatType, ReturnType, Signature, Type};
+use syn::{Error, Ident};
 
 use crate::args::Args;
 use crate::signature::{
-    self, Kind, Main, has_a_name_twice, is_condition, is_handle, is_inert, is_preloaded_by_value, is_shared, kind,
-    plain_name,
+    self, Kind, has_a_name_twice, is_condition, is_handle, is_inert, is_preloaded_by_value, is_shared, kind,
 };
+use crate::syntax::{Argument, Main, Path, Signature, Type};
 
 /// The tokens that `#[prefork(args)] item` stands for.
 pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut errors = Vec::new();
     let args = Args::parse(args, &mut errors);
-    let main = match syn::parse2::<Main>(item.clone()) {
+    let main = match Main::new(item.clone()) {
         Ok(main) => main.without_second_attribute(&mut errors),
         Err(error) => {
             errors.push(error);
@@ -26,7 +25,7 @@ pub(crate) fn expand(args: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     signature::check(&main, &args, &mut errors);
-    let is_name = |word: &Ident| main.arguments().any(|argument| plain_name(&argument.pat) == Some(word));
+    let is_name = |word: &Ident| main.sig.arguments.iter().any(|argument| argument.plain_name().as_ref() == Some(word));
     errors.extend(args.words(is_name).cloned());
     // rustc reports a name that is given twice, where the signature stays as it is.
     let is_plain = errors.is_empty() && !has_a_name_twice(&main);
@@ -41,9 +40,9 @@ fn output(args: &Args, main: &Main) -> TokenStream {
     let preload = args.preload.as_ref();
     let lent: Vec<Lent> = preload.map(|preload| lent(main, args, preload)).unwrap_or_default();
     let shared = attrs.iter().filter(is_shared);
-    let inner = Signature { inputs: Punctuated::new(), ..sig.clone() };
+    let inner = sig.without_arguments();
     let uses = lent.iter().map(|lent| &lent.is_used);
-    let fills = main.arguments().map(|argument| fill(argument, preload));
+    let fills = main.sig.arguments.iter().map(|argument| fill(argument, preload));
     let body = main.body_after(&fills.chain(uses.cloned()).collect());
     let preload = preload.map(|preload| run_preload(preload, main));
     let lent = lent.iter().map(|Lent { binding, is_used }| quote!(#binding #is_used));
@@ -51,8 +50,8 @@ fn output(args: &Args, main: &Main) -> TokenStream {
         let name = Ident::new(&name.to_string(), ends(name).0);
         quote_spanned!(here=> let __prefork = __prefork.#name(#value);)
     });
-    let needs = main.arguments().map(needs);
-    let run = run(&sig.output, &name);
+    let needs = main.sig.arguments.iter().map(needs);
+    let run = run(sig, &name);
     // The runtime has one name for all that follows, so that it is missed once where it is not there. The underscores:
     // a static or constant of the user's cannot be shadowed by a `let`.
     quote_spanned! {here=>
@@ -77,7 +76,7 @@ fn rt(at: Span) -> Ident {
 
 /// A call with the function that `preload` names, at the function's position each time, so that the compiler reports a
 /// mistake in it once.
-fn with_function(call: &str, function: &ExprPath) -> TokenStream {
+fn with_function(call: &str, function: &Path) -> TokenStream {
     let (start, end) = ends(function);
     let (rt, call) = (rt(start), Ident::new(call, start));
     let call = quote_spanned!(start=> #rt::__private::#call);
@@ -85,14 +84,14 @@ fn with_function(call: &str, function: &ExprPath) -> TokenStream {
 }
 
 /// The statement that calls the user's preload function.
-fn run_preload(function: &ExprPath, main: &Main) -> TokenStream {
+fn run_preload(function: &Path, main: &Main) -> TokenStream {
     // An argument of a type that is not known here may be the value itself. That it is not lent is then the one mistake.
     let may_take = |ty: &Type| match kind(ty) {
         Kind::Lent => true,
         Kind::Other => !is_handle(ty),
         _ => false,
     };
-    let lends = main.arguments().any(|argument| may_take(&argument.ty));
+    let lends = main.sig.arguments.iter().any(|argument| may_take(&argument.ty));
     let preloaded = with_function("preloaded", function);
     let run = Ident::new(if lends { "run" } else { "run_unit" }, ends(&preloaded).1);
     quote_spanned! {Span::mixed_site()=>
@@ -112,23 +111,23 @@ struct Lent {
 }
 
 /// The arguments that the options use. A name in a string counts, as `format!` may use it.
-fn lent(main: &Main, args: &Args, function: &ExprPath) -> Vec<Lent> {
-    let used = main.arguments().filter_map(|argument| {
-        let name = plain_name(&argument.pat).filter(|_| matches!(kind(&argument.ty), Kind::Lent))?;
-        args.calls.iter().any(|(_, value)| mentions(value.to_token_stream(), name)).then_some((argument, name))
+fn lent(main: &Main, args: &Args, function: &Path) -> Vec<Lent> {
+    let used = main.sig.arguments.iter().filter_map(|argument| {
+        let name = argument.plain_name().filter(|_| matches!(kind(&argument.ty), Kind::Lent))?;
+        args.calls.iter().any(|(_, value)| mentions(value.to_token_stream(), &name)).then_some((argument, name))
     });
     let lent = used.map(|(argument, name)| {
         // Also those that allow a lint: the body has them, too.
         let attributes = &argument.attrs;
-        let (colon, ty, value) = (&argument.colon_token, &argument.ty, lend(&argument.ty, function));
+        let (colon, ty, value) = (&argument.colon, &argument.ty, lend(&argument.ty, function));
         let binding = quote_spanned!(Span::mixed_site()=> #(#attributes)* let #name #colon #ty = #value;);
-        Lent { binding, is_used: use_once(argument, name) }
+        Lent { binding, is_used: use_once(argument, &name) }
     });
     lent.collect()
 }
 
 /// A name that begins with an underscore needs no use, and a lint would object to one.
-fn use_once(argument: &PatType, name: &Ident) -> TokenStream {
+fn use_once(argument: &Argument, name: &Ident) -> TokenStream {
     if name.to_string().starts_with('_') {
         return TokenStream::new();
     }
@@ -146,8 +145,8 @@ fn mentions(tokens: TokenStream, name: &Ident) -> bool {
 }
 
 /// The statement that gives an argument its value, under its type.
-fn fill(argument: &PatType, preload: Option<&ExprPath>) -> TokenStream {
-    let PatType { attrs, pat, colon_token, ty } = argument;
+fn fill(argument: &Argument, preload: Option<&Path>) -> TokenStream {
+    let Argument { attrs, pattern, colon, ty } = argument;
     let value = match (kind(ty), preload) {
         (Kind::Lent, Some(function)) => lend(ty, function),
         _ => {
@@ -158,15 +157,15 @@ fn fill(argument: &PatType, preload: Option<&ExprPath>) -> TokenStream {
         }
     };
     // An argument `_` lives as long as the others; `let _` would drop it at once.
-    let pat = match **pat {
-        Pat::Wild(_) => quote_spanned!(Span::mixed_site()=> __ignored),
-        _ => pat.to_token_stream(),
+    let pattern = match argument.is_ignored() {
+        true => quote_spanned!(Span::mixed_site()=> __ignored),
+        false => pattern.clone(),
     };
-    quote_spanned!(Span::mixed_site()=> #(#attrs)* let #pat #colon_token #ty = #value;)
+    quote_spanned!(Span::mixed_site()=> #(#attrs)* let #pattern #colon #ty = #value;)
 }
 
 /// What `preload` returned, at the position of the type that takes it.
-fn lend(ty: &Type, function: &ExprPath) -> TokenStream {
+fn lend(ty: &Type, function: &Path) -> TokenStream {
     let (start, end) = ends(ty);
     let lent_by = with_function("lent_by", function);
     // An expression starts where its first token stands: these parentheses.
@@ -176,7 +175,7 @@ fn lend(ty: &Type, function: &ExprPath) -> TokenStream {
 
 /// The statement that says before the fork what an argument needs. A type that cannot be one needs nothing here: the
 /// statement that fills it is the one that reports it.
-fn needs(argument: &PatType) -> Option<TokenStream> {
+fn needs(argument: &Argument) -> Option<TokenStream> {
     if let Kind::Lent = kind(&argument.ty) {
         return None;
     }
@@ -195,11 +194,8 @@ fn from_worker(ty: &Type, function: &str) -> TokenStream {
 }
 
 /// The call that starts the workers, under the return type, where rustc then says that it is not `Termination`.
-fn run(output: &ReturnType, name: &Ident) -> TokenStream {
-    let (start, end) = match output {
-        ReturnType::Type(_, ty) => ends(ty),
-        ReturnType::Default => ends(name),
-    };
+fn run(sig: &Signature, name: &Ident) -> TokenStream {
+    let (start, end) = if sig.output.is_empty() { ends(name) } else { ends(&sig.output) };
     let rt = rt(start);
     let run = quote_spanned!(start=> #rt::__private::run);
     quote_spanned!(end=> #run(__prefork, main))
@@ -233,20 +229,20 @@ fn stand_in(args: &Args, mut main: Main) -> TokenStream {
     let body = main.body_after(&TokenStream::new());
     let types = check_types(args, &main);
     let Main { attrs, vis, sig, .. } = &mut main;
-    if sig.ident != "main" || sig.receiver().is_some() {
+    if sig.ident != "main" || !sig.receiver.is_empty() {
         return quote!(#(#attrs)* #[allow(unused)] #vis #sig #body);
     }
     attrs.retain(is_inert);
-    (sig.constness, sig.abi, sig.variadic) = (None, None, None);
+    sig.make_plain();
     quote!(#vis fn main() { #types #(#attrs)* #[allow(unused)] #sig #body })
 }
 
 /// Has rustc look at the arguments' types that have no error of ours, where the runtime and the types can be named.
 fn check_types(args: &Args, main: &Main) -> TokenStream {
-    let nameable = main.sig.generics.params.is_empty() && !args.gives("crate");
+    let nameable = main.sig.parameters().is_empty() && !args.gives("crate");
     let is_unknown =
-        |argument: &&PatType| matches!(kind(&argument.ty), Kind::Other) && !is_preloaded_by_value(argument, args);
-    let unknown = main.arguments().filter(|argument| nameable && is_unknown(argument));
+        |argument: &&Argument| matches!(kind(&argument.ty), Kind::Other) && !is_preloaded_by_value(argument, args);
+    let unknown = main.sig.arguments.iter().filter(|argument| nameable && is_unknown(argument));
     let checks = unknown.map(|argument| {
         let conditions = argument.attrs.iter().filter(is_condition);
         let needs = from_worker(&argument.ty, "needs");

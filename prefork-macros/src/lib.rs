@@ -6,6 +6,7 @@ mod args;
 mod expand;
 mod grammar;
 mod signature;
+mod syntax;
 
 use proc_macro::TokenStream;
 

@@ -2,82 +2,24 @@
 //!
 //! It must not know what becomes of it.
 
-use proc_macro2::{TokenStream, TokenTree};
-use quote::{ToTokens, quote};
-use syn::parse::{Parse, ParseStream};
-use syn::{
-    Abi, Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatType, Path, PathArguments, Result,
-    Safety, Signature, Token, Type, Visibility, braced, token,
-};
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::Error;
 
 use crate::args::{Args, RUNTIME};
 use crate::grammar;
-
-/// The user's function. Its body stays tokens: what is wrong in there is for rustc to say, once.
-pub(crate) struct Main {
-    pub(crate) attrs: Vec<Attribute>,
-    pub(crate) vis: Visibility,
-    pub(crate) sig: Signature,
-    brace: token::Brace,
-    inner_attrs: Vec<Attribute>,
-    body: TokenStream,
-}
-
-impl Parse for Main {
-    fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let attrs = input.call(Attribute::parse_outer)?;
-        let vis = input.parse()?;
-        if !starts_function(&input.fork()) {
-            return Err(input.error("`#[prefork]` goes on a function: write `#[prefork] fn main() { … }`"));
-        }
-        let sig = input
-            .parse()
-            .map_err(|error| Error::new(error.span(), format!("`#[prefork]` cannot read this signature: {error}")))?;
-        if input.peek(Token![;]) {
-            return Err(input.error("`#[prefork]` needs the body of `main`: write `{ … }`"));
-        }
-        let content;
-        let brace = braced!(content in input);
-        let inner_attrs = content.call(Attribute::parse_inner)?;
-        Ok(Main { attrs, vis, sig, brace, inner_attrs, body: content.parse()? })
-    }
-}
-
-fn starts_function(input: ParseStream<'_>) -> bool {
-    let qualifiers = || -> Result<()> {
-        input.parse::<Option<Token![const]>>()?;
-        input.parse::<Option<Token![async]>>()?;
-        input.call(Safety::parse_unsafe_only)?;
-        input.parse::<Option<Abi>>().map(drop)
-    };
-    qualifiers().is_ok() && input.peek(Token![fn])
-}
+use crate::syntax::{Argument, Attribute, Cursor, Main, Path, Signature, Type, TypeForm};
 
 impl Main {
     pub(crate) fn without_second_attribute(mut self, errors: &mut Vec<Error>) -> Self {
         self.attrs.retain(|attr| {
-            let second = attr.path().segments.last().is_some_and(|last| last.ident == "prefork");
+            let second = attr.is_named("prefork");
             if second {
                 errors.push(Error::new_spanned(attr, "`#[prefork]` is given twice: keep one, with all the options"));
             }
             !second
         });
         self
-    }
-
-    pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
-        self.sig.inputs.iter().filter_map(|input| match input {
-            FnArg::Typed(argument) => Some(argument),
-            FnArg::Receiver(_) => None,
-        })
-    }
-
-    /// The body after some statements of ours.
-    pub(crate) fn body_after(&self, statements: &TokenStream) -> TokenStream {
-        let (inner_attrs, body) = (&self.inner_attrs, &self.body);
-        let mut block = TokenStream::new();
-        self.brace.surround(&mut block, |inside| inside.extend(quote!(#(#inner_attrs)* #statements #body)));
-        block
     }
 }
 
@@ -88,57 +30,46 @@ pub(crate) fn check(main: &Main, args: &Args, errors: &mut Vec<Error>) {
 }
 
 fn check_qualifiers(main: &Main, args: &Args, errors: &mut Vec<Error>) {
-    let Signature { constness, asyncness, safety, abi, ident, generics, variadic, .. } = &main.sig;
-    let mut refuse = |at: &dyn ToTokens, message: &str| errors.push(Error::new_spanned(at, message));
-    if let Some(constness) = constness {
-        refuse(constness, "`main` cannot be `const`: remove `const`");
-    }
-    let is_ours = ident == "main" && main.sig.receiver().is_none();
-    if is_ours && asyncness.is_some() && main.attrs.iter().all(is_inert) && !args.gives(RUNTIME) {
+    let Signature { constness, asyncness, unsafety, abi, ident, generics, receiver, variadic, where_clause, .. } =
+        &main.sig;
+    // A part that is not there has no tokens.
+    let mut refuse = |at: &dyn ToTokens, message: &str| {
+        if !at.to_token_stream().is_empty() {
+            errors.push(Error::new_spanned(at, message));
+        }
+    };
+    refuse(constness, "`main` cannot be `const`: remove `const`");
+    let is_ours = ident == "main" && receiver.is_empty();
+    if is_ours && main.attrs.iter().all(is_inert) && !args.gives(RUNTIME) {
         let advice = "put the runtime's attribute, for example `#[tokio::main]`, below `#[prefork]`";
         refuse(asyncness, &format!("`async fn main` needs an async runtime: {advice}"));
     }
-    if let Safety::Unsafe(keyword) = safety {
-        refuse(keyword, "`main` cannot be `unsafe`: remove `unsafe`, and use `unsafe { … }` in the body");
-    }
-    if let Some(abi) = abi {
-        refuse(abi, "`main` has Rust's own ABI: remove `extern`");
-    }
-    let launch = main.attrs.iter().find(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "launch"));
-    if let Some(launch) = launch {
+    refuse(unsafety, "`main` cannot be `unsafe`: remove `unsafe`, and use `unsafe { … }` in the body");
+    refuse(abi, "`main` has Rust's own ABI: remove `extern`");
+    if let Some(launch) = main.attrs.iter().find(|attr| attr.is_named("launch")) {
         let advice = "write `#[rocket::main] async fn main()`, and `.launch().await` in its body";
         refuse(launch, &format!("`#[launch]` writes a `main` of its own, which `#[prefork]` cannot enter: {advice}"));
-    } else if ident != "main" && main.sig.receiver().is_none() {
+    } else if ident != "main" && receiver.is_empty() {
         let advice =
             format!("to run another function in the workers, write `Prefork::new().run(|_| {ident}())` in `main`");
         refuse(ident, &format!("`#[prefork]` goes on `main`: {advice}"));
     }
-    if !generics.params.is_empty() {
-        let only_lifetimes = generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
-        let advice = match only_lifetimes {
+    if !main.sig.parameters().is_empty() {
+        let advice = match main.sig.has_only_lifetimes() {
             true => "remove the lifetimes: what `preload` returned lives as long as the worker, and is lent as `&T`",
             false => "write the types themselves",
         };
         refuse(generics, &format!("`main` cannot be generic: {advice}"));
     }
-    if let Some(receiver) = main.sig.receiver() {
-        refuse(
-            receiver,
-            "`#[prefork]` goes on a function, not on a method: remove `self`, and move `main` out of here",
-        );
-    }
-    if let Some(variadic) = variadic {
-        refuse(variadic, "`main` cannot be variadic: remove `...`");
-    }
-    if let Some(where_clause) = &generics.where_clause {
-        refuse(where_clause, "`main` cannot have a `where` clause: remove it");
-    }
+    refuse(receiver, "`#[prefork]` goes on a function, not on a method: remove `self`, and move `main` out of here");
+    refuse(variadic, "`main` cannot be variadic: remove `...`");
+    refuse(where_clause, "`main` cannot have a `where` clause: remove it");
 }
 
 /// Whether the attribute leaves a function as it is, so that it does not make an `async fn main` run.
 pub(crate) fn is_inert(attr: &Attribute) -> bool {
     matches!(
-        written(attr.path()).as_str(),
+        attr.path.as_str(),
         "allow"
             | "cfg"
             | "cold"
@@ -157,18 +88,18 @@ pub(crate) fn is_inert(attr: &Attribute) -> bool {
 
 /// Whether the generated `main` has the attribute too.
 pub(crate) fn is_shared(attr: &&Attribute) -> bool {
-    matches!(written(attr.path()).as_str(), "allow" | "cfg" | "deny" | "doc" | "forbid" | "warn")
+    matches!(attr.path.as_str(), "allow" | "cfg" | "deny" | "doc" | "forbid" | "warn")
 }
 
 /// Whether the attribute may remove an argument.
 pub(crate) fn is_condition(attr: &&Attribute) -> bool {
-    attr.path().is_ident("cfg")
+    attr.path == "cfg"
 }
 
 fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
     let (mut integers, mut listeners) = (0, Vec::new());
-    for argument in main.arguments() {
-        let PatType { attrs, ty, .. } = argument;
+    for argument in &main.sig.arguments {
+        let Argument { attrs, ty, .. } = argument;
         let mut refuse = |message: &str| errors.push(Error::new_spanned(ty, message));
         match kind(ty) {
             Kind::Opaque => refuse(
@@ -211,24 +142,17 @@ fn check_arguments(main: &Main, args: &Args, errors: &mut Vec<Error>) {
 /// Whether two arguments have one name. The expansion gives them their values one after another, which would hide the
 /// first, so rustc must see them as they are.
 pub(crate) fn has_a_name_twice(main: &Main) -> bool {
-    let unconditional = main.arguments().filter(|argument| !argument.attrs.iter().any(|attr| is_condition(&attr)));
-    let names: Vec<&Ident> = unconditional.filter_map(|argument| plain_name(&argument.pat)).collect();
+    let arguments = main.sig.arguments.iter();
+    let unconditional = arguments.filter(|argument| !argument.attrs.iter().any(|attr| is_condition(&attr)));
+    let names: Vec<Ident> = unconditional.filter_map(Argument::plain_name).collect();
     (1..names.len()).any(|index| names[..index].contains(&names[index]))
 }
 
-/// The argument's name, where the pattern is no more than that.
-pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
-        _ => None,
-    }
-}
-
 /// Whether the argument is meant to be what `preload` returned, but is no reference: an option uses a field of it.
-pub(crate) fn is_preloaded_by_value(argument: &PatType, args: &Args) -> bool {
-    let has_field_used = |name| args.calls.iter().any(|(_, value)| uses_a_field(value.to_token_stream(), name));
+pub(crate) fn is_preloaded_by_value(argument: &Argument, args: &Args) -> bool {
+    let has_field_used = |name: Ident| args.calls.iter().any(|(_, value)| uses_a_field(value.to_token_stream(), &name));
     let is_unknown = matches!(kind(&argument.ty), Kind::Other) && !is_handle(&argument.ty);
-    is_unknown && args.gives("preload") && plain_name(&argument.pat).is_some_and(has_field_used)
+    is_unknown && args.gives("preload") && argument.plain_name().is_some_and(has_field_used)
 }
 
 /// Whether `name.` is in the tokens.
@@ -247,12 +171,12 @@ fn uses_a_field(tokens: TokenStream, name: &Ident) -> bool {
 }
 
 fn why_not_lent(ty: &Type) -> &'static str {
-    let Type::Reference(reference) = ty else { return NOTHING_IS_LENT };
-    match &*reference.elem {
-        Type::Slice(slice) if matches!(kind(&slice.elem), Kind::Listener(_)) => {
+    let TypeForm::Reference { target, .. } = &ty.form else { return NOTHING_IS_LENT };
+    match &target.form {
+        TypeForm::Slice(element) if matches!(kind(element), Kind::Listener(_)) => {
             "listeners are given as a `Vec`: write `Vec<…>` instead of `&[…]`"
         }
-        ty if is_passed_by_value(ty) => "this is passed by value: remove the `&`",
+        _ if is_passed_by_value(target) => "this is passed by value: remove the `&`",
         _ => NOTHING_IS_LENT,
     }
 }
@@ -278,13 +202,10 @@ fn is_passed_by_value(ty: &Type) -> bool {
 
 /// Whether the type, as written, is one of the handles of a worker.
 pub(crate) fn is_handle(ty: &Type) -> bool {
-    match ty {
-        Type::Group(group) => is_handle(&group.elem),
-        Type::Paren(paren) => is_handle(&paren.elem),
-        Type::Path(path) => {
-            path.path.segments.last().is_some_and(|last| last.ident == "Worker" || last.ident == "Shutdown")
-        }
-        _ => false,
+    match &ty.form {
+        TypeForm::Group(inner) => is_handle(inner),
+        TypeForm::Path(path) => path.last().is_some_and(|last| last == "Worker" || last == "Shutdown"),
+        TypeForm::ImplTrait | TypeForm::Reference { .. } | TypeForm::Slice(_) | TypeForm::Other => false,
     }
 }
 
@@ -338,37 +259,36 @@ pub(crate) enum Kind {
 }
 
 pub(crate) fn kind(ty: &Type) -> Kind {
-    match ty {
-        Type::Group(group) => kind(&group.elem),
-        Type::Paren(paren) => kind(&paren.elem),
-        Type::ImplTrait(_) => Kind::Opaque,
-        Type::Reference(reference) => match kind(&reference.elem) {
+    match &ty.form {
+        TypeForm::Group(inner) => kind(inner),
+        TypeForm::ImplTrait => Kind::Opaque,
+        TypeForm::Reference { is_mutable, target } => match kind(target) {
             Kind::Opaque => Kind::Opaque,
-            _ if reference.mutability.is_some() => Kind::Mutable,
+            _ if *is_mutable => Kind::Mutable,
             _ => Kind::Lent,
         },
-        Type::Path(path) if path.qself.is_none() => match written(&path.path).as_str() {
+        TypeForm::Path(path) if !path.is_qualified => match path.written().as_str() {
             "usize" | "u32" => Kind::Integer,
-            name => match (listener(name), parameter(&path.path)) {
+            name => match (listener(name), parameter(path)) {
                 (Some(kind), _) => Kind::Listener(kind),
-                (None, Some(element)) if name == "Vec" => many(element),
-                (None, Some(value)) if is_pointer(name) => Kind::Boxed(Box::new(value.clone())),
+                (None, Some(element)) if name == "Vec" => many(&element),
+                (None, Some(value)) if is_pointer(name) => Kind::Boxed(Box::new(value)),
                 (None, _) => Kind::Other,
             },
         },
-        _ => Kind::Other,
+        TypeForm::Path(_) | TypeForm::Slice(_) | TypeForm::Other => Kind::Other,
     }
 }
 
 /// The first type in angle brackets.
-fn parameter(path: &Path) -> Option<&Type> {
-    match &path.segments.last()?.arguments {
-        PathArguments::AngleBracketed(list) => list.args.iter().find_map(|argument| match argument {
-            GenericArgument::Type(ty) => Some(ty),
-            _ => None,
-        }),
-        _ => None,
+fn parameter(path: &Path) -> Option<Type> {
+    let mut cursor = Cursor::new(path.arguments.as_ref()?);
+    while cursor.is_punct("'") {
+        cursor.eat_while(&|cursor| !cursor.is_punct(","));
+        cursor.eat_punct(",");
     }
+    let first = cursor.eat_while(&|cursor| !cursor.is_punct(","));
+    (!first.is_empty()).then(|| Type::new(first))
 }
 
 fn is_pointer(name: &str) -> bool {
@@ -387,9 +307,4 @@ fn listener(name: &str) -> Option<grammar::Kind> {
     let (module, ty) = name.rsplit_once("::").unwrap_or(("", name));
     let modules = ["", "net", "std::net", "tokio::net", "unix::net", "os::unix::net", "std::os::unix::net"];
     grammar::Kind::ALL.into_iter().find(|kind| modules.contains(&module) && kind.type_name() == ty)
-}
-
-fn written(path: &Path) -> String {
-    let segments: Vec<String> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
-    segments.join("::")
 }

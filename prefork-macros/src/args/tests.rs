@@ -134,22 +134,19 @@ fn negative_literals_are_numbers() {
         Ok(-20..=19) => Ok(()),
         _ => Err(format!("{text} is not from -20 to 19")),
     };
-    let check = |value: Expr| check_literal(&value, Literal::Number("i32"), nice);
-    for good in [
-        syn::parse_quote!(-5),
-        syn::parse_quote!(5),
-        syn::parse_quote!((-5i32)),
-        syn::parse_quote!("-5"),
-        syn::parse_quote!(-(5)),
-        syn::parse_quote!(-N),
-    ] {
+    let check = |tokens: TokenStream| {
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let (value, _) = syntax::read_expression(&tokens).expect("an expression");
+        check_literal(&value, Literal::Number("i32"), nice)
+    };
+    for good in [quote!(-5), quote!(5), quote!((-5i32)), quote!("-5"), quote!(-(5)), quote!(-N)] {
         assert_eq!(check(good), Ok(()));
     }
     for (bad, why) in [
-        (syn::parse_quote!(-21), "-21 is not from -20 to 19"),
-        (syn::parse_quote!(-5i64), "expected an `i32`, found an `i64`: write `-5`"),
-        (syn::parse_quote!(-5u32), "expected an `i32`, found a `u32`: write `-5`"),
-        (syn::parse_quote!(-1.5), "-1.5 is not from -20 to 19"),
+        (quote!(-21), "-21 is not from -20 to 19"),
+        (quote!(-5i64), "expected an `i32`, found an `i64`: write `-5`"),
+        (quote!(-5u32), "expected an `i32`, found a `u32`: write `-5`"),
+        (quote!(-1.5), "-1.5 is not from -20 to 19"),
     ] {
         assert_eq!(check(bad), Err(why.to_owned()));
     }
