@@ -32,8 +32,8 @@ use crate::upgrade::Handoff;
 use crate::worker::argument::{check_needs, needs_nonblocking};
 use crate::worker::{Worker, after_fork};
 use checks::{
-    check_addresses_can_be_shared, check_memory_can_be_measured, check_pages_can_be_huge, check_rights_can_be_refused,
-    find_python, warn_of_a_replaceable_binary, warn_of_few_restarts,
+    check_addresses_can_be_shared, check_memory_can_be_measured, check_this_is_linux, find_python,
+    warn_of_a_replaceable_binary, warn_of_few_restarts,
 };
 
 /// Which process this is after [`Prefork::start`].
@@ -273,8 +273,8 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     }
     check_needs(&prefork.needs, &plan.labels(), |error| plan.explain(error))?;
     check_memory_can_be_measured(settings.max_memory)?;
-    check_pages_can_be_huge(settings.asks_for_huge_pages)?;
-    check_rights_can_be_refused(settings.no_new_privs)?;
+    check_this_is_linux("huge_pages", settings.asks_for_huge_pages, "cannot move memory into huge pages")?;
+    check_this_is_linux("no_new_privs", settings.no_new_privs, "has no such thing")?;
     let credentials = Credentials::resolve(settings.user_account().as_ref(), settings.group_account().as_ref())?;
     if let Some(credentials) = &credentials {
         logging::info(&credentials.line());

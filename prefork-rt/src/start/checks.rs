@@ -57,24 +57,12 @@ pub(super) fn check_addresses_can_be_shared(reuse_port: bool) -> Result<(), Erro
     })
 }
 
-pub(super) fn check_rights_can_be_refused(no_new_privs: bool) -> Result<(), Error> {
-    if !no_new_privs || cfg!(any(target_os = "linux", target_os = "android")) {
-        return Ok(());
-    }
-    Err(Error::Option {
-        name: "no_new_privs",
-        reason: "this system has no such thing: it needs Linux; leave the option out".to_owned(),
-    })
-}
-
-pub(super) fn check_pages_can_be_huge(asked: bool) -> Result<(), Error> {
+/// Refuses an option that only Linux can serve; `lack` is what any other system lacks.
+pub(super) fn check_this_is_linux(name: &'static str, asked: bool, lack: &str) -> Result<(), Error> {
     if !asked || cfg!(any(target_os = "linux", target_os = "android")) {
         return Ok(());
     }
-    Err(Error::Option {
-        name: "huge_pages",
-        reason: "this system cannot move memory into huge pages: it needs Linux; leave the option out".to_owned(),
-    })
+    Err(Error::Option { name, reason: format!("this system {lack}: it needs Linux; leave the option out") })
 }
 
 pub(super) fn check_memory_can_be_measured(max_memory: Option<u64>) -> Result<(), Error> {
