@@ -45,7 +45,7 @@
 //! round, over itself: what it differs from 1 is what this run cannot tell from nothing. A ratio is a finding only when
 //! it is further from 1 than `same` is, in run after run. `inside` is prefork over the bare loop in the same program.
 //!
-//! What has no limit follows: a reload of workers that drain for a second; what an idle supervisor does, which is to be
+//! What has no limit follows: a reload of workers that drain for a second; what an idle supervisor does, where the goal is
 //! nothing; how often it runs while nothing happens but time, with time-based options set, and against that the deadlines
 //! that fell due meanwhile; and the time of one call of `Worker::heartbeat`.
 

@@ -13,7 +13,7 @@ use super::running::{Log, Running};
 /// How often `max_memory` is looked after.
 const WEIGH_EVERY: Duration = Duration::from_secs(10);
 
-/// A figure, and what it is to be.
+/// A figure, and its goal.
 pub struct Fact {
     pub name: String,
     pub workers: usize,

@@ -19,7 +19,7 @@ use cases::{CASES, Case, Contestant};
 use options::Options;
 use rows::Row;
 
-/// What is to be free before the cases run that have a gigabyte.
+/// The cases with a gigabyte run only where this much memory is available.
 const MEMORY: u64 = 3 << 20;
 
 pub fn main() {

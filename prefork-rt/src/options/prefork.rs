@@ -607,7 +607,7 @@ impl Prefork {
     ///
     /// fn main() -> std::process::ExitCode {
     ///     let table: Vec<u64> = (0..100_000_000).collect();
-    ///     // The start is to be short, and restarts may take longer.
+    ///     // A short start matters here, and restarts may take longer.
     ///     Prefork::new().huge_pages(false).run(|worker| println!("{}", table[worker.task_id()]))
     /// }
     /// ```
