@@ -20,6 +20,7 @@ mod in_progress;
 mod intake;
 mod kill;
 mod notice;
+mod queue;
 mod refusal;
 mod scale;
 mod slot;
@@ -39,6 +40,7 @@ use backoff::Jitter;
 use budget::Budget;
 use deadlines::{Deadline, Deadlines};
 use headcount::Headcount;
+use queue::Queue;
 use refusal::Refusals;
 use slot::{Proc, ProcState, Slot, Sockets};
 use stand_still::Watched;
@@ -88,8 +90,8 @@ pub(crate) struct Policy {
     /// Slots whose intake may have to change.
     unsteered: Vec<usize>,
     /// Slots whose published row is out of date.
-    changed: Vec<usize>,
-    actions: VecDeque<Action>,
+    changed: Queue<usize>,
+    actions: Queue<Action>,
     deadlines: Deadlines,
     watched: Watched,
     jitter: Jitter,
@@ -146,8 +148,8 @@ impl Policy {
             planned: rules.workers,
             dirty: (0..rules.workers).collect(),
             unsteered: Vec::new(),
-            changed: Vec::new(),
-            actions: VecDeque::new(),
+            changed: Queue::default(),
+            actions: Queue::default(),
             deadlines: Deadlines::default(),
             watched: Watched::default(),
             jitter: Jitter(rules.jitter_seed),
@@ -181,13 +183,10 @@ impl Policy {
 
     /// A notice that comes before any other action, if there is one.
     pub(crate) fn take_notice(&mut self) -> Option<Notice> {
+        let Some(Action::Tell(_)) = self.actions.front() else { return None };
         match self.actions.pop_front() {
             Some(Action::Tell(notice)) => Some(notice),
-            Some(other) => {
-                self.actions.push_front(other);
-                None
-            }
-            None => None,
+            Some(_) | None => None,
         }
     }
 
@@ -221,7 +220,7 @@ impl Policy {
 
     /// A slot that has changed since it was last published, if any, and what to publish.
     pub(crate) fn take_changed(&mut self) -> Option<(usize, View)> {
-        let task_id = self.changed.pop()?;
+        let task_id = self.changed.pop_front()?;
         let slot = &self.slots[task_id];
         let state = match slot.current.as_ref().map(|proc| proc.state) {
             Some(ProcState::Forking | ProcState::Starting) => State::Starting,
@@ -334,7 +333,7 @@ impl Policy {
 
     /// The slot has changed: its row, its standing and perhaps its intake.
     fn touched(&mut self, task_id: usize) {
-        self.changed.push(task_id);
+        self.changed.push_back(task_id);
         if self.rules.slots_have_sockets {
             self.unsteered.push(task_id);
         }

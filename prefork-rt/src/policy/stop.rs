@@ -50,7 +50,7 @@ impl Policy {
         self.forget_turns();
         self.forget_upgrade();
         // No slot waits for a start any more.
-        self.changed.extend(0..self.slots.len());
+        (0..self.slots.len()).for_each(|task_id| self.changed.push_back(task_id));
         self.deadlines.retain(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
         self.unwatch_all();
         self.actions.push_back(Action::CloseListeners);
