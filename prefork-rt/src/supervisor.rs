@@ -123,9 +123,9 @@ pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Re
     let mut supervisor = Supervisor {
         pid: sys::getpid(),
         name,
+        table: Table::for_workers(policy.size()),
         policy: Box::new(policy),
         clock,
-        table: Table::default(),
         publisher,
         board_file,
         wake_pipe,

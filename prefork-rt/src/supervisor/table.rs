@@ -1,6 +1,5 @@
 //! Which process is which worker, looked up both ways, and which seat of the scoreboard the worker has.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::policy::ProcId;
@@ -8,10 +7,10 @@ use crate::scoreboard::{Occupant, SEATS};
 use crate::sys::Pid;
 use crate::upgrade::state::Process;
 
-#[derive(Default)]
 pub(super) struct Table {
-    /// The workers that are alive. Not a hash map, whose random keys all workers would share.
-    alive: BTreeMap<Pid, ProcId>,
+    /// The process ids of the workers that are alive, by task id and seat; 0 in a seat that has none. They are looked through
+    /// from the start: a page holds those of 512 task ids, and a fork writes to one page.
+    alive: Vec<[i32; SEATS]>,
     /// The last process in each seat of each task id. It stays after its end, as lines still name it.
     seats: Vec<[Option<Entry>; SEATS]>,
 }
@@ -27,10 +26,17 @@ struct Entry {
 }
 
 impl Table {
+    /// With room for the seats of this many task ids.
+    pub(super) fn for_workers(workers: usize) -> Table {
+        Table { alive: Vec::with_capacity(workers), seats: Vec::with_capacity(workers) }
+    }
+
     /// Enters a process in the seat that [`next_seat`](Table::next_seat) returned.
     pub(super) fn enter(&mut self, proc: ProcId, seat: usize, pid: Pid, started: Duration) {
-        self.alive.insert(pid, proc);
-        self.seats.resize(self.seats.len().max(proc.task_id() + 1), [None; SEATS]);
+        let task_ids = self.seats.len().max(proc.task_id() + 1);
+        self.alive.resize(task_ids, [0; SEATS]);
+        self.seats.resize(task_ids, [None; SEATS]);
+        self.alive[proc.task_id()][seat] = pid.as_raw();
         self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });
     }
 
@@ -44,10 +50,7 @@ impl Table {
 
     /// The processes that are alive, for the next binary.
     pub(super) fn snapshot(&self) -> Vec<Process> {
-        let entries =
-            self.seats.iter().flat_map(|seats| (0..).zip(seats)).filter_map(|(seat, entry)| Some((seat, (*entry)?)));
-        let alive = entries.filter(|(_, entry)| self.is_alive(entry));
-        let process = |(seat, entry): (usize, Entry)| Process {
+        let process = |(seat, entry): (usize, &Entry)| Process {
             task_id: entry.proc.task_id(),
             fork: entry.proc.fork(),
             pid: entry.pid.as_raw(),
@@ -55,18 +58,26 @@ impl Table {
             started: entry.started,
             killed: entry.killed,
         };
-        alive.map(process).collect()
+        self.living().map(process).collect()
     }
 
     pub(super) fn remove(&mut self, pid: Pid) {
-        self.alive.remove(&pid);
+        if let Some((task_id, seat)) = self.place(pid) {
+            self.alive[task_id][seat] = 0;
+        }
+    }
+
+    /// The task id and the seat of a worker that is alive.
+    fn place(&self, pid: Pid) -> Option<(usize, usize)> {
+        let pid = pid.as_raw();
+        let task_id = self.alive.iter().position(|pids| pids.contains(&pid)).filter(|_| pid != 0)?;
+        Some((task_id, self.alive[task_id].iter().position(|&other| other == pid)?))
     }
 
     /// A free seat for a process that is about to be forked.
     pub(super) fn next_seat(&self, task_id: usize) -> usize {
-        let Some(seats) = self.seats.get(task_id) else { return 0 };
-        let is_free = |entry: &Option<Entry>| !entry.is_some_and(|entry| self.is_alive(&entry));
-        seats.iter().position(is_free).unwrap_or(0)
+        let pids = self.alive.get(task_id);
+        pids.and_then(|pids| pids.iter().position(|&pid| pid == 0)).unwrap_or(0)
     }
 
     fn seat(&self, proc: ProcId) -> Option<usize> {
@@ -75,11 +86,12 @@ impl Table {
 
     /// The worker that this process is, if it was not removed.
     pub(super) fn proc(&self, pid: Pid) -> Option<ProcId> {
-        self.alive.get(&pid).copied()
+        let (task_id, seat) = self.place(pid)?;
+        self.seats[task_id][seat].as_ref().map(|entry| entry.proc)
     }
 
     pub(super) fn alive(&self) -> impl Iterator<Item = (Pid, ProcId)> {
-        self.alive.iter().map(|(&pid, &proc)| (pid, proc))
+        self.living().map(|(_, entry)| (entry.pid, entry.proc))
     }
 
     /// Whether this task id ever had a process.
@@ -89,8 +101,19 @@ impl Table {
 
     /// The processes of this task id that are alive.
     pub(super) fn alive_of(&self, task_id: usize) -> impl Iterator<Item = ProcId> {
-        let entries = self.seats.get(task_id).into_iter().flatten().flatten();
-        entries.filter(|entry| self.is_alive(entry)).map(|entry| entry.proc)
+        self.living_of(task_id).map(|(_, entry)| entry.proc)
+    }
+
+    /// Those that are alive, with their seats.
+    fn living(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        (0..self.seats.len()).flat_map(|task_id| self.living_of(task_id))
+    }
+
+    fn living_of(&self, task_id: usize) -> impl Iterator<Item = (usize, &Entry)> {
+        let pids = self.alive.get(task_id).into_iter().flatten();
+        let entries = self.seats.get(task_id).into_iter().flatten();
+        let seats = pids.zip(entries).enumerate();
+        seats.filter_map(|(seat, (&pid, entry))| if pid == 0 { None } else { Some((seat, entry.as_ref()?)) })
     }
 
     /// The process id of this worker, also after its end until another process has its seat.
@@ -101,7 +124,7 @@ impl Table {
     /// The process id, as long as no other process can have it: the worker may have been reaped since the policy chose to
     /// signal it.
     pub(super) fn living_pid(&self, proc: ProcId) -> Option<Pid> {
-        self.entry(proc).filter(|entry| self.is_alive(entry)).map(|entry| entry.pid)
+        self.living_of(proc.task_id()).find(|(_, entry)| entry.proc == proc).map(|(_, entry)| entry.pid)
     }
 
     pub(super) fn note_kill(&mut self, proc: ProcId) {
@@ -121,9 +144,5 @@ impl Table {
 
     fn entry(&self, proc: ProcId) -> Option<&Entry> {
         self.seats.get(proc.task_id())?.iter().flatten().find(|entry| entry.proc == proc)
-    }
-
-    fn is_alive(&self, entry: &Entry) -> bool {
-        self.alive.get(&entry.pid) == Some(&entry.proc)
     }
 }
