@@ -40,6 +40,7 @@ pub(crate) fn identity() -> Option<Identity> {
 }
 
 /// Makes this process a worker. It becomes one once: a worker cannot start workers.
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn become_worker(identity: Identity) {
     TASK_ID.store(identity.task_id, Ordering::Relaxed);
     WORKERS.store(identity.workers, Ordering::Relaxed);

@@ -31,7 +31,7 @@ pub(crate) use announcement::{Announced, Announcement};
 pub(crate) use attempt::Purpose;
 pub(crate) use bind::bind;
 pub(crate) use bound_before::BoundBefore;
-pub(crate) use given::{Wanted, check, give, remove_files, take};
+pub(crate) use given::{Wanted, check, remove_files, take};
 pub(crate) use inherited::Inherited;
 pub(crate) use label::Label;
 pub(crate) use listener::HandoffSocket;

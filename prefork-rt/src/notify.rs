@@ -183,9 +183,8 @@ impl Manager {
     }
 
     /// Closes the descriptors in a worker, and frees no memory: freeing would copy pages that it shares with the supervisor.
-    pub(crate) fn leave(mut self) {
+    pub(crate) fn leave(&mut self) {
         self.unstored.iter_mut().for_each(|(_, socket)| drop(socket.take()));
-        mem::forget(self);
     }
 
     /// Tells the service manager of a notice, which the log has as this line.

@@ -10,6 +10,7 @@ mod prefork;
 mod settings;
 mod words;
 
+pub(crate) use attributes::Attributes;
 pub use command_line::{CommandLine, CommandLineOr};
 pub(crate) use environment::{Environment, Mode};
 pub use prefork::Prefork;

@@ -6,7 +6,6 @@
 mod checks;
 mod huge_pages;
 
-use std::io;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -20,7 +19,7 @@ use crate::inheritance::Inheritance;
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
 use crate::notify::{Address, Manager};
-use crate::options::{Environment, Mode, Prefork, Settings};
+use crate::options::{Attributes, Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
 use crate::supervisor::credentials::{Credentials, stays_root};
@@ -30,7 +29,7 @@ use crate::supervisor::{Outcome, Service, become_worker, supervise};
 use crate::sys::{self, Threads};
 use crate::upgrade::Handoff;
 use crate::worker::argument::{check_needs, needs_nonblocking};
-use crate::worker::{Worker, after_fork};
+use crate::worker::{Worker, after_fork, tie};
 use checks::{
     check_addresses_can_be_shared, check_memory_can_be_measured, check_this_is_linux, find_python,
     warn_of_a_replaceable_binary, warn_of_few_restarts,
@@ -91,8 +90,10 @@ impl Prefork {
         let code = match self.start() {
             Ok(Role::Worker(worker)) => {
                 let returned = body(worker);
-                // Under PREFORK=off this is the process that made them.
-                listen::remove_files();
+                if !tie::has_supervisor() {
+                    // Under PREFORK=off this is the process that made them.
+                    listen::remove_files();
+                }
                 return returned.report();
             }
             Ok(Role::Supervisor(code)) => code,
@@ -132,6 +133,7 @@ impl Prefork {
     /// Could not start, and nothing is left running: bad values, `listen`, other threads, a first fork refused. End
     /// with [`Error::exit_code`]: a `main` that returns the error as a `Result` ends with status 1, whatever it is. All
     /// other ends, giving up included, are [`Role::Supervisor`] with an exit status, and are logged.
+    #[inline]
     pub fn start(self) -> Result<Role, Error> {
         Ok(match start(self)? {
             Outcome::Worker(worker) => Role::Worker(worker),
@@ -176,6 +178,7 @@ pub fn fork_processes(workers: usize, max_restarts: usize) -> Result<usize, Erro
 
 static STARTED: AtomicBool = AtomicBool::new(false);
 
+#[inline]
 fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     let inheritance = prefork.inheritance;
     if let Some(error) = prefork.error.take() {
@@ -224,6 +227,7 @@ fn tell_failure(manager: Option<&Address>, error: &Error) {
     }
 }
 
+#[inline]
 fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Error> {
     // What the preparation held is freed before the first fork: each worker that freed its copy on the way to the body
     // would first copy the pages it lies in.
@@ -235,16 +239,17 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
 }
 
 /// Does everything before the first fork. `Break` means that nothing is left to do.
-fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Service)>, Error> {
+#[inline(never)] // A stack frame that is large makes each worker copy more of it.
+fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Box<Service>)>, Error> {
     let inheritance = prefork.inheritance;
     let handoff = &inheritance.handoff;
     let unused = unused_without_workers(&prefork.environment, inheritance);
-    let Environment { mode, values, mut warnings, mut variables, .. } = prefork.environment;
+    let Environment { mode, values, mut warnings, mut variables, .. } = *prefork.environment;
     for name in inheritance.socket_variables() {
         variables.push(name.to_owned());
     }
     warnings.extend(inheritance.warnings());
-    let mut settings = Settings::new(values, prefork.code, &mut warnings);
+    let mut settings = Settings::new(values, *prefork.code, &mut warnings);
     let workers = format!("{}: {}", amounts::workers(settings.workers), settings.workers_because);
     match mode {
         Mode::On if handoff.is_there() => logging::info(&format!("taking over to run {workers}")),
@@ -301,10 +306,10 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
         let chosen = listeners.set_nonblocking(&|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
-    let set_attributes = Box::new(settings.attributes());
+    let attributes = settings.attributes();
     if mode == Mode::Off {
         inheritance.close_all_sockets();
-        become_the_only_worker(credentials.as_ref(), &set_attributes, listeners, &variables)?;
+        become_the_only_worker(credentials.as_ref(), &attributes, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
     let python = find_python();
@@ -351,17 +356,17 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     for name in inheritance.manager.names() {
         variables.push(name.to_owned());
     }
-    let mut service = Service {
+    let mut service = Box::new(Service {
         credentials,
         detachment,
-        set_attributes,
+        attributes,
         listeners,
         fork_check,
         python,
         manager,
         variables,
         launch: inheritance.launch.clone(),
-    };
+    });
     if !handoff.is_there() {
         service.commit();
     }
@@ -428,7 +433,7 @@ const THE_ONLY_WORKER: Worker = Worker(Identity { task_id: 0, workers: 1, restar
 /// `PREFORK=off`: this process runs the body itself.
 fn become_the_only_worker(
     credentials: Option<&Credentials>,
-    set_attributes: &dyn Fn() -> Result<(), (&'static str, io::Error)>,
+    attributes: &Attributes,
     mut listeners: Listeners,
     variables: &[String],
 ) -> Result<(), Error> {
@@ -437,14 +442,17 @@ fn become_the_only_worker(
         credentials.assume()?;
         keys.leave_after_all()?;
     }
-    set_attributes().map_err(|(_, error)| Error::of_call("prctl(2)")(error))?;
+    attributes.set().map_err(|(_, error)| Error::of_call("prctl(2)")(error))?;
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
     logging::close();
     let single_thread = match sys::other_threads() {
         Threads::None(single_thread) => Some(single_thread),
         Threads::Others { .. } | Threads::Unknown(_) => None,
     };
-    listeners.retain(THE_ONLY_WORKER.task_id());
-    become_worker(THE_ONLY_WORKER, listeners, variables, single_thread.as_ref());
+    // They stay where other threads may read the environment.
+    if let Some(single_thread) = &single_thread {
+        variables.iter().for_each(|variable| sys::remove_variable(variable, single_thread));
+    }
+    become_worker(THE_ONLY_WORKER, &mut listeners);
     Ok(())
 }

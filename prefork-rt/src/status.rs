@@ -160,7 +160,7 @@ mod tests {
     use crate::scoreboard::Publisher;
 
     fn publisher(workers: usize) -> Publisher {
-        Publisher::new(workers).unwrap().0
+        Publisher::new(workers).unwrap()
     }
 
     fn process(fork: u64, seat: usize) -> Occupant {

@@ -16,9 +16,9 @@ mod reap;
 mod signals;
 mod succession;
 mod table;
+mod variables;
 
-use std::ffi::c_int;
-use std::fs::File;
+use std::ffi::{OsString, c_int};
 use std::io;
 use std::mem;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,7 +29,8 @@ use crate::identity::Identity;
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
-use crate::policy::{self, Action, Ask, Event, Hold, Notice, Policy, ProcId, Rules, Time};
+use crate::options::Attributes;
+use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
@@ -38,7 +39,7 @@ use crate::worker::Worker;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
-use newcomer::flush_buffers;
+use newcomer::{Newcomer, flush_buffers};
 use oom::OomKills;
 use signals::Heard;
 pub(crate) use signals::SIGNALS;
@@ -67,14 +68,14 @@ pub(crate) struct Service {
     /// What workers of another user leave behind besides the user.
     pub(crate) detachment: Option<Detachment>,
     /// What each worker sets of its own process.
-    pub(crate) set_attributes: Box<dyn Fn() -> Result<(), (&'static str, io::Error)>>,
+    pub(crate) attributes: Attributes,
     pub(crate) listeners: Listeners,
     pub(crate) fork_check: ForkCheck,
     /// The interpreter of this process, which takes part in each fork.
     pub(crate) python: Option<Interpreter>,
     /// The service manager, which is told what happens.
     pub(crate) manager: Option<Manager>,
-    /// The environment variables that workers do not see.
+    /// The environment variables that workers do not see, until the first fork.
     pub(crate) variables: Vec<String>,
     /// How this program was started.
     pub(crate) launch: Launch,
@@ -99,56 +100,25 @@ impl Service {
 }
 
 /// Forks the workers and supervises them. An error means that nothing was started.
-pub(crate) fn supervise(rules: Rules, service: Service, handoff: &Handoff) -> Result<Outcome, Error> {
-    // Before signals are blocked: a reader that is stopped must not keep us from ending.
-    flush_buffers();
-    if let Some(python) = service.python {
-        python.flush();
+///
+/// A worker leaves through here with what lies on the stack. Each page of memory that it writes to, and each page of code that
+/// it enters, costs it a fault: so the supervisor is in a box, what only the supervisor calls is not inlined, and a worker frees
+/// nothing that is the supervisor's.
+#[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
+pub(crate) fn supervise(rules: Rules, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
+    let mut supervisor = Supervisor::set_up(rules, service, handoff)?;
+    match supervisor.run() {
+        Left::AsWorker(newcomer) => Ok(Outcome::Worker(supervisor.turn_into(newcomer))),
+        Left::AtTheEnd(exit) => supervisor.over(exit),
     }
-    let received = handoff.received();
-    let pool = match received.as_ref() {
-        Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
-        None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
-    };
-    drop(received);
-    let heard = Heard::new();
-    let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
-    let signals = SignalQueue::open(Some(pool.wake_pipe.as_fd())).map_err(|source| {
-        // The error that is reported is the one that matters.
-        let _ = mask.restore();
-        Error::of_call("signalfd(2)")(source)
-    })?;
-    let name = sys::process_name();
-    let Pool { policy, clock, publisher, board_file, wake_pipe } = pool;
-    let mut supervisor = Supervisor {
-        pid: sys::getpid(),
-        name,
-        table: Table::for_workers(policy.size()),
-        policy: Box::new(policy),
-        clock,
-        publisher,
-        board_file,
-        wake_pipe,
-        signals,
-        unreaped: true,
-        mask,
-        heard,
-        flushed: !logging::logger_is_installed(),
-        oom_kills: OomKills::read(),
-        measures: true,
-        ended: Vec::new(),
-        to_pass_on: None,
-        rehearsal: None,
-        next: None,
-        before: None,
-        service,
-    };
-    if let Some(received) = handoff.take() {
-        supervisor.take_over(received);
-    }
-    supervisor.inspect_listeners(Moment::Start);
-    names::supervisor(&supervisor.name).set();
-    supervisor.run()
+}
+
+/// How the loop is left, in which process.
+enum Left {
+    /// In a process forked just now.
+    AsWorker(Newcomer),
+    /// In the supervisor, when no worker is left.
+    AtTheEnd(Exit),
 }
 
 struct Supervisor {
@@ -159,33 +129,86 @@ struct Supervisor {
     clock: Clock,
     table: Table,
     publisher: Publisher,
-    /// Its memory, for the next binary.
-    board_file: Option<File>,
     wake_pipe: WakePipe,
     signals: SignalQueue,
     /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
     unreaped: bool,
-    mask: Mask,
+    mask: Box<Mask>,
     heard: Heard,
     /// All buffers are empty, and no code runs that could write into one.
     flushed: bool,
     oom_kills: OomKills,
     /// No line has reported yet that memory cannot be measured.
     measures: bool,
+    /// The environment variables that workers do not see, and their values.
+    hidden: Vec<(String, OsString)>,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
     ended: Vec<(usize, i32)>,
     /// A signal to pass on to every worker.
     to_pass_on: Option<Received>,
-    rehearsal: Option<Rehearsal>,
+    rehearsal: Option<Box<Rehearsal>>,
     /// The binary that was rehearsed.
     next: Option<Next>,
     /// The binary that ran here before, while this one is on probation.
     before: Option<Previous>,
-    service: Service,
+    service: Box<Service>,
 }
 
 impl Supervisor {
-    fn run(mut self) -> Result<Outcome, Error> {
+    #[inline(never)]
+    fn set_up(rules: Rules, service: Box<Service>, handoff: &Handoff) -> Result<Supervisor, Error> {
+        // Before signals are blocked: a reader that is stopped must not keep us from ending.
+        flush_buffers();
+        if let Some(python) = service.python {
+            python.flush();
+        }
+        let received = handoff.received();
+        let pool = match received.as_ref() {
+            Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
+            None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
+        };
+        drop(received);
+        let heard = Heard::new();
+        let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
+        let signals = SignalQueue::open(Some(pool.wake_pipe.as_fd())).map_err(|source| {
+            // The error that is reported is the one that matters.
+            let _ = mask.restore();
+            Error::of_call("signalfd(2)")(source)
+        })?;
+        let name = sys::process_name();
+        let Pool { policy, clock, publisher, wake_pipe } = pool;
+        let mut supervisor = Supervisor {
+            pid: sys::getpid(),
+            name,
+            table: Table::for_workers(policy.size()),
+            policy: Box::new(policy),
+            clock,
+            publisher,
+            wake_pipe,
+            signals,
+            unreaped: true,
+            mask: Box::new(mask),
+            heard,
+            flushed: !logging::logger_is_installed(),
+            oom_kills: OomKills::read(),
+            measures: true,
+            hidden: Vec::new(),
+            ended: Vec::new(),
+            to_pass_on: None,
+            rehearsal: None,
+            next: None,
+            before: None,
+            service,
+        };
+        if let Some(received) = handoff.take() {
+            supervisor.take_over(received);
+        }
+        supervisor.inspect_listeners(Moment::Start);
+        names::supervisor(&supervisor.name).set();
+        Ok(supervisor)
+    }
+
+    fn run(&mut self) -> Left {
         loop {
             self.take_facts();
             self.publish();
@@ -199,19 +222,11 @@ impl Supervisor {
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
                     let worker = Worker(Identity { task_id: proc.task_id(), workers, restarts });
-                    let newcomer = self.expect(proc);
-                    if let Some((alone, python)) = self.fork(proc, &newcomer) {
-                        self.turn_into(worker, &newcomer, &alone);
-                        // Its hooks are code of the user's: the first that runs in the worker.
-                        if let Some(python) = python {
-                            python.finish();
-                        }
-                        return Ok(Outcome::Worker(worker));
+                    if let Some(newcomer) = self.fork(proc, worker) {
+                        return Left::AsWorker(newcomer);
                     }
                 }
-                Some(Action::Exit(exit)) => return self.over(exit),
-                Some(Action::Upgrade) => self.upgrade(),
-                Some(Action::GoBack { task_id, why }) => self.go_back(task_id, &why),
+                Some(Action::Exit(exit)) => return Left::AtTheEnd(exit),
                 Some(action) => self.perform(action),
                 None => {
                     // Once for all that has changed.
@@ -223,6 +238,7 @@ impl Supervisor {
     }
 
     /// All signals before any death, so that a stop that comes with its deaths is no crash.
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn take_facts(&mut self) {
         for nth in 0.. {
             if nth == MOST_SIGNALS {
@@ -236,7 +252,7 @@ impl Supervisor {
             let ready = self.signals.ready(self.others(), Some(Duration::ZERO));
             if ready.other {
                 self.answer_wakes();
-                self.rehearsal.iter_mut().for_each(Rehearsal::read_output);
+                self.rehearsal.iter_mut().for_each(|rehearsal| rehearsal.read_output());
             }
             let received = if ready.signals { self.signals.read() } else { None };
             match received {
@@ -259,12 +275,13 @@ impl Supervisor {
 
     /// The descriptors that are waited for besides signals.
     fn others(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let output = self.rehearsal.as_ref().and_then(Rehearsal::output);
+        let output = self.rehearsal.as_ref().and_then(|rehearsal| rehearsal.output());
         let wake_pipe = self.wake_pipe.rest().is_none().then(|| self.wake_pipe.as_fd());
         wake_pipe.into_iter().chain(output)
     }
 
     /// Reads the reports of the workers that have woken the supervisor, or of all workers.
+    #[inline(never)] // It has a large buffer on the stack, which `take_facts` would have for each fork.
     fn answer_wakes(&mut self) {
         if self.wake_pipe.rest().is_some() {
             return;
@@ -334,9 +351,9 @@ impl Supervisor {
             Action::Rehearse => self.rehearse(),
             Action::EndRehearsal => self.end_rehearsal(),
             Action::Commit => self.forget_before(),
-            Action::Fork { .. } | Action::Exit(_) | Action::Upgrade | Action::GoBack { .. } => {
-                unreachable!("run performs these itself")
-            }
+            Action::Upgrade => self.upgrade(),
+            Action::GoBack { task_id, why } => self.go_back(task_id, &why),
+            Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
         }
     }
 
@@ -442,15 +459,14 @@ struct Pool {
     policy: Policy,
     clock: Clock,
     publisher: Publisher,
-    board_file: Option<File>,
     wake_pipe: WakePipe,
 }
 
 impl Pool {
     fn new(rules: Rules) -> io::Result<Pool> {
-        let (publisher, board_file) = Publisher::new(rules.workers)?;
+        let publisher = Publisher::new(rules.workers)?;
         let clock = Clock { origin: Instant::now(), stopped: Duration::ZERO };
-        Ok(Pool { policy: Policy::new(rules), clock, publisher, board_file, wake_pipe: WakePipe::new()? })
+        Ok(Pool { policy: Policy::new(rules), clock, publisher, wake_pipe: WakePipe::new()? })
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::label::Label;
 use super::listener::Listener;
-use super::listeners::Listeners;
 use super::unix;
 use crate::error::Error;
 use crate::grammar::Kind;
@@ -28,8 +27,8 @@ fn given() -> MutexGuard<'static, Vec<Listener>> {
 }
 
 /// Gives a worker its listeners.
-pub(crate) fn give(listeners: Listeners) {
-    *given() = listeners.listeners;
+pub(super) fn give(listeners: Vec<Listener>) {
+    *given() = listeners;
 }
 
 /// At the end of this process: removes the files of the Unix sockets that it has made, if any. Closes the listeners

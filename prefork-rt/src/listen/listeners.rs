@@ -8,6 +8,7 @@ use socket2::SockRef;
 
 use super::as_bound::AsBound;
 use super::bound_before::BoundBefore;
+use super::given::give;
 use super::held::{self, Closed};
 use super::inet;
 use super::inherited;
@@ -107,11 +108,13 @@ impl Listeners {
         Ok(())
     }
 
-    /// In a worker that has this task id: retains its own sockets, and closes those of the other slots.
+    /// In a worker that has this task id: gives the body its own sockets, and closes those of the other slots. Frees no
+    /// memory, which stays shared with the supervisor as long as the worker does not write to it.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn retain(&mut self, task_id: usize) {
-        // The memory stays shared with the supervisor as long as the worker does not free it.
-        mem::forget(mem::take(&mut self.intakes));
+    pub(crate) fn give(&mut self, task_id: usize) {
+        if self.listeners.is_empty() && self.left.is_empty() {
+            return;
+        }
         self.left.clear();
         for listener in &mut self.listeners {
             if !matches!(listener.sockets, Sockets::PerSlot(_)) {
@@ -121,6 +124,7 @@ impl Listeners {
                 listener.sockets = slots.retain(task_id).map_or(Sockets::Taken, Sockets::One);
             }
         }
+        give(mem::take(&mut self.listeners));
     }
 
     /// Closes all sockets. New connections are refused once no worker has them any more either.
@@ -165,7 +169,9 @@ impl Listeners {
     /// Has the next [`steer`](Listeners::steer) tell the kernel again, as a worker may have replaced the steering
     /// program.
     pub(super) fn steer_again(&mut self) {
-        self.is_late |= self.listeners.iter_mut().any(|listener| listener.slots().is_some());
+        if self.listeners.iter_mut().any(|listener| listener.slots().is_some()) {
+            self.is_late = true;
+        }
     }
 
     /// Replaces a slot's socket at one address.

@@ -7,18 +7,29 @@ use std::io;
 use super::Settings;
 use crate::sys;
 
+/// What these options ask for.
+pub(crate) struct Attributes {
+    no_new_privs: bool,
+    umask: Option<u32>,
+}
+
 impl Settings {
+    pub(crate) fn attributes(&self) -> Attributes {
+        Attributes { no_new_privs: self.no_new_privs, umask: self.umask }
+    }
+}
+
+impl Attributes {
     /// Sets them for the process that calls this and for what it starts. An error comes with
     /// the option that cannot be set.
-    pub(crate) fn attributes(&self) -> impl Fn() -> Result<(), (&'static str, io::Error)> + use<> {
-        // Plain values, so that a worker frees nothing.
-        let (no_new_privs, umask) = (self.no_new_privs, self.umask);
-        move || {
-            if no_new_privs {
-                sys::set_no_new_privs().map_err(|error| ("no_new_privs", error))?;
-            }
-            umask.into_iter().for_each(sys::set_umask);
-            Ok(())
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn set(&self) -> Result<(), (&'static str, io::Error)> {
+        if self.no_new_privs {
+            sys::set_no_new_privs().map_err(|error| ("no_new_privs", error))?;
         }
+        if let Some(umask) = self.umask {
+            sys::set_umask(umask);
+        }
+        Ok(())
     }
 }

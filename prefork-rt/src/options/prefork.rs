@@ -46,8 +46,10 @@ use crate::worker::argument::Needs;
 /// ```
 #[must_use = "nothing is started before `run` or `start` is called"]
 pub struct Prefork {
-    pub(crate) code: Values,
-    pub(crate) environment: Environment,
+    /// These are boxed, so that the builder is small: each of its methods moves it, and so does each function that a worker
+    /// returns through.
+    pub(crate) code: Box<Values>,
+    pub(crate) environment: Box<Environment>,
     pub(crate) inheritance: &'static Inheritance,
     pub(crate) needs: Vec<Needs>,
     pub(crate) error: Option<Error>,
@@ -93,7 +95,14 @@ impl Prefork {
         let taken = inheritance.take(environment.handoff.as_deref(), environment.mode == Mode::Check);
         let signals = keep_or_leave(environment.mode, signals, &inheritance.handoff);
         let error = read.and(taken).err();
-        Prefork { code: Values::default(), environment, inheritance, needs: Vec::new(), error, signals }
+        Prefork {
+            code: Box::default(),
+            environment: Box::new(environment),
+            inheritance,
+            needs: Vec::new(),
+            error,
+            signals,
+        }
     }
 
     /// How many workers: a `usize`, a [`NonZeroUsize`], `"auto"`, or an `Option<usize>`. Default: `"auto"`, also for `None`.

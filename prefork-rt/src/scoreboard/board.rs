@@ -92,22 +92,24 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(500);
 impl Publisher {
     /// Before the first fork, in the process that becomes the supervisor. The memory is that of a file, for the next
     /// binary, where there can be such a file.
-    pub(crate) fn new(workers: usize) -> io::Result<(Publisher, Option<File>)> {
-        let capacity = capacity(workers);
-        let layout = Layout::of(capacity)?;
-        let file = sys::memory_file("prefork-scoreboard", layout.bytes()).ok();
-        let memory = match &file {
-            Some(file) => SharedMemory::of_file(file, layout.words),
-            None => SharedMemory::anonymous(layout.words),
+    pub(crate) fn new(workers: usize) -> io::Result<Publisher> {
+        let layout = Layout::of(capacity(workers))?;
+        let memory = match sys::memory_file("prefork-scoreboard", layout.bytes()) {
+            Ok(file) => SharedMemory::of_file(file, layout.words),
+            Err(_) => SharedMemory::anonymous(layout.words),
         };
-        let publisher = Publisher::of(memory?, &layout, capacity, Instant::now());
+        Ok(Publisher::of_new(memory?, &layout, workers))
+    }
+
+    fn of_new(memory: SharedMemory, layout: &Layout, workers: usize) -> Publisher {
+        let publisher = Publisher::of(memory, layout, capacity(workers), Instant::now());
         publisher.put(SUPERVISOR, sys::getpid().as_raw() as u64);
         publisher.put(WORKERS, workers as u64);
-        Ok((publisher, file))
+        publisher
     }
 
     /// That of a pool whose supervisor this process has been as another binary; of `capacity` slots, made at `origin`.
-    pub(crate) fn adopt(file: &File, capacity: usize, origin: Instant) -> io::Result<Publisher> {
+    pub(crate) fn adopt(file: File, capacity: usize, origin: Instant) -> io::Result<Publisher> {
         let layout = Layout::of(capacity)?;
         let publisher = Publisher::of(SharedMemory::of_file(file, layout.words)?, &layout, capacity, origin);
         // The previous binary may have been replaced in the middle of a write, and readers must not wait for it.
@@ -124,7 +126,8 @@ impl Publisher {
 
     /// `PREFORK=off`: this process is the pool.
     pub(crate) fn alone() -> io::Result<()> {
-        let (publisher, _) = Publisher::new(1)?;
+        let layout = Layout::of(capacity(1))?;
+        let publisher = Publisher::of_new(SharedMemory::anonymous(layout.words)?, &layout, 1);
         let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
         publisher.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
         publisher.sit(0, process)
@@ -132,6 +135,17 @@ impl Publisher {
 
     pub(crate) fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// The file of its memory, for the next binary.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.memory.file()
+    }
+
+    /// Whether a worker has ever reported anything in this worker's seat, where the system tells. To read a seat that has not
+    /// been written to gives it memory.
+    pub(crate) fn has_reports(&self, task_id: usize, worker: &Occupant) -> bool {
+        self.memory.was_written(self.board.seat_range(task_id, worker.seat))
     }
 
     /// Publishes a slot's row.

@@ -9,7 +9,7 @@ use crate::policy::{Reported, State};
 use crate::sys;
 
 fn publisher(workers: usize) -> Publisher {
-    Publisher::new(workers).unwrap().0
+    Publisher::new(workers).unwrap()
 }
 
 /// Takes the seat of a worker.
@@ -76,17 +76,17 @@ fn an_age_survives_the_wrap_of_the_clock() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_next_binary_has_the_same_board() {
-    let (pool, file) = Publisher::new(2).unwrap();
-    let file = file.expect("Linux has memory that is a file");
+    let pool = Publisher::new(2).unwrap();
+    let file = || pool.file().expect("Linux has memory that is a file").try_clone().unwrap();
     pool.publish(1, running(5, 0));
     take(&pool, 1, process(5, 0)).report(READY);
-    let next = Publisher::adopt(&file, pool.board().capacity(), pool.board().origin()).unwrap();
+    let next = Publisher::adopt(file(), pool.board().capacity(), pool.board().origin()).unwrap();
     assert_eq!((next.board().row_now(1), next.board().row_now(0).0.proc), ((running(5, 0), 6), None));
     assert!(next.board().read_report(1, &process(5, 0)).ready);
     next.publish(0, running(6, 1));
     assert_eq!(pool.board().row_now(0), (running(6, 1), 7), "the old board shows what is new");
     assert!(
-        Publisher::adopt(&file, pool.board().capacity() * 2, pool.board().origin()).is_err(),
+        Publisher::adopt(file(), pool.board().capacity() * 2, pool.board().origin()).is_err(),
         "it is not as large as that"
     );
 }

@@ -10,8 +10,10 @@ use crate::policy::{Exit, GiveUp, Spent};
 use crate::sys;
 
 impl Supervisor {
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     pub(super) fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
         self.service.listeners.close();
+        self.show_variables();
         if let Some(line) = self.service.listeners.still_held() {
             logging::warn(&line);
         }

@@ -10,21 +10,28 @@ use super::detachment::Keys;
 use super::fork_check::Unsafe;
 use super::{Supervisor, names};
 use crate::identity;
-use crate::listen::{self, Listeners};
+use crate::listen::Listeners;
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
-use crate::sys::{self, Fork, InChild, Pid, ProcessName, SingleThread};
+use crate::sys::{self, Fork, InChild, ProcessName};
 use crate::worker::{Worker, tie};
 
-/// What a worker needs to know of itself, found out before the fork: each page of code that a new worker enters, and each
-/// page of memory that it writes to, costs it a fault.
-pub(super) struct Newcomer {
+/// What a worker needs to know of itself, found out before the fork.
+struct Expected {
+    worker: Worker,
     fork: u64,
     seat: usize,
     /// Since the scoreboard was made.
     started: Duration,
     name: ProcessName,
+}
+
+/// A process forked just now: still a copy of the supervisor, with one thread.
+pub(super) struct Newcomer {
+    expected: Expected,
+    /// What is left to do for Python, once it has become a worker.
+    python: Option<InChild>,
 }
 
 /// Why there is no new process.
@@ -33,16 +40,27 @@ enum NotForked {
     Failed(io::Error),
 }
 
-impl Newcomer {
-    fn occupant(&self, pid: Pid) -> Occupant {
-        Occupant { pid: pid.as_raw(), fork: self.fork, seat: self.seat, started: self.started }
-    }
-}
-
 impl Supervisor {
-    pub(super) fn expect(&self, proc: ProcId) -> Newcomer {
+    /// Forks, and returns in both processes: in the new one with what it has to become.
+    pub(super) fn fork(&mut self, proc: ProcId, worker: Worker) -> Option<Newcomer> {
+        self.flush_what_a_logger_wrote();
+        let expected = self.expect(proc, worker);
+        let event = match self.fork_for_python() {
+            Ok((Fork::Child, python)) => return Some(Newcomer { expected, python }),
+            Ok((Fork::Parent(pid), _)) => {
+                self.table.enter(proc, expected.seat, pid, expected.started);
+                Event::Forked(proc)
+            }
+            Err(not_forked) => self.explain(proc, not_forked),
+        };
+        self.policy.handle(self.clock.now(), event);
+        None
+    }
+
+    fn expect(&self, proc: ProcId, worker: Worker) -> Expected {
         let task_id = proc.task_id();
-        Newcomer {
+        Expected {
+            worker,
             fork: proc.fork(),
             seat: self.table.next_seat(task_id),
             started: self.publisher.board().age(),
@@ -50,26 +68,20 @@ impl Supervisor {
         }
     }
 
-    /// Forks, and returns in both processes: in the worker with the proof that it has one thread, and with what it must finish
-    /// for Python once it has become a worker.
-    pub(super) fn fork(&mut self, proc: ProcId, newcomer: &Newcomer) -> Option<(SingleThread, Option<InChild>)> {
-        self.flush_what_a_logger_wrote();
-        let event = match self.fork_for_python() {
-            Err(NotForked::Unsafe(why)) => Event::ForkUnsafe(proc, self.service.fork_check.explain(why)),
-            Err(NotForked::Failed(error)) => Event::ForkFailed(proc, error),
-            Ok((Fork::Child(single_thread), python)) => return Some((single_thread, python)),
-            Ok((Fork::Parent(pid), _)) => {
-                self.table.enter(proc, newcomer.seat, pid, newcomer.started);
-                Event::Forked(proc)
-            }
-        };
-        self.policy.handle(self.clock.now(), event);
-        None
+    #[cold]
+    fn explain(&mut self, proc: ProcId, not_forked: NotForked) -> Event {
+        match not_forked {
+            NotForked::Unsafe(why) => Event::ForkUnsafe(proc, self.service.fork_check.explain(why)),
+            NotForked::Failed(error) => Event::ForkFailed(proc, error),
+        }
     }
 
     /// Forks with CPython's protocol around it, where there is an interpreter.
     fn fork_for_python(&mut self) -> Result<(Fork, Option<InChild>), NotForked> {
         let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
+        if !self.service.variables.is_empty() {
+            self.hide_variables(&single_thread);
+        }
         match self.service.python {
             None => self.signals.fork(single_thread).map(|forked| (forked, None)).map_err(NotForked::Failed),
             // What Python runs before the fork may start threads and open connections.
@@ -90,20 +102,31 @@ impl Supervisor {
 
     /// Turns the process just forked, a copy of the supervisor, into a worker. Afterwards it has nothing of the supervisor
     /// but its listeners.
-    pub(super) fn turn_into(self, worker: Worker, newcomer: &Newcomer, single_thread: &SingleThread) {
+    #[inline]
+    pub(super) fn turn_into(self, newcomer: Newcomer) -> Worker {
+        let Newcomer { expected: Expected { worker, fork, seat, started, name }, python } = newcomer;
         let Supervisor {
             pid,
-            name,
-            signals,
-            mask,
-            heard,
-            service,
+            name: own_name,
             policy,
+            clock: _,
             table,
             publisher,
-            board_file,
             wake_pipe,
-            ..
+            signals,
+            unreaped: _,
+            mask,
+            heard,
+            flushed: _,
+            oom_kills,
+            measures: _,
+            hidden,
+            ended,
+            to_pass_on: _,
+            rehearsal,
+            next,
+            before: _,
+            mut service,
         } = self;
         // First of all, so that a signal to the group reaches every process that the worker ever makes.
         let detached = match &service.detachment {
@@ -115,8 +138,9 @@ impl Supervisor {
         };
         logging::close();
         let tied = tie::tie_to(pid);
+        let occupant = Occupant { pid: sys::getpid().as_raw(), fork, seat, started };
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), newcomer.occupant(sys::getpid())));
+        let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), occupant));
         let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
         let keys = prepared.and(detached).unwrap_or_else(|error| {
             logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
@@ -130,45 +154,35 @@ impl Supervisor {
                 sys::end_now(1);
             }
         }
-        if let Err((option, error)) = (service.set_attributes)() {
+        if let Err((option, error)) = service.attributes.set() {
             logging::error(&format!("worker {} cannot set {option}: {error}", worker.task_id()));
             sys::end_now(1);
         }
-        newcomer.name.set();
+        name.set();
         wake_pipe.become_writer();
-        drop(board_file);
-        let mut listeners = service.listeners;
-        listeners.retain(worker.task_id());
-        become_worker(worker, listeners, &service.variables, Some(single_thread));
-        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
-        mem::forget(policy);
-        mem::forget(table);
-        mem::forget(name);
-        mem::forget(heard);
-        mem::forget(self.oom_kills);
-        mem::forget(service.variables);
-        if let Some(manager) = service.manager {
+        become_worker(worker, &mut service.listeners);
+        // These close descriptors, and free no memory where there are none.
+        drop((rehearsal, next));
+        if service.detachment.is_some() {
+            service.detachment = None;
+        }
+        if let Some(manager) = &mut service.manager {
             manager.leave();
         }
-        mem::forget(service.credentials);
-        // This closes the terminals, and frees no memory where there are none.
-        drop(service.detachment);
-        mem::forget(service.launch);
+        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
+        mem::forget((own_name, policy, table, mask, heard, oom_kills, hidden, ended, service));
+        // Its hooks are code of the user's: the first that runs in the worker.
+        if let Some(python) = python {
+            python.finish();
+        }
+        worker
     }
 }
 
-/// Makes this process a worker that has these listeners and does not see these environment variables. The variables stay
-/// where the process may have other threads, which may read them.
-pub(crate) fn become_worker(
-    worker: Worker,
-    listeners: Listeners,
-    variables: &[String],
-    single_thread: Option<&SingleThread>,
-) {
-    if let Some(single_thread) = single_thread {
-        variables.iter().for_each(|variable| sys::remove_variable(variable, single_thread));
-    }
-    listen::give(listeners);
+/// Makes this process a worker that has these listeners.
+#[inline] // Each page of code that a new worker enters costs it a fault.
+pub(crate) fn become_worker(worker: Worker, listeners: &mut Listeners) {
+    listeners.give(worker.task_id());
     identity::become_worker(worker.0);
 }
 

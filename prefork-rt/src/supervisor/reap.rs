@@ -55,7 +55,7 @@ impl Supervisor {
             Some(proc) => self.take_end(proc, pid, &end),
             None => {
                 if let Some(rehearsal) = self.rehearsal.take() {
-                    self.judge(rehearsal, &end);
+                    self.judge(*rehearsal, &end);
                 }
             }
         }
@@ -94,7 +94,9 @@ impl Supervisor {
             }
             End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
         };
-        self.read_report(proc);
+        if self.table.occupant(proc).is_some_and(|occupant| self.publisher.has_reports(proc.task_id(), &occupant)) {
+            self.read_report(proc);
+        }
         self.table.remove(pid);
         self.ended.push((proc.task_id(), pid.as_raw()));
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));

@@ -22,16 +22,16 @@ impl Pool {
     /// The pool of the previous binary.
     pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
         let State { clock, board, wake_pipe, back, .. } = &received.state;
-        let board_file = received.copy(board.file)?.into();
+        let board_file = received.copy(board.file)?;
         let wake_pipe = WakePipe::adopt(received.copy(wake_pipe.0)?, received.copy(wake_pipe.1)?)?;
         let clock = Clock { origin: instant(clock.started), stopped: clock.suspended };
-        let publisher = Publisher::adopt(&board_file, board.capacity, instant(board.started))?;
+        let publisher = Publisher::adopt(board_file.into(), board.capacity, instant(board.started))?;
         let succession = match back {
             Some(why) => Succession::Back { why: why.clone() },
             None => Succession::Forwards,
         };
         let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession);
-        Ok(Pool { policy, clock, publisher, board_file: Some(board_file), wake_pipe })
+        Ok(Pool { policy, clock, publisher, wake_pipe })
     }
 }
 
@@ -110,7 +110,7 @@ impl Supervisor {
         let descriptors = self.descriptors(false);
         let rehearsal =
             Rehearsal::start(&self.service.launch, binary, &state, &descriptors, &self.mask, single_thread)?;
-        self.rehearsal = Some(rehearsal);
+        self.rehearsal = Some(Box::new(rehearsal));
         Ok(())
     }
 
@@ -194,7 +194,7 @@ impl Supervisor {
     }
 
     fn state(&mut self, back: Option<String>, previous: Option<&Previous>) -> Result<State, String> {
-        let board = self.board_file.as_ref().map(AsRawFd::as_raw_fd).ok_or(
+        let board = self.publisher.file().map(AsRawFd::as_raw_fd).ok_or(
             "the memory that the workers of this pool share cannot be handed off: there is no memfd_create(2), or the \
              size of files is limited (ulimit -f)",
         )?;
@@ -233,7 +233,7 @@ impl Supervisor {
     fn descriptors(&self, back: bool) -> Vec<BorrowedFd<'_>> {
         let (reader, writer) = self.wake_pipe.ends();
         let mut descriptors = vec![reader, writer];
-        if let Some(file) = &self.board_file {
+        if let Some(file) = self.publisher.file() {
             descriptors.push(file.as_fd());
         }
         for handoff in self.service.listeners.handoffs(back) {

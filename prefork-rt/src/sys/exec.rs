@@ -191,7 +191,7 @@ pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Resul
         stay_open_on_exec(end.as_fd(), false)?;
     }
     match super::fork(single_thread)? {
-        Fork::Child(_) => {
+        Fork::Child => {
             let error = error_of(|| {
                 start.prepare(&null)?;
                 unistd::execve(&binary, &arguments, &variables).map_err(of_call("execve(2)"))

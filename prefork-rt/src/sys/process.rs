@@ -1,7 +1,7 @@
 //! Making and ending processes, and what one is: its group, its session, its rights.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_int};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -22,18 +22,18 @@ pub(crate) type Pid = unistd::Pid;
 pub(crate) enum Fork {
     Parent(Pid),
     /// The new process, which has one thread.
-    Child(SingleThread),
+    Child,
 }
 
 /// fork(2).
-pub(crate) fn fork(single_thread: SingleThread) -> io::Result<Fork> {
+pub(crate) fn fork(_: SingleThread) -> io::Result<Fork> {
     // SAFETY: after fork(2) in a process with several threads, the child would have locks that no thread will release.
     // `other_threads` makes a `SingleThread` when it has found no other thread, and this thread starts none before it gets
     // here, so the child has every lock in the state in which this thread has left it. Where the system tells nothing of
     // threads, `SingleThread` rests on the word of the user, who was warned.
     match unsafe { unistd::fork() }? {
         ForkResult::Parent { child } => Ok(Fork::Parent(child)),
-        ForkResult::Child => Ok(Fork::Child(single_thread)),
+        ForkResult::Child => Ok(Fork::Child),
     }
 }
 
@@ -59,6 +59,7 @@ pub(crate) fn is_forked() -> bool {
 }
 
 /// getpid(2).
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn getpid() -> Pid {
     unistd::getpid()
 }
@@ -86,6 +87,7 @@ pub(crate) fn has_terminal() -> bool {
 }
 
 /// Makes this process the leader of a group of its own: setpgid(2).
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn lead_group() {
     // It fails only for a session leader, which leads its group already.
     let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
@@ -93,9 +95,12 @@ pub(crate) fn lead_group() {
 
 /// Asks the kernel to kill this process when its parent ends: prctl(2) with PR_SET_PDEATHSIG. A change of user or group
 /// cancels that, and so does the end of the calling thread. Does nothing where there is no such call.
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(of_call("prctl(2)"))?;
+    // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes the number of a signal, and touches no memory.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) })
+        .map_err(of_call("prctl(2)"))?;
     Ok(())
 }
 
@@ -116,6 +121,7 @@ pub(crate) fn set_umask(mask: u32) {
 }
 
 /// getppid(2).
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn getppid() -> Pid {
     unistd::getppid()
 }
@@ -202,6 +208,12 @@ pub(crate) fn caller_can_write(file: &Path) -> bool {
 pub(crate) fn remove_variable(name: &str, _: &SingleThread) {
     // SAFETY: changing the environment races with other threads that read it. `SingleThread` says that there are none.
     unsafe { std::env::remove_var(name) };
+}
+
+/// Sets an environment variable.
+pub(crate) fn set_variable(name: &str, value: &OsStr, _: &SingleThread) {
+    // SAFETY: changing the environment races with other threads that read it. `SingleThread` says that there are none.
+    unsafe { std::env::set_var(name, value) };
 }
 
 /// Eight random bytes from the kernel: getrandom(2), which every C library of Linux has; getentropy(3) elsewhere.

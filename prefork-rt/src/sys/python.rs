@@ -68,7 +68,7 @@ impl Interpreter {
         // has the GIL.
         unsafe { (self.0.PyOS_BeforeFork)() };
         match fork() {
-            Ok(Fork::Child(single_thread)) => Ok((Fork::Child(single_thread), Some(InChild(gil)))),
+            Ok(Fork::Child) => Ok((Fork::Child, Some(InChild(gil)))),
             in_parent @ (Ok(Fork::Parent(_)) | Err(_)) => {
                 // SAFETY: PyOS_AfterFork_Parent takes nothing, and belongs in the parent, whether or not a process was
                 // made, after PyOS_BeforeFork. This thread still has the GIL.

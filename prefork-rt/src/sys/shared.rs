@@ -38,10 +38,12 @@ impl SharedWords {
 /// Memory that a process writes to and the processes forked from it read, until each of these [narrows](SharedMemory::narrow)
 /// it to a part of its own. It is all zeros at first, unless it is of a file that was written to before.
 pub(crate) struct SharedMemory {
-    /// The writable mapping. [`narrow`](SharedMemory::narrow) may unmap it, so no reference to it leaves this type.
+    /// The writable mapping. With a second mapping, it is this process's alone: those forked from it do not have it. So no
+    /// reference to it leaves this type.
     writable: &'static [AtomicU64],
     /// A second mapping of this memory, which nothing can make writable, where the system could give one.
     read_only: Option<SharedWords>,
+    file: Option<File>,
     /// The number of words in a page.
     page: usize,
 }
@@ -49,19 +51,42 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     /// mmap(2) of memory that no file has. No limit on the size of files (RLIMIT_FSIZE) stands in the way.
     pub(crate) fn anonymous(words: usize) -> io::Result<SharedMemory> {
-        let start = map(words, READ_WRITE, FLAGS | libc::MAP_ANONYMOUS, -1)?;
+        let start = map(words, READ_WRITE, FLAGS | libc::MAP_ANONYMOUS, -1, 0)?;
         // SAFETY: mmap(2) returned as many bytes as these words take.
-        Ok(SharedMemory { writable: unsafe { words_at(start, words) }, read_only: None, page: words_per_page()? })
+        let writable = unsafe { words_at(start, words) };
+        Ok(SharedMemory { writable, read_only: None, file: None, page: words_per_page()? })
     }
 
     /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size no process can change: once for writing, and once
     /// through a second opening that allows only reading, where /proc gives one.
-    pub(crate) fn of_file(file: &File, words: usize) -> io::Result<SharedMemory> {
+    pub(crate) fn of_file(file: File, words: usize) -> io::Result<SharedMemory> {
         check_size(file.as_fd(), words)?;
-        let writable = map_file(file, words, READ_WRITE)?;
-        let read_only = open_read_only(file).and_then(|file| map_file(&file, words, libc::PROT_READ)).ok();
-        let read_only = read_only.map(|words| SharedWords { words });
-        Ok(SharedMemory { writable, read_only, page: words_per_page()? })
+        let writable = map_file(&file, 0..words, READ_WRITE)?;
+        let read_only = open_read_only(&file).and_then(|file| map_file(&file, 0..words, libc::PROT_READ));
+        let read_only = read_only.and_then(|words| keep_from_children(writable).map(|()| SharedWords { words })).ok();
+        Ok(SharedMemory { writable, read_only, file: Some(file), page: words_per_page()? })
+    }
+
+    /// The file, if the memory has one.
+    pub(crate) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    /// Whether a process has ever written to one of these pages; `true` where that cannot be told. To read a page that has not
+    /// been written to would give it memory. lseek(2) with SEEK_DATA.
+    pub(crate) fn was_written(&self, pages: Range<usize>) -> bool {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let Some(file) = &self.file {
+            use nix::unistd::{Whence, lseek};
+
+            let first = i64::try_from(pages.start * WORD).ok();
+            let found = first.map(|first| lseek(file, first, Whence::SeekData));
+            // ENXIO: there is no data from here on.
+            let is_written = |data| usize::try_from(data).is_ok_and(|data| data < pages.end * WORD);
+            return found.is_none_or(|found| found.map_or_else(|error| error != Errno::ENXIO, is_written));
+        }
+        let _ = pages;
+        true
     }
 
     /// All of it, for reading, in this process and in those forked from it.
@@ -86,10 +111,10 @@ impl SharedMemory {
     /// Gives up the right to write to all words but `own`, which must be whole pages, in this process and those that it forks
     /// from now on.
     ///
-    /// With a second mapping for reading only, the rest of the writable mapping is unmapped: munmap(2), twice. mprotect(2) does
-    /// not make the second mapping writable, because its file was opened for reading: "EACCES: if you mmap(2) a file to which
-    /// you have read-only access, then ask mprotect() to mark it PROT_WRITE". Without a second mapping, the rest is made
-    /// read-only and sealed: mprotect(2), mseal(2).
+    /// Call it in a process forked from the one that made the memory. With a second mapping for reading only, it does not have
+    /// the writable one, and maps `own` anew: mmap(2). mprotect(2) does not make the second mapping writable, because its file
+    /// was opened for reading: "EACCES: if you mmap(2) a file to which you have read-only access, then ask mprotect() to mark
+    /// it PROT_WRITE". Without a second mapping, the rest is made read-only and sealed: mprotect(2), mseal(2).
     ///
     /// `own` is sealed in either case: mremap(2) could grow the mapping over the rest of its file, and remap_file_pages(2)
     /// could exchange its page for any other one. Where the kernel has no mseal(2) (before Linux 6.10), code that wants to can
@@ -100,40 +125,51 @@ impl SharedMemory {
     /// [`io::ErrorKind::InvalidInput`] where the range begins or ends inside a page.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn narrow(self, own: Range<usize>) -> io::Result<SharedWords> {
-        let SharedMemory { writable, read_only, page } = self;
+        let SharedMemory { writable, read_only, file, page } = self;
         if own.start % page != 0 || own.end % page != 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let (before, rest) = writable.split_at(own.start);
-        let (kept, after) = rest.split_at(own.len());
-        for given_up in [before, after] {
-            match read_only {
-                _ if given_up.is_empty() => {}
-                // SAFETY: `self` was the only way to these words in this process, and it is gone: readers have the other
-                // mapping.
-                Some(_) => unsafe { unmap(given_up) }?,
-                None => make_read_only(given_up)?,
-            }
-        }
-        seal(kept);
-        Ok(SharedWords { words: kept })
+        let words = match (read_only, file) {
+            (Some(_), Some(file)) => map_file(&file, own, READ_WRITE)?,
+            _ => make_rest_read_only(writable, own)?,
+        };
+        seal(words);
+        Ok(SharedWords { words })
     }
 }
 
 const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
 
-fn map_file(file: &File, words: usize, access: c_int) -> io::Result<&'static [AtomicU64]> {
-    let start = map(words, access, FLAGS, file.as_raw_fd())?;
-    // SAFETY: mmap(2) returned as many bytes as these words take. `check_size` has found that the file is as long, and
-    // sealed, so it cannot shrink.
-    Ok(unsafe { words_at(start, words) })
+/// Maps these words of a file, of which the first begins a page.
+#[inline]
+fn map_file(file: &File, words: Range<usize>, access: c_int) -> io::Result<&'static [AtomicU64]> {
+    let length = words.len();
+    let start = map(length, access, FLAGS, file.as_raw_fd(), (words.start * WORD) as libc::off_t)?;
+    // SAFETY: mmap(2) returned as many bytes as these words take. `check_size` has found that the file is as long as all of
+    // its words, and sealed, so it cannot shrink.
+    Ok(unsafe { words_at(start, length) })
 }
 
-/// mmap(2), of a file from its beginning.
-fn map(words: usize, access: c_int, flags: c_int, file: RawFd) -> io::Result<*mut c_void> {
+/// Processes forked from here on do not have these words: madvise(2) with MADV_DONTFORK.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn keep_from_children(words: &'static [AtomicU64]) -> io::Result<()> {
+    // SAFETY: madvise(2) changes nothing in this process. In a process forked from it, code could reach these words only
+    // through the `SharedMemory` that has them, of which `narrow` is called there, and touches none of them.
+    let result = unsafe { libc::madvise(words.as_ptr().cast_mut().cast(), size_of_val(words), libc::MADV_DONTFORK) };
+    Errno::result(result).map(drop).map_err(of_call("madvise(2)"))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn keep_from_children(_: &'static [AtomicU64]) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// mmap(2).
+#[inline]
+fn map(words: usize, access: c_int, flags: c_int, file: RawFd, first_byte: libc::off_t) -> io::Result<*mut c_void> {
     let bytes = words.checked_mul(WORD).filter(|&bytes| bytes > 0).ok_or(io::ErrorKind::InvalidInput)?;
     // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
-    match unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, 0) } {
+    match unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, first_byte) } {
         libc::MAP_FAILED => Err(of_call("mmap(2)")(io::Error::last_os_error())),
         start => Ok(start),
     }
@@ -141,7 +177,7 @@ fn map(words: usize, access: c_int, flags: c_int, file: RawFd) -> io::Result<*mu
 
 /// # Safety
 ///
-/// At least `words` words are mapped at `start`, and only [`SharedMemory::narrow`] unmaps them.
+/// At least `words` words are mapped at `start`, and nothing unmaps them in this process.
 unsafe fn words_at(start: *mut c_void, words: usize) -> &'static [AtomicU64] {
     // SAFETY: the caller says that the words are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
     // process that has them uses them through the types here, whose words are atomic.
@@ -167,18 +203,17 @@ fn open_read_only(_: &File) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// # Safety
-///
-/// Nothing in this process uses these words afterwards.
-#[inline]
-unsafe fn unmap(words: &'static [AtomicU64]) -> io::Result<()> {
-    // SAFETY: munmap(2) removes the pages of these words. The words begin with a page, their pages hold nothing but shared
-    // words, and the caller says that nothing uses them.
-    let result = unsafe { libc::munmap(words.as_ptr().cast_mut().cast(), size_of_val(words)) };
-    Errno::result(result).map(drop).map_err(of_call("munmap(2)"))
+/// Makes all words but `own` read-only, and returns those.
+#[cold]
+fn make_rest_read_only(words: &'static [AtomicU64], own: Range<usize>) -> io::Result<&'static [AtomicU64]> {
+    let (before, rest) = words.split_at(own.start);
+    let (own, after) = rest.split_at(own.len());
+    for given_up in [before, after].into_iter().filter(|words| !words.is_empty()) {
+        make_read_only(given_up)?;
+    }
+    Ok(own)
 }
 
-#[cold]
 fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
     // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and hold nothing but shared words. Loads
     // work as before. A store that is not allowed any more changes nothing: the processor stops it, and the process ends.
@@ -190,6 +225,7 @@ fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
 
 /// Makes this mapping and its access final, where the kernel can: mseal(2), which has one number on all these architectures.
 #[cfg(target_os = "linux")]
+#[inline(always)] // Each page of code that a new worker enters costs it a fault.
 fn seal(words: &'static [AtomicU64]) {
     const SYS_MSEAL: libc::c_long = 462;
     const HAS_THIS_NUMBER: bool = cfg!(all(

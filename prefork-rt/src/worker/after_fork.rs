@@ -38,6 +38,7 @@ pub(crate) fn any() -> bool {
 }
 
 /// Reseeds what the cargo features name, then runs the hooks.
+#[inline]
 pub(crate) fn run(worker: Worker) {
     reseed();
     let hooks = std::mem::take(&mut *HOOKS.lock().unwrap_or_else(PoisonError::into_inner));

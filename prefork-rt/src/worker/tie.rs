@@ -14,14 +14,26 @@ static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
 static WORKER: AtomicI32 = AtomicI32::new(0);
 
 /// Makes this process, just forked, end when the supervisor does. Fails when the supervisor has ended already.
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn tie_to(supervisor: Pid) -> io::Result<()> {
     SUPERVISOR.store(supervisor.as_raw(), Ordering::Relaxed);
     WORKER.store(sys::getpid().as_raw(), Ordering::Relaxed);
     sys::die_with_parent()?;
     match sys::getppid() {
         parent if parent == supervisor => Ok(()),
-        parent => Err(io::Error::other(format!("its parent is pid {parent} and not the supervisor, pid {supervisor}"))),
+        parent => Err(is_orphan(parent, supervisor)),
     }
+}
+
+#[cold]
+fn is_orphan(parent: Pid, supervisor: Pid) -> io::Error {
+    io::Error::other(format!("its parent is pid {parent} and not the supervisor, pid {supervisor}"))
+}
+
+/// Whether this process, or one that it was forked from, is a worker with a supervisor.
+#[inline]
+pub(crate) fn has_supervisor() -> bool {
+    SUPERVISOR.load(Ordering::Relaxed) != 0
 }
 
 /// Ties this process again after a change of credentials, at which the kernel clears the parent-death signal. Ends this

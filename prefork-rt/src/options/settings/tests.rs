@@ -23,7 +23,7 @@ fn environment(variables: &[(&str, &str)]) -> Environment {
 fn settings(variables: &[(&str, &str)], code: Prefork) -> (Settings, Vec<String>) {
     assert!(code.error.is_none(), "{:?}", code.error);
     let mut environment = environment(variables);
-    let settings = Settings::new(environment.values, code.code, &mut environment.warnings);
+    let settings = Settings::new(environment.values, *code.code, &mut environment.warnings);
     (settings, environment.warnings)
 }
 

@@ -37,7 +37,7 @@ fn memory_is_narrowed_to_whole_pages() {
 fn pages_of_a_file_that_were_given_up_cannot_be_made_writable() {
     let page = words_per_page().unwrap();
     let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
-    let memory = SharedMemory::of_file(&file, 3 * page).unwrap();
+    let memory = SharedMemory::of_file(file, 3 * page).unwrap();
     memory.store(0, 5, Relaxed);
     let words = memory.readable().words();
     let kept = memory.narrow(page..2 * page).unwrap().words();
@@ -58,7 +58,7 @@ fn the_page_that_stays_writable_is_no_way_to_the_others() {
     }
     let page = words_per_page().unwrap();
     let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
-    for memory in [SharedMemory::of_file(&file, 3 * page), SharedMemory::anonymous(3 * page)] {
+    for memory in [SharedMemory::of_file(file, 3 * page), SharedMemory::anonymous(3 * page)] {
         let kept = memory.unwrap().narrow(page..2 * page).unwrap().words();
         let (start, bytes) = (kept.as_ptr().cast_mut().cast::<c_void>(), page * WORD);
         // An old length of 0 asks for a second mapping.
@@ -78,16 +78,43 @@ fn the_page_that_stays_writable_is_no_way_to_the_others() {
 fn all_mappings_of_a_file_have_its_words() {
     let page = words_per_page().unwrap();
     let file = crate::sys::memory_file("test", 2 * page * WORD).unwrap();
-    let (one, other) = (SharedMemory::of_file(&file, 2 * page).unwrap(), SharedMemory::of_file(&file, page).unwrap());
+    let of_file = |words| SharedMemory::of_file(file.try_clone().unwrap(), words);
+    let (one, other) = (of_file(2 * page).unwrap(), of_file(page).unwrap());
     one.store(6, 5, Relaxed);
     let words = other.readable().words();
     assert_eq!((words.len(), words[6].load(Relaxed)), (page, 5));
     for words in [2 * page + 1, 0, usize::MAX] {
-        assert!(SharedMemory::of_file(&file, words).is_err(), "{words}");
+        assert!(of_file(words).is_err(), "{words}");
     }
     let unsealed = crate::sys::scratch_file("test").unwrap();
     unsealed.set_len(1 << 20).unwrap();
-    assert!(SharedMemory::of_file(&unsealed, 1).is_err());
+    assert!(SharedMemory::of_file(unsealed, 1).is_err());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn pages_that_were_written_to_are_told_from_those_that_were_not() {
+    let page = words_per_page().unwrap();
+    let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
+    let memory = SharedMemory::of_file(file, 3 * page).unwrap();
+    let written = || [0, 1, 2].map(|nth| memory.was_written(nth * page..(nth + 1) * page));
+    assert_eq!(written(), [false; 3]);
+    memory.store(page + 5, 1, Relaxed);
+    assert_eq!(written(), [false, true, false]);
+    assert!(SharedMemory::anonymous(page).unwrap().was_written(0..page), "it cannot be told");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_forked_process_has_the_writable_mapping_no_more() {
+    let page = words_per_page().unwrap();
+    let file = crate::sys::memory_file("test", page * WORD).unwrap();
+    let memory = SharedMemory::of_file(file, page).unwrap();
+    let start = memory.writable().as_ptr() as usize;
+    let smaps = std::fs::read_to_string("/proc/self/smaps").unwrap();
+    let mapping = smaps.split_once(&format!("{start:x}-")).expect("it is mapped").1;
+    let flags = mapping.lines().find(|line| line.starts_with("VmFlags:")).expect("every mapping has some");
+    assert!(flags.split(' ').any(|flag| flag == "dc"), "{flags}: not copied at a fork");
 }
 
 #[test]

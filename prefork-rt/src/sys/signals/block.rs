@@ -14,7 +14,7 @@ use super::{Signal, early};
 pub(crate) struct Mask {
     blocked: Set,
     /// What may be pending in a new worker. It is stored here, so that the worker touches no other page to learn it.
-    from_terminal: Set,
+    from_terminal: Box<[c_int]>,
     /// The disposition of SIGCHLD, where it was not the default.
     child: Option<Disposition>,
 }
@@ -33,7 +33,7 @@ impl Mask {
             let mut mask = blocked;
             queued()?.into_iter().chain(numbers(lists().blocked_unread)).for_each(|signal| mask.add(signal));
             mask.become_mask()?;
-            let from_terminal = Set::of(numbers(lists().from_terminal));
+            let from_terminal = numbers(lists().from_terminal).collect();
             Ok(Mask { blocked, from_terminal, child: Some(child).filter(|_| !was_default) })
         };
         arrange().inspect_err(|_| {
@@ -62,7 +62,7 @@ impl Mask {
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn restore_in_worker(&self) -> io::Result<()> {
         let pending = pending()?;
-        for signal in self.from_terminal.numbers() {
+        for &signal in &self.from_terminal {
             if pending.contains(signal) {
                 forget_pending(signal)?;
             }
@@ -72,6 +72,7 @@ impl Mask {
 
     /// Restores the mask and SIGCHLD in a process that becomes another program, which will have no handler of ours.
     /// Async-signal-safe.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn restore_before_exec(&self) -> io::Result<()> {
         if let Some(child) = &self.child {
             set(Signal::SIGCHLD, child)?;

@@ -23,6 +23,7 @@ const HIGHEST: c_int = 128;
 pub(crate) struct Set(libc::sigset_t);
 
 impl Set {
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn empty() -> Set {
         let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
         // SAFETY: sigemptyset(3) writes one set through the pointer, which is to a live local of that type.
@@ -60,6 +61,7 @@ impl Set {
         unsafe { libc::sigdelset(&raw mut self.0, signal) };
     }
 
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn contains(&self, signal: c_int) -> bool {
         // SAFETY: sigismember(3) reads the set, which is initialized; any other number is EINVAL.
         unsafe { libc::sigismember(&raw const self.0, signal) == 1 }
@@ -105,6 +107,7 @@ pub(crate) fn mask() -> io::Result<Set> {
 }
 
 /// The blocked signals that have arrived: sigpending(2).
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn pending() -> io::Result<Set> {
     let mut set = Set::empty();
     // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
