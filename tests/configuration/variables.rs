@@ -51,6 +51,13 @@ fn workers_and_their_children_see_none_of_the_variables_and_all_others() {
     sees_only_what_is_not_ours(&program);
 }
 
+#[test]
+fn when_the_pool_is_over_its_first_process_sees_the_variables_again() {
+    let mut program = Program::start(fixture("asks-who-it-is").env("PREFORK_MAX_RESTARTS", "7"));
+    assert_eq!(program.exit_code(), 0);
+    program.stdout.wait_for("the supervisor sees PREFORK_MAX_RESTARTS=7");
+}
+
 /// Ours, others', and those of a service that happens to be called prefork.
 pub(crate) fn with_variables_of_all_kinds() -> std::process::Command {
     let mut command = fixture("shows-its-environment");
