@@ -238,9 +238,12 @@ fn start_once(prefork: Prefork, manager: Option<Address>) -> Result<Outcome, Err
     }
 }
 
-/// Does everything before the first fork. `Break` means that nothing is left to do.
+/// `Break` means that nothing is left to do.
+type Prepared = ControlFlow<Outcome, (Box<Rules>, Box<Service>)>;
+
+/// Does everything before the first fork.
 #[inline(never)] // A stack frame that is large makes each worker copy more of it.
-fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Outcome, (Rules, Box<Service>)>, Error> {
+fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error> {
     let inheritance = prefork.inheritance;
     let handoff = &inheritance.handoff;
     let unused = unused_without_workers(&prefork.environment, inheritance);
@@ -373,7 +376,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<ControlFlow<Out
     if settings.huge_pages {
         huge_pages::collapse_large_memory(settings.asks_for_huge_pages);
     }
-    Ok(ControlFlow::Continue((rules, service)))
+    Ok(ControlFlow::Continue((Box::new(rules), service)))
 }
 
 /// The options and variables that a process without workers does not use, as the end of a sentence.

@@ -105,7 +105,7 @@ impl Service {
 /// it enters, costs it a fault: so the supervisor is in a box, what only the supervisor calls is not inlined, and a worker frees
 /// nothing that is the supervisor's.
 #[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
-pub(crate) fn supervise(rules: Rules, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
+pub(crate) fn supervise(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
     let mut supervisor = Supervisor::set_up(rules, service, handoff)?;
     match supervisor.run() {
         Left::AsWorker(newcomer) => Ok(Outcome::Worker(supervisor.turn_into(newcomer))),
@@ -156,7 +156,7 @@ struct Supervisor {
 
 impl Supervisor {
     #[inline(never)]
-    fn set_up(rules: Rules, service: Box<Service>, handoff: &Handoff) -> Result<Supervisor, Error> {
+    fn set_up(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Supervisor, Error> {
         // Before signals are blocked: a reader that is stopped must not keep us from ending.
         flush_buffers();
         if let Some(python) = service.python {
@@ -164,8 +164,8 @@ impl Supervisor {
         }
         let received = handoff.received();
         let pool = match received.as_ref() {
-            Some(received) => Pool::adopt(rules, received).map_err(Error::of_call("taking over the pool"))?,
-            None => Pool::new(rules).map_err(Error::of_call("mmap(2)"))?,
+            Some(received) => Pool::adopt(*rules, received).map_err(Error::of_call("taking over the pool"))?,
+            None => Pool::new(*rules).map_err(Error::of_call("mmap(2)"))?,
         };
         drop(received);
         let heard = Heard::new();

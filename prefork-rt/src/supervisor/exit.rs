@@ -11,7 +11,7 @@ use crate::sys;
 
 impl Supervisor {
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
-    pub(super) fn over(mut self, exit: Exit) -> Result<Outcome, Error> {
+    pub(super) fn over(&mut self, exit: Exit) -> Result<Outcome, Error> {
         self.service.listeners.close();
         self.show_variables();
         if let Some(line) = self.service.listeners.still_held() {
@@ -29,7 +29,7 @@ impl Supervisor {
             Exit::CannotFork(source) => {
                 // Nothing that was started is left, so the caller may continue as before.
                 sys::set_process_name(&self.name);
-                let _ = self.signals.close().and_then(|()| self.mask.restore());
+                let _ = self.signals.restore().and_then(|()| self.mask.restore());
                 return Err(Error::Fork { source });
             }
             Exit::GaveUp { task_id, reason } => gave_up(task_id, reason),
@@ -48,7 +48,7 @@ impl Supervisor {
         Ok(Outcome::Over(Err(error)))
     }
 
-    fn in_order(mut self, line: &str) -> Result<Outcome, Error> {
+    fn in_order(&mut self, line: &str) -> Result<Outcome, Error> {
         logging::info(line);
         self.tell_end(line);
         Ok(Outcome::Over(Ok(())))

@@ -46,7 +46,13 @@ impl SignalQueue {
         crate::sys::fork(single_thread)
     }
 
-    /// Restores signals as they were before `open`. In a worker.
+    /// Restores signals as they were before `open`, which has changed none here.
+    pub(crate) fn restore(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Restores signals as they were before `open`, and closes the descriptor. In a worker.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn close(self) -> io::Result<()> {
         drop(self.descriptor);
         Ok(())

@@ -59,12 +59,17 @@ impl SignalQueue {
         crate::sys::fork(single_thread)
     }
 
-    /// Restores signals as they were before `open`. In a worker.
-    pub(crate) fn close(self) -> io::Result<()> {
+    /// Restores signals as they were before `open`.
+    pub(crate) fn restore(&self) -> io::Result<()> {
         for (signal, action) in &self.before {
             action.set(*signal)?;
         }
         Ok(())
+    }
+
+    /// Restores signals as they were before `open`. In a worker.
+    pub(crate) fn close(self) -> io::Result<()> {
+        self.restore()
     }
 
     /// The signals that were ignored before `open`. They are caught now, so exec(2) will give them their default action.
