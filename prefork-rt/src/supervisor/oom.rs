@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::policy::{Growth, Scope};
 
-/// How often the kernel has killed for want of memory, as last read: in this process's cgroup, and anywhere.
+/// How often the kernel has killed for want of memory, and what of that is not accounted for.
 pub(crate) struct OomKills {
-    /// The cgroup's counter first, as it tells more.
-    counters: Vec<Counter>,
+    /// That of this process's cgroup, where there is one: it counts the kills of any OOM killer. Else the kernel's, which
+    /// counts those of other programs too, and takes longer to read than a worker takes to start its code.
+    counter: Option<Counter>,
     /// The last growth, when it was read, and how many of its kills are not accounted for.
     last: Option<(Growth, Instant, u64)>,
 }
@@ -21,49 +22,32 @@ pub(crate) struct OomKills {
 const TOGETHER: Duration = Duration::from_secs(1);
 
 impl OomKills {
-    /// Finds the counters and reads them for the first time. A system may have none.
+    /// Finds the counter and reads it for the first time. A system may have none.
     pub(crate) fn read() -> OomKills {
-        let mut counters = Vec::new();
-        if let (Some(cgroup), Some(mountinfo)) =
-            (text("/proc/self/cgroup".as_ref()), text("/proc/self/mountinfo".as_ref()))
-        {
-            for path in cgroup_files(&cgroup, &mountinfo) {
-                if let Some(counter) = Counter::open(Scope::Cgroup, path) {
-                    counters.push(counter);
-                    break;
-                }
-            }
+        let of_cgroup = || {
+            let (cgroup, mountinfo) = (text("/proc/self/cgroup".as_ref())?, text("/proc/self/mountinfo".as_ref())?);
+            cgroup_files(&cgroup, &mountinfo).into_iter().find_map(|path| Counter::open(Scope::Cgroup, path))
+        };
+        let counter = of_cgroup().or_else(|| Counter::open(Scope::Kernel, "/proc/vmstat".into()));
+        OomKills { counter, last: None }
+    }
+
+    /// Reads the counter again, after deaths by SIGKILL were reaped, and before they are explained. The kernel counts before it
+    /// kills, so they are in the count.
+    pub(crate) fn look(&mut self) {
+        if let Some(growth) = self.counter.as_mut().and_then(Counter::grown) {
+            self.last = Some((growth, Instant::now(), growth.to - growth.from));
         }
-        if let Some(counter) = Counter::open(Scope::Kernel, "/proc/vmstat".into()) {
-            counters.push(counter);
-        }
-        OomKills { counters, last: None }
     }
 
     /// The growth that one more death by SIGKILL is part of, if there is one: several kills can be one growth.
-    ///
-    /// The kernel counts before it kills, so a death that was reaped is in the count.
     pub(crate) fn explain(&mut self) -> Option<Growth> {
-        if let Some(growth) = self.grown() {
-            self.last = Some((growth, Instant::now(), growth.to - growth.from));
-        }
         let (growth, when, left) = self.last.as_mut()?;
         if when.elapsed() > TOGETHER {
             return None;
         }
         *left = left.checked_sub(1)?;
         Some(*growth)
-    }
-
-    /// Reads the counters again. Returns the one that grew, the cgroup's where both did.
-    fn grown(&mut self) -> Option<Growth> {
-        let mut first = None;
-        for counter in &mut self.counters {
-            // Every counter is read, also after one has grown.
-            let growth = counter.grown();
-            first = first.or(growth);
-        }
-        first
     }
 }
 
@@ -287,28 +271,29 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_told_once_and_the_cgroups_first() {
+    fn each_kill_that_was_counted_explains_one_death() {
         let directory = std::env::temp_dir().join(format!("prefork-oom-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
-        let write = |file: &str, count: u64| {
-            fs::write(directory.join(file), format!("oom_kill {count}\n")).expect("a file");
-        };
-        let open = |name, file: &str| Counter::open(name, directory.join(file));
-        write("own", 1);
-        write("any", 8);
-        assert!(open(Scope::Cgroup, "missing").is_none());
-        let counters = open(Scope::Cgroup, "own").into_iter().chain(open(Scope::Kernel, "any")).collect();
-        let mut kills = OomKills { counters, last: None };
-        assert_eq!(kills.grown(), None);
-        write("any", 9);
-        assert_eq!(kills.grown(), Some(Growth { counter: Scope::Kernel, from: 8, to: 9 }));
-        write("own", 3);
-        write("any", 12);
-        assert_eq!(kills.grown(), Some(Growth { counter: Scope::Cgroup, from: 1, to: 3 }));
-        assert_eq!(kills.grown(), None);
-        write("own", 0);
-        assert_eq!(kills.grown(), None);
+        let file = directory.join("memory.events");
+        let write = |count: u64| fs::write(&file, format!("oom_kill {count}\n")).expect("a file");
+        assert!(Counter::open(Scope::Cgroup, file.clone()).is_none());
+        write(1);
+        let mut kills = OomKills { counter: Counter::open(Scope::Cgroup, file.clone()), last: None };
+        kills.look();
+        assert_eq!(kills.explain(), None);
+        write(3);
+        assert_eq!(kills.explain(), None);
+        kills.look();
+        let growth = Growth { counter: Scope::Cgroup, from: 1, to: 3 };
+        assert_eq!([(); 3].map(|()| kills.explain()), [Some(growth), Some(growth), None]);
+        write(0);
+        kills.look();
+        assert_eq!(kills.explain(), None);
+        write(1);
+        kills.look();
+        assert_eq!(kills.explain(), Some(Growth { counter: Scope::Cgroup, from: 0, to: 1 }));
         fs::remove_dir_all(&directory).expect("it is ours");
-        assert_eq!(kills.grown(), None);
+        kills.look();
+        assert_eq!(kills.explain(), None);
     }
 }

@@ -13,12 +13,13 @@ use crate::report;
 use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
 
 impl Supervisor {
-    /// Takes in every child that has ended or stopped.
+    /// Takes in every child that has ended or stopped: first all of them are reaped, and then what is learned once is learned
+    /// for all.
     pub(super) fn take_news(&mut self) {
-        let mut left = Vec::new();
+        let (mut left, mut ends) = (Vec::new(), Vec::new());
         while self.unreaped {
             let taken = match sys::next_news() {
-                Ok(Some(News::Ended(pid))) => self.reap_child(pid).map(|leftovers| left.extend(leftovers)),
+                Ok(Some(News::Ended(pid))) => self.reap_child(pid, &mut ends).map(|leftovers| left.extend(leftovers)),
                 Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
                 Ok(None) => {
                     self.unreaped = false;
@@ -32,6 +33,12 @@ impl Supervisor {
             }
         }
         tell_leftovers(&left);
+        if ends.iter().any(|(proc, end)| self.is_unexplained(*proc, end)) {
+            self.oom_kills.look();
+        }
+        for (proc, end) in ends {
+            self.take_end(proc, &end);
+        }
         let ended = mem::take(&mut self.ended);
         if !ended.is_empty() {
             self.inspect_listeners(Moment::Ends(&ended));
@@ -40,7 +47,7 @@ impl Supervisor {
 
     /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
     /// as the group's id can be no other's.
-    fn reap_child(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
+    fn reap_child(&mut self, pid: Pid, ends: &mut Vec<(ProcId, End)>) -> io::Result<Option<Leftovers>> {
         let proc = self.table.proc(pid);
         let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
         if proc.is_none() && !rehearsal {
@@ -52,7 +59,11 @@ impl Supervisor {
         let end = reap(pid)?;
         let rest = self.rest_of(pid);
         match proc {
-            Some(proc) => self.take_end(proc, pid, &end),
+            Some(proc) => {
+                self.table.remove(pid);
+                self.ended.push((proc.task_id(), pid.as_raw()));
+                ends.push((proc, end));
+            }
             None => {
                 if let Some(rehearsal) = self.rehearsal.take() {
                     self.judge(*rehearsal, &end);
@@ -86,10 +97,15 @@ impl Supervisor {
         Ok(())
     }
 
-    fn take_end(&mut self, proc: ProcId, pid: Pid, end: &End) {
+    /// Whether something else than this process killed it for good.
+    fn is_unexplained(&self, proc: ProcId, end: &End) -> bool {
+        matches!(end, End::Killed { signal, .. } if *signal == Signal::SIGKILL as c_int) && !self.table.was_killed(proc)
+    }
+
+    fn take_end(&mut self, proc: ProcId, end: &End) {
         let status = match *end {
             End::Exited(code) => Status::Exited(code),
-            End::Killed { signal, .. } if signal == Signal::SIGKILL as c_int && !self.table.was_killed(proc) => {
+            End::Killed { .. } if self.is_unexplained(proc, end) => {
                 Status::KilledByOthers(self.oom_kills.explain().map_or(Killer::Unknown, Killer::OutOfMemory))
             }
             End::Killed { signal, dumped_core } => Status::Killed { signal, dumped_core },
@@ -97,8 +113,6 @@ impl Supervisor {
         if self.table.occupant(proc).is_some_and(|occupant| self.publisher.has_reports(proc.task_id(), &occupant)) {
             self.read_report(proc);
         }
-        self.table.remove(pid);
-        self.ended.push((proc.task_id(), pid.as_raw()));
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
 }
