@@ -142,7 +142,7 @@ fn write_if_ready(line: &[u8]) -> io::Result<usize> {
 
 /// Runs a write so that a limit on the size of files (RLIMIT_FSIZE) is an error of the write, and SIGXFSZ does not end this
 /// process.
-pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
+pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     use super::signals::set::{Set, pending};
     use super::signals::{Signal, forget_pending};
     let before = Set::one(Signal::SIGXFSZ).block();
@@ -150,7 +150,8 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> T) -> T {
     let was_pending = pending().map_or(true, |pending| pending.contains(Signal::SIGXFSZ as libc::c_int));
     let result = write();
     if let Ok(before) = before {
-        if !was_pending {
+        // setrlimit(2): the signal comes with the error EFBIG.
+        if !was_pending && result.is_err() {
             let _ = forget_pending(Signal::SIGXFSZ as libc::c_int);
         }
         let _ = before.become_mask();
