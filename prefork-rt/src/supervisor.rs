@@ -441,12 +441,16 @@ impl Supervisor {
 
     fn wait(&self) {
         let now = self.clock.now();
-        let unreaped = self.unreaped.then_some(REAP_AGAIN);
-        let timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
+        let mut timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
+        let mut at_most = |other: Duration| timeout = Some(timeout.unwrap_or(other).min(other));
+        if self.unreaped {
+            at_most(REAP_AGAIN);
+        }
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
-        let instants = next_turn.into_iter().chain(self.next_look()).chain(self.wake_pipe.rest());
-        let patience = instants.map(|instant| instant.saturating_duration_since(Instant::now()));
-        self.signals.ready(self.others(), timeout.into_iter().chain(patience).chain(unreaped).min());
+        for &instant in [next_turn, self.next_look(), self.wake_pipe.rest()].iter().flatten() {
+            at_most(instant.saturating_duration_since(Instant::now()));
+        }
+        self.signals.ready(self.others(), timeout);
     }
 }
 

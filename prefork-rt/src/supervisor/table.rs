@@ -106,14 +106,19 @@ impl Table {
 
     /// Those that are alive, with their seats.
     fn living(&self) -> impl Iterator<Item = (usize, &Entry)> {
-        (0..self.seats.len()).flat_map(|task_id| self.living_of(task_id))
+        (0..self.alive.len() * SEATS).filter_map(|place| self.living_at(place / SEATS, place % SEATS))
     }
 
     fn living_of(&self, task_id: usize) -> impl Iterator<Item = (usize, &Entry)> {
-        let pids = self.alive.get(task_id).into_iter().flatten();
-        let entries = self.seats.get(task_id).into_iter().flatten();
-        let seats = pids.zip(entries).enumerate();
-        seats.filter_map(|(seat, (&pid, entry))| if pid == 0 { None } else { Some((seat, entry.as_ref()?)) })
+        (0..SEATS).filter_map(move |seat| self.living_at(task_id, seat))
+    }
+
+    /// The process in this seat, if it is alive.
+    fn living_at(&self, task_id: usize, seat: usize) -> Option<(usize, &Entry)> {
+        if self.alive.get(task_id)?[seat] == 0 {
+            return None;
+        }
+        Some((seat, self.seats[task_id][seat].as_ref()?))
     }
 
     /// The process id of this worker, also after its end until another process has its seat.
