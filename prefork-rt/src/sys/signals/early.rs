@@ -71,7 +71,7 @@ impl EarlyHandlers {
             return;
         }
         STOP.store(WAITS_FOR_POOL, Ordering::Relaxed);
-        refusable().for_each(|signal| handlers.take(signal));
+        refusable().into_iter().for_each(|signal| handlers.take(signal));
         let left = numbers(lists().blocked_meanwhile);
         // It cannot fail: see pthread_sigmask(3).
         let _ = Set::of(blocked.iter().copied().chain(left)).become_mask();

@@ -65,7 +65,8 @@ pub(super) fn numbers(signals: &'static [Signal]) -> impl Iterator<Item = c_int>
 
 /// The signals to read from a queue.
 pub(super) fn queued() -> io::Result<Vec<c_int>> {
-    let mut signals: Vec<c_int> = numbers(lists().queued).chain(refusable()).collect();
+    let mut signals: Vec<c_int> = numbers(lists().queued).collect();
+    signals.append(&mut refusable());
     for &signal in lists().left_ignored {
         if is_ignored(signal)? {
             signals.retain(|queued| *queued != signal as c_int);
@@ -75,12 +76,15 @@ pub(super) fn queued() -> io::Result<Vec<c_int>> {
 }
 
 /// The signals that would end this process and are in no list.
-pub(super) fn refusable() -> impl Iterator<Item = c_int> {
+pub(super) fn refusable() -> Vec<c_int> {
     let lists = lists();
-    let listed = Set::of([lists.queued, lists.blocked_unread, lists.left_alone].into_iter().flat_map(numbers));
+    let mut listed = Set::empty();
+    for list in [lists.queued, lists.blocked_unread, lists.left_alone] {
+        numbers(list).for_each(|signal| listed.add(signal));
+    }
     // A signal that the C library keeps for itself has no disposition.
     let is_fatal = |signal| Disposition::of(signal).is_ok_and(|now| now.is_default());
-    all_numbers().filter(move |&signal| !listed.contains(signal) && is_fatal(signal))
+    all_numbers().filter(|&signal| !listed.contains(signal) && is_fatal(signal)).collect()
 }
 
 /// The numbers of all signals of this system.
