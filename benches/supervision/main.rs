@@ -45,9 +45,20 @@
 //! round, over itself: what it differs from 1 is what this run cannot tell from nothing. A ratio is a finding only when
 //! it is further from 1 than `same` is, in run after run. `inside` is prefork over the bare loop in the same program.
 //!
-//! What has no limit follows: a reload of workers that drain for a second; what an idle supervisor does, where the goal is
-//! nothing; how often it runs while nothing happens but time, with time-based options set, and against that the deadlines
-//! that fell due meanwhile; and the time of one call of `Worker::heartbeat`.
+//! # Other servers
+//!
+//! nginx, php-fpm, gunicorn and Tornado are measured when they are installed, in a quarter of the rounds, in a table of
+//! their own, which `-- peers` selects and `--quick` leaves out. They are looked for in PATH and /usr/sbin: Debian has
+//! packages `nginx-light` and `php-fpm`; for the others make a virtual environment, install `gunicorn` and `tornado` in it,
+//! and begin PATH with its `bin`. They cannot report. So each is watched from outside, the limit and prefork as well, ten
+//! thousand times a second: a worker counts as soon as it is forked. The figures of this table cannot be compared with
+//! those of the others. Tornado has no figure for stop: its workers stay when it is told to end.
+//!
+//! # What has no limit
+//!
+//! A reload of workers that drain for a second; what an idle supervisor does, where the goal is nothing; how often it runs
+//! while nothing happens but time, with time-based options set, and against that the deadlines that fell due meanwhile;
+//! and the time of one call of `Worker::heartbeat`.
 
 #[cfg(target_os = "linux")]
 mod bench;

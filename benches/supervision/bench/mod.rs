@@ -3,7 +3,9 @@
 mod at_rest;
 mod cases;
 mod figures;
+mod interruption;
 mod options;
+mod peers;
 mod process;
 mod programs;
 mod rows;
@@ -17,6 +19,7 @@ use std::io::{self, IsTerminal};
 use at_rest::Fact;
 use cases::{CASES, Case, Contestant};
 use options::Options;
+use peers::PeerRow;
 use rows::Row;
 
 /// The cases with a gigabyte run only where this much memory is available.
@@ -26,6 +29,7 @@ pub fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     // `cargo bench` says so; `cargo test --benches` does not, and wants no long job.
     if arguments.iter().any(|argument| argument == "--bench") {
+        interruption::note_signals();
         measure(&Options::read(&arguments));
     } else {
         println!("nothing is measured without --bench: run `cargo bench`");
@@ -39,6 +43,9 @@ fn measure(options: &Options) {
         rows.iter().for_each(|row| println!("{}", row.line()));
     }
     facts(options).iter().for_each(|fact| println!("{}", fact.line()));
+    if options.peer_rounds > 0 {
+        peers(options);
+    }
     let over = rows.iter().filter(|row| row.is_above_its_aim());
     let over: Vec<String> = over.map(|row| format!("{}, {}", row.of.name, row.workers)).collect();
     if !over.is_empty() {
@@ -93,6 +100,18 @@ fn facts(options: &Options) -> Vec<Fact> {
     let facts = facts.collect();
     say_progress("");
     facts
+}
+
+fn peers(options: &Options) {
+    let rows = peers::compare(options.peer_rounds, say_progress);
+    say_progress("");
+    let print = |name, workers: String, cells: [String; peers::COUNT]| {
+        let cells: String = cells.iter().map(|cell| format!(" {cell:>18}")).collect();
+        println!("{name:<8} {workers:>5}{cells}");
+    };
+    println!("\n{} rounds; a worker counts as soon as it is forked; over the limit\n", options.peer_rounds);
+    print("median", "N".into(), PeerRow::heads().map(str::to_owned));
+    rows.iter().for_each(|row| print(row.action.name(), row.workers.to_string(), row.cells()));
 }
 
 /// Over the turns each contestant stands at each place, and before and after each other one.

@@ -6,6 +6,8 @@ pub struct Options {
     pub rounds: usize,
     /// How long what happens at rest is watched.
     pub idle: Duration,
+    /// Rounds of the slow comparison with other servers.
+    pub peer_rounds: usize,
     /// Words of which a row must have one; none: every row.
     rows: Vec<String>,
 }
@@ -16,6 +18,7 @@ impl Options {
         let mut options = Options {
             rounds: if quick { 4 } else { 20 },
             idle: Duration::from_secs(if quick { 2 } else { 10 }),
+            peer_rounds: 0,
             rows: Vec::new(),
         };
         let mut arguments = arguments.iter();
@@ -29,6 +32,9 @@ impl Options {
                 option if option.starts_with('-') => panic!("no option is called {option}"),
                 word => options.rows.push(word.to_owned()),
             }
+        }
+        if options.rows.iter().any(|word| word == "peers") || options.rows.is_empty() && !quick {
+            options.peer_rounds = options.rounds.div_ceil(4);
         }
         options
     }

@@ -37,6 +37,12 @@ pub fn children(pid: Pid) -> Vec<Pid> {
     children.split_whitespace().map(|pid| Pid::from_raw(pid.parse().expect("a process id"))).collect()
 }
 
+/// Whether it runs: a zombie does not.
+pub fn is_alive(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, after_name)| !after_name.starts_with('Z'))
+}
+
 fn read(pid: Pid, name: &str) -> String {
     fs::read_to_string(format!("/proc/{pid}/{name}")).expect("the process is alive")
 }

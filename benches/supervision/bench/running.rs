@@ -15,6 +15,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, ftruncate, getpid};
 
+use super::interruption;
 use super::programs;
 
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -99,6 +100,7 @@ impl Running {
             kill(supervisor, Signal::SIGHUP).expect("the supervisor is alive");
         });
         while super::process::children(supervisor).iter().any(|child| before.contains(child)) {
+            interruption::check();
             std::thread::sleep(Duration::from_millis(2));
         }
         (now() - start) as f64
@@ -152,7 +154,9 @@ impl Running {
     fn wait_for(&self, event: PollFlags) {
         let mut ready = [PollFd::new(self.wakes.as_fd(), event & PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(DEADLINE).expect("fits");
-        assert_eq!(poll(&mut ready, timeout), Ok(1), "waited in vain for {event:?}");
+        let polled = poll(&mut ready, timeout);
+        interruption::check();
+        assert_eq!(polled, Ok(1), "waited in vain for {event:?}");
     }
 }
 
