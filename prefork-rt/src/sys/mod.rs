@@ -32,6 +32,7 @@ mod python; // CPython's protocol around a fork, and the names of its threads
 #[path = "python/absent.rs"]
 mod python;
 mod reuse_port; // sockets that share an address
+mod sealed; // bytes that are written once and then only read
 mod send_descriptor; // sending a copy of a descriptor
 mod session; // leading a session, and terminals that can only be written to
 mod shared; // memory that processes share
@@ -76,8 +77,11 @@ pub(crate) use process::*;
 pub(crate) use process_name::{ProcessName, process_name, set_process_name};
 pub(crate) use python::{InChild, Interpreter, find_python};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
+pub(crate) use sealed::{Draft, Sealed};
 pub(crate) use send_descriptor::send_with_descriptor;
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
+use shared::open_read_only;
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
 pub(crate) use signals::{

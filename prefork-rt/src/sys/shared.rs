@@ -186,7 +186,7 @@ unsafe fn words_at(start: *mut c_void, words: usize) -> &'static [AtomicU64] {
 
 /// Opens the file once more, for reading only: open(2) in /proc.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn open_read_only(file: &File) -> io::Result<File> {
+pub(super) fn open_read_only(file: &File) -> io::Result<File> {
     use std::os::unix::fs::MetadataExt;
 
     let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;

@@ -1,0 +1,173 @@
+//! Bytes that are written once and then only read, by this process and those that it forks. A fork copies no entry of the
+//! page table for them.
+//!
+//! It must not know what the bytes mean.
+#![allow(unsafe_code)]
+
+use std::ffi::{c_int, c_void};
+use std::io::{self, Write};
+use std::ptr::{self, NonNull};
+use std::slice;
+
+use nix::errno::Errno;
+
+use super::of_call;
+
+pub(crate) use draft::Draft;
+
+/// A mapping that can only be read. It is unmapped when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+// SAFETY: the bytes do not change while they are mapped, so any number of threads may read them, and munmap(2) may be called
+// in any thread.
+unsafe impl Send for Sealed {}
+// SAFETY: as above: a shared reference allows only reading.
+unsafe impl Sync for Sealed {}
+
+impl Sealed {
+    /// No bytes, for which nothing is mapped.
+    const EMPTY: Sealed = Sealed { start: NonNull::dangling(), length: 0 };
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: `length` bytes are mapped at `start` until `self` is dropped, and no process can change them: see where a
+        // `Draft` makes this. For no bytes, slice::from_raw_parts takes a dangling pointer.
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        if self.length > 0 {
+            // SAFETY: munmap(2) removes the mapping that belongs to `self`, to which no reference is left.
+            unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
+        }
+    }
+}
+
+/// mmap(2), of a file from its beginning, or of fresh memory where `file` is -1. At least one byte.
+fn map(length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<NonNull<u8>> {
+    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
+    match unsafe { libc::mmap(ptr::null_mut::<c_void>(), length, access, flags, file, 0) } {
+        libc::MAP_FAILED => Err(of_call("mmap(2)")(io::Error::last_os_error())),
+        start => NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into()),
+    }
+}
+
+/// More bytes than a slice can have: isize::MAX.
+fn length_of_slice(length: u64) -> io::Result<usize> {
+    let length = usize::try_from(length).ok().filter(|length| isize::try_from(*length).is_ok());
+    length.ok_or_else(|| of_call("mmap(2)")(Errno::ENOMEM))
+}
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
+mod draft {
+    use std::fs::File;
+    use std::os::fd::AsRawFd;
+
+    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    use nix::sys::stat::{Mode, fchmod};
+
+    use super::*;
+
+    /// Of memfd_create(2). Not every version of the crate `libc` has it for every C library.
+    const MFD_NOEXEC_SEAL: libc::c_uint = 8;
+
+    /// Bytes that are being written: memfd_create(2). Programs that this process executes do not inherit the file.
+    #[derive(Debug)]
+    pub(crate) struct Draft {
+        file: File,
+    }
+
+    impl Draft {
+        pub(crate) fn new() -> io::Result<Draft> {
+            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+            let no_exec = MFdFlags::from_bits_retain(MFD_NOEXEC_SEAL);
+            // Before Linux 6.3 the kernel does not know MFD_NOEXEC_SEAL.
+            let file = memfd_create("prefork-shared-bytes", flags | no_exec).or_else(|error| match error {
+                Errno::EINVAL => memfd_create("prefork-shared-bytes", flags),
+                other => Err(other),
+            });
+            let file = File::from(file.map_err(of_call("memfd_create(2)"))?);
+            // memfd_create(2) gives all rights to all users.
+            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR).map_err(of_call("fchmod(2)"))?;
+            Ok(Draft { file })
+        }
+
+        /// write(2). A limit on the size of files (RLIMIT_FSIZE) is an error, `EFBIG`, and no signal.
+        pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            super::super::stderr::without_file_size_signal(|| self.file.write(bytes)).map_err(of_call("write(2)"))
+        }
+
+        /// Makes the bytes final and maps them: fcntl(2) with F_ADD_SEALS, mmap(2). The file is closed.
+        pub(crate) fn seal(self) -> io::Result<Sealed> {
+            let seals =
+                SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
+            fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals)).map_err(of_call("fcntl(2)"))?;
+            let length = length_of_slice(self.file.metadata()?.len())?;
+            if length == 0 {
+                return Ok(Sealed::EMPTY);
+            }
+            // Of a file that is opened for reading only, mprotect(2) makes no writable mapping. And before Linux 6.7 the
+            // kernel refuses a shared mapping of a sealed file that is opened for writing. Where there is no /proc to open it
+            // again, a private mapping is as good: it has the pages of the file until this process writes, and a fork copies
+            // no entries for it.
+            let (file, flags) = match crate::sys::open_read_only(&self.file) {
+                Ok(file) => (file, libc::MAP_SHARED),
+                Err(_) => (self.file, libc::MAP_PRIVATE),
+            };
+            // MAP_POPULATE: the supervisor has all pages mapped. The kernel counts a page that one process alone has mapped
+            // as private, so the first worker that reads would seem to need memory of its own.
+            let start = map(length, libc::PROT_READ, flags | libc::MAP_POPULATE, file.as_raw_fd())?;
+            // No process can change the file: fcntl(2), F_SEAL_WRITE: "you cannot modify the contents of the file", and
+            // F_SEAL_SHRINK: "the file in question cannot be reduced in size".
+            Ok(Sealed { start, length })
+        }
+    }
+}
+
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), prefork_portable))]
+mod draft {
+    use super::*;
+
+    /// Bytes that are being written. They are in memory twice while they become final.
+    #[derive(Debug)]
+    pub(crate) struct Draft {
+        bytes: Vec<u8>,
+    }
+
+    impl Draft {
+        pub(crate) fn new() -> io::Result<Draft> {
+            Ok(Draft { bytes: Vec::new() })
+        }
+
+        pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.bytes.try_reserve(bytes.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            self.bytes.write(bytes)
+        }
+
+        /// Copies the bytes into memory that forked processes share, and makes it read-only: mmap(2), mprotect(2).
+        pub(crate) fn seal(self) -> io::Result<Sealed> {
+            let length = length_of_slice(self.bytes.len() as u64)?;
+            if length == 0 {
+                return Ok(Sealed::EMPTY);
+            }
+            let access = libc::PROT_READ | libc::PROT_WRITE;
+            let start = map(length, access, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
+            let sealed = Sealed { start, length };
+            // SAFETY: `length` bytes were mapped for writing, which only this function knows of, so they do not overlap.
+            unsafe { ptr::copy_nonoverlapping(self.bytes.as_ptr(), start.as_ptr(), length) };
+            // SAFETY: mprotect(2) takes the right to write from this mapping, to which no reference has been made.
+            let result = unsafe { libc::mprotect(start.as_ptr().cast(), length, libc::PROT_READ) };
+            Errno::result(result).map_err(of_call("mprotect(2)"))?;
+            Ok(sealed)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
