@@ -373,6 +373,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error
     if !handoff.is_there() {
         service.commit();
     }
+    after_fork::prepare();
     if settings.huge_pages {
         huge_pages::collapse_large_memory(settings.asks_for_huge_pages);
     }

@@ -37,6 +37,16 @@ pub(crate) fn any() -> bool {
     !HOOKS.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
 }
 
+/// In the supervisor, before its first fork: has the generators get what they need once, so that no worker has to. These are
+/// memory, functions that the dynamic linker looks up, and what the processor can do. A worker's seed is its own anyway.
+pub(crate) fn prepare() {
+    // If it fails here, it may succeed in a worker, which does it again.
+    #[cfg(feature = "rand_0_9")]
+    let _ = rand_0_9::rng().reseed();
+    #[cfg(feature = "rand_0_10")]
+    let _ = rand_0_10::rng().reseed();
+}
+
 /// Reseeds what the cargo features name, then runs the hooks.
 #[inline]
 pub(crate) fn run(worker: Worker) {
