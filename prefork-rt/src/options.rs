@@ -2,7 +2,6 @@
 //!
 //! It must not know processes: what an option does is decided where it is used.
 
-mod attributes;
 mod command_line;
 mod environment;
 pub mod into;
@@ -10,7 +9,6 @@ mod prefork;
 mod settings;
 mod words;
 
-pub(crate) use attributes::Attributes;
 pub use command_line::{CommandLine, CommandLineOr};
 pub(crate) use environment::{Environment, Mode};
 pub use prefork::Prefork;

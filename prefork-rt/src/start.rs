@@ -19,9 +19,10 @@ use crate::inheritance::Inheritance;
 use crate::listen::{self, BoundBefore, Listeners, Purpose};
 use crate::logging;
 use crate::notify::{Address, Manager};
-use crate::options::{Attributes, Environment, Mode, Prefork, Settings};
+use crate::options::{Environment, Mode, Prefork, Settings};
 use crate::policy::{Readiness, Rules};
 use crate::scoreboard::{self, Publisher};
+use crate::supervisor::attributes::Attributes;
 use crate::supervisor::credentials::{Credentials, stays_root};
 use crate::supervisor::detachment::{self, Detachment};
 use crate::supervisor::fork_check::ForkCheck;
@@ -309,7 +310,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error
         let chosen = listeners.set_nonblocking(&|kind| needs_nonblocking(&prefork.needs, kind));
         chosen.map_err(Error::fcntl)?;
     }
-    let attributes = settings.attributes();
+    let attributes = Attributes { no_new_privs: settings.no_new_privs, umask: settings.umask };
     if mode == Mode::Off {
         inheritance.close_all_sockets();
         become_the_only_worker(credentials.as_ref(), &attributes, listeners, &variables)?;

@@ -4,6 +4,7 @@
 //! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
 //! has a `Drop` that touches the world outside this process.
 
+pub(crate) mod attributes;
 pub(crate) mod connections;
 pub(crate) mod credentials;
 pub(crate) mod detachment;
@@ -29,13 +30,13 @@ use crate::identity::Identity;
 use crate::listen::{self, Listeners, Moment};
 use crate::logging;
 use crate::notify::{self, Manager};
-use crate::options::Attributes;
 use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
+use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;

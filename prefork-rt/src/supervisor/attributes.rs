@@ -4,19 +4,12 @@
 
 use std::io;
 
-use super::Settings;
 use crate::sys;
 
 /// What these options ask for.
 pub(crate) struct Attributes {
-    no_new_privs: bool,
-    umask: Option<u32>,
-}
-
-impl Settings {
-    pub(crate) fn attributes(&self) -> Attributes {
-        Attributes { no_new_privs: self.no_new_privs, umask: self.umask }
-    }
+    pub(crate) no_new_privs: bool,
+    pub(crate) umask: Option<u32>,
 }
 
 impl Attributes {
