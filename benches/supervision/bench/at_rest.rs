@@ -8,7 +8,9 @@ use contenders::board::HEARTBEAT_TIMEOUT;
 
 use super::figures::{Unit, median};
 use super::process::activity;
+use super::programs;
 use super::running::{Log, Running};
+use super::table::Table;
 
 /// How often `max_memory` is looked after.
 const WEIGH_EVERY: Duration = Duration::from_secs(10);
@@ -16,21 +18,25 @@ const WEIGH_EVERY: Duration = Duration::from_secs(10);
 /// A figure, and its goal.
 pub struct Fact {
     pub name: String,
-    pub workers: usize,
+    /// Empty where there are none.
+    pub workers: String,
     pub figure: String,
     pub aim: String,
 }
 
 impl Fact {
-    pub fn line(&self) -> String {
-        format!("{:<56} {:>5} {:>14}   {}", self.name, self.workers, self.figure, self.aim)
+    pub fn table(facts: Vec<Fact>) -> Table {
+        let mut table = Table::new(["without a limit", "N", "figure", "aim"]);
+        let lines = facts.into_iter().map(|fact| vec![fact.name, fact.workers, fact.figure, fact.aim]);
+        lines.for_each(|line| table.push(line));
+        table
     }
 }
 
 /// Nothing happens at all.
 pub fn idle(time: Duration) -> Fact {
     const WORKERS: usize = 8;
-    let pool = Running::start("pool", "wait", WORKERS, Log::Null);
+    let pool = Running::start(&programs::path("pool"), "wait", &[], WORKERS, Log::Null);
     sleep(Duration::from_millis(200));
     let before = activity(pool.pid());
     sleep(time);
@@ -39,7 +45,7 @@ pub fn idle(time: Duration) -> Fact {
     let (switches, ticks) = (after.switches - before.switches, after.cpu_ticks - before.cpu_ticks);
     Fact {
         name: format!("idle for {} s: context switches, CPU", time.as_secs()),
-        workers: WORKERS,
+        workers: WORKERS.to_string(),
         figure: format!("{switches}, {} ms", ticks * 10),
         aim: "0, 0 ms".into(),
     }
@@ -48,7 +54,7 @@ pub fn idle(time: Duration) -> Fact {
 /// Nothing happens but time, with options that go by it. Switches that the supervisor did not ask for are not wakeups.
 pub fn wakeups(time: Duration) -> Fact {
     const WORKERS: usize = 8;
-    let pool = Running::start("pool", "wakeups", WORKERS, Log::Null);
+    let pool = Running::start(&programs::path("pool"), "wakeups", &[], WORKERS, Log::Null);
     sleep(Duration::from_millis(200));
     let before = activity(pool.pid()).wakeups;
     let start = Instant::now();
@@ -61,7 +67,7 @@ pub fn wakeups(time: Duration) -> Fact {
     let deadlines = WORKERS as f64 * (beats.ceil() + (seconds / WEIGH_EVERY.as_secs_f64()).ceil());
     Fact {
         name: format!("{} s of heartbeats and max_memory: wakeups", time.as_secs()),
-        workers: WORKERS,
+        workers: WORKERS.to_string(),
         figure: wakeups.to_string(),
         aim: format!("at most {deadlines:.0}, its deadlines"),
     }
@@ -69,13 +75,13 @@ pub fn wakeups(time: Duration) -> Fact {
 
 /// A call in each of two workers that run at the same time.
 pub fn heartbeat() -> Fact {
-    let pool = Running::start("pool", "heartbeat", 2, Log::Null);
+    let pool = Running::start(&programs::path("pool"), "heartbeat", &[], 2, Log::Null);
     let calls = [0, 1].map(|task_id| pool.board.slots[task_id].picoseconds_a_heartbeat.load(SeqCst));
     pool.stop_time();
     let [first, second] = calls.map(|picoseconds| picoseconds as f64 / 1e3);
     Fact {
         name: "Worker::heartbeat, a call, in two workers at once".into(),
-        workers: 2,
+        workers: 2.to_string(),
         figure: format!("{first:.1}, {second:.1} ns"),
         aim: String::new(),
     }
@@ -85,14 +91,14 @@ pub fn heartbeat() -> Fact {
 pub fn reload(rounds: usize) -> Fact {
     const WORKERS: usize = 32;
     let times = (0..rounds.min(3)).map(|_| {
-        let mut pool = Running::start("pool", "drain", WORKERS, Log::Null);
+        let mut pool = Running::start(&programs::path("pool"), "drain", &[], WORKERS, Log::Null);
         let time = pool.reload_time();
         pool.stop_time();
         time
     });
     Fact {
         name: "reload of workers that drain for 1 s".into(),
-        workers: WORKERS,
+        workers: WORKERS.to_string(),
         figure: Unit::Time.write(median(times.collect())),
         aim: "5 s".into(),
     }

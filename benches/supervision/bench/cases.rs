@@ -1,6 +1,9 @@
 //! What is measured, and how often.
 
+use std::path::{Path, PathBuf};
+
 use super::figures::Unit;
+use super::programs;
 use super::running::Log;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub struct Case {
     pub body: &'static str,
     /// The program that uses prefork.
     pub program: &'static str,
+    /// Environment variables of all contestants, which only prefork reads.
+    pub variables: &'static [(&'static str, &'static str)],
     pub workers: usize,
     pub log: Log,
     /// How often in a round, for each contestant.
@@ -59,6 +64,7 @@ const RESTART_RESEEDING: RowOf = RowOf { name: "restart, reseeding", unit: Unit:
 const CPU_RESEEDING: RowOf = RowOf { name: "worker's life, reseeding, CPU", unit: Unit::Time, aim: None };
 const FAULTS_RESEEDING: RowOf = RowOf { name: "worker's life, reseeding, faults", unit: Unit::Count, aim: None };
 const RESTART_PRELOADED: RowOf = RowOf { name: "restart, 1 GiB preloaded", unit: Unit::Time, aim: Some(0.05) };
+const RESTART_HUGE: RowOf = RowOf { name: "restart, 1 GiB in huge pages", unit: Unit::Time, aim: Some(0.05) };
 const PRELOADED_MEMORY: RowOf = RowOf { name: "1 GiB preloaded and read, PSS", unit: Unit::Kilobytes, aim: Some(1.01) };
 
 /// Most of a row's case: prefork without features, whose lines go nowhere.
@@ -66,6 +72,7 @@ const BASE: Case = Case {
     action: Action::StartAndStop,
     body: "wait",
     program: "pool",
+    variables: &[],
     workers: 8,
     log: Log::Null,
     times: 1,
@@ -73,13 +80,16 @@ const BASE: Case = Case {
     rows: &[],
 };
 
-pub const CASES: [Case; 17] = [
+pub const CASES: [Case; 21] = [
     Case { workers: 2, times: 5, rows: &[START], ..BASE },
     Case { workers: 16, times: 3, rows: &[START], ..BASE },
     Case { workers: 128, times: 2, rows: &[START, STOP], ..BASE },
     Case { workers: 1024, rows: &[START, STOP], ..BASE },
     Case { workers: 4096, every: 4, rows: &[START, STOP], ..BASE },
     Case { action: Action::Restart, times: 16, rows: &[RESTART], ..BASE },
+    Case { action: Action::Restart, workers: 128, times: 8, rows: &[RESTART], ..BASE },
+    Case { action: Action::Restart, workers: 1024, times: 8, every: 2, rows: &[RESTART], ..BASE },
+    Case { action: Action::Restart, workers: 4096, times: 8, every: 4, rows: &[RESTART], ..BASE },
     Case { action: Action::Burst, workers: 128, times: 2, rows: &[BURST], ..BASE },
     Case { action: Action::Burst, workers: 1024, every: 2, rows: &[BURST], ..BASE },
     Case { action: Action::CrashLoop, body: "crash", workers: 4, rows: &[CRASH_TIME, CRASH_CPU], ..BASE },
@@ -92,6 +102,16 @@ pub const CASES: [Case; 17] = [
         times: 4,
         every: 2,
         rows: &[RESTART_PRELOADED],
+        ..BASE
+    },
+    Case {
+        action: Action::Restart,
+        body: "preloaded",
+        variables: &[("PREFORK_HUGE_PAGES", "true")],
+        workers: 2,
+        times: 4,
+        every: 2,
+        rows: &[RESTART_HUGE],
         ..BASE
     },
     Case { action: Action::SharedMemory, body: "read", workers: 4, every: 10, rows: &[PRELOADED_MEMORY], ..BASE },
@@ -120,7 +140,7 @@ impl Case {
     }
 }
 
-/// Who takes part in each round.
+/// What takes part in each round.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Contestant {
     Limit,
@@ -129,17 +149,22 @@ pub enum Contestant {
     Same,
     /// The bare loop inside the program that uses prefork.
     Inside,
+    /// The program that uses an earlier prefork, where there is one.
+    Before,
 }
 
 impl Contestant {
-    pub const ALL: [Contestant; 4] = [Contestant::Limit, Contestant::Prefork, Contestant::Same, Contestant::Inside];
+    pub const ALL: [Contestant; 5] =
+        [Contestant::Limit, Contestant::Prefork, Contestant::Same, Contestant::Inside, Contestant::Before];
 
-    /// The program, and what it is to run.
-    pub fn of(self, case: &Case) -> (&'static str, String) {
-        match self {
-            Contestant::Limit | Contestant::Same => ("limit", case.body.to_owned()),
-            Contestant::Prefork => (case.program, case.body.to_owned()),
-            Contestant::Inside => (case.program, format!("bare {}", case.body)),
-        }
+    /// The program, and what it is to run; none where an earlier prefork does not take part.
+    pub fn of(self, case: &Case, before: Option<&Path>) -> Option<(PathBuf, String)> {
+        let (program, body) = match self {
+            Contestant::Limit | Contestant::Same => (programs::path("limit"), case.body.to_owned()),
+            Contestant::Prefork => (programs::path(case.program), case.body.to_owned()),
+            Contestant::Inside => (programs::path(case.program), format!("bare {}", case.body)),
+            Contestant::Before => (programs::beside(before?, case.program)?, case.body.to_owned()),
+        };
+        Some((program, body))
     }
 }

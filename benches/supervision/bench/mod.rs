@@ -2,6 +2,7 @@
 
 mod at_rest;
 mod cases;
+mod chart;
 mod figures;
 mod interruption;
 mod options;
@@ -11,19 +12,29 @@ mod programs;
 mod rows;
 mod running;
 mod sample;
+mod table;
+mod weight;
+mod written;
 
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::sync::OnceLock;
+use std::time::Instant;
 
 use at_rest::Fact;
 use cases::{CASES, Case, Contestant};
 use options::Options;
 use peers::PeerRow;
 use rows::Row;
+use table::Table;
+use written::Figures;
 
 /// The cases with a gigabyte run only where this much memory is available.
 const MEMORY: u64 = 3 << 20;
+
+/// The slow one of the facts.
+const WEIGHT: &str = "build and size";
 
 pub fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -37,19 +48,34 @@ pub fn main() {
 }
 
 fn measure(options: &Options) {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or_default().to_owned();
     let rows = compare(options);
-    if !rows.is_empty() {
-        println!("{} rounds; prefork over a bare loop of fork and waitpid\n\n{}", options.rounds, Row::head());
-        rows.iter().for_each(|row| println!("{}", row.line()));
-    }
-    facts(options).iter().for_each(|fact| println!("{}", fact.line()));
-    if options.peer_rounds > 0 {
-        peers(options);
-    }
+    let comparison = Row::table(&rows, options.before.is_some());
+    print(&format!("{} rounds; prefork over a bare loop of fork and waitpid", options.rounds), &comparison);
     let over = rows.iter().filter(|row| row.is_above_its_aim());
-    let over: Vec<String> = over.map(|row| format!("{}, {}", row.of.name, row.workers)).collect();
-    if !over.is_empty() {
-        println!("\nabove the aim: {}", over.join("; "));
+    let above = over.map(|row| format!("{} of {}", row.of.name, row.workers)).collect::<Vec<String>>().join("; ");
+    if !above.is_empty() {
+        println!("\nabove the aim: {above}");
+    }
+    let facts = Fact::table(facts(options));
+    print("prefork", &facts);
+    let peers = peers::compare(options.peer_rounds, say_progress);
+    let title = format!("{} rounds; a worker counts as soon as it is forked; over the limit", options.peer_rounds);
+    let table = PeerRow::table(&peers);
+    print(&title, &table);
+    if options.write {
+        say_progress("sockets");
+        written::write(options, &Figures { load, comparison, above, facts, peers });
+    }
+    say_progress("");
+}
+
+/// A table that has lines.
+fn print(title: &str, table: &Table) {
+    say_progress("");
+    if !table.is_empty() {
+        println!("\n{title}\n\n{}", table.text().trim_end());
     }
 }
 
@@ -58,60 +84,44 @@ fn compare(options: &Options) -> Vec<Row> {
     let wanted = |case: &&'static Case| case.rows.iter().any(|row| options.wants(row.name)) && has_memory(case);
     let cases: Vec<&'static Case> = CASES.iter().filter(wanted).collect();
     let mut rows: Vec<Vec<Row>> = cases.iter().map(|case| Row::new(case)).collect();
+    if cases.is_empty() {
+        return Vec::new();
+    }
+    let before = options.before.as_deref();
     for round in 0..options.rounds {
-        if !io::stderr().is_terminal() {
-            eprintln!("round {} of {}", round + 1, options.rounds);
-        }
         for (case, rows) in cases.iter().zip(&mut rows).filter(|(case, _)| round % case.every == 0) {
-            say_progress(&format!(
-                "round {} of {}: {}, {}",
-                round + 1,
-                options.rounds,
-                case.rows[0].name,
-                case.workers
-            ));
+            let (name, workers) = (case.rows[0].name, case.workers);
+            say_progress(&format!("round {} of {}: {name}, {workers}", round + 1, options.rounds));
             rows.iter_mut().for_each(Row::begin_round);
             for turn in 0..case.turns() {
                 for contestant in order(round / case.every + turn) {
-                    for sample in sample::sample(case, contestant) {
+                    let Some((program, body)) = contestant.of(case, before) else { continue };
+                    for sample in sample::sample(case, &program, &body) {
                         rows.iter_mut().zip(sample).for_each(|(row, figure)| row.add(contestant, figure));
                     }
                 }
             }
         }
     }
-    say_progress("");
     rows.into_iter().flatten().filter(|row| options.wants(row.of.name)).collect()
 }
 
 /// What is compared with nothing.
 fn facts(options: &Options) -> Vec<Fact> {
-    let facts: [(&str, &dyn Fn() -> Fact); 4] = [
-        ("reload", &|| at_rest::reload(options.rounds)),
-        ("idle", &|| at_rest::idle(options.idle)),
-        ("wakeups", &|| at_rest::wakeups(options.idle)),
-        ("heartbeat", &at_rest::heartbeat),
+    let facts: [(&str, &dyn Fn() -> Vec<Fact>); 5] = [
+        ("reload", &|| vec![at_rest::reload(options.rounds)]),
+        ("idle", &|| vec![at_rest::idle(options.idle)]),
+        ("wakeups", &|| vec![at_rest::wakeups(options.idle)]),
+        ("heartbeat", &|| vec![at_rest::heartbeat()]),
+        (WEIGHT, &weight::weigh),
     ];
-    let wanted = facts.iter().filter(|(name, _)| options.wants(name));
-    let facts = wanted.map(|(name, measure)| {
+    let wanted =
+        facts.iter().filter(|(name, _)| if *name == WEIGHT { options.wants_slow(name) } else { options.wants(name) });
+    let measured = wanted.flat_map(|(name, measure)| {
         say_progress(name);
         measure()
     });
-    let facts = facts.collect();
-    say_progress("");
-    facts
-}
-
-fn peers(options: &Options) {
-    let rows = peers::compare(options.peer_rounds, say_progress);
-    say_progress("");
-    let print = |name, workers: String, cells: [String; peers::COUNT]| {
-        let cells: String = cells.iter().map(|cell| format!(" {cell:>18}")).collect();
-        println!("{name:<8} {workers:>5}{cells}");
-    };
-    println!("\n{} rounds; a worker counts as soon as it is forked; over the limit\n", options.peer_rounds);
-    print("median", "N".into(), PeerRow::heads().map(str::to_owned));
-    rows.iter().for_each(|row| print(row.action.name(), row.workers.to_string(), row.cells()));
+    measured.collect()
 }
 
 /// Over the turns each contestant stands at each place, and before and after each other one.
@@ -136,9 +146,14 @@ fn has_memory(case: &Case) -> bool {
     has
 }
 
-/// A line that the next one replaces, on a terminal. The tables are on standard output, which may go to a file.
+/// A line that the next one replaces, on a terminal; elsewhere a line with the seconds since the first one. The tables are
+/// on standard output, which may go to a file.
 fn say_progress(text: &str) {
+    static SINCE: OnceLock<Instant> = OnceLock::new();
+    let since = SINCE.get_or_init(Instant::now);
     if io::stderr().is_terminal() {
         eprint!("\r\x1b[K{text}");
+    } else if !text.is_empty() {
+        eprintln!("{:>5} s  {text}", since.elapsed().as_secs());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
@@ -18,6 +18,12 @@ static PLACE: LazyLock<PathBuf> = LazyLock::new(build);
 
 pub fn path(program: &str) -> PathBuf {
     PLACE.join(program)
+}
+
+/// The program of this name where `pool` was built with an earlier prefork.
+pub fn beside(pool: &Path, program: &str) -> Option<PathBuf> {
+    let path = pool.with_file_name(program);
+    path.exists().then_some(path)
 }
 
 /// Cargo unites the features of all packages that one command builds: those of the tests would be prefork's here, too.

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::mem::size_of;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
@@ -16,7 +17,6 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, ftruncate, getpid};
 
 use super::interruption;
-use super::programs;
 
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -37,14 +37,15 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a program, with an empty environment, and waits until all workers run.
-    pub fn start(program: &str, body: &str, workers: usize, log: Log) -> Running {
+    /// Starts a program, with no environment but these variables, and waits until all workers run.
+    pub fn start(program: &Path, body: &str, variables: &[(&str, &str)], workers: usize, log: Log) -> Running {
         let shared = memfd_create("board", MFdFlags::MFD_CLOEXEC).expect("memfd_create(2)");
         ftruncate(&shared, size_of::<Board>().try_into().expect("small")).expect("ftruncate(2)");
         let board = map(&shared).expect("mmap(2)");
         board.awaited.store(workers as u64, SeqCst);
-        let mut command = Command::new(programs::path(program));
+        let mut command = Command::new(program);
         command.args([body, &workers.to_string()]).env_clear().env(PARENT, getpid().to_string());
+        command.envs(variables.iter().copied());
         command.stdin(File::from(shared)).stdout(Stdio::piped());
         command.stderr(if log == Log::Pipe { Stdio::piped() } else { Stdio::null() });
         let asked = now();

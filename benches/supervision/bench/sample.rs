@@ -1,5 +1,6 @@
 //! One contestant's turn: it is started anew, and yields samples.
 
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::sleep;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use contenders::board::now;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::{TimeVal, TimeValLike};
 
-use super::cases::{Action, Case, Contestant};
+use super::cases::{Action, Case};
 use super::process;
 use super::running::Running;
 
@@ -19,9 +20,8 @@ pub const SETTLE: Duration = Duration::from_millis(3);
 const CRASHING: Duration = Duration::from_millis(300);
 
 /// Samples that have a figure for each row of the case.
-pub fn sample(case: &Case, contestant: Contestant) -> Vec<Vec<f64>> {
-    let (program, body) = contestant.of(case);
-    let start = |workers| Running::start(program, &body, workers, case.log);
+pub fn sample(case: &Case, program: &Path, body: &str) -> Vec<Vec<f64>> {
+    let start = |workers| Running::start(program, body, case.variables, workers, case.log);
     let samples = match case.action {
         Action::StartAndStop => {
             let running = start_and_settle(start, case);

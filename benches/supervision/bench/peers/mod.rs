@@ -6,6 +6,7 @@
 mod servers;
 mod watched;
 
+use std::array;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,10 +14,12 @@ use std::process;
 use std::thread::sleep;
 use std::time::Duration;
 
-use nix::sys::prctl::set_child_subreaper;
+use nix::sys::prctl::{set_child_subreaper, set_timerslack};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::figures::{Unit, highest, lowest, median};
+use super::rows::nothing;
+use super::table::Table;
 use servers::{SERVERS, Server};
 use watched::Watched;
 
@@ -54,11 +57,12 @@ struct Visit {
     every: usize,
 }
 
-const VISITS: [Visit; 4] = [
+const VISITS: [Visit; 5] = [
     Visit { workers: 2, actions: &[Action::Start, Action::Restart], every: 1 },
     Visit { workers: 16, actions: &[Action::Start, Action::Restart], every: 1 },
     Visit { workers: 128, actions: &[Action::Start, Action::Restart, Action::Burst, Action::Stop], every: 1 },
     Visit { workers: 1024, actions: &[Action::Start, Action::Restart], every: 2 },
+    Visit { workers: 4096, actions: &[Action::Start, Action::Restart], every: 2 },
 ];
 
 /// What was measured of each server, the limit first: the samples of each round; none where it is not installed or
@@ -69,13 +73,17 @@ pub struct PeerRow {
     rounds: [Vec<Vec<f64>>; COUNT],
 }
 
-/// The rows of this many rounds. Names the servers that are not installed, and calls `begin` before each visit.
+/// The rows of this many rounds. Names the servers that are not installed, and calls `begin` before each visit. It comes
+/// last: it changes what processes inherit from this one.
 pub fn compare(rounds: usize, begin: impl Fn(&str)) -> Vec<PeerRow> {
+    if rounds == 0 {
+        return Vec::new();
+    }
     let programs = SERVERS.map(|server| (server.find)());
     for (server, _) in SERVERS.iter().zip(&programs).filter(|(_, program)| program.is_none()) {
         println!("not measured, as it is not installed: {} ({})", server.name, server.package);
     }
-    adopt_orphans(true);
+    prepare();
     let directory = Directory::new();
     let mut rows = rows();
     for round in 0..rounds {
@@ -96,7 +104,6 @@ pub fn compare(rounds: usize, begin: impl Fn(&str)) -> Vec<PeerRow> {
             }
         }
     }
-    adopt_orphans(false);
     rows
 }
 
@@ -150,27 +157,41 @@ fn measure(
     Ok(())
 }
 
-/// Whether workers that lose their server become children of this process, which so can find and end each of them. With
-/// it, servers are let have the descriptors that the hard limit allows: nginx has two for each worker.
-fn adopt_orphans(adopt: bool) {
-    set_child_subreaper(adopt).expect("prctl(2)");
-    if adopt {
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit(2)");
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit allows it");
-    }
+/// Workers that lose their server become children of this process, which so can find and end each of them. It wakes when
+/// it asked to. Servers are let have the descriptors that the hard limit allows: nginx has two for each worker.
+fn prepare() {
+    set_child_subreaper(true).expect("prctl(2)");
+    set_timerslack(watched::EXACT_SLACK).expect("prctl(2)");
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("getrlimit(2)");
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).expect("the hard limit allows it");
 }
 
 impl PeerRow {
-    pub fn heads() -> [&'static str; COUNT] {
-        SERVERS.map(|server| server.name)
+    pub fn table(rows: &[PeerRow]) -> Table {
+        let mut table = Table::new(["median", "N"].into_iter().chain(SERVERS.map(|server| server.name)));
+        for row in rows {
+            let cells = [row.action.name().to_owned(), row.workers.to_string()].into_iter();
+            table.push(cells.chain(row.cells()).collect());
+        }
+        table
+    }
+
+    /// Of each server, the number of workers and the median in nanoseconds wherever it was measured.
+    pub fn series(rows: &[PeerRow], action: Action) -> [(&'static str, Vec<(f64, f64)>); COUNT] {
+        let rows = || rows.iter().filter(|row| row.action == action);
+        array::from_fn(|server| {
+            let measured = rows().filter(|row| !row.rounds[server].is_empty());
+            let points = measured.map(|row| (row.workers as f64, median(row.rounds[server].concat())));
+            (SERVERS[server].name, points.collect())
+        })
     }
 
     /// The limit's time, and of each other its median over the limit's, with the lowest and the highest of a round.
-    pub fn cells(&self) -> [String; COUNT] {
+    fn cells(&self) -> [String; COUNT] {
         let limit = &self.rounds[0];
         let mut cells = self.rounds.each_ref().map(|rounds| {
             if rounds.is_empty() || limit.is_empty() {
-                return "–".to_owned();
+                return nothing();
             }
             let of_limit = median(limit.concat());
             let ratio = |time: f64| short(time / of_limit);

@@ -52,7 +52,7 @@ pub const SERVERS: [Server; 6] = [
         command: nginx,
         stops_its_workers: true,
         every: 1,
-        most_workers: usize::MAX,
+        most_workers: 1024,
     },
     Server {
         name: "php-fpm",
@@ -61,7 +61,7 @@ pub const SERVERS: [Server; 6] = [
         command: php_fpm,
         stops_its_workers: true,
         every: 1,
-        most_workers: usize::MAX,
+        most_workers: 1024,
     },
     Server {
         name: "gunicorn",
@@ -79,7 +79,7 @@ pub const SERVERS: [Server; 6] = [
         command: tornado,
         stops_its_workers: false,
         every: 1,
-        most_workers: usize::MAX,
+        most_workers: 1024,
     },
 ];
 
