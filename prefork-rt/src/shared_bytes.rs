@@ -8,10 +8,10 @@ use std::ops::Deref;
 
 use crate::sys;
 
-/// Bytes that are written once and shared by all workers, whose number and size do not matter to a fork.
+/// Bytes that are written once and shared by all workers. A fork takes as long as without them.
 ///
 /// They lie in memory of their own, outside of the heap. A fork copies no page table for it, so the next worker starts as
-/// fast as without the data, and the end of a worker gives nothing back. All processes have one copy, in any number of
+/// fast as without the data, and a worker that has read little of it ends as fast. All processes have one copy, in any number of
 /// workers. [Large data](crate::guide::large_data) compares this with ordinary data in huge pages, for which nothing has to be
 /// done.
 ///
@@ -37,20 +37,22 @@ use crate::sys;
 ///
 /// # Who can write to it
 ///
-/// No process. On Linux the bytes are those of a sealed memfd, which is closed and which nothing can open for writing again:
-/// a worker that writes through a stray pointer ends by SIGSEGV, and mprotect(2) does not give it the right to. On other
-/// systems the mapping is read-only, and only code that calls mprotect(2) itself could write.
+/// No process can change what another one reads. On Linux the bytes are those of a sealed memfd, which is closed and which nothing can open for writing again:
+/// a worker that writes through a stray pointer ends by SIGSEGV, and mprotect(2) does not give it the right to, where /proc
+/// is mounted; where it is not, it gets a copy of its own. On other
+/// systems the mapping is read-only, and only code that calls mprotect(2) itself could write to what others read.
 ///
 /// # When it goes away
 ///
 /// A process that drops the value unmaps it, and the memory is free when no process has it. The value that `preload` returns
 /// is never dropped. After an upgrade the new binary loads its own data, and the memory is free when the last worker of the
-/// old binary has ended. Programs that a worker executes inherit nothing of it. Under `PREFORK=off` it is as usable.
+/// old binary has ended. The same holds when an upgrade goes back to the previous binary, which loads again. Programs that a
+/// worker executes inherit nothing of it. It works in the same way under `PREFORK=off`.
 ///
 /// # Limits
 ///
 /// The memory counts as shared memory: `Shmem` in /proc/meminfo, `shmem` of the control group in which it was written.
-/// Without swap space it stays in memory. A limit on the size of files (RLIMIT_FSIZE) holds for it on Linux. There it takes
+/// Without swap space it stays in memory. A limit on the size of files (RLIMIT_FSIZE) holds for it on Linux. There it needs
 /// Linux 3.17. On other systems the data is in memory twice while [`finish`](SharedBytesWriter::finish) runs.
 pub struct SharedBytes {
     bytes: sys::Sealed,

@@ -76,7 +76,8 @@ pub(crate) struct Service {
     pub(crate) python: Option<Interpreter>,
     /// The service manager, which is told what happens.
     pub(crate) manager: Option<Manager>,
-    /// The environment variables that workers do not see, until the first fork.
+    /// The names of the environment variables that workers do not see. Empty from the first fork on: see
+    /// [`hidden`](Supervisor::hidden).
     pub(crate) variables: Vec<String>,
     /// How this program was started.
     pub(crate) launch: Launch,

@@ -108,8 +108,8 @@ impl Listeners {
         Ok(())
     }
 
-    /// In a worker that has this task id: gives the body its own sockets, and closes those of the other slots. Frees no
-    /// memory, which stays shared with the supervisor as long as the worker does not write to it.
+    /// In a worker that has this task id: gives the body its own sockets, and closes those of the other slots, and what
+    /// was left of earlier listeners. What need not be freed is not, as it would copy pages that are shared with the supervisor.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn give(&mut self, task_id: usize) {
         if self.listeners.is_empty() && self.left.is_empty() {

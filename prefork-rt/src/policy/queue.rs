@@ -1,7 +1,7 @@
 //! A queue that keeps its first entry in place.
 //!
 //! The supervisor's memory is shared with all workers, so that the first write to each page after a fork copies it. The
-//! policy's queues hold one entry at most for each fork: in place, it is in the page of the policy.
+//! policy's queues mostly hold one entry between two forks: in place, it is in the page of the policy.
 
 use std::collections::VecDeque;
 

@@ -14,7 +14,7 @@ use crate::listen::Listeners;
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
-use crate::sys::{self, Fork, InChild, ProcessName};
+use crate::sys::{self, Fork, InChild, ProcessName, SingleThread};
 use crate::worker::{Worker, tie};
 
 /// What a worker needs to know of itself, found out before the fork.
@@ -79,17 +79,22 @@ impl Supervisor {
     /// Forks with CPython's protocol around it, where there is an interpreter.
     fn fork_for_python(&mut self) -> Result<(Fork, Option<InChild>), NotForked> {
         let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
-        if !self.service.variables.is_empty() {
-            self.hide_variables(&single_thread);
-        }
         match self.service.python {
-            None => self.signals.fork(single_thread).map(|forked| (forked, None)).map_err(NotForked::Failed),
+            None => self.fork_now(single_thread).map(|forked| (forked, None)),
             // What Python runs before the fork may start threads and open connections.
             Some(python) => python.around(|| {
                 let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
-                self.signals.fork(single_thread).map_err(NotForked::Failed)
+                self.fork_now(single_thread)
             }),
         }
+    }
+
+    #[inline] // A stack frame more is a page that each worker may have to copy.
+    fn fork_now(&mut self, single_thread: SingleThread) -> Result<Fork, NotForked> {
+        if !self.service.variables.is_empty() {
+            self.hide_variables(&single_thread);
+        }
+        self.signals.fork(single_thread).map_err(NotForked::Failed)
     }
 
     /// Flushes again only where a logger is installed: no other code of the program runs between two forks.
@@ -125,7 +130,7 @@ impl Supervisor {
             to_pass_on: _,
             rehearsal,
             next,
-            before: _,
+            before,
             mut service,
         } = self;
         // First of all, so that a signal to the group reaches every process that the worker ever makes.
@@ -162,7 +167,7 @@ impl Supervisor {
         wake_pipe.become_writer();
         become_worker(worker, &mut service.listeners);
         // These close descriptors, and free no memory where there are none.
-        drop((rehearsal, next));
+        drop((rehearsal, next, before));
         if service.detachment.is_some() {
             service.detachment = None;
         }

@@ -11,8 +11,9 @@ use crate::policy::{Growth, Scope};
 
 /// How often the kernel has killed for want of memory, and what of that is not accounted for.
 pub(crate) struct OomKills {
-    /// That of this process's cgroup, where there is one: it counts the kills of any OOM killer. Else the kernel's, which
-    /// counts those of other programs too, and takes longer to read than a worker takes to start its code.
+    /// That of this process's cgroup at the start, where there is one: it counts the kernel's kills in it, also when the
+    /// machine is out of memory. It does not count those of a worker that has moved to another cgroup. Else the count of all
+    /// the kernel's kills, which has those of other programs too, and is slow to read: 24 µs.
     counter: Option<Counter>,
     /// The last growth, when it was read, and how many of its kills are not accounted for.
     last: Option<(Growth, Instant, u64)>,

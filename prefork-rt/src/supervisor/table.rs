@@ -9,7 +9,7 @@ use crate::upgrade::state::Process;
 
 pub(super) struct Table {
     /// The process ids of the workers that are alive, by task id and seat; 0 in a seat that has none. They are looked through
-    /// from the start: a page holds those of 512 task ids, and a fork writes to one page.
+    /// from the start: a page holds those of 512 task ids, so that few pages change where many workers end.
     alive: Vec<[i32; SEATS]>,
     /// The last process in each seat of each task id. It stays after its end, as lines still name it.
     seats: Vec<[Option<Entry>; SEATS]>,

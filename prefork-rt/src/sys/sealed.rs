@@ -11,8 +11,6 @@ use std::slice;
 
 use nix::errno::Errno;
 
-use super::of_call;
-
 pub(crate) use draft::Draft;
 
 /// A mapping that can only be read. It is unmapped when this is dropped.
@@ -33,8 +31,8 @@ impl Sealed {
     const EMPTY: Sealed = Sealed { start: NonNull::dangling(), length: 0 };
 
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: `length` bytes are mapped at `start` until `self` is dropped, and no process can change them: see where a
-        // `Draft` makes this. For no bytes, slice::from_raw_parts takes a dangling pointer.
+        // SAFETY: `length` bytes are mapped at `start` until `self` is dropped, and nothing changes them: both variants of
+        // `Draft::seal` say why. For no bytes, slice::from_raw_parts takes a dangling pointer.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
@@ -52,15 +50,15 @@ impl Drop for Sealed {
 fn map(length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<NonNull<u8>> {
     // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
     match unsafe { libc::mmap(ptr::null_mut::<c_void>(), length, access, flags, file, 0) } {
-        libc::MAP_FAILED => Err(of_call("mmap(2)")(io::Error::last_os_error())),
+        libc::MAP_FAILED => Err(io::Error::last_os_error()),
         start => NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into()),
     }
 }
 
-/// More bytes than a slice can have: isize::MAX.
+/// A number of bytes as the length of a slice, which is isize::MAX at most: ENOMEM.
 fn length_of_slice(length: u64) -> io::Result<usize> {
     let length = usize::try_from(length).ok().filter(|length| isize::try_from(*length).is_ok());
-    length.ok_or_else(|| of_call("mmap(2)")(Errno::ENOMEM))
+    length.ok_or_else(|| Errno::ENOMEM.into())
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
@@ -92,22 +90,22 @@ mod draft {
                 Errno::EINVAL => memfd_create("prefork-shared-bytes", flags),
                 other => Err(other),
             });
-            let file = File::from(file.map_err(of_call("memfd_create(2)"))?);
+            let file = File::from(file?);
             // memfd_create(2) gives all rights to all users.
-            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR).map_err(of_call("fchmod(2)"))?;
+            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
             Ok(Draft { file })
         }
 
         /// write(2). A limit on the size of files (RLIMIT_FSIZE) is an error, `EFBIG`, and no signal.
         pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            super::super::stderr::without_file_size_signal(|| self.file.write(bytes)).map_err(of_call("write(2)"))
+            super::super::stderr::without_file_size_signal(|| self.file.write(bytes))
         }
 
         /// Makes the bytes final and maps them: fcntl(2) with F_ADD_SEALS, mmap(2). The file is closed.
         pub(crate) fn seal(self) -> io::Result<Sealed> {
             let seals =
                 SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-            fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals)).map_err(of_call("fcntl(2)"))?;
+            fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals))?;
             let length = length_of_slice(self.file.metadata()?.len())?;
             if length == 0 {
                 return Ok(Sealed::EMPTY);
@@ -161,9 +159,11 @@ mod draft {
             let sealed = Sealed { start, length };
             // SAFETY: `length` bytes were mapped for writing, which only this function knows of, so they do not overlap.
             unsafe { ptr::copy_nonoverlapping(self.bytes.as_ptr(), start.as_ptr(), length) };
-            // SAFETY: mprotect(2) takes the right to write from this mapping, to which no reference has been made.
+            // SAFETY: mprotect(2) takes the right to write from this mapping, to which no reference has been made. From here on
+            // nothing changes the bytes: only code that is unsafe itself could call mprotect(2) again, in this process or in one
+            // that was forked from it.
             let result = unsafe { libc::mprotect(start.as_ptr().cast(), length, libc::PROT_READ) };
-            Errno::result(result).map_err(of_call("mprotect(2)"))?;
+            Errno::result(result)?;
             Ok(sealed)
         }
     }

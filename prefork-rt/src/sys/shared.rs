@@ -58,7 +58,9 @@ impl SharedMemory {
     }
 
     /// mmap(2) of a [`memory_file`](crate::sys::memory_file), whose size no process can change: once for writing, and once
-    /// through a second opening that allows only reading, where /proc gives one.
+    /// through a second opening that allows only reading, where /proc gives one. A process forked from this one then has the
+    /// second mapping only: it reads through [`readable`](SharedMemory::readable), and writes to nothing before
+    /// [`narrow`](SharedMemory::narrow).
     pub(crate) fn of_file(file: File, words: usize) -> io::Result<SharedMemory> {
         check_size(file.as_fd(), words)?;
         let writable = map_file(&file, 0..words, READ_WRITE)?;
@@ -79,7 +81,7 @@ impl SharedMemory {
         if let Some(file) = &self.file {
             use nix::unistd::{Whence, lseek};
 
-            let first = i64::try_from(pages.start * WORD).ok();
+            let first = libc::off_t::try_from(pages.start * WORD).ok();
             let found = first.map(|first| lseek(file, first, Whence::SeekData));
             // ENXIO: there is no data from here on.
             let is_written = |data| usize::try_from(data).is_ok_and(|data| data < pages.end * WORD);
@@ -154,7 +156,8 @@ fn map_file(file: &File, words: Range<usize>, access: c_int) -> io::Result<&'sta
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn keep_from_children(words: &'static [AtomicU64]) -> io::Result<()> {
     // SAFETY: madvise(2) changes nothing in this process. In a process forked from it, code could reach these words only
-    // through the `SharedMemory` that has them, of which `narrow` is called there, and touches none of them.
+    // through the `SharedMemory` that has them. Its `narrow`, which is what such a process calls, gives it other words and
+    // touches none of these; a store before that would be to memory that is not mapped, and end the process.
     let result = unsafe { libc::madvise(words.as_ptr().cast_mut().cast(), size_of_val(words), libc::MADV_DONTFORK) };
     Errno::result(result).map(drop).map_err(of_call("madvise(2)"))
 }

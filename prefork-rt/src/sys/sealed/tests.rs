@@ -24,7 +24,8 @@ fn bytes_are_those_that_were_written() {
 
 /// How a forked process ends that runs this.
 fn in_a_child(run: impl FnOnce()) -> WaitStatus {
-    // SAFETY: the child makes system calls only, before it ends by _exit(2).
+    // SAFETY: the child has one thread, and other threads of this program may have held locks at the fork. It takes none but
+    // malloc's, which glibc and musl leave usable in a forked process, and ends by _exit(2).
     match unsafe { fork() }.unwrap() {
         ForkResult::Child => {
             run();
@@ -89,7 +90,13 @@ fn no_descriptor_stays_open_and_no_mapping_either() {
     let name = fs::read_to_string("/proc/self/maps").unwrap();
     let name = name.lines().find(|found| found.starts_with(&line)).unwrap();
     assert!(name.contains(" r--s ") && name.contains("prefork-shared-bytes"), "{name}");
+    // No other file has this number while this one is mapped, and it is not mapped any more.
+    let inode = format!(" {} ", name.split_whitespace().nth(4).unwrap());
+    let maps = || fs::read_to_string("/proc/self/maps").unwrap();
+    let has_it = |maps: &str| maps.lines().any(|line| line.contains("prefork-shared-bytes") && line.contains(&inode));
+    assert!(has_it(&maps()));
     drop(sealed);
+    assert!(!has_it(&maps()));
 }
 
 #[cfg(all(target_os = "linux", not(prefork_portable)))]

@@ -13,7 +13,7 @@ use super::{Signal, early};
 #[derive(Clone)]
 pub(crate) struct Mask {
     blocked: Set,
-    /// What may be pending in a new worker. It is stored here, so that the worker touches no other page to learn it.
+    /// What may be pending in a new worker: few numbers, so that the worker does not try all there are.
     from_terminal: Box<[c_int]>,
     /// The disposition of SIGCHLD, where it was not the default.
     child: Option<Disposition>,
