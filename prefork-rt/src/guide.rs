@@ -19,6 +19,7 @@
 //! * [Containers and Kubernetes](containers_and_kubernetes): PID 1, grace periods, memory
 //! * [Fork safety](fork_safety): what a worker inherits, and what must wait for it
 //! * [Large data](large_data): what big preloaded data costs at a fork, and huge pages
+//! * [Performance](performance): figures against a bare loop and other servers, binary size, build time
 //! * [Testing](testing): tests of a program that uses prefork
 //! * [Coming from other servers](coming_from): Tornado, gunicorn, puma and others, side by side
 //! * [Questions and answers](questions): short answers, with links to the long ones
@@ -58,6 +59,11 @@ pub mod containers_and_kubernetes {}
 pub mod fork_safety {}
 #[doc = include_str!("../guide/large-data.md")]
 pub mod large_data {}
+// `cargo bench --bench supervision -- --write` writes the second and the third file.
+#[doc = include_str!("../guide/performance.md")]
+#[doc = include_str!("../guide/performance-figures.md")]
+#[doc = include_str!("../guide/performance-chart.svg")]
+pub mod performance {}
 #[doc = include_str!("../guide/testing.md")]
 pub mod testing {}
 #[doc = include_str!("../guide/coming-from.md")]

@@ -66,6 +66,8 @@ fn measure(options: &Options) {
     print(&title, &table);
     if options.write {
         say_progress("sockets");
+        // The guide has no earlier prefork.
+        let comparison = Row::table(&rows, false);
         written::write(options, &Figures { load, comparison, above, facts, peers });
     }
     say_progress("");
