@@ -62,6 +62,7 @@ pub mod large_data {}
 // `cargo bench --bench supervision -- --write` writes the second and the third file.
 #[doc = include_str!("../guide/performance.md")]
 #[doc = include_str!("../guide/performance-figures.md")]
+#[doc = ""] // The end of a table.
 #[doc = include_str!("../guide/performance-chart.svg")]
 pub mod performance {}
 #[doc = include_str!("../guide/testing.md")]

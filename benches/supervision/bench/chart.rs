@@ -3,9 +3,9 @@
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-use super::peers::{self, Action, PeerRow};
+use super::peers::{self, Action, PeerRow, Series};
 
-const SIZE: (u32, u32) = (900, 400);
+const SIZE: (u32, u32) = (900, 420);
 
 const WORKERS: [f64; 5] = [2.0, 16.0, 128.0, 1024.0, 4096.0];
 
@@ -21,6 +21,7 @@ const COLOURS: [RGBColor; peers::COUNT] = [
 
 const FONT: &str = "sans-serif";
 
+type Area<'svg> = DrawingArea<SVGBackend<'svg>, Shift>;
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 /// As SVG, as wide as the page lets it be.
@@ -36,19 +37,28 @@ pub fn draw(rows: &[PeerRow]) -> String {
 fn draw_both(svg: &mut String, rows: &[PeerRow]) -> Outcome {
     let area = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
-    let (left, right) = area.split_horizontally(SIZE.0 / 2);
-    draw_one(&left, "Start of N workers, ms", &PeerRow::series(rows, Action::Start), true)?;
-    draw_one(&right, "Restart of one of N workers, ms", &PeerRow::series(rows, Action::Restart), false)?;
+    let (legend, charts) = area.split_vertically(30);
+    let (left, right) = charts.split_horizontally(SIZE.0 / 2);
+    let start = PeerRow::series(rows, Action::Start);
+    draw_legend(&legend, &start)?;
+    draw_one(&left, "Start of N workers, ms", &start)?;
+    draw_one(&right, "Restart of one of N workers, ms", &PeerRow::series(rows, Action::Restart))?;
     area.present()?;
     Ok(())
 }
 
-fn draw_one(
-    area: &DrawingArea<SVGBackend, Shift>,
-    title: &str,
-    series: &[(&'static str, Vec<(f64, f64)>)],
-    has_legend: bool,
-) -> Outcome {
+/// What was measured, in a line above both charts.
+fn draw_legend(area: &Area, series: &[Series]) -> Outcome {
+    let measured = series.iter().zip(COLOURS).filter(|((_, points), _)| !points.is_empty());
+    for (place, ((name, _), colour)) in (0..).zip(measured) {
+        let x = 70 + 130 * place;
+        area.draw(&PathElement::new([(x, 17), (x + 20, 17)], colour.stroke_width(2)))?;
+        area.draw(&Text::new(*name, (x + 26, 9), (FONT, 16)))?;
+    }
+    Ok(())
+}
+
+fn draw_one(area: &Area, title: &str, series: &[Series]) -> Outcome {
     let times = || series.iter().flat_map(|(_, points)| points).map(|&(_, nanoseconds)| nanoseconds / 1e6);
     let (lowest, highest) = times().fold((f64::INFINITY, 0.0), |(low, high), time| (time.min(low), time.max(high)));
     let mut chart = ChartBuilder::on(area)
@@ -69,16 +79,9 @@ fn draw_one(
         .x_label_formatter(&|workers| format!("{workers:.0}"))
         .y_label_formatter(&|time| time.to_string())
         .draw()?;
-    for ((name, points), colour) in series.iter().zip(COLOURS).filter(|((_, points), _)| !points.is_empty()) {
+    for ((_, points), colour) in series.iter().zip(COLOURS) {
         let points = points.iter().map(|&(workers, nanoseconds)| (workers, nanoseconds / 1e6));
-        let line = LineSeries::new(points, colour.stroke_width(2)).point_size(3);
-        let legend = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2));
-        chart.draw_series(line)?.label(*name).legend(legend);
-    }
-    if has_legend {
-        let labels = &mut chart.configure_series_labels();
-        labels.position(SeriesLabelPosition::UpperLeft).label_font((FONT, 16));
-        labels.background_style(WHITE).border_style(BLACK.mix(0.3)).draw()?;
+        chart.draw_series(LineSeries::new(points, colour.stroke_width(2)).point_size(3))?;
     }
     Ok(())
 }

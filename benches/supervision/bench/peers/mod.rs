@@ -73,6 +73,9 @@ pub struct PeerRow {
     rounds: [Vec<Vec<f64>>; COUNT],
 }
 
+/// A server, and where it was measured, the number of workers and the median in nanoseconds.
+pub type Series = (&'static str, Vec<(f64, f64)>);
+
 /// The rows of this many rounds. Names the servers that are not installed, and calls `begin` before each visit. It comes
 /// last: it changes what processes inherit from this one.
 pub fn compare(rounds: usize, begin: impl Fn(&str)) -> Vec<PeerRow> {
@@ -176,8 +179,7 @@ impl PeerRow {
         table
     }
 
-    /// Of each server, the number of workers and the median in nanoseconds wherever it was measured.
-    pub fn series(rows: &[PeerRow], action: Action) -> [(&'static str, Vec<(f64, f64)>); COUNT] {
+    pub fn series(rows: &[PeerRow], action: Action) -> [Series; COUNT] {
         let rows = || rows.iter().filter(|row| row.action == action);
         array::from_fn(|server| {
             let measured = rows().filter(|row| !row.rounds[server].is_empty());
