@@ -104,8 +104,8 @@ impl Service {
 /// Forks the workers and supervises them. An error means that nothing was started.
 ///
 /// A worker leaves through here with what lies on the stack. Each page of memory that it writes to, and each page of code that
-/// it enters, costs it a fault: so the supervisor is in a box, what only the supervisor calls is not inlined, and a worker frees
-/// nothing that is the supervisor's.
+/// it enters, costs it a fault: so the large parts of the supervisor are in boxes, what only the supervisor calls is not inlined,
+/// and a worker frees nothing that is the supervisor's.
 #[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
 pub(crate) fn supervise(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
     let mut supervisor = Supervisor::set_up(rules, service, handoff)?;
@@ -157,7 +157,7 @@ struct Supervisor {
 }
 
 impl Supervisor {
-    #[inline(never)]
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn set_up(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Supervisor, Error> {
         // Before signals are blocked: a reader that is stopped must not keep us from ending.
         flush_buffers();
