@@ -8,8 +8,6 @@ use std::io;
 use std::ops::Range;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use crate::amounts;
 use crate::logging;
 use crate::sys::{self, PageMap, Usage};
@@ -93,8 +91,8 @@ fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
         }
         match sys::collapse(&batch) {
             Ok(()) => outcome.done += batch.len(),
-            Err(error) if has_errno(&error, Errno::EAGAIN) => {}
-            Err(error) if has_errno(&error, Errno::EINVAL) => outcome.refused = Some(error),
+            Err(error) if sys::errno(&error) == Some(libc::EAGAIN) => {}
+            Err(error) if sys::errno(&error) == Some(libc::EINVAL) => outcome.refused = Some(error),
             Err(error) => {
                 outcome.stopped = Some(Stopped::Refused(error));
                 break;
@@ -102,10 +100,6 @@ fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
         }
     }
     Ok(outcome)
-}
-
-fn has_errno(error: &io::Error, errno: Errno) -> bool {
-    sys::errno(error) == Some(errno as i32)
 }
 
 /// What is made into huge pages: the parts of private memory in which every small page is there, and this process's alone.

@@ -8,10 +8,9 @@ use std::ffi::c_int;
 use std::io;
 use std::mem::MaybeUninit;
 
-use nix::errno::Errno;
-use nix::sys::signal::{self, Signal};
-
 use super::Pid;
+use super::outcome::{checked, is, uninterrupted};
+use super::process::send_to_group;
 
 /// A child that has ended or stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +60,10 @@ pub(crate) fn take_stop(pid: Pid) -> io::Result<Option<c_int>> {
 /// How a child ended, and nothing if it has not: waitpid(2) for this child, without waiting. Afterwards the child is gone.
 pub(crate) fn reap(pid: Pid) -> io::Result<Option<End>> {
     let mut status = 0;
-    loop {
-        // nix's waitpid loses a process that died of a real-time signal: it is reaped, but reported as EINVAL.
-        // SAFETY: waitpid(2) writes one int through the pointer, which is to a live local of that type.
-        match Errno::result(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, libc::WNOHANG) }) {
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(0) => return Ok(None),
-            Ok(_) => return Ok(Some(End::of(status))),
-        }
+    // SAFETY: waitpid(2) writes one int through the pointer, which is to a live local of that type.
+    match uninterrupted(|| checked(unsafe { libc::waitpid(pid.as_raw(), &raw mut status, libc::WNOHANG) }))? {
+        0 => Ok(None),
+        _ => Ok(Some(End::of(status))),
     }
 }
 
@@ -87,15 +81,15 @@ impl End {
 /// child's id yet, so a group with this id is the child's own.
 pub(crate) fn kill_rest(leader: Pid) {
     // It fails where there is no such group, or no member may be signalled. `rest_of` tells.
-    let _ = signal::killpg(leader, Signal::SIGKILL);
+    let _ = send_to_group(leader, libc::SIGKILL);
 }
 
 /// What is left of the group of a child that was reaped: killpg(2) with no signal. Call it after the child was reaped: the
 /// child itself is in the group until then. Processes that were killed just now may still be there for a moment.
 pub(crate) fn rest_of(leader: Pid) -> Rest {
-    match signal::killpg(leader, None) {
+    match send_to_group(leader, 0) {
         Ok(()) => Rest::Ours,
-        Err(Errno::EPERM) => Rest::Others,
+        Err(error) if is(&error, libc::EPERM) => Rest::Others,
         Err(_) => Rest::Nothing,
     }
 }
@@ -109,15 +103,11 @@ struct Info {
 
 fn wait_for(kind: libc::idtype_t, id: i32, options: c_int) -> io::Result<Option<Info>> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    loop {
-        // SAFETY: waitid(2) writes one structure through the pointer, which is to a live local of that type.
-        let result = unsafe { libc::waitid(kind, id as libc::id_t, info.as_mut_ptr(), options | libc::WNOHANG) };
-        match Errno::result(result) {
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Ok(None),
-            Err(error) => return Err(error.into()),
-            Ok(_) => break,
-        }
+    let (id, options) = (id as libc::id_t, options | libc::WNOHANG);
+    // SAFETY: waitid(2) writes one structure through the pointer, which is to a live local of that type.
+    match uninterrupted(|| checked(unsafe { libc::waitid(kind, id, info.as_mut_ptr(), options) })) {
+        Err(error) if is(&error, libc::ECHILD) => return Ok(None),
+        result => result.map(drop)?,
     }
     // SAFETY: zeros initialize a structure of integers and pointers, and waitid(2) may have written to it since.
     let info = unsafe { info.assume_init() };

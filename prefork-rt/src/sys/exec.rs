@@ -1,19 +1,20 @@
-//! Becoming another program, or starting one, and what it is given: descriptors, and files that are memory only.
+//! Becoming another program, or starting one, and the descriptors that it is given.
 #![allow(unsafe_code)]
 
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr, OsString, c_int};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::unistd;
 
 use super::{
-    Fork, Mask, Pid, SingleThread, default_broken_pipes, die_with_parent, end_now, errno, lead_group, of_call,
+    Fork, Mask, Pid, SingleThread, default_broken_pipes, descriptor, die_with_parent, end_now, errno, lead_group,
+    of_call,
 };
 
 /// The environment of a program that is started.
@@ -81,53 +82,15 @@ pub(crate) fn own_binary() -> io::Result<OwnedFd> {
 /// Opens a file or directory only to name it later: open(2).
 pub(crate) fn open_for_its_place(path: &Path) -> io::Result<OwnedFd> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let flags = nix::fcntl::OFlag::O_PATH;
+    let flags = libc::O_PATH;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let flags = nix::fcntl::OFlag::O_RDONLY;
-    Ok(nix::fcntl::open(path, flags | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?)
+    let flags = 0;
+    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?.into())
 }
 
 /// fchdir(2).
 pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
     Ok(unistd::fchdir(directory)?)
-}
-
-/// Makes a file that is memory only: memfd_create(2), fchmod(2), ftruncate(2). No process can change its size, and no other
-/// user can open it.
-///
-/// # Errors
-///
-/// [`io::ErrorKind::Unsupported`] where the system has no such files; EFBIG where the size of files is limited (RLIMIT_FSIZE).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn memory_file(name: &str, size: usize) -> io::Result<File> {
-    use nix::fcntl::SealFlag;
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-
-    let file = File::from(memfd_create(name, MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING)?);
-    // memfd_create(2) gives all rights to all users.
-    nix::sys::stat::fchmod(&file, nix::sys::stat::Mode::S_IRUSR | nix::sys::stat::Mode::S_IWUSR)?;
-    super::without_file_size_signal(|| file.set_len(size as u64))?;
-    // A process that has the file mapped would get SIGBUS if it shrank.
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals))?;
-    Ok(file)
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn memory_file(_: &str, _: usize) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-/// Makes a file that is memory only, empty, and can grow: memfd_create(2).
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) fn scratch_file(name: &str) -> io::Result<File> {
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    Ok(memfd_create(name, MFdFlags::MFD_CLOEXEC)?.into())
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(crate) fn scratch_file(_: &str) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// The kernel makes a pipe this wide for any user.
@@ -136,30 +99,23 @@ pub(crate) const WIDEST_PIPE: usize = 1 << 20;
 /// The reading and the writing end of a pipe that takes up to [`WIDEST_PIPE`] bytes before anything is read: pipe(2), fcntl(2).
 /// Reading never waits. Both ends are close-on-exec.
 pub(crate) fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (reader, writer) = unistd::pipe()?;
-    for end in [&reader, &writer] {
-        fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-    }
-    fcntl(&reader, FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    let (reader, writer) = descriptor::pipe()?;
+    descriptor::set_status_flags(reader.as_raw_fd(), libc::O_NONBLOCK)?;
     // Where the user's pipes hold too much already, a narrow one will do.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(WIDEST_PIPE as c_int));
+    let _ = descriptor::set_pipe_size(writer.as_fd(), WIDEST_PIPE as c_int);
     Ok((reader, writer))
 }
 
 /// Sets whether a program that this process becomes has this descriptor: fcntl(2).
 pub(crate) fn stay_open_on_exec(descriptor: BorrowedFd<'_>, stays: bool) -> io::Result<()> {
-    let flags = if stays { FdFlag::empty() } else { FdFlag::FD_CLOEXEC };
-    fcntl(descriptor, FcntlArg::F_SETFD(flags))?;
-    Ok(())
+    descriptor::set_flags(descriptor.as_raw_fd(), if stays { 0 } else { libc::FD_CLOEXEC })
 }
 
 /// Takes over a descriptor that the program before has left under this number, and makes it close-on-exec. Call it before
 /// anything else runs that could open or close descriptors.
 pub(crate) fn take_over(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl(2) with F_SETFD takes any number and touches no memory; one that is not open is EBADF.
-    let set = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-    nix::errno::Errno::result(set)?;
+    descriptor::set_flags(number, libc::FD_CLOEXEC)?;
     // SAFETY: the descriptor is open, as fcntl(2) has just found. It came through exec(2) without the flag, so nothing
     // of this program has opened it: Rust's library opens all of its own with the flag, and this is called once for
     // each number, before the program's own code runs.
@@ -186,10 +142,7 @@ pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Resul
     let binary = c_string(start.binary.as_os_str())?;
     let (arguments, variables) = (c_arguments(start.arguments)?, c_variables(start.variables)?);
     let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
-    let (report, reporter) = unistd::pipe().map_err(of_call("pipe(2)"))?;
-    for end in [&report, &reporter] {
-        stay_open_on_exec(end.as_fd(), false)?;
-    }
+    let (report, reporter) = descriptor::pipe().map_err(of_call("pipe(2)"))?;
     match super::fork(single_thread)? {
         Fork::Child => {
             let error = error_of(|| {
@@ -231,9 +184,9 @@ impl Start<'_> {
         default_broken_pipes()?;
         die_with_parent()?;
         std::env::set_current_dir(self.directory)?;
-        unistd::dup2_stdin(null)?;
-        unistd::dup2_stdout(self.output)?;
-        unistd::dup2_stderr(self.output)?;
+        descriptor::replace(libc::STDIN_FILENO, null.as_fd())?;
+        descriptor::replace(libc::STDOUT_FILENO, self.output)?;
+        descriptor::replace(libc::STDERR_FILENO, self.output)?;
         self.descriptors.iter().try_for_each(|descriptor| stay_open_on_exec(*descriptor, true))
     }
 }
@@ -243,20 +196,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_size_of_a_memory_file_is_final() {
-        let file = memory_file("test", 8192).unwrap();
-        assert_eq!(file.metadata().unwrap().len(), 8192);
-        assert!(file.set_len(4096).is_err() && file.set_len(9000).is_err());
-    }
-
-    #[test]
     fn a_descriptor_that_stays_open_is_taken_over_for_this_process_alone() {
-        let (reader, writer) = unistd::pipe().unwrap();
+        let (reader, writer) = descriptor::pipe().unwrap();
         stay_open_on_exec(reader.as_fd(), true).unwrap();
-        let flags = |descriptor: BorrowedFd<'_>| fcntl(descriptor, FcntlArg::F_GETFD).unwrap();
+        let flags = |descriptor: BorrowedFd<'_>| descriptor::flags(descriptor.as_raw_fd()).unwrap();
         assert_eq!(flags(reader.as_fd()), 0);
         let taken = take_over(std::os::fd::IntoRawFd::into_raw_fd(reader)).unwrap();
-        assert_eq!(flags(taken.as_fd()), FdFlag::FD_CLOEXEC.bits());
+        assert_eq!(flags(taken.as_fd()), libc::FD_CLOEXEC);
         File::from(writer).write_all(b"x").unwrap();
         let mut byte = [0];
         File::from(taken).read_exact(&mut byte).unwrap();

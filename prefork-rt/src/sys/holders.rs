@@ -8,12 +8,12 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::proc::{is_of_our_processes, pids};
 use super::threads::names_in;
-use super::{Pid, getpid};
+use super::{Pid, descriptor, getpid};
 
 /// What a socket is bound to.
 #[derive(Clone, Copy)]
@@ -78,7 +78,7 @@ impl fmt::Display for Holder {
 pub(crate) fn socket_number(socket: BorrowedFd<'_>) -> io::Result<u64> {
     // The type is another one on other systems.
     #[allow(clippy::useless_conversion, reason = "it is u64 on Linux")]
-    Ok(nix::sys::stat::fstat(socket)?.st_ino.into())
+    Ok(descriptor::status(socket.as_raw_fd())?.st_ino.into())
 }
 
 /// The numbers of the sockets that most likely keep others from being bound there. The system lists the sockets of this network

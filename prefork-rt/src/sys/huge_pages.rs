@@ -10,9 +10,8 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use nix::errno::Errno;
-
 use super::of_call;
+use super::outcome::checked;
 
 /// Of madvise(2). Not every C library has it, and Linux has one number on all architectures that Rust has.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -30,8 +29,7 @@ pub(crate) struct Usage {
 pub(crate) fn usage() -> io::Result<Usage> {
     let mut usage = MaybeUninit::<libc::rusage>::uninit();
     // SAFETY: getrusage(2) writes a struct rusage to where the pointer points, which has room for one.
-    Errno::result(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) })
-        .map_err(of_call("getrusage(2)"))?;
+    checked(unsafe { libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr()) }).map_err(of_call("getrusage(2)"))?;
     // SAFETY: the call has succeeded, so it has written all of it.
     let usage = unsafe { usage.assume_init() };
     // Apple's systems count bytes, the others KiB.
@@ -57,7 +55,7 @@ pub(crate) fn huge_page_size() -> io::Result<usize> {
     // SAFETY: with length 0 this touches no memory. madvise(2): "madvise(0, 0, advice) will return zero iff advice is
     // supported by the kernel and can be relied on to probe for support."
     let answer = unsafe { libc::madvise(std::ptr::null_mut(), 0, MADV_COLLAPSE) };
-    Errno::result(answer).map_err(|_| io::ErrorKind::Unsupported)?;
+    checked(answer).map_err(|_| io::ErrorKind::Unsupported)?;
     let size = size.trim_ascii().parse().ok().filter(|size: &usize| size.is_power_of_two());
     size.ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
@@ -79,7 +77,7 @@ pub(crate) fn collapse(range: &Range<usize>) -> io::Result<()> {
     let start = std::ptr::without_provenance_mut(range.start);
     // SAFETY: MADV_COLLAPSE changes which physical pages hold the memory of the range, and no byte of what they hold:
     // madvise(2), "being copied onto a freshly allocated hugepage". Of a range that is not mapped it fails.
-    Errno::result(unsafe { libc::madvise(start, range.len(), MADV_COLLAPSE) }).map(drop).map_err(of_call("madvise(2)"))
+    checked(unsafe { libc::madvise(start, range.len(), MADV_COLLAPSE) }).map(drop).map_err(of_call("madvise(2)"))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -4,11 +4,9 @@ use std::io;
 use std::os::fd::{OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::fcntl::FdFlag;
 use socket2::Socket;
 
-use super::take_over;
-use super::threads::descriptor_flags;
+use super::{descriptor, take_over};
 
 /// The first of the descriptors: SD_LISTEN_FDS_START.
 pub(crate) const FIRST_LISTEN_FD: RawFd = 3;
@@ -34,9 +32,9 @@ pub(crate) fn listen_fds(count: RawFd) -> io::Result<Vec<OwnedFd>> {
 /// Checks that a descriptor is open, and was open when this program was started: fcntl(2). A descriptor that came through
 /// exec(2) is not close-on-exec, and those that Rust's library opens are.
 fn came_through_exec(number: RawFd) -> io::Result<()> {
-    match descriptor_flags(number) {
+    match descriptor::flags(number) {
         Err(error) => Err(named(number, &error)),
-        Ok(flags) if flags.contains(FdFlag::FD_CLOEXEC) => {
+        Ok(flags) if flags & libc::FD_CLOEXEC != 0 => {
             Err(io::Error::other(format!("descriptor {number} was opened by this program")))
         }
         Ok(_) => Ok(()),

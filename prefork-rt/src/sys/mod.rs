@@ -12,6 +12,7 @@ mod clock; // the clocks of heartbeats and of service managers
 mod connections; // which sockets this process has, and what they are connected to
 mod cpus; // what limits the CPUs of this process
 mod credentials; // users, groups and capabilities
+mod descriptor; // what one descriptor is
 mod directory; // a directory that is opened once, and what is done to the names in it
 mod exec; // becoming another program, or starting one, and what it is given
 mod holders; // which processes have a socket open
@@ -22,6 +23,8 @@ mod keyring; // the session keyring
 mod limits; // how many descriptors this process may have
 mod listener_state; // what one process can change of a listening socket for all
 mod lock; // a lock on a file
+mod memory_file; // files that are memory only
+mod outcome; // what a call has returned
 mod poll; // waiting until a descriptor is ready
 mod proc; // what /proc tells of another process
 mod process; // making and ending processes; group, session and rights
@@ -58,8 +61,8 @@ pub(crate) use credentials::{
 pub(crate) use directory::attack;
 pub(crate) use directory::{Directory, Entry, FileId, ForeignLink};
 pub(crate) use exec::{
-    Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, memory_file, open_for_its_place, own_binary,
-    scratch_file, spawn, stay_open_on_exec, take_over, wide_pipe,
+    Start, Variables, WIDEST_PIPE, change_directory, exec, exec_open, open_for_its_place, own_binary, spawn,
+    stay_open_on_exec, take_over, wide_pipe,
 };
 pub(crate) use holders::{Bound, Holder, SocketList, holders, socket_number, sockets_at, still_open};
 pub(crate) use huge_pages::{PageMap, Usage, collapse, huge_page_size, usage};
@@ -71,6 +74,7 @@ pub(crate) use limits::free_descriptors;
 pub(crate) use listener_state::queue_length;
 pub(crate) use listener_state::{Admission, detach_filter, disconnect, has_filter, is_shut_down, queue_room};
 pub(crate) use lock::FileLock;
+pub(crate) use memory_file::{memory_file, scratch_file};
 pub(crate) use poll::{wait_for_stdout, wait_readable};
 pub(crate) use proc::{Hold, Member, hold, members, private_memory};
 pub(crate) use process::*;

@@ -9,11 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::errno::Errno;
-use nix::sys::signal::{self, Signal};
 use nix::unistd::{self, ForkResult};
 
-use super::{SingleThread, of_call};
+use super::outcome::{checked, is};
+use super::{Signal, SingleThread, descriptor, of_call};
 
 /// A process id as the kernel gave it.
 pub(crate) type Pid = unistd::Pid;
@@ -99,7 +98,7 @@ pub(crate) fn lead_group() {
 pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes the number of a signal, and touches no memory.
-    Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) })
+    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) })
         .map_err(of_call("prctl(2)"))?;
     Ok(())
 }
@@ -134,15 +133,15 @@ pub(crate) fn end_now(status: c_int) -> ! {
 
 /// kill(2). It is no error if the process is gone already.
 pub(crate) fn kill(pid: Pid, signal: Signal) -> io::Result<()> {
-    match signal::kill(pid, signal) {
-        Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(error) => Err(error.into()),
+    match send(pid.as_raw(), signal as c_int) {
+        Err(error) if is(&error, libc::ESRCH) => Ok(()),
+        sent => sent,
     }
 }
 
 /// Whether there is such a process, a zombie included: kill(2) with signal 0.
 pub(crate) fn exists(pid: Pid) -> bool {
-    signal::kill(pid, None) != Err(Errno::ESRCH)
+    !send(pid.as_raw(), 0).is_err_and(|error| is(&error, libc::ESRCH))
 }
 
 /// kill(2) to `pid`, which may have left its group or not made it yet, then killpg(2) to the group. In this order, because
@@ -150,14 +149,26 @@ pub(crate) fn exists(pid: Pid) -> bool {
 pub(crate) fn kill_group(pid: Pid, signal: Signal) -> io::Result<()> {
     let sent = kill(pid, signal);
     // There is no such group when the process has moved to another and had made no process before.
-    let _ = signal::killpg(pid, signal);
+    let _ = send_to_group(pid, signal as c_int);
     sent
+}
+
+/// Sends a signal of any number to the processes of a group, or only checks that there are some where it is 0: killpg(3), which
+/// POSIX defines by kill(2).
+pub(super) fn send_to_group(group: Pid, signal: c_int) -> io::Result<()> {
+    send(-group.as_raw(), signal)
+}
+
+/// Sends a signal of any number to a process: kill(2). Async-signal-safe.
+pub(super) fn send(pid: i32, signal: c_int) -> io::Result<()> {
+    // SAFETY: kill(2) takes any two numbers and touches no memory.
+    checked(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
 /// Puts /dev/null in the place of standard input: open(2), dup2(2).
 pub(crate) fn stdin_to_null() -> io::Result<()> {
     let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
-    unistd::dup2_stdin(null.as_fd()).map_err(of_call("dup2(2)"))
+    descriptor::replace(libc::STDIN_FILENO, null.as_fd())
 }
 
 /// Whether this program has more rights than its caller.

@@ -9,8 +9,6 @@ use std::io::{self, Write};
 use std::ptr::{self, NonNull};
 use std::slice;
 
-use nix::errno::Errno;
-
 pub(crate) use draft::Draft;
 
 /// A mapping that can only be read. It is unmapped when this is dropped.
@@ -58,19 +56,17 @@ fn map(length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<No
 /// A number of bytes as the length of a slice, which is isize::MAX at most: ENOMEM.
 fn length_of_slice(length: u64) -> io::Result<usize> {
     let length = usize::try_from(length).ok().filter(|length| isize::try_from(*length).is_ok());
-    length.ok_or_else(|| Errno::ENOMEM.into())
+    length.ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
 }
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
 mod draft {
     use std::fs::File;
-    use std::os::fd::AsRawFd;
-
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-    use nix::sys::stat::{Mode, fchmod};
+    use std::os::fd::{AsFd, AsRawFd};
 
     use super::*;
+    use crate::sys::outcome::is;
+    use crate::sys::{descriptor, memory_file};
 
     /// Of memfd_create(2). Not every version of the crate `libc` has it for every C library.
     const MFD_NOEXEC_SEAL: libc::c_uint = 8;
@@ -83,16 +79,12 @@ mod draft {
 
     impl Draft {
         pub(crate) fn new() -> io::Result<Draft> {
-            let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-            let no_exec = MFdFlags::from_bits_retain(MFD_NOEXEC_SEAL);
+            let create = |flags| memory_file::create_private(c"prefork-shared-bytes", flags);
             // Before Linux 6.3 the kernel does not know MFD_NOEXEC_SEAL.
-            let file = memfd_create("prefork-shared-bytes", flags | no_exec).or_else(|error| match error {
-                Errno::EINVAL => memfd_create("prefork-shared-bytes", flags),
-                other => Err(other),
-            });
-            let file = File::from(file?);
-            // memfd_create(2) gives all rights to all users.
-            fchmod(&file, Mode::S_IRUSR | Mode::S_IWUSR)?;
+            let file = match create(libc::MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) {
+                Err(error) if is(&error, libc::EINVAL) => create(libc::MFD_ALLOW_SEALING)?,
+                file => file?,
+            };
             Ok(Draft { file })
         }
 
@@ -103,9 +95,8 @@ mod draft {
 
         /// Makes the bytes final and maps them: fcntl(2) with F_ADD_SEALS, mmap(2). The file is closed.
         pub(crate) fn seal(self) -> io::Result<Sealed> {
-            let seals =
-                SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_SEAL;
-            fcntl(&self.file, FcntlArg::F_ADD_SEALS(seals))?;
+            let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
+            descriptor::add_seals(self.file.as_fd(), seals)?;
             let length = length_of_slice(self.file.metadata()?.len())?;
             if length == 0 {
                 return Ok(Sealed::EMPTY);
@@ -163,7 +154,7 @@ mod draft {
             // nothing changes the bytes: only code that is unsafe itself could call mprotect(2) again, in this process or in one
             // that was forked from it.
             let result = unsafe { libc::mprotect(start.as_ptr().cast(), length, libc::PROT_READ) };
-            Errno::result(result)?;
+            crate::sys::outcome::checked(result)?;
             Ok(sealed)
         }
     }

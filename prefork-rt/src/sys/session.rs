@@ -1,25 +1,23 @@
 //! Leading a session of its own, and making a terminal one that can be written to but not read from.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, c_int};
 use std::fs::OpenOptions;
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::io::{self, IsTerminal};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::sys::stat::{dev_t, fstat};
-use nix::unistd::{isatty, setsid};
-
+use super::outcome::checked;
 use super::threads::is_close_on_exec;
-use super::{descriptors, getsid, of_call};
+use super::{descriptor, descriptors, getsid, of_call};
 
 /// Makes this process, which leads no process group, the leader of a session and a group of its own, without a
 /// controlling terminal: setsid(2).
 pub(crate) fn lead_session() -> io::Result<()> {
-    setsid().map(drop).map_err(of_call("setsid(2)"))
+    // SAFETY: setsid(2) takes nothing and touches no memory.
+    checked(unsafe { libc::setsid() }).map(drop).map_err(of_call("setsid(2)"))
 }
 
 /// A terminal that this process can read from, and a second opening of it, for writing only.
@@ -47,7 +45,7 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
     }
     let mut terminals = Vec::new();
     for descriptor in open {
-        if !is_meant(descriptor) || access(descriptor).map_or(true, |access| access == OFlag::O_WRONLY) {
+        if !is_meant(descriptor) || access(descriptor).map_or(true, |access| access == libc::O_WRONLY) {
             continue;
         }
         match open_for_writing(descriptor) {
@@ -66,27 +64,20 @@ pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::
 impl ReadableTerminal {
     /// Puts the opening for writing only in the place of the terminal: dup2(2).
     pub(crate) fn forbid_reading(&self) -> io::Result<()> {
-        // SAFETY: dup2(2) takes any two numbers and touches no memory. The standard library's handle or the program's file
-        // that has the second number still has an open descriptor of the terminal afterwards.
-        if unsafe { libc::dup2(self.write_only.as_raw_fd(), self.descriptor) } == -1 {
-            return Err(of_call("dup2(2)")(io::Error::last_os_error()));
-        }
+        descriptor::replace(self.descriptor, self.write_only.as_fd())?;
         if self.is_close_on_exec {
-            // SAFETY: dup2(2) has just opened it.
-            let replaced = unsafe { BorrowedFd::borrow_raw(self.descriptor) };
-            fcntl(replaced, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(of_call("fcntl(2)"))?;
+            descriptor::set_flags(self.descriptor, libc::FD_CLOEXEC).map_err(of_call("fcntl(2)"))?;
         }
         Ok(())
     }
 }
 
 /// The descriptor and its device, if it is open and a terminal that is still connected.
-fn terminal(descriptor: RawFd) -> Option<(BorrowedFd<'static>, dev_t)> {
+fn terminal(descriptor: RawFd) -> Option<(BorrowedFd<'static>, libc::dev_t)> {
     // SAFETY: the number is used after the fork check, in a process with one thread, and this thread closes no descriptor
     // meanwhile. Both calls return EBADF for a number that is not open, as 0 to 2 may be.
-    let descriptor = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let is_terminal = isatty(descriptor) == Ok(true);
-    if is_terminal { Some((descriptor, fstat(descriptor).ok()?.st_rdev)) } else { None }
+    let open = unsafe { BorrowedFd::borrow_raw(descriptor) };
+    if open.is_terminal() { Some((open, descriptor::status(descriptor).ok()?.st_rdev)) } else { None }
 }
 
 fn controls_us(terminal: BorrowedFd<'_>) -> bool {
@@ -94,17 +85,13 @@ fn controls_us(terminal: BorrowedFd<'_>) -> bool {
     unsafe { libc::tcgetsid(terminal.as_raw_fd()) == getsid().as_raw() }
 }
 
-fn access(descriptor: RawFd) -> io::Result<OFlag> {
-    // SAFETY: as in `terminal`.
-    let flags = fcntl(unsafe { BorrowedFd::borrow_raw(descriptor) }, FcntlArg::F_GETFL)?;
-    Ok(OFlag::from_bits_truncate(flags) & OFlag::O_ACCMODE)
+fn access(descriptor: RawFd) -> io::Result<c_int> {
+    Ok(descriptor::status_flags(descriptor)? & libc::O_ACCMODE)
 }
 
 /// Opens the terminal of a descriptor once more, close-on-exec, with the status flags that the descriptor has.
 fn open_for_writing(descriptor: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: as in `terminal`.
-    let open = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let flags = OFlag::from_bits_truncate(fcntl(open, FcntlArg::F_GETFL)?);
+    let flags = descriptor::status_flags(descriptor)?;
     // open(2) would wait for the carrier of a serial line.
     let waits_for_nothing = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let again = |path: &Path| OpenOptions::new().write(true).custom_flags(waits_for_nothing).open(path);
@@ -112,19 +99,20 @@ fn open_for_writing(descriptor: RawFd) -> io::Result<OwnedFd> {
     let opened = match by_number {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let nameless = |_| io::Error::other("there is no /proc, and it has no name in /dev");
-            again(&name_in_dev(open).map_err(nameless)?)?
+            again(&name_in_dev(descriptor).map_err(nameless)?)?
         }
         opened => opened?,
     };
-    fcntl(&opened, FcntlArg::F_SETFL(flags & (OFlag::O_NONBLOCK | OFlag::O_APPEND)))?;
+    descriptor::set_status_flags(opened.as_raw_fd(), flags & (libc::O_NONBLOCK | libc::O_APPEND))?;
     Ok(opened.into())
 }
 
 /// The path of a terminal: ttyname_r(3).
-fn name_in_dev(terminal: BorrowedFd<'_>) -> io::Result<PathBuf> {
+fn name_in_dev(terminal: RawFd) -> io::Result<PathBuf> {
     let mut name = [0_u8; libc::PATH_MAX as usize];
-    // SAFETY: ttyname_r(3) writes at most this many bytes through the pointer, which is a borrow of a live local.
-    match unsafe { libc::ttyname_r(terminal.as_raw_fd(), name.as_mut_ptr().cast(), name.len()) } {
+    // SAFETY: ttyname_r(3) takes any number, and writes at most this many bytes through the pointer, which is a borrow of a
+    // live local.
+    match unsafe { libc::ttyname_r(terminal, name.as_mut_ptr().cast(), name.len()) } {
         0 => {
             let name = CStr::from_bytes_until_nul(&name).map_err(io::Error::other)?;
             Ok(OsStr::from_bytes(name.to_bytes()).into())

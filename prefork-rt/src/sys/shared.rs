@@ -11,9 +11,8 @@ use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nix::errno::Errno;
-
 use super::of_call;
+use super::outcome::checked;
 
 /// The kernel provides memory page by page, as pages are used.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -79,13 +78,13 @@ impl SharedMemory {
     pub(crate) fn was_written(&self, pages: Range<usize>) -> bool {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if let Some(file) = &self.file {
-            use nix::unistd::{Whence, lseek};
-
-            let first = libc::off_t::try_from(pages.start * WORD).ok();
-            let found = first.map(|first| lseek(file, first, Whence::SeekData));
-            // ENXIO: there is no data from here on.
-            let is_written = |data| usize::try_from(data).is_ok_and(|data| data < pages.end * WORD);
-            return found.is_none_or(|found| found.map_or_else(|error| error != Errno::ENXIO, is_written));
+            let Ok(first) = libc::off_t::try_from(pages.start * WORD) else { return true };
+            // SAFETY: lseek(2) takes three numbers and touches no memory.
+            return match checked(unsafe { libc::lseek(file.as_raw_fd(), first, libc::SEEK_DATA) }) {
+                Ok(data) => usize::try_from(data).is_ok_and(|data| data < pages.end * WORD),
+                // ENXIO: there is no data from here on.
+                Err(error) => !super::outcome::is(&error, libc::ENXIO),
+            };
         }
         let _ = pages;
         true
@@ -159,7 +158,7 @@ fn keep_from_children(words: &'static [AtomicU64]) -> io::Result<()> {
     // through the `SharedMemory` that has them. Its `narrow`, which is what such a process calls, gives it other words and
     // touches none of these; a store before that would be to memory that is not mapped, and end the process.
     let result = unsafe { libc::madvise(words.as_ptr().cast_mut().cast(), size_of_val(words), libc::MADV_DONTFORK) };
-    Errno::result(result).map(drop).map_err(of_call("madvise(2)"))
+    checked(result).map(drop).map_err(of_call("madvise(2)"))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -221,7 +220,7 @@ fn make_read_only(words: &'static [AtomicU64]) -> io::Result<()> {
     // SAFETY: mprotect(2) changes the pages of these words, which begin with a page and hold nothing but shared words. Loads
     // work as before. A store that is not allowed any more changes nothing: the processor stops it, and the process ends.
     let result = unsafe { libc::mprotect(words.as_ptr().cast_mut().cast(), size_of_val(words), libc::PROT_READ) };
-    Errno::result(result).map_err(of_call("mprotect(2)"))?;
+    checked(result).map_err(of_call("mprotect(2)"))?;
     seal(words);
     Ok(())
 }
@@ -255,11 +254,12 @@ fn seal(_: &'static [AtomicU64]) {}
 /// Checks that the file has this many words, and that no process can shrink it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn check_size(file: BorrowedFd<'_>, words: usize) -> io::Result<()> {
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+    use super::descriptor;
 
-    let seals = SealFlag::from_bits_truncate(fcntl(file, FcntlArg::F_GET_SEALS).map_err(of_call("fcntl(2)"))?);
-    let size = usize::try_from(nix::sys::stat::fstat(file).map_err(of_call("fstat(2)"))?.st_size).unwrap_or(0) / WORD;
-    let has_them = words <= size && seals.contains(SealFlag::F_SEAL_SHRINK);
+    let seals = descriptor::seals(file).map_err(of_call("fcntl(2)"))?;
+    let status = descriptor::status(file.as_raw_fd()).map_err(of_call("fstat(2)"))?;
+    let size = usize::try_from(status.st_size).unwrap_or(0) / WORD;
+    let has_them = words <= size && seals & libc::F_SEAL_SHRINK != 0;
     if has_them { Ok(()) } else { Err(io::ErrorKind::InvalidInput.into()) }
 }
 

@@ -5,13 +5,15 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::dir::Dir;
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+
+use super::descriptor;
 
 /// Proof that this process had one thread a moment ago. The thread that has the proof is that one.
 pub(crate) struct SingleThread {
@@ -64,14 +66,14 @@ pub(crate) fn is_main_thread() -> bool {
 
 #[cfg(target_os = "linux")]
 fn has_one_thread() -> Option<bool> {
-    use nix::errno::Errno;
+    use super::outcome::{checked, is};
 
     // unshare(2) with CLONE_THREAD alone does nothing in a process of one thread and is EINVAL in any other; seccomp
     // filters of containers may refuse the call.
     // SAFETY: unshare(2) takes a number and touches no memory; see above for what it does.
-    match Errno::result(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
+    match checked(unsafe { libc::unshare(libc::CLONE_THREAD) }) {
         Ok(_) => Some(true),
-        Err(Errno::EINVAL) => Some(false),
+        Err(error) if is(&error, libc::EINVAL) => Some(false),
         Err(_) => names_in("/proc/self/task").map(|tasks| tasks.len() == 1),
     }
 }
@@ -155,26 +157,12 @@ pub(super) fn names_in(directory: &str) -> Option<Vec<OsString>> {
 }
 
 pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
-    descriptor_flags(descriptor).is_ok_and(|flags| flags.contains(FdFlag::FD_CLOEXEC))
-}
-
-/// fcntl(2) with F_GETFD: EBADF for a number that is not open.
-pub(super) fn descriptor_flags(descriptor: RawFd) -> io::Result<FdFlag> {
-    // SAFETY: fcntl(2) with F_GETFD takes any number and touches no memory; a number that is not open is EBADF.
-    match unsafe { libc::fcntl(descriptor, libc::F_GETFD) } {
-        -1 => Err(io::Error::last_os_error()),
-        flags => Ok(FdFlag::from_bits_truncate(flags)),
-    }
+    descriptor::flags(descriptor).is_ok_and(|flags| flags & libc::FD_CLOEXEC != 0)
 }
 
 /// The number that the next descriptor would get. It stays the same as long as no descriptor is opened for good.
 pub(crate) fn lowest_free_descriptor() -> io::Result<RawFd> {
-    use std::os::fd::FromRawFd;
-
-    let number = fcntl(io::stdin().as_fd(), FcntlArg::F_DUPFD_CLOEXEC(0))?;
-    // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC returned a new descriptor, which nothing else owns.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
-    Ok(descriptor.as_raw_fd())
+    Ok(descriptor::copy_to_lowest(io::stdin().as_fd())?.as_raw_fd())
 }
 
 #[cfg(test)]

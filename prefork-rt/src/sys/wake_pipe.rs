@@ -13,15 +13,11 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
-use nix::unistd::pipe;
-
-use super::of_call;
+use super::{descriptor, of_call};
 
 /// POSIX lets no pipe hold less. A pipe that holds less than this was never full since it was last emptied.
 const SMALLEST_PIPE: usize = libc::PIPE_BUF;
@@ -62,18 +58,16 @@ pub(crate) struct Wakes {
 impl WakePipe {
     /// pipe(2), fcntl(2).
     pub(crate) fn new() -> io::Result<WakePipe> {
-        let (reader, writer) = pipe().map_err(of_call("pipe(2)"))?;
+        let (reader, writer) = descriptor::pipe().map_err(of_call("pipe(2)"))?;
         for end in [&reader, &writer] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(of_call("fcntl(2)"))?;
-            fcntl(end, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(of_call("fcntl(2)"))?;
+            descriptor::set_status_flags(end.as_raw_fd(), libc::O_NONBLOCK).map_err(of_call("fcntl(2)"))?;
         }
         WakePipe::adopt(reader, writer)
     }
 
     /// The ends of a pipe that another binary has made, and whose writing end workers have.
     pub(crate) fn adopt(reader: OwnedFd, writer: OwnedFd) -> io::Result<WakePipe> {
-        let pipe =
-            FileIdentity::of(writer.as_raw_fd()).ok_or_else(|| of_call("fstat(2)")(io::Error::last_os_error()))?;
+        let pipe = FileIdentity::of(writer.as_raw_fd()).map_err(of_call("fstat(2)"))?;
         Ok(WakePipe { reader: reader.into(), writer, pipe, interval: Instant::now(), readings: 0 })
     }
 
@@ -164,7 +158,7 @@ impl Writer {
     /// fstat(2), write(2). SIGPIPE comes only where the supervisor, which has the reading end open, is gone; and then this
     /// worker is being killed anyway.
     fn write(&self, number: Number) {
-        if FileIdentity::of(self.descriptor) != Some(self.pipe) {
+        if !FileIdentity::of(self.descriptor).is_ok_and(|file| file == self.pipe) {
             return;
         }
         let bytes = number.to_ne_bytes();
@@ -183,16 +177,9 @@ struct FileIdentity {
 
 impl FileIdentity {
     /// Of the file that is open under this number: fstat(2).
-    fn of(descriptor: RawFd) -> Option<FileIdentity> {
-        let mut status = MaybeUninit::uninit();
-        // SAFETY: fstat(2) takes any number, one that is not open is EBADF; it writes one `stat` through the pointer,
-        // which is to a live local of that type.
-        if unsafe { libc::fstat(descriptor, status.as_mut_ptr()) } != 0 {
-            return None;
-        }
-        // SAFETY: fstat(2) fills it in when it returns 0.
-        let status = unsafe { status.assume_init() };
-        Some(FileIdentity { device: status.st_dev, inode: status.st_ino })
+    fn of(descriptor: RawFd) -> io::Result<FileIdentity> {
+        let status = descriptor::status(descriptor)?;
+        Ok(FileIdentity { device: status.st_dev, inode: status.st_ino })
     }
 }
 

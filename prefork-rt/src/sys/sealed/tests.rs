@@ -57,7 +57,7 @@ fn no_process_can_make_them_writable() {
     let start = sealed.start.as_ptr().cast::<c_void>();
     // SAFETY: more access than before harms nothing, and it is refused.
     let access = unsafe { libc::mprotect(start, 8192, libc::PROT_READ | libc::PROT_WRITE) };
-    assert_eq!((access, Errno::last()), (-1, Errno::EACCES));
+    assert_eq!((access, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EACCES)));
     // SAFETY: MADV_REMOVE would make the bytes zero, of which no reference is held here; it is refused.
     let removed = unsafe { libc::madvise(start, 8192, libc::MADV_REMOVE) };
     assert_eq!(removed, -1);

@@ -1,8 +1,7 @@
 use std::io::Write;
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-
 use super::*;
+use crate::sys::wait_readable;
 
 /// What `become_writer` stores, without the static, and with the reading end.
 fn pipe_and_writer() -> (WakePipe, Writer) {
@@ -12,7 +11,7 @@ fn pipe_and_writer() -> (WakePipe, Writer) {
 }
 
 fn is_readable(wake_pipe: &WakePipe) -> bool {
-    poll(&mut [PollFd::new(wake_pipe.as_fd(), PollFlags::POLLIN)], PollTimeout::ZERO) == Ok(1)
+    wait_readable(wake_pipe.as_fd(), Some(Duration::ZERO))
 }
 
 #[test]
@@ -46,7 +45,7 @@ fn a_full_pipe_drops_numbers_and_says_so() {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn a_full_pipe_of_the_smallest_size_says_so_too() {
     let (mut wake_pipe, writer) = pipe_and_writer();
-    let bytes = fcntl(&wake_pipe.writer, FcntlArg::F_SETPIPE_SZ(1)).unwrap();
+    let bytes = descriptor::set_pipe_size(wake_pipe.writer.as_fd(), 1).unwrap();
     let room = u32::try_from(bytes).unwrap() / 4;
     (0..=room).for_each(|number| writer.write(number));
     assert_eq!(wake_pipe.read(), Wakes { numbers: (0..room).collect(), overflow: true });
@@ -77,7 +76,8 @@ fn a_pipe_that_is_written_to_too_often_rests_for_a_while() {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn a_flood_of_packets_hides_no_number() {
     let (mut wake_pipe, writer) = pipe_and_writer();
-    fcntl(&wake_pipe.writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK | OFlag::O_DIRECT)).unwrap();
+    let flags = libc::O_NONBLOCK | libc::O_DIRECT;
+    descriptor::set_status_flags(wake_pipe.writer.as_raw_fd(), flags).unwrap();
     // A packet takes a page of the pipe, and is read alone.
     for round in 0.. {
         (0..20).for_each(|_| writer.write(1));
@@ -129,7 +129,7 @@ fn a_descriptor_that_was_used_again_is_not_written_to() {
 fn both_ends_close_on_exec_and_do_not_wait() {
     let wake_pipe = WakePipe::new().unwrap();
     for end in [wake_pipe.as_fd(), wake_pipe.writer.as_fd()] {
-        assert_eq!(fcntl(end, FcntlArg::F_GETFD), Ok(FdFlag::FD_CLOEXEC.bits()));
-        assert!(OFlag::from_bits_truncate(fcntl(end, FcntlArg::F_GETFL).unwrap()).contains(OFlag::O_NONBLOCK));
+        assert_eq!(descriptor::flags(end.as_raw_fd()).unwrap(), libc::FD_CLOEXEC);
+        assert_ne!(descriptor::status_flags(end.as_raw_fd()).unwrap() & libc::O_NONBLOCK, 0);
     }
 }
