@@ -33,7 +33,6 @@ mod turn;
 mod upgrade;
 mod watch;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use backoff::Jitter;
@@ -46,6 +45,8 @@ use slot::{Proc, ProcState, Slot, Sockets};
 use stand_still::Watched;
 use turn::Turns;
 use upgrade::Upgrade;
+
+use crate::sys::{Uncopied, UncopiedVec};
 
 pub(crate) use budget::{Share, Spent};
 pub(crate) use contract::{
@@ -64,7 +65,7 @@ pub(crate) struct Policy {
     now: Time,
     phase: Phase,
     /// One for every task id that there ever was. The slots from `size` on are not wanted any more.
-    slots: Vec<Slot>,
+    slots: UncopiedVec<Slot>,
     size: usize,
     alive: usize,
     headcount: Headcount,
@@ -86,7 +87,7 @@ pub(crate) struct Policy {
     owed_reload: Option<String>,
     /// How many workers the options asked for that last set the size.
     planned: usize,
-    dirty: VecDeque<usize>,
+    dirty: Queue<usize>,
     /// Slots whose intake may have to change.
     unsteered: Vec<usize>,
     /// Slots whose published row is out of date.
@@ -126,12 +127,15 @@ struct Stopping {
 }
 
 impl Policy {
-    pub(crate) fn new(rules: Rules) -> Policy {
+    /// What grows with the workers takes its room from this memory.
+    pub(crate) fn new(rules: Rules, memory: &Uncopied) -> Policy {
         let sockets = if rules.slots_have_sockets { Sockets::Open } else { Sockets::None };
+        let mut slots = memory.vec(rules.workers);
+        slots.extend((0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }));
         Policy {
             now: Time(Duration::ZERO),
             phase: Phase::Running,
-            slots: (0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }).collect(),
+            slots,
             size: rules.workers,
             alive: 0,
             headcount: Headcount::default(),
@@ -150,7 +154,7 @@ impl Policy {
             unsteered: Vec::new(),
             changed: Queue::default(),
             actions: Queue::default(),
-            deadlines: Deadlines::default(),
+            deadlines: Deadlines::new(memory, rules.workers),
             watched: Watched::default(),
             jitter: Jitter(rules.jitter_seed),
             rules,
@@ -325,7 +329,7 @@ impl Policy {
     /// them.
     fn ids(&self, is_meant: &dyn Fn(&Proc) -> bool) -> Vec<ProcId> {
         let mut ids = Vec::new();
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             ids.extend(slot.ids(is_meant));
         }
         ids

@@ -33,7 +33,7 @@ use crate::notify::{self, Manager};
 use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
-use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, WakePipe};
+use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, Uncopied, UncopiedBox, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
 use attributes::Attributes;
@@ -105,7 +105,8 @@ impl Service {
 ///
 /// A worker leaves through here with what lies on the stack. Each page of memory that it writes to, and each page of code that
 /// it enters, costs it a fault: so the large parts of the supervisor are in boxes, what only the supervisor calls is not inlined,
-/// and a worker frees nothing that is the supervisor's.
+/// and a worker frees nothing that is the supervisor's. What the supervisor writes for each fork is in memory that a fork does
+/// not copy.
 #[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
 pub(crate) fn supervise(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
     let mut supervisor = Supervisor::set_up(rules, service, handoff)?;
@@ -127,7 +128,7 @@ struct Supervisor {
     pid: Pid,
     /// What this process was called before.
     name: String,
-    policy: Box<Policy>,
+    policy: UncopiedBox<Policy>,
     clock: Clock,
     table: Table,
     publisher: Publisher,
@@ -164,10 +165,11 @@ impl Supervisor {
         if let Some(python) = service.python {
             python.flush();
         }
+        let memory = Uncopied::default();
         let received = handoff.received();
         let pool = match received.as_ref() {
-            Some(received) => Pool::adopt(*rules, received).map_err(Error::of_call("taking over the pool"))?,
-            None => Pool::new(*rules).map_err(Error::of_call("mmap(2)"))?,
+            Some(received) => Pool::adopt(*rules, received, &memory).map_err(Error::of_call("taking over the pool"))?,
+            None => Pool::new(*rules, &memory).map_err(Error::of_call("mmap(2)"))?,
         };
         drop(received);
         let heard = Heard::new();
@@ -182,8 +184,8 @@ impl Supervisor {
         let mut supervisor = Supervisor {
             pid: sys::getpid(),
             name,
-            table: Table::for_workers(policy.size()),
-            policy: Box::new(policy),
+            table: Table::for_workers(policy.size(), &memory),
+            policy: memory.boxed(policy),
             clock,
             publisher,
             wake_pipe,
@@ -469,10 +471,10 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(rules: Rules) -> io::Result<Pool> {
+    fn new(rules: Rules, memory: &Uncopied) -> io::Result<Pool> {
         let publisher = Publisher::new(rules.workers)?;
         let clock = Clock { origin: Instant::now(), stopped: Duration::ZERO };
-        Ok(Pool { policy: Policy::new(rules), clock, publisher, wake_pipe: WakePipe::new()? })
+        Ok(Pool { policy: Policy::new(rules, memory), clock, publisher, wake_pipe: WakePipe::new()? })
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! It must not know what a deadline that is due does.
 
-use std::collections::BTreeSet;
+use std::{iter, mem};
 
 use super::{ProcId, Time};
+use crate::sys::{Uncopied, UncopiedVec};
 
 /// What time can do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,62 +63,94 @@ impl Deadline {
     }
 }
 
-/// All deadlines, in the order of their times, and once more by what they belong to. A slot has few, so a list is the
-/// fastest way to find one of them, and keeps its memory for the slot's next process.
-#[derive(Default)]
+/// All deadlines: in a heap, and in a list for each slot. In memory that a fork does not copy, as each fork sets some.
 pub(super) struct Deadlines {
-    in_order: BTreeSet<(Time, Deadline)>,
-    of_slots: Vec<Vec<(Deadline, Time)>>,
-    of_pool: Vec<(Deadline, Time)>,
+    entries: UncopiedVec<Entry>,
+    /// The entries that are set, of which none comes before the one at half its place.
+    heap: UncopiedVec<usize>,
+    /// The first entry of each slot.
+    of_slots: UncopiedVec<Option<usize>>,
+    /// The first entry of the pool.
+    of_pool: Option<usize>,
+    /// The first entry that is not set.
+    unused: Option<usize>,
+}
+
+struct Entry {
+    time: Time,
+    deadline: Deadline,
+    /// Where it is in the heap.
+    place: usize,
+    /// The next one of the same slot, or, where this is not set, the next one that is not set.
+    next: Option<usize>,
 }
 
 impl Deadlines {
+    /// With room for those of this many slots.
+    pub(super) fn new(memory: &Uncopied, slots: usize) -> Deadlines {
+        Deadlines {
+            entries: memory.vec(slots),
+            heap: memory.vec(slots),
+            of_slots: memory.vec(slots),
+            of_pool: None,
+            unused: None,
+        }
+    }
+
     /// Sets a deadline, in place of the time that it had.
     pub(super) fn set(&mut self, deadline: Deadline, time: Time) {
         self.clear(deadline);
-        self.in_order.insert((time, deadline));
-        let list = match deadline.slot() {
-            None => &mut self.of_pool,
-            Some(task_id) => {
-                if task_id >= self.of_slots.len() {
-                    self.of_slots.resize_with(task_id + 1, Vec::new);
-                }
-                &mut self.of_slots[task_id]
+        if let Some(task_id) = deadline.slot() {
+            self.of_slots.grow_to(task_id + 1, None);
+        }
+        let place = self.heap.len();
+        let entry = Entry { time, deadline, place, next: *self.list(deadline) };
+        let index = match self.unused {
+            Some(index) => {
+                self.unused = mem::replace(&mut self.entries[index], entry).next;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() - 1
             }
         };
-        list.push((deadline, time));
+        *self.list(deadline) = Some(index);
+        self.heap.push(index);
+        self.rise(place);
     }
 
     /// Clears a deadline and says whether it was set.
     pub(super) fn clear(&mut self, deadline: Deadline) -> bool {
-        let list = match deadline.slot() {
-            None => Some(&mut self.of_pool),
-            Some(task_id) => self.of_slots.get_mut(task_id),
-        };
-        let Some(list) = list else { return false };
-        let Some(index) = list.iter().position(|&(set, _)| set == deadline) else { return false };
-        let (_, time) = list.swap_remove(index);
-        self.in_order.remove(&(time, deadline))
+        let Some(index) = self.find(deadline) else { return false };
+        self.unlink(index);
+        let place = self.entries[index].place;
+        self.swap(place, self.heap.len() - 1);
+        self.heap.pop();
+        if place < self.heap.len() {
+            self.rise(place);
+            self.sink(place);
+        }
+        self.entries[index].next = self.unused.replace(index);
+        true
     }
 
     /// Clears an alarm of this process, if it has any left, and returns it.
     pub(super) fn clear_one_of(&mut self, id: ProcId) -> Option<Alarm> {
-        for &(deadline, _) in self.of_slots.get(id.task_id)? {
-            match deadline {
-                Deadline::Proc { id: other, alarm } if other == id => {
-                    self.clear(deadline);
-                    return Some(alarm);
-                }
-                _ => {}
-            }
-        }
-        None
+        let is_of = |entry: &Entry| matches!(entry.deadline, Deadline::Proc { id: other, .. } if other == id);
+        let first = self.of_slots.get(id.task_id).copied().flatten();
+        let Deadline::Proc { alarm, .. } = self.linked(first).find(|&(_, entry)| is_of(entry))?.1.deadline else {
+            return None;
+        };
+        self.clear(Deadline::Proc { id, alarm });
+        Some(alarm)
     }
 
     /// Clears all deadlines but the retained ones.
     pub(super) fn retain(&mut self, is_retained: impl Fn(Deadline) -> bool) {
         let mut others = Vec::new();
-        for &(_, deadline) in &self.in_order {
+        for &index in self.heap.iter() {
+            let deadline = self.entries[index].deadline;
             if !is_retained(deadline) {
                 others.push(deadline);
             }
@@ -128,46 +161,38 @@ impl Deadlines {
     }
 
     pub(super) fn clear_all(&mut self) {
-        while let Some(&(_, deadline)) = self.in_order.first() {
-            self.clear(deadline);
+        while let Some(entry) = self.first() {
+            self.clear(entry.deadline);
         }
     }
 
     /// When the deadline is due, if it is set.
     pub(super) fn time_of(&self, deadline: Deadline) -> Option<Time> {
-        let list = match deadline.slot() {
-            None => &self.of_pool,
-            Some(task_id) => self.of_slots.get(task_id)?,
-        };
-        list.iter().find(|&&(set, _)| set == deadline).map(|&(_, time)| time)
+        self.find(deadline).map(|index| self.entries[index].time)
     }
 
     pub(super) fn has(&self, deadline: Deadline) -> bool {
-        self.time_of(deadline).is_some()
+        self.find(deadline).is_some()
     }
 
     /// When the next deadline is due.
     pub(super) fn next(&self) -> Option<Time> {
-        self.in_order.first().map(|&(time, _)| time)
+        self.first().map(|entry| entry.time)
     }
 
     /// Takes out the first deadline that is due by now.
     pub(super) fn take_due(&mut self, now: Time) -> Option<Deadline> {
-        match self.in_order.first() {
-            Some(&(time, deadline)) if time <= now => {
-                self.clear(deadline);
-                Some(deadline)
-            }
-            _ => None,
-        }
+        let deadline = self.first().filter(|entry| entry.time <= now)?.deadline;
+        self.clear(deadline);
+        Some(deadline)
     }
 
     /// The processes that have this alarm, in the order of their task ids.
     pub(super) fn procs_with(&self, alarm: Alarm) -> Vec<ProcId> {
         let mut procs = Vec::new();
-        for list in &self.of_slots {
-            for &(deadline, _) in list {
-                match deadline {
+        for &first in self.of_slots.iter() {
+            for (_, entry) in self.linked(first) {
+                match entry.deadline {
                     Deadline::Proc { id, alarm: set } if set == alarm => procs.push(id),
                     _ => {}
                 }
@@ -178,13 +203,96 @@ impl Deadlines {
 
     /// The deadlines that the next binary goes on with, in the order of their times.
     pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
-        let mut snapshot = Vec::new();
-        for &(time, deadline) in &self.in_order {
-            if deadline.slot().is_some() {
-                snapshot.push((time, deadline));
-            }
-        }
+        let mut snapshot = self.in_order();
+        snapshot.retain(|(_, deadline)| deadline.slot().is_some());
         snapshot
+    }
+
+    fn in_order(&self) -> Vec<(Time, Deadline)> {
+        let mut all = Vec::new();
+        for &index in self.heap.iter() {
+            all.push(self.entries[index].rank());
+        }
+        all.sort_unstable();
+        all
+    }
+
+    fn first(&self) -> Option<&Entry> {
+        self.heap.first().map(|&index| &self.entries[index])
+    }
+
+    /// The list that this deadline belongs to. The slot has one.
+    fn list(&mut self, deadline: Deadline) -> &mut Option<usize> {
+        match deadline.slot() {
+            None => &mut self.of_pool,
+            Some(task_id) => &mut self.of_slots[task_id],
+        }
+    }
+
+    fn find(&self, deadline: Deadline) -> Option<usize> {
+        let first = match deadline.slot() {
+            None => self.of_pool,
+            Some(task_id) => *self.of_slots.get(task_id)?,
+        };
+        self.linked(first).find(|(_, entry)| entry.deadline == deadline).map(|(index, _)| index)
+    }
+
+    /// The entries of the list that begins with this one.
+    fn linked(&self, first: Option<usize>) -> impl Iterator<Item = (usize, &Entry)> {
+        let with = |index: usize| (index, &self.entries[index]);
+        iter::successors(first.map(with), move |(_, entry)| entry.next.map(with))
+    }
+
+    /// Takes an entry out of its list.
+    fn unlink(&mut self, index: usize) {
+        let Entry { deadline, next, .. } = self.entries[index];
+        let first = *self.list(deadline);
+        let before = self.linked(first).find(|(_, entry)| entry.next == Some(index)).map(|(before, _)| before);
+        match before {
+            Some(before) => self.entries[before].next = next,
+            None => *self.list(deadline) = next,
+        }
+    }
+
+    /// Moves what is at this place of the heap up to where it belongs.
+    fn rise(&mut self, mut place: usize) {
+        while place > 0 && self.comes_before(place, (place - 1) / 2) {
+            self.swap(place, (place - 1) / 2);
+            place = (place - 1) / 2;
+        }
+    }
+
+    /// Moves what is at this place of the heap down to where it belongs.
+    fn sink(&mut self, mut place: usize) {
+        loop {
+            let (left, right) = (2 * place + 1, 2 * place + 2);
+            if left >= self.heap.len() {
+                return;
+            }
+            let first = if right < self.heap.len() && self.comes_before(right, left) { right } else { left };
+            if !self.comes_before(first, place) {
+                return;
+            }
+            self.swap(place, first);
+            place = first;
+        }
+    }
+
+    fn comes_before(&self, one: usize, other: usize) -> bool {
+        self.entries[self.heap[one]].rank() < self.entries[self.heap[other]].rank()
+    }
+
+    fn swap(&mut self, one: usize, other: usize) {
+        self.heap.swap(one, other);
+        for place in [one, other] {
+            self.entries[self.heap[place]].place = place;
+        }
+    }
+}
+
+impl Entry {
+    fn rank(&self) -> (Time, Deadline) {
+        (self.time, self.deadline)
     }
 }
 
@@ -192,9 +300,11 @@ impl Deadlines {
 impl Deadlines {
     /// All of them, in the order of their times.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Time, Deadline)> {
-        let lists = self.of_slots.iter().chain([&self.of_pool]).map(Vec::len).sum::<usize>();
-        assert_eq!(lists, self.in_order.len(), "each is in a list, too");
-        self.in_order.iter().copied()
+        let lists = self.of_slots.iter().chain([&self.of_pool]);
+        assert_eq!(lists.flat_map(|&first| self.linked(first)).count(), self.heap.len(), "each is in a list, too");
+        let places = self.heap.iter().enumerate().map(|(place, &index)| (place, &self.entries[index]));
+        places.for_each(|(place, entry)| assert_eq!(entry.place, place, "{:?}", entry.deadline));
+        self.in_order().into_iter()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -203,106 +313,4 @@ impl Deadlines {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn at(milliseconds: u64) -> Time {
-        Time(Duration::from_millis(milliseconds))
-    }
-
-    fn proc(task_id: usize, fork: u64) -> ProcId {
-        ProcId { task_id, fork }
-    }
-
-    fn alarm(id: ProcId, alarm: Alarm) -> Deadline {
-        Deadline::Proc { id, alarm }
-    }
-
-    fn all_due(deadlines: &mut Deadlines, now: Time) -> Vec<Deadline> {
-        std::iter::from_fn(|| deadlines.take_due(now)).collect()
-    }
-
-    #[test]
-    fn deadlines_are_due_in_the_order_of_their_times_and_once() {
-        let mut deadlines = Deadlines::default();
-        deadlines.set(Deadline::Kill, at(30));
-        deadlines.set(Deadline::Start(7), at(10));
-        deadlines.set(Deadline::Queue(1), at(20));
-        assert_eq!(deadlines.next(), Some(at(10)));
-        assert_eq!(deadlines.take_due(at(9)), None);
-        assert_eq!(all_due(&mut deadlines, at(20)), [Deadline::Start(7), Deadline::Queue(1)]);
-        assert_eq!((deadlines.next(), deadlines.take_due(at(29))), (Some(at(30)), None));
-        assert_eq!(all_due(&mut deadlines, at(1000)), [Deadline::Kill]);
-        assert_eq!((deadlines.next(), deadlines.len()), (None, 0));
-    }
-
-    #[test]
-    fn a_deadline_that_is_set_again_is_due_at_the_new_time_only() {
-        let mut deadlines = Deadlines::default();
-        deadlines.set(Deadline::Start(0), at(10));
-        deadlines.set(Deadline::Start(0), at(50));
-        assert_eq!(deadlines.take_due(at(49)), None);
-        deadlines.set(Deadline::Start(0), at(5));
-        assert_eq!((deadlines.time_of(Deadline::Start(0)), deadlines.len()), (Some(at(5)), 1));
-        assert_eq!(all_due(&mut deadlines, at(100)), [Deadline::Start(0)]);
-    }
-
-    #[test]
-    fn a_deadline_that_is_cleared_is_never_due() {
-        let mut deadlines = Deadlines::default();
-        deadlines.set(Deadline::Rehearsal, at(10));
-        assert!(deadlines.has(Deadline::Rehearsal));
-        assert!(deadlines.clear(Deadline::Rehearsal), "it was set");
-        assert!(!deadlines.clear(Deadline::Rehearsal), "it is cleared");
-        assert_eq!((deadlines.next(), deadlines.has(Deadline::Rehearsal)), (None, false));
-    }
-
-    #[test]
-    fn the_alarms_of_one_process_are_cleared_without_those_of_others() {
-        let mut deadlines = Deadlines::default();
-        let others = [alarm(proc(3, 0), Alarm::Overdue), alarm(proc(3, 2), Alarm::Ready), Deadline::Start(3)];
-        let own = [Alarm::Ready, Alarm::Retire, Alarm::Overdue];
-        own.iter().for_each(|&own| deadlines.set(alarm(proc(3, 1), own), at(5)));
-        others.iter().for_each(|&other| deadlines.set(other, at(10)));
-        let cleared: Vec<Alarm> = std::iter::from_fn(|| deadlines.clear_one_of(proc(3, 1))).collect();
-        assert_eq!(cleared, own);
-        assert_eq!(deadlines.len(), others.len());
-        assert!(others.iter().all(|&other| deadlines.has(other)));
-    }
-
-    #[test]
-    fn the_processes_that_have_an_alarm_are_found() {
-        let mut deadlines = Deadlines::default();
-        for task_id in [2, 0, 1] {
-            deadlines.set(alarm(proc(task_id, 0), Alarm::Heartbeat), at(10));
-        }
-        deadlines.set(alarm(proc(4, 0), Alarm::Kill), at(10));
-        assert_eq!(deadlines.procs_with(Alarm::Heartbeat), [0, 1, 2].map(|task_id| proc(task_id, 0)));
-        assert_eq!(deadlines.procs_with(Alarm::Ready), []);
-    }
-
-    #[test]
-    fn what_is_kept_is_due_and_the_rest_is_not() {
-        let mut deadlines = Deadlines::default();
-        deadlines.set(alarm(proc(0, 0), Alarm::Kill), at(10));
-        deadlines.set(alarm(proc(0, 0), Alarm::Ready), at(5));
-        deadlines.set(Deadline::Awake, at(1));
-        deadlines.retain(|deadline| matches!(deadline, Deadline::Proc { alarm: Alarm::Kill, .. }));
-        assert_eq!((deadlines.next(), deadlines.len()), (Some(at(10)), 1));
-        deadlines.clear_all();
-        assert_eq!((deadlines.next(), deadlines.len()), (None, 0));
-    }
-
-    #[test]
-    fn the_next_binary_goes_by_what_belongs_to_slots_and_processes() {
-        let mut deadlines = Deadlines::default();
-        let own = [Deadline::Kill, Deadline::LeaveBehind, Deadline::Rehearsal, Deadline::Awake];
-        own.iter().for_each(|&own| deadlines.set(own, at(1)));
-        let handed_off = [Deadline::Queue(1), Deadline::Start(0), alarm(proc(0, 0), Alarm::Retire)];
-        (10..).zip(handed_off).for_each(|(time, deadline)| deadlines.set(deadline, at(time)));
-        let expected: Vec<_> = (10..).map(at).zip(handed_off).collect();
-        assert_eq!(deadlines.snapshot(), expected);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! A queue that keeps its first entry in place.
 //!
-//! The supervisor's memory is shared with all workers, so that the first write to each page after a fork copies it. The
-//! policy's queues mostly hold one entry between two forks: in place, it is in the page of the policy.
+//! The supervisor's heap is shared with all workers, so that the first write to each page after a fork copies it. The
+//! policy's queues mostly hold one entry between two forks: in place, it is in the policy itself, which a fork does not copy.
 
 use std::collections::VecDeque;
 
@@ -14,6 +14,21 @@ pub(super) struct Queue<T> {
 impl<T> Default for Queue<T> {
     fn default() -> Queue<T> {
         Queue { first: None, rest: VecDeque::new() }
+    }
+}
+
+impl<T> FromIterator<T> for Queue<T> {
+    fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Queue<T> {
+        let mut entries = entries.into_iter();
+        Queue { first: entries.next(), rest: entries.collect() }
+    }
+}
+
+impl<T> Extend<T> for Queue<T> {
+    fn extend<I: IntoIterator<Item = T>>(&mut self, entries: I) {
+        for entry in entries {
+            self.push_back(entry);
+        }
     }
 }
 

@@ -104,7 +104,7 @@ impl Policy {
             was_complete: self.headcount.was_complete(),
             booted: self.booted,
             proved_at: self.proved_at,
-            slots: self.slots.clone(),
+            slots: self.slots.to_vec(),
             deadlines: self.deadlines.snapshot(),
             counted,
             ever,
@@ -121,7 +121,9 @@ impl Policy {
         self.budget.restore(counted, ever);
         (self.refusals, self.next_upgrade) = (refusals, next_upgrade);
         (self.planned, self.size, self.forks) = (planned, size.min(slots.len()), forks);
-        (self.booted, self.proved_at, self.slots) = (booted, proved_at, slots);
+        (self.booted, self.proved_at) = (booted, proved_at);
+        self.slots.clear();
+        self.slots.extend(slots);
         self.headcount = Headcount::adopted(was_complete);
         self.dirty = (0..self.slots.len()).collect();
         for (time, deadline) in snapshot.deadlines {

@@ -11,6 +11,7 @@ use super::notice::{Notice, TurnFailure};
 use super::slot::{Proc, ProcState, Slot, Why};
 use super::start::Place;
 use super::{Action, Phase, Policy, ProcId, Readiness, Rules, Snapshot, Time};
+use crate::sys::Uncopied;
 
 /// How long a rehearsal may take: `preload` may have much to read.
 const REHEARSAL: Duration = Duration::from_secs(60);
@@ -50,9 +51,15 @@ pub(crate) enum Succession {
 
 impl Policy {
     /// Goes on where another binary has stopped.
-    pub(crate) fn adopt(rules: Rules, snapshot: Snapshot, now: Time, succession: Succession) -> Policy {
+    pub(crate) fn adopt(
+        rules: Rules,
+        snapshot: Snapshot,
+        now: Time,
+        succession: Succession,
+        memory: &Uncopied,
+    ) -> Policy {
         let (newcomers, reload) = (snapshot.newcomers, snapshot.reload.clone());
-        let mut policy = Policy::new(rules);
+        let mut policy = Policy::new(rules, memory);
         policy.now = now;
         policy.restore(snapshot);
         let alive = policy.alive;
@@ -281,7 +288,7 @@ impl Policy {
     /// Tells workers of the binary that has failed to end, in a way that none of them is missed.
     fn dismiss(&mut self, is_dismissed: &dyn Fn(Place, &Proc) -> bool) {
         let mut dismissed = Vec::new();
-        for slot in &self.slots {
+        for slot in self.slots.iter() {
             for (place, proc) in [(Place::Current, &slot.current), (Place::Beside, &slot.beside)] {
                 match proc {
                     Some(proc) if is_dismissed(place, proc) => dismissed.push(proc.id),

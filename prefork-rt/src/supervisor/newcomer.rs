@@ -174,7 +174,8 @@ impl Supervisor {
         if let Some(manager) = &mut service.manager {
             manager.leave();
         }
-        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
+        // Freeing memory would write to it, and so copy pages that are shared with the supervisor. This process does not have
+        // the memory of the policy and of the table: see `Uncopied`.
         mem::forget((own_name, policy, table, mask, heard, oom_kills, hidden, ended, service));
         // Its hooks are code of the user's: the first that runs in the worker.
         if let Some(python) = python {

@@ -14,13 +14,13 @@ use crate::notify::Manager;
 use crate::policy::{Event, Policy, Rules, Succession, TurnFailure};
 use crate::report;
 use crate::scoreboard::Publisher;
-use crate::sys::{self, End, Signal, WakePipe};
+use crate::sys::{self, End, Signal, Uncopied, WakePipe};
 use crate::upgrade::state::{self, State};
 use crate::upgrade::{self, Launch, Previous, Received, Rehearsal};
 
 impl Pool {
     /// The pool of the previous binary.
-    pub(super) fn adopt(rules: Rules, received: &Received) -> io::Result<Pool> {
+    pub(super) fn adopt(rules: Rules, received: &Received, memory: &Uncopied) -> io::Result<Pool> {
         let State { clock, board, wake_pipe, back, .. } = &received.state;
         let board_file = received.copy(board.file)?;
         let wake_pipe = WakePipe::adopt(received.copy(wake_pipe.0)?, received.copy(wake_pipe.1)?)?;
@@ -30,7 +30,7 @@ impl Pool {
             Some(why) => Succession::Back { why: why.clone() },
             None => Succession::Forwards,
         };
-        let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession);
+        let policy = Policy::adopt(rules, received.state.pool.clone(), clock.now(), succession, memory);
         Ok(Pool { policy, clock, publisher, wake_pipe })
     }
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::policy::ProcId;
 use crate::scoreboard::{Occupant, SEATS};
-use crate::sys::Pid;
+use crate::sys::{Pid, Uncopied, UncopiedVec};
 use crate::upgrade::state::Process;
 
 pub(super) struct Table {
     /// The process ids of the workers that are alive, by task id and seat; 0 in a seat that has none. They are looked through
-    /// from the start: a page holds those of 512 task ids, so that few pages change where many workers end.
-    alive: Vec<[i32; SEATS]>,
+    /// from the start, so they lie close together.
+    alive: UncopiedVec<[i32; SEATS]>,
     /// The last process in each seat of each task id. It stays after its end, as lines still name it.
-    seats: Vec<[Option<Entry>; SEATS]>,
+    seats: UncopiedVec<[Option<Entry>; SEATS]>,
 }
 
 #[derive(Clone, Copy)]
@@ -27,15 +27,15 @@ struct Entry {
 
 impl Table {
     /// With room for the seats of this many task ids.
-    pub(super) fn for_workers(workers: usize) -> Table {
-        Table { alive: Vec::with_capacity(workers), seats: Vec::with_capacity(workers) }
+    pub(super) fn for_workers(workers: usize, memory: &Uncopied) -> Table {
+        Table { alive: memory.vec(workers), seats: memory.vec(workers) }
     }
 
     /// Enters a process in the seat that [`next_seat`](Table::next_seat) returned.
     pub(super) fn enter(&mut self, proc: ProcId, seat: usize, pid: Pid, started: Duration) {
         let task_ids = self.seats.len().max(proc.task_id() + 1);
-        self.alive.resize(task_ids, [0; SEATS]);
-        self.seats.resize(task_ids, [None; SEATS]);
+        self.alive.grow_to(task_ids, [0; SEATS]);
+        self.seats.grow_to(task_ids, [None; SEATS]);
         self.alive[proc.task_id()][seat] = pid.as_raw();
         self.seats[proc.task_id()][seat] = Some(Entry { proc, pid, started, killed: false });
     }

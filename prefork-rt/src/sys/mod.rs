@@ -45,6 +45,7 @@ mod stdio; // the output streams of C code
 mod threads; // what makes a fork unsafe: other threads, event loops
 #[cfg(feature = "tokio")]
 mod timer; // a timer that is a descriptor
+mod uncopied; // memory that a fork does not copy
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
 pub(crate) use call_error::{CallError, errno, of_call};
@@ -102,4 +103,5 @@ pub(crate) use threads::{
 
 #[cfg(feature = "tokio")]
 pub(crate) use timer::Timer;
+pub(crate) use uncopied::{Uncopied, UncopiedBox, UncopiedVec};
 pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};

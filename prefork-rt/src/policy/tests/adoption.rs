@@ -10,7 +10,7 @@ fn own(rules: Rules) -> Rules {
 /// Goes on under other rules, as after an upgrade.
 fn adopted(world: &mut World, rules: Rules) -> Policy {
     let succession = Succession::Back { why: "a test".to_owned() };
-    Policy::adopt(rules, world.policy.snapshot(), Time(world.now), succession)
+    Policy::adopt(rules, world.policy.snapshot(), Time(world.now), succession, &Uncopied::default())
 }
 
 /// What the new binary does at once, except for its notices.
@@ -78,7 +78,7 @@ fn it_is_told_which_slots_and_processes_there_are() {
     assert_eq!(snapshot.slots_with_sockets().collect::<Vec<_>>(), [0, 1, 3]);
     assert_eq!(snapshot.slots_without_sockets().collect::<Vec<_>>(), [2]);
     // A fork that is under way has made no process.
-    let mut policy = Policy::new(rules(1));
+    let mut policy = Policy::new(rules(1), &Uncopied::default());
     assert!(matches!(policy.poll(), Some(Action::Fork { .. })));
     assert_eq!(policy.snapshot().procs().count(), 0);
 }

@@ -114,7 +114,10 @@ fn a_clock_that_jumps_far_ahead_fires_what_is_due_and_no_more() {
 #[test]
 fn the_end_of_time_is_no_panic() {
     let backoff = Backoff { first: ms(1), longest: Duration::MAX };
-    let mut policy = Policy::new(Rules { backoff, max_restarts: None, graceful_timeout: Duration::MAX, ..rules(1) });
+    let mut policy = Policy::new(
+        Rules { backoff, max_restarts: None, graceful_timeout: Duration::MAX, ..rules(1) },
+        &Uncopied::default(),
+    );
     for _ in 0..1000 {
         match policy.poll() {
             Some(Action::Fork { proc, .. }) => {

@@ -124,7 +124,7 @@ fn a_fork_that_fails_is_published() {
 
 #[test]
 fn a_life_begins_when_the_fork_is_done() {
-    let mut policy = Policy::new(rules(1));
+    let mut policy = Policy::new(rules(1), &Uncopied::default());
     let Some(Action::Fork { proc, .. }) = policy.poll() else { panic!("no fork") };
     policy.handle(Time(ms(300)), Event::Forked(proc));
     policy.handle(Time(ms(500)), Event::Ended(proc, NORMAL));

@@ -204,7 +204,7 @@ impl World {
             fate: None,
             shares: 0,
             exit: None,
-            policy: Policy::new(rules),
+            policy: Policy::new(rules, &Uncopied::default()),
         }
     }
 

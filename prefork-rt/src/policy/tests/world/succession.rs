@@ -53,7 +53,7 @@ impl World {
         // The kernel goes on as before, but the new binary does not know what the kernel was told.
         self.intakes.values_mut().for_each(|intake| *intake = Intake::Open);
         self.longest_backoff = self.longest_backoff.max(longest_backoff(&rules));
-        self.policy = Policy::adopt(rules, snapshot, Time(self.now), succession);
+        self.policy = Policy::adopt(rules, snapshot, Time(self.now), succession, &Uncopied::default());
     }
 }
 
