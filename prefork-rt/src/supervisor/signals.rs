@@ -119,7 +119,7 @@ enum Meaning {
 impl Supervisor {
     pub(super) fn take_signal(&mut self, received: &Received) {
         let by = sender(received);
-        let Ok(signal) = Signal::try_from(received.signal) else { return self.refuse(received) };
+        let Some(signal) = Signal::of_number(received.signal) else { return self.refuse(received) };
         let (ask, by) = match signal {
             Signal::SIGTERM | Signal::SIGINT if self.is_echo(received) => return,
             // bash sends both SIGTERM and SIGHUP to a suspended job, and both ask for one stop.

@@ -92,6 +92,13 @@ fn control(number: RawFd, command: c_int, argument: c_int) -> io::Result<c_int> 
     checked(unsafe { libc::fcntl(number, command, argument) })
 }
 
+/// Writes bytes at once, or some of them, and returns how many: write(2). EBADF for a number that is not open. Async-signal-safe.
+#[inline]
+pub(super) fn write(number: RawFd, bytes: &[u8]) -> io::Result<usize> {
+    // SAFETY: write(2) takes any number, and reads as many bytes from the pointer as the length says; both are the slice's.
+    checked(unsafe { libc::write(number, bytes.as_ptr().cast(), bytes.len()) }).map(|written| written as usize)
+}
+
 /// What the system tells of the file that is open under this number: fstat(2). EBADF for a number that is not open.
 /// Async-signal-safe.
 #[inline]

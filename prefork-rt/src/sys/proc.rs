@@ -210,7 +210,7 @@ Locked:                0 kB
 
         #[test]
         fn this_process_is_a_member_of_its_group() {
-            let own = nix::unistd::getpgrp();
+            let own = crate::sys::getpgrp();
             let told = members(&[own]);
             assert!(told.iter().any(|member| member.pid == getpid().as_raw() && !member.had_ended), "{told:?}");
             assert!(told.iter().all(|member| member.group == own));

@@ -1,21 +1,40 @@
 //! Making and ending processes, and what one is: its group, its session, its rights.
 #![allow(unsafe_code)]
 
-use std::ffi::{OsStr, c_int};
+use std::ffi::{CString, OsStr, c_int};
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-use nix::unistd::{self, ForkResult};
 
 use super::outcome::{checked, is};
 use super::{Signal, SingleThread, descriptor, of_call};
 
 /// A process id as the kernel gave it.
-pub(crate) type Pid = unistd::Pid;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Pid(libc::pid_t);
+
+impl Pid {
+    #[inline]
+    pub(crate) const fn from_raw(pid: libc::pid_t) -> Pid {
+        Pid(pid)
+    }
+
+    #[inline]
+    pub(crate) const fn as_raw(self) -> libc::pid_t {
+        self.0
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// Which side of the fork this is.
 pub(crate) enum Fork {
@@ -30,9 +49,9 @@ pub(crate) fn fork(_: SingleThread) -> io::Result<Fork> {
     // `other_threads` makes a `SingleThread` when it has found no other thread, and this thread starts none before it gets
     // here, so the child has every lock in the state in which this thread has left it. Where the system tells nothing of
     // threads, `SingleThread` rests on the word of the user, who was warned.
-    match unsafe { unistd::fork() }? {
-        ForkResult::Parent { child } => Ok(Fork::Parent(child)),
-        ForkResult::Child => Ok(Fork::Child),
+    match checked(unsafe { libc::fork() })? {
+        0 => Ok(Fork::Child),
+        child => Ok(Fork::Parent(Pid(child))),
     }
 }
 
@@ -60,19 +79,21 @@ pub(crate) fn is_forked() -> bool {
 /// getpid(2).
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn getpid() -> Pid {
-    unistd::getpid()
+    // SAFETY: getpid(2) takes nothing, touches no memory and cannot fail.
+    Pid(unsafe { libc::getpid() })
 }
 
 /// getpgrp(2).
 pub(crate) fn getpgrp() -> Pid {
-    unistd::getpgrp()
+    // SAFETY: getpgrp(2) takes nothing, touches no memory and cannot fail.
+    Pid(unsafe { libc::getpgrp() })
 }
 
 /// The leader of this process's session: getsid(2). It is 0 for any process of another PID namespace, and so is the sender of
 /// a signal from there. A comparison of the two must therefore leave 0 out.
 pub(crate) fn getsid() -> Pid {
-    // For this process itself it cannot fail.
-    unistd::getsid(None).unwrap_or(Pid::from_raw(0))
+    // SAFETY: getsid(2) takes any number and touches no memory. For this process itself it cannot fail.
+    Pid(unsafe { libc::getsid(0) }.max(0))
 }
 
 /// Whether this process has a controlling terminal that is still connected: open(2) of /dev/tty.
@@ -89,7 +110,8 @@ pub(crate) fn has_terminal() -> bool {
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn lead_group() {
     // It fails only for a session leader, which leads its group already.
-    let _ = unistd::setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    // SAFETY: setpgid(2) takes any two numbers and touches no memory.
+    let _ = unsafe { libc::setpgid(0, 0) };
 }
 
 /// Asks the kernel to kill this process when its parent ends: prctl(2) with PR_SET_PDEATHSIG. A change of user or group
@@ -97,16 +119,24 @@ pub(crate) fn lead_group() {
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn die_with_parent() -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    // SAFETY: prctl(2) with PR_SET_PDEATHSIG takes the number of a signal, and touches no memory.
-    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong) })
-        .map_err(of_call("prctl(2)"))?;
+    set_attribute(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong)?;
     Ok(())
 }
 
 /// Keeps this process from gaining rights by what it executes, for good: prctl(2) with PR_SET_NO_NEW_PRIVS.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn set_no_new_privs() -> io::Result<()> {
-    nix::sys::prctl::set_no_new_privs().map_err(of_call("prctl(2)"))
+    set_attribute(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// prctl(2), with an attribute of this process that is a number.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[inline] // Each page of code that a new worker enters costs it a fault.
+fn set_attribute(attribute: c_int, value: libc::c_ulong) -> io::Result<()> {
+    const UNUSED: libc::c_ulong = 0;
+    // SAFETY: with one of the attributes above, prctl(2) takes numbers and touches no memory.
+    let set = unsafe { libc::prctl(attribute, value, UNUSED, UNUSED, UNUSED) };
+    checked(set).map(drop).map_err(of_call("prctl(2)"))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -116,13 +146,15 @@ pub(crate) fn set_no_new_privs() -> io::Result<()> {
 
 /// umask(2): permission bits above the lowest nine are not its affair.
 pub(crate) fn set_umask(mask: u32) {
-    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(mask as libc::mode_t));
+    // SAFETY: umask(2) takes any number, touches no memory and cannot fail.
+    unsafe { libc::umask(mask as libc::mode_t) };
 }
 
 /// getppid(2).
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn getppid() -> Pid {
-    unistd::getppid()
+    // SAFETY: getppid(2) takes nothing, touches no memory and cannot fail.
+    Pid(unsafe { libc::getppid() })
 }
 
 /// Ends this process at once: `_exit(2)`. No destructor and no exit handler runs.
@@ -201,6 +233,7 @@ pub(crate) fn rights() -> Rights {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn rights() -> Rights {
+    use nix::unistd;
     let is_another = unistd::getuid() != unistd::geteuid() || unistd::getgid() != unistd::getegid();
     if is_another { Rights::Anothers } else { Rights::Callers }
 }
@@ -212,7 +245,9 @@ pub(crate) fn is_privileged_start() -> bool {
 
 /// Whether the caller of this program could write to a file by its own rights: access(2), which checks the real user.
 pub(crate) fn caller_can_write(file: &Path) -> bool {
-    unistd::access(file, unistd::AccessFlags::W_OK).is_ok()
+    let Ok(file) = CString::new(file.as_os_str().as_bytes()) else { return false };
+    // SAFETY: access(2) reads a text that ends with a zero, which lives until it returns.
+    unsafe { libc::access(file.as_ptr(), libc::W_OK) == 0 }
 }
 
 /// Removes an environment variable.

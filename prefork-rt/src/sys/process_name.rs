@@ -1,6 +1,8 @@
 //! What this process is called in `ps`.
 #![allow(unsafe_code)]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::ffi::CStr;
 use std::fmt::{self, Write};
 
 /// The most bytes of a name that the kernel stores.
@@ -22,7 +24,11 @@ pub(crate) fn set_process_name(name: &str) {
 /// The name of this process: prctl(2). Empty where there is no such call.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn process_name() -> String {
-    nix::sys::prctl::get_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+    let mut name = [0_u8; LIMIT + 1];
+    // SAFETY: prctl(2) with PR_GET_NAME writes up to 16 bytes through the pointer, of which one is zero; the array has 16.
+    let told = unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) } == 0;
+    let name = CStr::from_bytes_until_nul(&name).ok().filter(|_| told);
+    name.map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

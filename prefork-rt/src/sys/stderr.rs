@@ -1,6 +1,7 @@
 //! Standard error, and how to write to it without ever waiting for its reader. It must not know what a line says.
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd};
@@ -8,8 +9,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use super::descriptor;
+use super::outcome::is;
+use super::poll::{asked, poll};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STDERR: &str = "/proc/self/fd/2";
@@ -147,12 +149,12 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> io::Result<T>)
     use super::signals::{Signal, forget_pending};
     let before = Set::one(Signal::SIGXFSZ).block();
     // A SIGXFSZ that was not pending before comes from this write. Where that cannot be known, it stays.
-    let was_pending = pending().map_or(true, |pending| pending.contains(Signal::SIGXFSZ as libc::c_int));
+    let was_pending = pending().map_or(true, |pending| pending.contains(Signal::SIGXFSZ as c_int));
     let result = write();
     if let Ok(before) = before {
         // setrlimit(2): the signal comes with the error EFBIG.
         if !was_pending && result.is_err() {
-            let _ = forget_pending(Signal::SIGXFSZ as libc::c_int);
+            let _ = forget_pending(Signal::SIGXFSZ as c_int);
         }
         let _ = before.become_mask();
     }
@@ -163,27 +165,26 @@ pub(super) fn without_file_size_signal<T>(write: impl FnOnce() -> io::Result<T>)
 pub(super) fn write_in_handler(line: &[u8]) {
     if is_ready() {
         // The rest is lost.
-        let _ = nix::unistd::write(io::stderr(), line);
+        let _ = descriptor::write(libc::STDERR_FILENO, line);
     }
 }
 
 fn is_ready() -> bool {
     loop {
-        match ready_within(PollTimeout::ZERO) {
+        match ready_within(0) {
             // An interrupted call says nothing about standard error.
-            Err(Errno::EINTR) => {}
-            answer => return answer == Ok(true),
+            Err(error) if is(&error, libc::EINTR) => {}
+            answer => return answer.unwrap_or(false),
         }
     }
 }
 
 /// Waits until standard error takes a line, or the time is over: poll(2). It may end early.
 pub(crate) fn wait_for_stderr(patience: Duration) {
-    let _ = ready_within(PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO));
+    let _ = ready_within(c_int::try_from(patience.as_millis()).unwrap_or(0));
 }
 
-fn ready_within(timeout: PollTimeout) -> nix::Result<bool> {
+fn ready_within(milliseconds: c_int) -> io::Result<bool> {
     let stderr = io::stderr();
-    let mut asked = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
-    poll(&mut asked, timeout).map(|ready| ready == 1)
+    poll(&mut [asked(stderr.as_fd(), libc::POLLOUT)], milliseconds).map(|ready| ready == 1)
 }

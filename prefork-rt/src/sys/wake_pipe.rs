@@ -9,7 +9,6 @@
 //! mode a worker that wakes the supervisor waits until the supervisor has read. A worker that has the supervisor's user can
 //! open the reading end through /proc and take numbers away; the supervisor looks at each worker once more before it counts
 //! as late.
-#![allow(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -161,10 +160,8 @@ impl Writer {
         if !FileIdentity::of(self.descriptor).is_ok_and(|file| file == self.pipe) {
             return;
         }
-        let bytes = number.to_ne_bytes();
         // Any error can be ignored. The usual one is a full pipe, which the reader takes as an overflow.
-        // SAFETY: write(2) reads as many bytes from the pointer as the length says; both are the array's.
-        let _ = unsafe { libc::write(self.descriptor, bytes.as_ptr().cast(), bytes.len()) };
+        let _ = descriptor::write(self.descriptor, &number.to_ne_bytes());
     }
 }
 

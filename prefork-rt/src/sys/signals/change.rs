@@ -7,6 +7,7 @@ use std::io;
 use super::Signal;
 use super::disposition::Disposition;
 use super::set::Set;
+use crate::sys::process::send;
 use crate::sys::{getpid, of_call};
 
 /// Whether the signal is ignored: sigaction(2). Before a [`SignalQueue`](super::SignalQueue) is open, this is as it was when the
@@ -25,7 +26,7 @@ pub(crate) fn default_broken_pipes() -> io::Result<()> {
 /// not stop it (PID 1, or an orphaned process group).
 pub(crate) fn suspend() -> io::Result<()> {
     let before = set(Signal::SIGTSTP, &Disposition::default_action())?;
-    nix::sys::signal::kill(getpid(), Signal::SIGTSTP)?;
+    send(getpid().as_raw(), libc::SIGTSTP)?;
     let blocked = Set::one(Signal::SIGTSTP).unblock()?;
     blocked.become_mask()?;
     set(Signal::SIGTSTP, &before)?;

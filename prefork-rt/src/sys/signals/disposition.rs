@@ -7,9 +7,8 @@ use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
 
-use nix::errno::Errno;
-
 use super::set::Set;
+use crate::sys::outcome::checked;
 
 /// A handler that learns the sender of the signal.
 pub(super) type Handler = extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void);
@@ -44,7 +43,7 @@ impl Disposition {
         let mut action = MaybeUninit::<libc::sigaction>::zeroed();
         // SAFETY: sigaction(2) with a null second argument changes nothing, and writes the current action through the third,
         // which points to a live local of that type.
-        Errno::result(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
+        checked(unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) })?;
         // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
         Ok(Disposition(unsafe { action.assume_init() }))
     }
@@ -55,7 +54,7 @@ impl Disposition {
         // SAFETY: sigaction(2) reads one structure and writes another, both live and of that type. `handler` requires of a
         // handler what sigaction(2) requires. Any other handler was returned by sigaction(2) for this signal, so it was in
         // place already.
-        Errno::result(unsafe { libc::sigaction(signal, &raw const self.0, before.as_mut_ptr()) })?;
+        checked(unsafe { libc::sigaction(signal, &raw const self.0, before.as_mut_ptr()) })?;
         // SAFETY: sigaction(2) succeeded, so it has written the whole structure.
         Ok(Disposition(unsafe { before.assume_init() }))
     }

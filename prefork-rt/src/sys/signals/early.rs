@@ -10,14 +10,13 @@ use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nix::errno::Errno;
-
 use super::disposition::Disposition;
 use super::lists::{LISTS, lists, numbers, refusable};
 use super::notes::Notes;
 use super::received::sender;
 use super::set::Set;
 use super::{Received, Sent, Signal, SignalLists, resend};
+use crate::sys::process::send;
 use crate::sys::{end_now, getpid, has_terminal, stderr};
 
 static HANDLERS: Mutex<Handlers> = Mutex::new(Handlers { values: 0, is_over: false, before: Vec::new() });
@@ -190,7 +189,7 @@ fn is_in_place(signal: c_int) -> bool {
 /// Async-signal-safe: atomics, and system calls that signal-safety(7) lists.
 #[inline(never)] // It is recognized by its address, so it must have one address only.
 extern "C" fn arrived(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
-    let errno = Errno::last_raw();
+    let errno = errno::errno();
     // SAFETY: the kernel calls a SA_SIGINFO handler with a pointer to a siginfo_t that is valid during the call. A handler
     // that has taken the place of ours passes the pointer on.
     let sent = sender(unsafe { &*info });
@@ -198,7 +197,7 @@ extern "C" fn arrived(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void)
     if is_in_place(signal) {
         act(signal, sent);
     }
-    Errno::set_raw(errno);
+    errno::set_errno(errno);
 }
 
 fn act(signal: c_int, sent: Sent) {
@@ -216,8 +215,7 @@ fn act(signal: c_int, sent: Sent) {
 fn act_by_default(signal: c_int) {
     // It cannot fail for a signal that was delivered: see sigaction(2), kill(2).
     let _ = Disposition::default_action().set(signal);
-    // SAFETY: kill(2) takes any two numbers and touches no memory.
-    unsafe { libc::kill(getpid().as_raw(), signal) };
+    let _ = send(getpid().as_raw(), signal);
 }
 
 /// Async-signal-safe.
@@ -225,7 +223,7 @@ fn end_program(signal: c_int, sent: Sent) -> ! {
     let mut line = Line { bytes: [0; 128], length: 0 };
     line.push(stderr::Severity::Info.prefix());
     line.push("prefork: ");
-    line.push(Signal::try_from(signal).map_or("a signal", Signal::as_str));
+    line.push(Signal::of_number(signal).map_or("a signal", Signal::as_str));
     match sent {
         Sent::ByKernel => line.push(" from the terminal"),
         Sent::By(0) => line.push(" from outside this container"),

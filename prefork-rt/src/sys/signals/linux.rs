@@ -1,18 +1,17 @@
 //! Reads blocked signals from a descriptor: signalfd(2).
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
-use std::io;
-use std::mem::MaybeUninit;
+use std::fs::File;
+use std::io::{self, Read};
+use std::mem::{MaybeUninit, offset_of};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr;
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::time::TimeSpec;
-
-use crate::sys::{Fork, SingleThread, of_call};
+use crate::sys::clock::timespec;
+use crate::sys::outcome::{checked, is};
+use crate::sys::poll::to_read;
+use crate::sys::{Fork, SingleThread, descriptor, of_call};
 
 use super::lists::{lists, numbers, queued};
 use super::received::{sender, sender_by};
@@ -23,7 +22,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// The signals that have arrived and were not read yet.
 pub(crate) struct SignalQueue {
-    descriptor: SignalFd,
+    descriptor: File,
     /// The queued signals that stop the pool.
     stops: Set,
 }
@@ -34,10 +33,11 @@ impl SignalQueue {
     pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         let signals = Set::of(queued()?);
         let stops = Set::of(numbers(lists().stops).filter(|&stop| signals.contains(stop)));
-        let signals = signals.for_nix();
-        let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
-        let descriptor = descriptor.map_err(of_call("signalfd(2)"))?;
-        Ok(SignalQueue { descriptor, stops })
+        // SAFETY: signalfd(2) reads the set, which is initialized and live, and takes numbers.
+        let made = unsafe { libc::signalfd(-1, signals.raw(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };
+        // SAFETY: with -1 for a descriptor, signalfd(2) returns a new one, which nothing else owns, or -1.
+        let descriptor = unsafe { descriptor::made(made) }.map_err(of_call("signalfd(2)"))?;
+        Ok(SignalQueue { descriptor: descriptor.into(), stops })
     }
 
     /// fork(2). The new process has the dispositions from before `open`.
@@ -69,18 +69,24 @@ impl SignalQueue {
     /// The next signal, without waiting. Call it only when `ready` has told of one: a read that finds nothing sets errno, and
     /// after a fork that copies the page of errno.
     pub(crate) fn read(&mut self) -> Option<Received> {
-        let info = self.descriptor.read_signal().ok()??;
-        Some(Received { signal: info.ssi_signo as c_int, sent: sender_by(info.ssi_code, info.ssi_pid as i32) })
+        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
+        let length = (&self.descriptor).read(&mut info).ok()?;
+        // signalfd(2) writes whole structures.
+        let number = |at: usize| Some(i32::from_ne_bytes(info[..length].get(at..at + 4)?.try_into().ok()?));
+        let signal = number(offset_of!(libc::signalfd_siginfo, ssi_signo))?;
+        let code = number(offset_of!(libc::signalfd_siginfo, ssi_code))?;
+        let pid = number(offset_of!(libc::signalfd_siginfo, ssi_pid))?;
+        Some(Received { signal, sent: sender_by(code, pid) })
     }
 
     /// The next signal that stops the pool, without waiting. signalfd(2) returns the lowest signal first, so a signal that
     /// comes again and again would hide all others.
     pub(crate) fn read_stop(&mut self) -> Option<Received> {
         let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-        let at_once = TimeSpec::from(Duration::ZERO);
+        let at_once = timespec(Duration::ZERO);
         // SAFETY: sigtimedwait(2) reads the set and the time, which are initialized, and writes one structure through the
         // pointer; all three are live. The signals are blocked, as sigwaitinfo(2) requires.
-        let signal = unsafe { libc::sigtimedwait(self.stops.raw(), info.as_mut_ptr(), at_once.as_ref()) };
+        let signal = unsafe { libc::sigtimedwait(self.stops.raw(), info.as_mut_ptr(), &raw const at_once) };
         if signal <= 0 {
             return None;
         }
@@ -102,22 +108,25 @@ impl SignalQueue {
         others: impl IntoIterator<Item = BorrowedFd<'a>>,
         timeout: Option<Duration>,
     ) -> Ready {
-        let mut asked = [self.descriptor.as_fd(); 1 + MOST_OTHERS].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        let mut asked = [to_read(self.descriptor.as_fd()); 1 + MOST_OTHERS];
         let mut count = 1;
         for (place, other) in asked[1..].iter_mut().zip(others) {
-            *place = PollFd::new(other, PollFlags::POLLIN);
+            *place = to_read(other);
             count += 1;
         }
         let asked = &mut asked[..count];
         // The kernel refuses more seconds than fit its clock. A wait of this length may as well end early.
-        let limited = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 30))));
-        match ppoll(asked, limited, None) {
+        let limited = timeout.map(|timeout| timespec(timeout.min(Duration::from_secs(1 << 30))));
+        let limited = limited.as_ref().map_or(ptr::null(), ptr::from_ref);
+        // SAFETY: ppoll(2) reads and writes as many structures as the second argument says, which are the slice's, reads the
+        // time, if the pointer to it is not null, and no set of signals.
+        match checked(unsafe { libc::ppoll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, limited, ptr::null()) }) {
             Ok(_) => {
-                let ready = |asked: &PollFd<'_>| asked.any() != Some(false);
+                let ready = |asked: &libc::pollfd| asked.revents != 0;
                 Ready { signals: ready(&asked[0]), other: asked[1..].iter().any(ready) }
             }
             Err(error) => {
-                if error == Errno::EINVAL {
+                if is(&error, libc::EINVAL) {
                     // RLIMIT_NOFILE is lower than the number of descriptors, which poll(2) refuses: ask again in a while.
                     std::thread::sleep(timeout.unwrap_or(ASK_AGAIN).min(ASK_AGAIN));
                 }

@@ -9,15 +9,13 @@ mod early; // what signals do before there is a pool
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 mod linux; // the queue as a descriptor: signalfd(2)
 mod lists; // which signals matter, as the caller says
-mod name; // what a signal is called
+mod name; // the signals that have names
 mod notes; // what a handler has noted
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 mod portable; // the queue by handlers: pselect(2)
 mod received; // a signal that arrived, and its sender
 mod resend; // sending a signal once more
 pub(super) mod set; // sets of signals, and the mask
-
-pub(crate) use nix::sys::signal::Signal;
 
 pub(crate) use block::Mask;
 pub(crate) use change::{add_handler, is_ignored, spawn_without_signals, suspend, unblock};
@@ -26,7 +24,7 @@ pub(crate) use early::{EarlyHandlers, catch_early, had_terminal, hold_stops};
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
 pub(crate) use linux::SignalQueue;
 pub(crate) use lists::SignalLists;
-pub(crate) use name::signal_name;
+pub(crate) use name::{Signal, signal_name};
 #[cfg(any(not(target_os = "linux"), prefork_portable))]
 pub(crate) use portable::SignalQueue;
 pub(crate) use received::{Received, Sent};

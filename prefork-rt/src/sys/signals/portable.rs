@@ -5,12 +5,14 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::ptr;
 use std::time::Duration;
 
-use nix::sys::select::{FD_SETSIZE, FdSet, pselect};
-use nix::sys::time::TimeSpec;
+use libc::FD_SETSIZE;
 
+use crate::sys::clock::timespec;
 use crate::sys::{Fork, SingleThread, of_call};
 
 use super::disposition::Disposition;
@@ -134,16 +136,22 @@ impl SignalQueue {
 
 /// Waits with this mask. Returns whether one of the others is ready.
 fn let_in<'a>(others: impl IntoIterator<Item = BorrowedFd<'a>>, timeout: Option<Duration>, mask: &Set) -> bool {
-    let timeout = timeout.map(|timeout| TimeSpec::from(timeout.min(Duration::from_secs(1 << 26))));
-    let mut set = FdSet::new();
+    let timeout = timeout.map(|timeout| timespec(timeout.min(Duration::from_secs(1 << 26))));
+    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
+    // SAFETY: a set of descriptors consists of integers, and zeros are the empty set.
+    let mut set: libc::fd_set = unsafe { MaybeUninit::zeroed().assume_init() };
     let mut count = 0;
-    for other in others {
-        set.insert(other);
+    for other in others.into_iter().filter(|other| check_number(other.as_raw_fd()).is_ok()) {
+        // SAFETY: FD_SET(3) changes a bit of the set, which has one for every number that `check_number` lets pass.
+        unsafe { libc::FD_SET(other.as_raw_fd(), &raw mut set) };
         count = count.max(other.as_raw_fd() + 1);
     }
+    let (set, none) = (&raw mut set, ptr::null_mut());
+    // SAFETY: pselect(2) reads and writes the set of descriptors, and reads the time, if the pointer to it is not null, and the
+    // set of signals; all are live.
+    let ready = unsafe { libc::pselect(count, set, none, none, timeout, mask.raw()) };
     // An error (EINTR) is a wait that ended early. The caller reads signals and waits again.
-    let ready = pselect(count, &mut set, None, None, timeout.as_ref(), &mask.for_nix());
-    ready.is_ok_and(|ready| ready > 0)
+    ready > 0
 }
 
 /// pselect(2) takes descriptors as a set of fixed size, so it cannot wait for higher numbers.

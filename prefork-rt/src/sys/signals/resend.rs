@@ -3,19 +3,17 @@
 
 use std::ffi::c_int;
 
-use nix::errno::Errno;
-
 use super::Received;
 use crate::sys::getpid;
+use crate::sys::process::send;
 
 /// Makes a signal pending again. The signal is blocked, so it waits for the next read in this process, or in the program that
 /// this process becomes. Where the system does not let a process name the sender, the sender is this process.
 pub(crate) fn resend(received: &Received) {
     if !with_its_sender(received) {
-        // SAFETY: kill(2) takes any two numbers and touches no memory.
-        let sent = unsafe { libc::kill(getpid().as_raw(), received.signal) };
+        let sent = send(getpid().as_raw(), received.signal);
         // It cannot fail: the signal is one that has arrived, and a process may send itself any signal.
-        debug_assert!(sent == 0, "{}", Errno::last());
+        debug_assert!(sent.is_ok(), "{sent:?}");
     }
 }
 

@@ -1,8 +1,4 @@
 //! Sets of signals, those for real time included, and the mask of the calling thread: sigsetops(3), pthread_sigmask(3).
-//!
-//! nix's sets know no signals for real time. Its wrappers of pthread_sigmask(3) compare the result with -1, but the call
-//! returns the error itself. With these wrappers a call that fails would look like one that succeeds, and a mask that was
-//! never written would look like the mask from before.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -10,10 +6,9 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal};
-
+use super::Signal;
 use crate::sys::of_call;
+use crate::sys::outcome::checked;
 
 /// No system has a signal with a higher number than this.
 const HIGHEST: c_int = 128;
@@ -91,13 +86,6 @@ impl Set {
     pub(crate) fn raw(&self) -> &libc::sigset_t {
         &self.0
     }
-
-    /// The set, for one of nix's functions.
-    pub(crate) fn for_nix(&self) -> SigSet {
-        // SAFETY: sigsetops(3) or the system have made the set. nix requires a set without signals that it does not know,
-        // because its iterator and its `Debug` would not show them. The callers here only pass the set to a system call.
-        unsafe { SigSet::from_sigset_t_unchecked(self.0) }
-    }
 }
 
 /// The mask of this thread: pthread_sigmask(3).
@@ -111,7 +99,7 @@ pub(crate) fn mask() -> io::Result<Set> {
 pub(crate) fn pending() -> io::Result<Set> {
     let mut set = Set::empty();
     // SAFETY: sigpending(2) writes one set through the pointer, which is to a live local of that type.
-    Errno::result(unsafe { libc::sigpending(&raw mut set.0) }).map_err(of_call("sigpending(2)"))?;
+    checked(unsafe { libc::sigpending(&raw mut set.0) }).map_err(of_call("sigpending(2)"))?;
     Ok(set)
 }
 
@@ -120,7 +108,7 @@ fn change(how: c_int, signals: Option<&Set>) -> io::Result<Set> {
     let mut before = Set::empty();
     let signals = signals.map_or(ptr::null(), |signals| ptr::from_ref(&signals.0));
     // SAFETY: pthread_sigmask(3) reads the set through the second pointer, if that is not null, and writes one through
-    // the third; both are to live sets.
+    // the third; both are to live sets. It returns the error itself.
     match unsafe { libc::pthread_sigmask(how, signals, &raw mut before.0) } {
         0 => Ok(before),
         error => Err(of_call("sigprocmask(2)")(io::Error::from_raw_os_error(error))),

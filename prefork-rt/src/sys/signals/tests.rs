@@ -32,8 +32,10 @@ fn an_ignored_signal_is_told_from_others() {
 /// The signals go to this thread only. The whole process has one queue, so there is one test of it.
 #[test]
 fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
-    let raise = |signal| nix::sys::signal::raise(signal).expect("raised");
-    let (reader, writer) = nix::unistd::pipe().expect("a pipe");
+    // SAFETY: raise(3) takes any number and touches no memory.
+    let raise_number = |number| assert_eq!(unsafe { libc::raise(number) }, 0);
+    let raise = |signal: Signal| raise_number(signal as c_int);
+    let (reader, writer) = crate::sys::descriptor::pipe().expect("a pipe");
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
     drop(catch_early(&TEST_LISTS));
     let mask = Mask::block().expect("blocked");
@@ -83,8 +85,7 @@ fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
     // Signals that have only a number are read too.
     #[cfg(target_os = "linux")]
     for signal in [libc::SIGRTMIN(), libc::SIGRTMAX(), libc::SIGSTKFLT] {
-        // SAFETY: raise(3) takes any number and touches no memory.
-        assert_eq!(unsafe { libc::raise(signal) }, 0);
+        raise_number(signal);
         assert_eq!(queue.ready(None, LONG), SIGNALS);
         assert_eq!(queue.read(), Some(Received { signal, sent: Sent::By(std::process::id() as i32) }));
     }
