@@ -194,6 +194,15 @@ impl Policy {
         }
     }
 
+    /// The next action if it is a signal to a process.
+    pub(crate) fn take_signal(&mut self) -> Option<(ProcId, Signal)> {
+        let Some(Action::Signal(..)) = self.actions.front() else { return None };
+        match self.actions.pop_front() {
+            Some(Action::Signal(proc, signal)) => Some((proc, signal)),
+            Some(_) | None => None,
+        }
+    }
+
     /// The next thing to do; `None` until the next fact.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         loop {

@@ -1,8 +1,8 @@
 //! The loop of the first process: facts from the system in, policy, its actions out.
 //!
-//! It must not know why an action was chosen. One rule drives it: facts first, then one action; only when there is
-//! neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds into it; nothing here
-//! has a `Drop` that touches the world outside this process.
+//! It must not know why an action was chosen. One rule drives it: facts first, then one action, or signals that follow one
+//! another; only when there is neither does it wait. A worker leaves the loop through [`Outcome::Worker`] and never unwinds
+//! into it; nothing here has a `Drop` that touches the world outside this process.
 
 pub(crate) mod attributes;
 pub(crate) mod connections;
@@ -333,7 +333,7 @@ impl Supervisor {
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn perform(&mut self, action: Action) {
         match action {
-            Action::Signal(proc, signal) => self.signal(proc, signal),
+            Action::Signal(proc, signal) => self.signal_run(proc, signal),
             Action::ReadReport(proc) => self.read_report(proc),
             Action::Inspect(proc) => self.inspect(proc),
             Action::Measure(proc) => self.measure(proc),
@@ -358,6 +358,15 @@ impl Supervisor {
             Action::Upgrade => self.upgrade(),
             Action::GoBack { task_id, why } => self.go_back(task_id, &why),
             Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
+        }
+    }
+
+    /// Sends this signal, and those that follow it: a stop signals all workers, and to look for facts before each would find the
+    /// end of the one before.
+    fn signal_run(&mut self, proc: ProcId, signal: policy::Signal) {
+        self.signal(proc, signal);
+        while let Some((proc, signal)) = self.policy.take_signal() {
+            self.signal(proc, signal);
         }
     }
 
