@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use support::lives::{WAYS, Way, let_go_on, lives, nth_worker, settle, start};
 use support::session::Session;
-use support::{Program, Signal, clean_command, fixture, send, until, words};
+use support::{Program, Signal, clean_command, fixture, send, state_of, until, wait_until_gone, words};
 
 fn last_line(program: &Program) -> String {
     program.stderr.all().pop().expect("lines")
@@ -98,6 +98,26 @@ fn unlimited_restarts_never_give_up() {
         assert_eq!(program.stderr.count("running out"), 0);
         stop(program);
     }
+}
+
+/// The kernel drops a SIGCHLD that comes while another waits to be read, which names one child.
+#[test]
+fn workers_whose_ends_one_signal_announces_are_all_replaced() {
+    let program = Session::start(fixture("sleeps").envs([("PREFORK_WORKERS", "16"), ("PREFORK_BACKOFF", "0s")]));
+    let workers = program.wait_for_children(16);
+    program.stderr.wait_for("ready after");
+    program.signal(Signal::SIGSTOP);
+    until("the supervisor is stopped", || (state_of(program.pid()) == Some('T')).then_some(()));
+    for &worker in &workers {
+        send(worker, Signal::SIGKILL);
+        until("the worker has ended", || (state_of(worker) == Some('Z')).then_some(()));
+    }
+    program.signal(Signal::SIGCONT);
+    wait_until_gone(&workers);
+    assert_eq!(program.wait_for_children(16).iter().filter(|pid| workers.contains(pid)).count(), 0);
+    program.stderr.wait_for("restarting (16/");
+    assert_eq!(program.stderr.count("killed by SIGKILL"), 16, "{:#?}", program.stderr.all());
+    stop(program);
 }
 
 #[test]

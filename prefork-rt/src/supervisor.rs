@@ -17,6 +17,7 @@ mod reap;
 mod signals;
 mod succession;
 mod table;
+mod unreaped;
 mod variables;
 
 use std::ffi::{OsString, c_int};
@@ -33,7 +34,7 @@ use crate::notify::{self, Manager};
 use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
-use crate::sys::{self, Interpreter, Mask, Pid, Received, Signal, SignalQueue, Uncopied, UncopiedBox, WakePipe};
+use crate::sys::{self, Interpreter, Mask, Pid, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, WakePipe};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
 use attributes::Attributes;
@@ -45,14 +46,13 @@ use oom::OomKills;
 use signals::Heard;
 pub(crate) use signals::SIGNALS;
 use table::Table;
+use unreaped::Unreaped;
 
 pub(crate) use newcomer::become_worker;
 
 /// How many signals are read before other work: a process that sends signals endlessly must not keep the supervisor from
 /// its work.
 const MOST_SIGNALS: usize = 64;
-/// How long to wait before asking again for a child whose end the system failed to tell.
-const REAP_AGAIN: Duration = Duration::from_millis(100);
 
 /// How `supervise` ends, in which process.
 pub(crate) enum Outcome {
@@ -134,8 +134,7 @@ struct Supervisor {
     publisher: Publisher,
     wake_pipe: WakePipe,
     signals: SignalQueue,
-    /// Children may have ended: SIGCHLD came, or strangers ended before it was blocked, which no signal announces.
-    unreaped: bool,
+    unreaped: Unreaped,
     mask: Box<Mask>,
     heard: Heard,
     /// All buffers are empty, and no code runs that could write into one.
@@ -190,7 +189,7 @@ impl Supervisor {
             publisher,
             wake_pipe,
             signals,
-            unreaped: true,
+            unreaped: Unreaped::any(Instant::now()),
             mask: Box::new(mask),
             heard,
             flushed: !logging::logger_is_installed(),
@@ -247,7 +246,7 @@ impl Supervisor {
         for nth in 0.. {
             if nth == MOST_SIGNALS {
                 // A signal that is sent endlessly may hide SIGCHLD, and a stop.
-                self.unreaped = true;
+                self.unreaped.note(None);
                 if let Some(stop) = self.signals.read_stop() {
                     self.take_signal(&stop);
                 }
@@ -260,7 +259,8 @@ impl Supervisor {
             }
             let received = if ready.signals { self.signals.read() } else { None };
             match received {
-                Some(received) if received.signal == Signal::SIGCHLD as c_int => self.unreaped = true,
+                Some(Received { sent: Sent::ForChild(pid), .. }) => self.unreaped.note(Some(Pid::from_raw(pid))),
+                Some(received) if received.signal == Signal::SIGCHLD as c_int => self.unreaped.note(None),
                 Some(received) => self.take_signal(&received),
                 None => break,
             }
@@ -456,11 +456,9 @@ impl Supervisor {
         let now = self.clock.now();
         let mut timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let mut at_most = |other: Duration| timeout = Some(timeout.unwrap_or(other).min(other));
-        if self.unreaped {
-            at_most(REAP_AGAIN);
-        }
         let next_turn = self.service.manager.as_ref().and_then(Manager::next_turn);
-        for &instant in [next_turn, self.next_look(), self.wake_pipe.rest()].iter().flatten() {
+        for &instant in [next_turn, self.next_look(), self.wake_pipe.rest(), self.unreaped.next_look()].iter().flatten()
+        {
             at_most(instant.saturating_duration_since(Instant::now()));
         }
         self.signals.ready(self.others(), timeout);

@@ -5,6 +5,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::mem;
+use std::time::{Duration, Instant};
 
 use super::Supervisor;
 use crate::listen::Moment;
@@ -12,26 +13,25 @@ use crate::policy::{Event, Killer, ProcId, Status};
 use crate::report;
 use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
 
+/// Longer than what is done between two looks through all children, but for a fork of a big process.
+const SOON: Duration = Duration::from_millis(10);
+
 impl Supervisor {
-    /// Takes in every child that has ended or stopped: first all of them are reaped, and then what is learned once is learned
-    /// for all.
+    /// Takes in children that have ended or stopped: first all of them are reaped, and then what is learned once is learned for
+    /// all.
     pub(super) fn take_news(&mut self) {
-        let (mut left, mut ends) = (Vec::new(), Vec::new());
-        while self.unreaped {
-            let taken = match sys::next_news() {
-                Ok(Some(News::Ended(pid))) => self.reap_child(pid, &mut ends).map(|leftovers| left.extend(leftovers)),
-                Ok(Some(News::Stopped(pid))) => self.take_stop(pid),
-                Ok(None) => {
-                    self.unreaped = false;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            };
-            if taken.is_err() {
-                // No further signal comes for this child, so `wait` does not wait long.
-                break;
-            }
+        if !self.unreaped.is_any() {
+            return;
         }
+        let mut found = Found::default();
+        while let Some(pid) = self.unreaped.take_named() {
+            // Where this fails, the look through all children asks for it again.
+            let _ = sys::news_of(pid).and_then(|news| news.map_or(Ok(()), |news| self.take(news, &mut found)));
+        }
+        if self.unreaped.look_is_due(Instant::now(), !found.ends.is_empty(), self.deadline_presses()) {
+            self.look_through_all(&mut found);
+        }
+        let Found { ends, left } = found;
         tell_leftovers(&left);
         if ends.iter().any(|(proc, end)| self.is_unexplained(*proc, end)) {
             self.oom_kills.look();
@@ -42,6 +42,33 @@ impl Supervisor {
         let ended = mem::take(&mut self.ended);
         if !ended.is_empty() {
             self.inspect_listeners(Moment::Ends(&ended));
+        }
+    }
+
+    /// Whether something is due before children are looked through the next time. A process that has ended by then must not
+    /// count as late.
+    fn deadline_presses(&self) -> bool {
+        self.policy.poll_timeout().is_some_and(|deadline| deadline <= self.clock.now().after(SOON))
+    }
+
+    fn look_through_all(&mut self, found: &mut Found) {
+        loop {
+            let asked = Instant::now();
+            let taken = match sys::next_news() {
+                Ok(Some(news)) => self.take(news, found),
+                Ok(None) => return self.unreaped.looked(asked, Instant::now()),
+                Err(error) => Err(error),
+            };
+            if taken.is_err() {
+                return self.unreaped.failed(asked);
+            }
+        }
+    }
+
+    fn take(&mut self, news: News, found: &mut Found) -> io::Result<()> {
+        match news {
+            News::Ended(pid) => self.reap_child(pid, &mut found.ends).map(|leftovers| found.left.extend(leftovers)),
+            News::Stopped(pid) => self.take_stop(pid),
         }
     }
 
@@ -115,6 +142,13 @@ impl Supervisor {
         }
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
+}
+
+/// What was found of children that have ended.
+#[derive(Default)]
+struct Found {
+    ends: Vec<(ProcId, End)>,
+    left: Vec<Leftovers>,
 }
 
 /// What a worker, or a rehearsal, has left in its process group.

@@ -291,7 +291,7 @@ impl Terminal {
     fn meaning(&self, received: &Received, own: Pid) -> Meaning {
         match received.sent {
             _ if self.hangups_ignored => Meaning::Reload,
-            Sent::ByKernel => Meaning::HangUp(", which is gone"),
+            Sent::ByKernel | Sent::ForChild(_) => Meaning::HangUp(", which is gone"),
             // A process that never had a terminal cannot have lost one.
             Sent::By(_) if !self.controls_us => Meaning::Reload,
             Sent::By(_) if is_by_shell(received, own) && is_gone(received) => Meaning::HangUp(BY_SHELL),
@@ -325,6 +325,6 @@ fn sender(received: &Received) -> String {
         Sent::ByKernel if FROM_TERMINAL.iter().any(|&known| known as c_int == received.signal) => {
             format!("{signal} from the terminal")
         }
-        Sent::ByKernel => format!("{signal} from the kernel"),
+        Sent::ByKernel | Sent::ForChild(_) => format!("{signal} from the kernel"),
     }
 }

@@ -38,10 +38,18 @@ pub(crate) enum Rest {
 }
 
 /// A child that has ended or stopped, if there is one: waitid(2) for any child, without waiting. The news stays until
-/// [`reap`] or [`take_stop`] takes it.
+/// [`reap`] or [`take_stop`] takes it. The kernel looks through all children that live, up to the one that it finds.
 pub(crate) fn next_news() -> io::Result<Option<News>> {
-    wait_for(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT).map(|info| info.map(|info| info.news))
+    wait_for(libc::P_ALL, 0, NEWS).map(|info| info.map(|info| info.news))
 }
+
+/// Whether this child has ended or stopped: as [`next_news`], but for one child, whatever others there are. Nothing if it is
+/// no child, or was reaped.
+pub(crate) fn news_of(pid: Pid) -> io::Result<Option<News>> {
+    wait_for(libc::P_PID, pid.as_raw(), NEWS).map(|info| info.map(|info| info.news))
+}
+
+const NEWS: c_int = libc::WEXITED | libc::WSTOPPED | libc::WNOWAIT;
 
 /// A child in this process group that has ended, if there is one: waitid(2). It stays until it is reaped.
 pub(crate) fn next_ended_in(group: Pid) -> io::Result<Option<Pid>> {
@@ -158,9 +166,10 @@ mod tests {
             let pid = leader(&script);
             assert_eq!(wait_for_news(pid, libc::WEXITED), News::Ended(pid));
             assert_eq!(next_ended_in(pid).expect("asked"), Some(pid));
+            assert_eq!(news_of(pid).expect("asked"), Some(News::Ended(pid)));
             assert_eq!(reap(pid).expect("a child"), Some(end));
             assert!(reap(pid).is_err(), "it is no child any more");
-            assert_eq!(next_ended_in(pid).expect("asked"), None);
+            assert_eq!((next_ended_in(pid).expect("asked"), news_of(pid).expect("asked")), (None, None));
         }
     }
 
@@ -169,8 +178,10 @@ mod tests {
         let pid = leader("kill -STOP $$");
         assert_eq!(wait_for_news(pid, libc::WSTOPPED), News::Stopped(pid));
         assert_eq!(reap(pid).expect("a child"), None);
+        assert_eq!(news_of(pid).expect("a child"), Some(News::Stopped(pid)));
         assert_eq!(take_stop(pid).expect("a child"), Some(libc::SIGSTOP));
         assert_eq!(take_stop(pid).expect("a child"), None);
+        assert_eq!(news_of(pid).expect("a child"), None);
         kill_rest(pid);
         assert_eq!(wait_for_news(pid, libc::WEXITED), News::Ended(pid));
         reap(pid).expect("a child");

@@ -49,7 +49,7 @@ mod uncopied; // memory that a fork does not copy
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
 pub(crate) use call_error::{CallError, errno, of_call};
-pub(crate) use children::{End, News, Rest, kill_rest, next_ended_in, next_news, reap, rest_of, take_stop};
+pub(crate) use children::{End, News, Rest, kill_rest, news_of, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};

@@ -225,7 +225,7 @@ fn end_program(signal: c_int, sent: Sent) -> ! {
     line.push("prefork: ");
     line.push(Signal::of_number(signal).map_or("a signal", Signal::as_str));
     match sent {
-        Sent::ByKernel => line.push(" from the terminal"),
+        Sent::ByKernel | Sent::ForChild(_) => line.push(" from the terminal"),
         Sent::By(0) => line.push(" from outside this container"),
         Sent::By(pid) => {
             line.push(" from pid ");

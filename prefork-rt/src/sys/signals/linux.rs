@@ -76,7 +76,7 @@ impl SignalQueue {
         let signal = number(offset_of!(libc::signalfd_siginfo, ssi_signo))?;
         let code = number(offset_of!(libc::signalfd_siginfo, ssi_code))?;
         let pid = number(offset_of!(libc::signalfd_siginfo, ssi_pid))?;
-        Some(Received { signal, sent: sender_by(code, pid) })
+        Some(Received { signal, sent: sender_by(signal, code, pid) })
     }
 
     /// The next signal that stops the pool, without waiting. signalfd(2) returns the lowest signal first, so a signal that

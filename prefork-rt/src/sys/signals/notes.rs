@@ -24,7 +24,8 @@ impl Notes {
     pub(super) fn note(&self, signal: c_int, sent: Sent) {
         let noted = match sent {
             Sent::By(pid) => ARRIVED | u64::from(pid as u32),
-            Sent::ByKernel => BY_KERNEL,
+            // Which child it is for is not noted.
+            Sent::ByKernel | Sent::ForChild(_) => BY_KERNEL,
         };
         if let Some(slot) = self.slot(signal) {
             slot.store(noted, Ordering::Relaxed);

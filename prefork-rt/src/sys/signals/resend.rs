@@ -24,7 +24,7 @@ fn with_its_sender(received: &Received) -> bool {
 
     let (code, pid) = match received.sent {
         Sent::By(pid) => (libc::SI_USER, pid),
-        Sent::ByKernel => (libc::SI_KERNEL, 0),
+        Sent::ByKernel | Sent::ForChild(_) => (libc::SI_KERNEL, 0),
     };
     let info = info(received.signal, code, pid);
     // Some architectures have the fields in another order.
