@@ -87,7 +87,7 @@ impl Supervisor {
         let rest = self.rest_of(pid);
         match proc {
             Some(proc) => {
-                self.table.remove(pid);
+                self.table.remove(proc);
                 self.ended.push((proc.task_id(), pid.as_raw()));
                 ends.push((proc, end));
             }

@@ -8,9 +8,11 @@ use crate::sys::{Pid, Uncopied, UncopiedVec};
 use crate::upgrade::state::Process;
 
 pub(super) struct Table {
-    /// The process ids of the workers that are alive, by task id and seat; 0 in a seat that has none. They are looked through
-    /// from the start, so they lie close together.
+    /// The process ids of the workers that are alive, by task id and seat; 0 in a seat that has none. They are looked through,
+    /// so they lie close together.
     alive: UncopiedVec<[i32; SEATS]>,
+    /// The task id of the worker that was removed last. Many workers mostly end in the order of their task ids.
+    removed: usize,
     /// The last process in each seat of each task id. It stays after its end, as lines still name it.
     seats: UncopiedVec<[Option<Entry>; SEATS]>,
 }
@@ -28,7 +30,7 @@ struct Entry {
 impl Table {
     /// With room for the seats of this many task ids.
     pub(super) fn for_workers(workers: usize, memory: &Uncopied) -> Table {
-        Table { alive: memory.vec(workers), seats: memory.vec(workers) }
+        Table { alive: memory.vec(workers), seats: memory.vec(workers), removed: 0 }
     }
 
     /// Enters a process in the seat that [`next_seat`](Table::next_seat) returned.
@@ -61,16 +63,19 @@ impl Table {
         self.living().map(process).collect()
     }
 
-    pub(super) fn remove(&mut self, pid: Pid) {
-        if let Some((task_id, seat)) = self.place(pid) {
+    pub(super) fn remove(&mut self, proc: ProcId) {
+        if let (task_id, Some(seat)) = (proc.task_id(), self.seat(proc)) {
             self.alive[task_id][seat] = 0;
+            self.removed = task_id;
         }
     }
 
     /// The task id and the seat of a worker that is alive.
     fn place(&self, pid: Pid) -> Option<(usize, usize)> {
         let pid = pid.as_raw();
-        let task_id = self.alive.iter().position(|pids| pids.contains(&pid)).filter(|_| pid != 0)?;
+        let (before, after) = self.alive.split_at(self.removed.min(self.alive.len()));
+        let in_part = |part: &[[i32; SEATS]]| part.iter().position(|pids| pids.contains(&pid)).filter(|_| pid != 0);
+        let task_id = in_part(after).map(|place| before.len() + place).or_else(|| in_part(before))?;
         Some((task_id, self.alive[task_id].iter().position(|&other| other == pid)?))
     }
 
