@@ -1,127 +1,179 @@
 //! The users and groups that this process has, and becoming another user.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CString, c_int};
+use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::unistd::{self, Group, User};
+use super::outcome::{checked, is};
 
-pub(crate) use nix::unistd::{Gid, Uid, getegid, geteuid};
+/// The number of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uid(libc::uid_t);
 
-/// getpwnam(3).
-pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
-    found(User::from_name(name))
-}
+/// The number of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gid(libc::gid_t);
 
-/// getpwuid(3).
-pub(crate) fn getpwuid(uid: Uid) -> io::Result<Option<User>> {
-    found(User::from_uid(uid))
-}
-
-/// getgrnam(3).
-pub(crate) fn getgrnam(name: &str) -> io::Result<Option<Group>> {
-    found(Group::from_name(name))
-}
-
-/// getgrgid(3).
-pub(crate) fn getgrgid(gid: Gid) -> io::Result<Option<Group>> {
-    found(Group::from_gid(gid))
-}
-
-/// An error that says that there is no such file as /etc/passwd means that there is no such entry.
-fn found<T>(entry: nix::Result<Option<T>>) -> io::Result<Option<T>> {
-    match entry {
-        Err(Errno::ENOENT | Errno::ESRCH) => Ok(None),
-        entry => Ok(entry?),
+impl Uid {
+    pub(crate) const fn from_raw(uid: libc::uid_t) -> Uid {
+        Uid(uid)
     }
+
+    pub(crate) const fn as_raw(self) -> libc::uid_t {
+        self.0
+    }
+
+    pub(crate) const fn is_root(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Gid {
+    pub(crate) const fn from_raw(gid: libc::gid_t) -> Gid {
+        Gid(gid)
+    }
+
+    pub(crate) const fn as_raw(self) -> libc::gid_t {
+        self.0
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Gid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The real user of this process: getuid(2).
+pub(super) fn getuid() -> Uid {
+    // SAFETY: getuid(2) takes nothing, touches no memory and cannot fail.
+    Uid(unsafe { libc::getuid() })
+}
+
+/// The effective user of this process: geteuid(2).
+pub(crate) fn geteuid() -> Uid {
+    // SAFETY: geteuid(2) takes nothing, touches no memory and cannot fail.
+    Uid(unsafe { libc::geteuid() })
+}
+
+/// The real group of this process: getgid(2).
+pub(super) fn getgid() -> Gid {
+    // SAFETY: getgid(2) takes nothing, touches no memory and cannot fail.
+    Gid(unsafe { libc::getgid() })
+}
+
+/// The effective group of this process: getegid(2).
+pub(crate) fn getegid() -> Gid {
+    // SAFETY: getegid(2) takes nothing, touches no memory and cannot fail.
+    Gid(unsafe { libc::getegid() })
 }
 
 /// The real, the effective and, where the system tells, the saved user of this process: getresuid(2).
 pub(crate) fn uids() -> Vec<Uid> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
-    if let Ok(ids) = unistd::getresuid() {
-        return vec![ids.real, ids.effective, ids.saved];
+    {
+        let (mut real, mut effective, mut saved) = (0, 0, 0);
+        // SAFETY: getresuid(2) writes three numbers through the pointers, which are to live locals of that type.
+        if unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) } == 0 {
+            return [real, effective, saved].map(Uid).to_vec();
+        }
     }
-    vec![unistd::getuid(), geteuid()]
+    vec![getuid(), geteuid()]
 }
 
 /// The real, the effective and, where the system tells, the saved group of this process: getresgid(2).
 pub(crate) fn gids() -> Vec<Gid> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
-    if let Ok(ids) = unistd::getresgid() {
-        return vec![ids.real, ids.effective, ids.saved];
+    {
+        let (mut real, mut effective, mut saved) = (0, 0, 0);
+        // SAFETY: getresgid(2) writes three numbers through the pointers, which are to live locals of that type.
+        if unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) } == 0 {
+            return [real, effective, saved].map(Gid).to_vec();
+        }
     }
-    vec![unistd::getgid(), getegid()]
-}
-
-/// All groups of a user, of which `group` is the first: getgrouplist(3).
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
-    Ok(unistd::getgrouplist(&CString::new(user)?, group)?)
+    vec![getgid(), getegid()]
 }
 
 /// The supplementary groups of this process, where the system tells: getgroups(2).
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
-    Ok(Some(unistd::getgroups()?))
+    let read = |groups: &mut [libc::gid_t]| {
+        // SAFETY: getgroups(2) writes at most as many ids as the first argument says, which is the length of the slice. For 0 it
+        // writes none.
+        checked(unsafe { libc::getgroups(groups.len() as c_int, groups.as_mut_ptr()) }).map(|count| count as usize)
+    };
+    loop {
+        let mut groups = vec![0; read(&mut [])?];
+        if groups.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        match read(&mut groups) {
+            Ok(count) => {
+                groups.truncate(count);
+                return Ok(Some(groups.into_iter().map(Gid).collect()));
+            }
+            // There are more than a moment ago.
+            Err(error) if is(&error, libc::EINVAL) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
-/// setgroups(2).
-#[cfg(not(target_vendor = "apple"))]
-pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
-    Ok(unistd::setgroups(groups)?)
-}
-
-/// The one group that is known for certain: on Apple's systems a directory service has the last word on a user's groups,
-/// and nix leaves the calls out.
-#[cfg(target_vendor = "apple")]
-pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
-    CString::new(user)?;
-    Ok(vec![group])
-}
-
+/// On Apple's systems a directory service has the last word on the groups of a user.
 #[cfg(target_vendor = "apple")]
 pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
     Ok(None)
 }
 
-#[cfg(target_vendor = "apple")]
+/// setgroups(2).
 pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
     let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
-    // The call itself refuses more groups than fit.
-    let count = std::ffi::c_int::try_from(groups.len()).unwrap_or(std::ffi::c_int::MAX);
+    // The type of the number is another one on other systems. The call itself refuses more groups than fit.
+    #[allow(clippy::cast_possible_truncation, reason = "it is usize on Linux")]
     // SAFETY: setgroups(2) reads as many ids as the first argument says, which is not more than the vector has.
-    match unsafe { libc::setgroups(count, groups.as_ptr()) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }).map(drop)
 }
 
 /// Changes the real, the effective and the saved group: setresgid(2). Where there is no such call, setgid(2), which does as
 /// much for root.
 pub(crate) fn become_group(gid: Gid) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
-    return Ok(unistd::setresgid(gid, gid, gid)?);
+    // SAFETY: setresgid(2) takes three numbers and touches no memory of ours.
+    let set = unsafe { libc::setresgid(gid.0, gid.0, gid.0) };
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd")))]
-    return Ok(unistd::setgid(gid)?);
+    // SAFETY: setgid(2) takes a number and touches no memory of ours.
+    let set = unsafe { libc::setgid(gid.0) };
+    checked(set).map(drop)
 }
 
 /// Changes the real, the effective and the saved user: setresuid(2). Where there is no such call, setuid(2), which does as
 /// much for root.
 pub(crate) fn become_user(uid: Uid) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
-    return Ok(unistd::setresuid(uid, uid, uid)?);
     #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd")))]
-    return Ok(unistd::setuid(uid)?);
+    return setuid(uid);
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "openbsd"))]
+    // SAFETY: setresuid(2) takes three numbers and touches no memory of ours.
+    checked(unsafe { libc::setresuid(uid.0, uid.0, uid.0) }).map(drop)
 }
 
 /// Becomes root, if setuid(2) lets this process. Returns whether it did.
 pub(crate) fn can_become_root() -> bool {
-    unistd::setuid(Uid::from_raw(0)).is_ok()
+    setuid(Uid(0)).is_ok()
+}
+
+fn setuid(uid: Uid) -> io::Result<()> {
+    // SAFETY: setuid(2) takes a number and touches no memory of ours.
+    checked(unsafe { libc::setuid(uid.0) }).map(drop)
 }
 
 /// Gives up all capabilities: capset(2). A change of user leaves them to a process that had them without being root.
@@ -133,10 +185,7 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     let none = [0_u32; 6];
     // SAFETY: capset(2) of this version reads six integers of 32 bits, reads a header of two and may write to it; both
     // pointers are to live locals of these sizes.
-    match unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const none) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::syscall(libc::SYS_capset, &raw mut header, &raw const none) }).map(drop)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -152,10 +201,8 @@ pub(crate) fn has_capabilities() -> io::Result<bool> {
     let mut sets = [0_u32; 6];
     // SAFETY: capget(2) of this version reads a header of two integers of 32 bits, may write to it, and writes six of them;
     // both pointers are to live locals of these sizes.
-    match unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut sets) } {
-        0 => Ok(sets.iter().any(|&set| set != 0)),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::syscall(libc::SYS_capget, &raw mut header, &raw mut sets) })?;
+    Ok(sets.iter().any(|&set| set != 0))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -239,20 +286,9 @@ mod tests {
     }
 
     #[test]
-    fn root_is_found_by_name_and_by_number() {
-        let root = Uid::from_raw(0);
-        if let Some(user) = getpwnam("root").expect("a user database") {
-            assert_eq!(user.uid, root);
-            assert!(getpwuid(root).expect("a user database").is_some());
-        }
-        assert!(getpwnam("no account has this name").expect("a user database").is_none());
-        assert!(getgrnam("no account has this name").expect("a group database").is_none());
-    }
-
-    #[test]
     fn a_process_has_its_own_groups() {
         let groups = getgroups().expect("they are told");
         assert!(groups.is_none_or(|groups| !groups.contains(&Gid::from_raw(4_000_000_000))));
-        assert!(uids().contains(&unistd::getuid()) && gids().contains(&getegid()));
+        assert!(uids().contains(&getuid()) && gids().contains(&getegid()));
     }
 }

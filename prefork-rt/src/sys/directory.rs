@@ -5,6 +5,7 @@
 
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) mod attack;
+mod calls; // openat(2) and its family
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod linux;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
@@ -13,24 +14,23 @@ mod portable;
 mod tests;
 
 use std::error::Error;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString, c_int};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open, openat, readlinkat, renameat};
-use nix::sys::stat::{FchmodatFlags, FileStat, Mode, SFlag, fchmodat, fstat, mkdirat, mode_t};
-use nix::unistd::{Gid, LinkatFlags, Uid, UnlinkatFlags, fchdir, fchownat, geteuid, linkat, unlinkat};
-
+use calls::{fchmodat, fchownat, linkat, mkdirat, openat, readlinkat, renameat, unlinkat};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use linux as system;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 use portable as system;
+
+use super::outcome::is;
+use super::{Uid, change_directory, descriptor, geteuid};
 
 /// The device and the inode of a file. No other file has both as long as this one exists.
 pub(crate) type FileId = (u64, u64);
@@ -50,7 +50,11 @@ pub(crate) struct Directory {
 /// is done to this very file, whatever becomes of its name.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    stat: FileStat,
+    id: FileId,
+    kind: libc::mode_t,
+    owner: Uid,
+    /// No second name leads to it.
+    has_one_name: bool,
     opened: Option<OwnedFd>,
 }
 
@@ -79,7 +83,7 @@ impl Directory {
         while let Some(part) = parts.pop() {
             match at.step(&part)? {
                 Step::Directory(next) => at = next,
-                Step::Link { .. } if links == MOST_LINKS => return Err(Errno::ELOOP.into()),
+                Step::Link { .. } if links == MOST_LINKS => return Err(error(libc::ELOOP)),
                 Step::Link { target, of_stranger } => {
                     links += 1;
                     if let Some(owner) = of_stranger {
@@ -92,7 +96,7 @@ impl Directory {
                 }
             }
         }
-        let owner = Uid::from_raw(fstat(&at.opened)?.st_uid);
+        let owner = Uid::from_raw(at.status()?.st_uid);
         match strangers.into_iter().find(|link| link.owner != owner || link.owner.is_root()) {
             Some(link) => Err(io::Error::new(io::ErrorKind::PermissionDenied, link)),
             None => Ok(at),
@@ -100,32 +104,36 @@ impl Directory {
     }
 
     fn root() -> io::Result<Directory> {
-        let flags = system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        Ok(Directory { opened: open(c"/", flags, Mode::empty())?, path: "/".into() })
+        Ok(Directory { opened: open_for_search("/")?, path: "/".into() })
+    }
+
+    fn status(&self) -> io::Result<libc::stat> {
+        descriptor::status(self.opened.as_raw_fd())
     }
 
     fn step(&self, part: &OsStr) -> io::Result<Step> {
-        let flags = system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        match openat(&self.opened, c_name(part)?.as_c_str(), flags, Mode::empty()) {
+        let flags = system::SEARCHED | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        match openat(self.opened.as_fd(), &c_name(part)?, flags) {
             Ok(opened) => Ok(Step::Directory(Directory { opened, path: self.path_of(part) })),
             // A symbolic link is one of these errors, which one depends on the system.
-            Err(Errno::ENOTDIR | Errno::ELOOP | Errno::EMLINK) => self.link(part),
-            Err(error) => Err(error.into()),
+            Err(error) if [libc::ENOTDIR, libc::ELOOP, libc::EMLINK].iter().any(|&number| is(&error, number)) => {
+                self.link(part)
+            }
+            Err(error) => Err(error),
         }
     }
 
     fn link(&self, part: &OsStr) -> io::Result<Step> {
-        let link = self.entry(part)?.ok_or(Errno::ENOENT)?;
-        if !link.is(SFlag::S_IFLNK) {
-            return Err(Errno::ENOTDIR.into());
+        let link = self.entry(part)?.ok_or_else(|| error(libc::ENOENT))?;
+        if link.kind != libc::S_IFLNK {
+            return Err(error(libc::ENOTDIR));
         }
         let target = match &link.opened {
-            Some(opened) => readlinkat(opened, c"")?,
-            None => readlinkat(&self.opened, c_name(part)?.as_c_str())?,
+            Some(opened) => readlinkat(opened.as_fd(), c"")?,
+            None => readlinkat(self.opened.as_fd(), &c_name(part)?)?,
         };
-        let owner = Uid::from_raw(link.stat.st_uid);
-        let is_trusted = (owner.is_root() || owner == geteuid()) && link.stat.st_nlink == 1;
-        Ok(Step::Link { target: target.into(), of_stranger: (!is_trusted).then_some(owner) })
+        let is_trusted = (link.owner.is_root() || link.owner == geteuid()) && link.has_one_name;
+        Ok(Step::Link { target: target.into(), of_stranger: (!is_trusted).then_some(link.owner) })
     }
 
     fn path_of(&self, part: &OsStr) -> PathBuf {
@@ -137,7 +145,7 @@ impl Directory {
     }
 
     pub(crate) fn id(&self) -> io::Result<FileId> {
-        Ok(id(&fstat(&self.opened)?))
+        Ok(id(&self.status()?))
     }
 
     /// A second descriptor of the directory, which can be locked if [`Directory::open_private`] has opened it.
@@ -148,50 +156,57 @@ impl Directory {
     /// The file with this name, or `None`.
     pub(crate) fn entry(&self, name: &OsStr) -> io::Result<Option<Entry>> {
         match system::entry(self.opened.as_fd(), &c_name(name)?) {
-            Ok((stat, opened)) => Ok(Some(Entry { stat, opened })),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(error) => Err(error.into()),
+            Ok((status, opened)) => Ok(Some(Entry {
+                id: id(&status),
+                kind: status.st_mode & libc::S_IFMT,
+                owner: Uid::from_raw(status.st_uid),
+                has_one_name: status.st_nlink == 1,
+                opened,
+            })),
+            Err(error) if is(&error, libc::ENOENT) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
     /// Makes a directory that only this user may enter: mkdir(2).
     pub(crate) fn make_private(&self, name: &OsStr) -> io::Result<()> {
-        Ok(mkdirat(&self.opened, c_name(name)?.as_c_str(), Mode::S_IRWXU)?)
+        mkdirat(self.opened.as_fd(), &c_name(name)?, 0o700)
     }
 
     /// Opens a directory, so that files can be made in it and it can be locked, without following a link. `None` where it is
     /// another user's, or others may enter it.
     pub(crate) fn open_private(&self, name: &OsStr) -> io::Result<Option<Directory>> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-        let opened = openat(&self.opened, c_name(name)?.as_c_str(), flags, Mode::empty())?;
-        let stat = fstat(&opened)?;
-        let is_private = Uid::from_raw(stat.st_uid) == geteuid() && stat.st_mode & 0o077 == 0;
-        Ok(is_private.then(|| Directory { opened, path: self.path_of(name) }))
+        let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let opened = openat(self.opened.as_fd(), &c_name(name)?, flags)?;
+        let directory = Directory { opened, path: self.path_of(name) };
+        let status = directory.status()?;
+        let is_private = Uid::from_raw(status.st_uid) == geteuid() && status.st_mode & 0o077 == 0;
+        Ok(is_private.then_some(directory))
     }
 
     /// Gives the file of this name to a user or a group: chown(2). Only for a directory in which no other user can exchange
     /// names.
     pub(crate) fn set_owner(&self, name: &OsStr, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
-        let (owner, group) = (owner.map(Uid::from_raw), group.map(Gid::from_raw));
-        Ok(fchownat(&self.opened, c_name(name)?.as_c_str(), owner, group, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+        fchownat(self.opened.as_fd(), &c_name(name)?, owner, group, libc::AT_SYMLINK_NOFOLLOW)
     }
 
     /// chmod(2), which follows a link. Only for a directory in which no other user can exchange names.
     pub(crate) fn set_mode(&self, name: &OsStr, mode: u32) -> io::Result<()> {
-        Ok(fchmodat(&self.opened, c_name(name)?.as_c_str(), permissions(mode), FchmodatFlags::FollowSymlink)?)
+        #[allow(clippy::unnecessary_cast, reason = "it is u32 on Linux")]
+        fchmodat(self.opened.as_fd(), &c_name(name)?, mode as libc::mode_t)
     }
 
     pub(crate) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        Ok(unlinkat(&self.opened, c_name(name)?.as_c_str(), UnlinkatFlags::NoRemoveDir)?)
+        unlinkat(self.opened.as_fd(), &c_name(name)?, 0)
     }
 
     pub(crate) fn remove_directory(&self, name: &OsStr) -> io::Result<()> {
-        Ok(unlinkat(&self.opened, c_name(name)?.as_c_str(), UnlinkatFlags::RemoveDir)?)
+        unlinkat(self.opened.as_fd(), &c_name(name)?, libc::AT_REMOVEDIR)
     }
 
     /// Moves a file to another directory, in the place of the file with the new name: rename(2).
     pub(crate) fn rename(&self, name: &OsStr, to: &Directory, new: &OsStr) -> io::Result<()> {
-        Ok(renameat(&self.opened, c_name(name)?.as_c_str(), &to.opened, c_name(new)?.as_c_str())?)
+        renameat(self.opened.as_fd(), &c_name(name)?, to.opened.as_fd(), &c_name(new)?)
     }
 
     /// Moves a file to another directory if the new name is free: renameat2(2). Where the system or the file system has no such
@@ -200,11 +215,11 @@ impl Directory {
         let (old, new) = (c_name(name)?, c_name(new)?);
         match system::rename_to_free(self.opened.as_fd(), &old, to.opened.as_fd(), &new) {
             // A filter that does not know this system call returns EPERM.
-            Err(Errno::EINVAL | Errno::ENOSYS | Errno::EPERM) => {
-                linkat(&self.opened, old.as_c_str(), &to.opened, new.as_c_str(), LinkatFlags::empty())?;
+            Err(error) if [libc::EINVAL, libc::ENOSYS, libc::EPERM].iter().any(|&number| is(&error, number)) => {
+                linkat(self.opened.as_fd(), &old, to.opened.as_fd(), &new)?;
                 self.remove(name)
             }
-            result => Ok(result?),
+            result => result,
         }
     }
 
@@ -215,25 +230,21 @@ impl Directory {
         if let Some(path) = path_of_descriptor(self.opened.as_fd()) {
             return call(&path.join(name));
         }
-        let here = open(c".", system::SEARCHED | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
-        fchdir(&self.opened)?;
+        let here = open_for_search(".")?;
+        change_directory(self.opened.as_fd())?;
         let result = call(name.as_ref());
-        fchdir(&here)?;
+        change_directory(here.as_fd())?;
         result
     }
 }
 
 impl Entry {
     pub(crate) fn id(&self) -> FileId {
-        id(&self.stat)
+        self.id
     }
 
     pub(crate) fn is_socket(&self) -> bool {
-        self.is(SFlag::S_IFSOCK)
-    }
-
-    fn is(&self, kind: SFlag) -> bool {
-        SFlag::from_bits_truncate(self.stat.st_mode & SFlag::S_IFMT.bits()) == kind
+        self.kind == libc::S_IFSOCK
     }
 
     /// An address for connect(2) that leads to this very file. `None` where there is no /proc.
@@ -243,14 +254,14 @@ impl Entry {
 
     /// Gives this very file to a user or a group: fchownat(2).
     pub(crate) fn set_owner(&self, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
-        let opened = self.opened.as_ref().ok_or(Errno::ENOSYS)?;
-        Ok(system::set_owner(opened.as_fd(), owner.map(Uid::from_raw), group.map(Gid::from_raw))?)
+        let opened = self.opened.as_ref().ok_or_else(|| error(libc::ENOSYS))?;
+        system::set_owner(opened.as_fd(), owner, group)
     }
 
     /// chmod(2) of this very file.
     pub(crate) fn set_mode(&self, mode: u32) -> io::Result<()> {
         // fchmod(2) takes no O_PATH descriptor, and fchmodat2(2) needs Linux 6.6.
-        let path = self.address().ok_or(Errno::ENOSYS)?;
+        let path = self.address().ok_or_else(|| error(libc::ENOSYS))?;
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode))
     }
 }
@@ -276,20 +287,25 @@ fn parts(path: &Path) -> Vec<OsString> {
     parts
 }
 
-/// The name for a system call. (nix would make it in the function of each call.)
-fn c_name(name: &OsStr) -> Result<CString, Errno> {
-    CString::new(name.as_bytes()).map_err(|_| Errno::EINVAL)
+/// The name for a system call.
+fn c_name(name: &OsStr) -> io::Result<CString> {
+    CString::new(name.as_bytes()).map_err(|_| error(libc::EINVAL))
+}
+
+fn error(number: c_int) -> io::Error {
+    io::Error::from_raw_os_error(number)
+}
+
+/// Opens a directory only to look up names in it.
+fn open_for_search(path: &str) -> io::Result<OwnedFd> {
+    let flags = system::SEARCHED | libc::O_DIRECTORY;
+    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?.into())
 }
 
 // The types are others on other systems.
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "they are the same on Linux")]
-fn id(stat: &FileStat) -> FileId {
-    (stat.st_dev as u64, stat.st_ino.into())
-}
-
-fn permissions(mode: u32) -> Mode {
-    #[allow(clippy::unnecessary_cast, reason = "it is u32 on Linux")]
-    Mode::from_bits_truncate(mode as mode_t)
+fn id(status: &libc::stat) -> FileId {
+    (status.st_dev as u64, status.st_ino.into())
 }
 
 /// `/proc/self/fd/3`, if that leads to this file: there may be no /proc, or one of another PID namespace.
@@ -297,7 +313,7 @@ fn path_of_descriptor(opened: BorrowedFd<'_>) -> Option<PathBuf> {
     if cfg!(not(any(target_os = "linux", target_os = "android"))) {
         return None;
     }
-    let path = PathBuf::from(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&opened)));
-    let (found, stat) = (fs::metadata(&path).ok()?, fstat(opened).ok()?);
-    ((found.dev(), found.ino()) == id(&stat)).then_some(path)
+    let path = PathBuf::from(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+    let (found, status) = (fs::metadata(&path).ok()?, descriptor::status(opened.as_raw_fd()).ok()?);
+    ((found.dev(), found.ino()) == id(&status)).then_some(path)
 }

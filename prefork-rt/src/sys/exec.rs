@@ -2,16 +2,16 @@
 #![allow(unsafe_code)]
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString, c_int};
+use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::ptr;
 
-use nix::unistd;
-
+use super::outcome::checked;
 use super::{
     Fork, Mask, Pid, SingleThread, default_broken_pipes, descriptor, die_with_parent, end_now, errno, lead_group,
     of_call,
@@ -24,19 +24,39 @@ pub(crate) type Variables<'a> = &'a [(OsString, OsString)];
 pub(crate) fn exec(binary: &Path, arguments: &[OsString], variables: Variables<'_>) -> io::Error {
     error_of(|| {
         let binary = c_string(binary.as_os_str())?;
-        Ok(unistd::execve(&binary, &c_arguments(arguments)?, &c_variables(variables)?)?)
+        execve(&binary, &c_arguments(arguments)?, &c_variables(variables)?)
     })
 }
 
 /// fexecve(3): becomes a program that is open, whatever has become of its file. Returns only when it fails.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn exec_open(binary: BorrowedFd<'_>, arguments: &[OsString], variables: Variables<'_>) -> io::Error {
-    error_of(|| Ok(unistd::fexecve(binary, &c_arguments(arguments)?, &c_variables(variables)?)?))
+    error_of(|| {
+        let (arguments, variables) = (c_arguments(arguments)?, c_variables(variables)?);
+        let (arguments, variables) = (pointers(&arguments), pointers(&variables));
+        // SAFETY: fexecve(3) reads two lists that end with a null pointer, of texts that end with a zero. The texts live until
+        // it returns.
+        unsafe { libc::fexecve(binary.as_raw_fd(), arguments.as_ptr(), variables.as_ptr()) };
+        Err(io::Error::last_os_error())
+    })
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn exec_open(_: BorrowedFd<'_>, _: &[OsString], _: Variables<'_>) -> io::Error {
     io::ErrorKind::Unsupported.into()
+}
+
+fn execve(binary: &CStr, arguments: &[CString], variables: &[CString]) -> io::Result<Infallible> {
+    let (arguments, variables) = (pointers(arguments), pointers(variables));
+    // SAFETY: execve(2) reads a text, and two lists of texts that end with a null pointer; the texts end with a zero, and live
+    // until it returns.
+    unsafe { libc::execve(binary.as_ptr(), arguments.as_ptr(), variables.as_ptr()) };
+    Err(io::Error::last_os_error())
+}
+
+/// Pointers to the texts, and a null pointer after them.
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
 }
 
 /// The error of something that cannot succeed.
@@ -90,7 +110,8 @@ pub(crate) fn open_for_its_place(path: &Path) -> io::Result<OwnedFd> {
 
 /// fchdir(2).
 pub(crate) fn change_directory(directory: BorrowedFd<'_>) -> io::Result<()> {
-    Ok(unistd::fchdir(directory)?)
+    // SAFETY: fchdir(2) takes any number and touches no memory.
+    checked(unsafe { libc::fchdir(directory.as_raw_fd()) }).map(drop)
 }
 
 /// The kernel makes a pipe this wide for any user.
@@ -147,7 +168,7 @@ pub(crate) fn spawn(start: &Start<'_>, single_thread: SingleThread) -> io::Resul
         Fork::Child => {
             let error = error_of(|| {
                 start.prepare(&null)?;
-                unistd::execve(&binary, &arguments, &variables).map_err(of_call("execve(2)"))
+                execve(&binary, &arguments, &variables).map_err(of_call("execve(2)"))
             });
             let number = errno(&error).unwrap_or(libc::EINVAL);
             // A parent that cannot read it sees the exit status.

@@ -11,8 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use super::listing::names_in;
 use super::proc::{is_of_our_processes, pids};
-use super::threads::names_in;
 use super::{Pid, descriptor, getpid};
 
 /// What a socket is bound to.

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 
-/// A lock that is held until this is dropped. nix's lock panics on drop when unlocking fails; this one then relies on
-/// close(2), which releases the lock too.
+use super::outcome::{checked, uninterrupted};
+
+/// A lock that is held until this is dropped. Where unlocking fails then, close(2) releases the lock.
 #[derive(Debug)]
 pub(crate) struct FileLock(File);
 
@@ -29,21 +30,14 @@ impl Drop for FileLock {
 }
 
 fn flock(file: &File, operation: libc::c_int) -> io::Result<()> {
-    loop {
-        // SAFETY: flock(2) takes two numbers and touches no memory; the descriptor is open as long as the file is
-        // borrowed.
-        if unsafe { libc::flock(file.as_raw_fd(), operation) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
-        }
-    }
+    // SAFETY: flock(2) takes two numbers and touches no memory; the descriptor is open as long as the file is borrowed.
+    uninterrupted(|| checked(unsafe { libc::flock(file.as_raw_fd(), operation) })).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     fn directory() -> File {
@@ -66,9 +60,8 @@ mod tests {
         let path = std::env::temp_dir();
         let lock = FileLock::try_lock(File::open(&path).expect("a directory")).expect("no other process locks it");
         // Such a descriptor cannot be locked or unlocked: EBADF. It takes the place of the one that is.
-        let bare = nix::fcntl::open(&path, nix::fcntl::OFlag::O_PATH, nix::sys::stat::Mode::empty()).expect("open");
-        // SAFETY: dup2(2) puts one open descriptor in the place of another, which is this test's; the lock closes it.
-        assert!(unsafe { libc::dup2(bare.as_raw_fd(), lock.0.as_raw_fd()) } >= 0);
+        let bare = crate::sys::open_for_its_place(&path).expect("open");
+        crate::sys::descriptor::replace(lock.0.as_raw_fd(), bare.as_fd()).expect("replaced");
         assert_eq!(flock(&lock.0, libc::LOCK_UN).expect_err("no lock").raw_os_error(), Some(libc::EBADF));
         drop(lock);
     }

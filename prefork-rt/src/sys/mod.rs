@@ -22,6 +22,7 @@ mod keyring; // the session keyring
 #[cfg(feature = "hyper_1")]
 mod limits; // how many descriptors this process may have
 mod listener_state; // what one process can change of a listening socket for all
+mod listing; // the names in a directory
 mod lock; // a lock on a file
 mod memory_file; // files that are memory only
 mod outcome; // what a call has returned
@@ -46,6 +47,7 @@ mod threads; // what makes a fork unsafe: other threads, event loops
 #[cfg(feature = "tokio")]
 mod timer; // a timer that is a descriptor
 mod uncopied; // memory that a fork does not copy
+mod user_database; // the system's lists of users and groups
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
 pub(crate) use call_error::{CallError, errno, of_call};
@@ -54,9 +56,8 @@ pub(crate) use clock::{milliseconds, monotonic};
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{
-    Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getegid, geteuid, getgrgid, getgrnam,
-    getgrouplist, getgroups, getpwnam, getpwuid, gids, groups_are_fixed, has_acl, has_capabilities, has_gid, has_uid,
-    missing_rights, setgroups, uids,
+    Gid, Uid, become_group, become_user, can_become_root, drop_capabilities, getegid, geteuid, getgroups, gids,
+    groups_are_fixed, has_acl, has_capabilities, has_gid, has_uid, missing_rights, setgroups, uids,
 };
 #[cfg(all(test, target_os = "linux"))]
 pub(crate) use directory::attack;
@@ -104,4 +105,5 @@ pub(crate) use threads::{
 #[cfg(feature = "tokio")]
 pub(crate) use timer::Timer;
 pub(crate) use uncopied::{Uncopied, UncopiedBox, UncopiedVec};
+pub(crate) use user_database::{getgrgid, getgrnam, getgrouplist, getpwnam, getpwuid};
 pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};

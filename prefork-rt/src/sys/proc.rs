@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::threads::names_in;
+use super::listing::names_in;
 use super::{Pid, Signal, getpid};
 
 /// The bytes that the process shares with no other, swapped or not: what the system would get back if it ended.

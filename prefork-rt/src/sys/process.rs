@@ -233,8 +233,9 @@ pub(crate) fn rights() -> Rights {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) fn rights() -> Rights {
-    use nix::unistd;
-    let is_another = unistd::getuid() != unistd::geteuid() || unistd::getgid() != unistd::getegid();
+    use super::credentials::{getegid, geteuid, getgid, getuid};
+
+    let is_another = getuid() != geteuid() || getgid() != getegid();
     if is_another { Rights::Anothers } else { Rights::Callers }
 }
 

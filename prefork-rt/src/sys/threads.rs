@@ -1,19 +1,15 @@
 //! What makes a fork unsafe: other threads, and event loops that would be shared. It must not know what follows from that.
 #![allow(unsafe_code)]
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use nix::dir::Dir;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
-
 use super::descriptor;
+use super::listing::names_in;
 
 /// Proof that this process had one thread a moment ago. The thread that has the proof is that one.
 pub(crate) struct SingleThread {
@@ -56,7 +52,9 @@ pub(crate) fn other_threads() -> Threads {
 pub(crate) fn is_main_thread() -> bool {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        nix::unistd::gettid() == nix::unistd::getpid()
+        // SAFETY: gettid(2) takes nothing, touches no memory and cannot fail.
+        let thread = unsafe { libc::syscall(libc::SYS_gettid) };
+        thread == super::getpid().as_raw().into()
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
@@ -140,20 +138,6 @@ pub(crate) fn descriptors() -> Descriptors {
         }
     }
     descriptors
-}
-
-/// The names in a directory, if it can be read. (std's `ReadDir` panics where close(2) fails.)
-pub(super) fn names_in(directory: &str) -> Option<Vec<OsString>> {
-    let mut directory =
-        Dir::open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).ok()?;
-    let mut names = Vec::new();
-    for entry in directory.iter().flatten() {
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            names.push(OsStr::from_bytes(name).to_owned());
-        }
-    }
-    Some(names)
 }
 
 pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
