@@ -48,7 +48,7 @@ fn is_moved(program: &Program) -> bool {
         return true;
     }
     // A start may end before all is moved, where it is slow.
-    let refused = program.stderr.count(" MiB into huge pages: ") + program.stderr.count("has no effect on all or part");
+    let refused = program.stderr.count(" and left the rest, ") + program.stderr.count("has no effect on all or part");
     assert!(refused > 0 || !kernel_collapses(), "{} bytes, {:#?}", in_huge_pages(program), program.stderr.all());
     println!("skipped: the kernel does not give the huge pages");
     false
@@ -78,6 +78,31 @@ fn what_preload_has_loaded_is_moved_and_needs_no_more_memory() {
     left.stop();
     let [with, without] = [&moved, &left].map(|program| program.stderr.count("has no effect"));
     assert_eq!((with, without), (0, 0), "only what was asked for by name is missed");
+}
+
+#[test]
+fn a_line_says_what_was_moved_and_how_to_change_it() {
+    let mut program = start(&mut large(None));
+    if is_moved(&program) && !system_has_them_always() {
+        let line = program.stderr.wait_for(" MiB into huge pages in ");
+        assert!(line.contains("of CPU time, so that forks are fast; huge_pages = false"), "{line}");
+    }
+    program.stop();
+}
+
+#[cfg(target_env = "gnu")]
+#[test]
+fn what_is_in_huge_pages_already_is_not_moved() {
+    let mut program = start(large(None).env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"));
+    program.stop();
+    let (moved, left) =
+        (program.stderr.count(" MiB into huge pages in "), program.stderr.count(" and left the rest, "));
+    // A system that gives no huge pages to memory that asks for them, or a C library without the tunable.
+    if moved > left {
+        println!("skipped: the allocator has no huge pages");
+        return;
+    }
+    assert_eq!((moved, left), (0, 0), "{:#?}", program.stderr.all());
 }
 
 #[test]

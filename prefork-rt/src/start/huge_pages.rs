@@ -16,41 +16,37 @@ use crate::sys::{self, PageMap, Usage};
 const LEAST: usize = 64 << 20;
 /// How much is moved between two looks at the time used. Each call waits for all CPUs once.
 const BATCH: usize = 64 << 20;
-/// The CPU time it may take, however little the program has used before.
-const SHORTEST: Duration = Duration::from_secs(1);
+/// The CPU time it may take, however little the program has used before. It is enough for a GiB whose huge pages a virtual
+/// machine's host has yet to find; of memory that is there a GiB takes 0.3 s.
+const SHORTEST: Duration = Duration::from_secs(4);
 
-/// Moves the large private memory of this process into huge pages, as far as that needs no more memory.
+/// Moves the large private memory of this process into huge pages, as far as that needs no more memory, and logs what it
+/// has moved.
 ///
 /// Unless `asked` for by name, it uses no more CPU time than the program has used until then, or [`SHORTEST`], so that a start
-/// takes about twice as long at most. It says so where it could not move all. Where asked for, it also says where nothing
-/// can be done.
+/// takes about twice as long at most. Where asked for, it also says where nothing can be done.
 pub(super) fn collapse_large_memory(asked: bool) {
     let Ok(usage) = sys::usage() else { return };
     if usage.peak_memory < LEAST as u64 {
         return;
     }
-    let longest = (!asked).then_some(usage.cpu_time.max(SHORTEST));
-    match collapse(&usage, longest) {
-        Ok(Outcome { total, done, stopped: Some(stopped), .. }) => {
-            let (done, total) = (done >> 20, total >> 20);
-            let why = match stopped {
-                Stopped::Late(after) => {
-                    let after = amounts::time(after);
-                    format!(
-                        "the rest would make the start too long after {after} of CPU time; huge_pages = true moves all, false nothing"
-                    )
-                }
-                Stopped::Refused(error) => format!("the system had no more for this process: {error}"),
-            };
-            logging::info(&format!(
-                "moved {done} of {total} MiB into huge pages: {why}; for each GiB that is left, a fork takes about 30 ms \
-                 longer"
-            ));
+    match collapse(&usage, longest(asked, usage.cpu_time)) {
+        Ok(outcome) => {
+            if let Some(line) = outcome.line() {
+                logging::info(&line);
+            }
+            if let Some(error) = outcome.refused.filter(|_| asked) {
+                warn_of_no_effect(&error);
+            }
         }
-        Ok(Outcome { refused: Some(error), .. }) if asked => warn_of_no_effect(&error),
         Err(error) if asked => warn_of_no_effect(&error),
-        Ok(_) | Err(_) => {}
+        Err(_) => {}
     }
+}
+
+/// The CPU time that the move may use, in a program that has used `used`.
+fn longest(asked: bool, used: Duration) -> Option<Duration> {
+    (!asked).then(|| used.max(SHORTEST))
 }
 
 fn warn_of_no_effect(error: &io::Error) {
@@ -60,37 +56,69 @@ fn warn_of_no_effect(error: &io::Error) {
     ));
 }
 
+#[derive(Debug, Default)]
 struct Outcome {
-    /// What could be moved, in bytes, and how much of it was.
+    /// What could be moved, in bytes, without what was in huge pages before, and how much of it was.
     total: usize,
     done: usize,
+    /// The CPU time that it took.
+    taken: Duration,
     /// The last error that says that a part of the memory may have none.
     refused: Option<io::Error>,
     /// Why it did not go on.
     stopped: Option<Stopped>,
 }
 
+#[derive(Debug)]
 enum Stopped {
-    Late(Duration),
+    Late,
     Refused(io::Error),
+}
+
+impl Outcome {
+    /// What the log says, unless there was little to move or none of it may be in huge pages.
+    fn line(&self) -> Option<String> {
+        let (done, total, taken) = (self.done >> 20, self.total >> 20, amounts::time(self.taken));
+        let consequence = "for each GiB that is left, a fork takes about 30 ms longer";
+        match &self.stopped {
+            Some(Stopped::Late) => Some(format!(
+                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, and left the rest, so that the start \
+                 does not take longer; {consequence}; huge_pages = true moves all, false nothing"
+            )),
+            Some(Stopped::Refused(error)) => Some(format!(
+                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, and left the rest, as the system had no \
+                 more for this process: {error}; {consequence}"
+            )),
+            None if done > 0 => Some(format!(
+                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, so that forks are fast; huge_pages = \
+                 false saves this time"
+            )),
+            None => None,
+        }
+    }
 }
 
 /// `before` is what the process had used before this, `longest` the CPU time that this may use.
 fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
     let size = sys::huge_page_size()?;
     let ranges = full_ranges(size)?;
-    let mut outcome = Outcome { total: ranges.iter().map(Range::len).sum(), done: 0, refused: None, stopped: None };
+    let full = ranges.iter().map(Range::len).sum::<usize>();
+    if full < LEAST {
+        return Ok(Outcome::default());
+    }
+    let huge_before = in_huge_pages()?;
+    let mut outcome = Outcome { total: full.saturating_sub(huge_before), ..Outcome::default() };
     if outcome.total < LEAST {
         return Ok(outcome);
     }
     for batch in ranges.iter().flat_map(|range| batches(range, size)) {
-        let taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
-        if longest.is_some_and(|longest| taken > longest) {
-            outcome.stopped = Some(Stopped::Late(taken));
+        outcome.taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
+        if longest.is_some_and(|longest| outcome.taken > longest) {
+            outcome.stopped = Some(Stopped::Late);
             break;
         }
-        match sys::collapse(&batch) {
-            Ok(()) => outcome.done += batch.len(),
+        match collapse_batch(&batch) {
+            Ok(()) => {}
             Err(error) if sys::errno(&error) == Some(libc::EAGAIN) => {}
             Err(error) if sys::errno(&error) == Some(libc::EINVAL) => outcome.refused = Some(error),
             Err(error) => {
@@ -99,7 +127,30 @@ fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
             }
         }
     }
+    outcome.taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
+    outcome.done = in_huge_pages()?.saturating_sub(huge_before);
     Ok(outcome)
+}
+
+/// Where something else used a page just then, such as the kernel's lists of pages, it tries once more. What is huge by then
+/// takes no time.
+fn collapse_batch(batch: &Range<usize>) -> io::Result<()> {
+    match sys::collapse(batch) {
+        Err(error) if sys::errno(&error) == Some(libc::EAGAIN) => sys::collapse(batch),
+        outcome => outcome,
+    }
+}
+
+/// How many bytes of this process's private memory without a file are in huge pages.
+fn in_huge_pages() -> io::Result<usize> {
+    let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
+    kilobytes_in_huge_pages(&rollup).map(|size| size << 10).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+/// Of a line `AnonHugePages:     1022976 kB`.
+fn kilobytes_in_huge_pages(rollup: &str) -> Option<usize> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"))?;
+    line.trim_start().strip_suffix(" kB")?.parse().ok()
 }
 
 /// What is made into huge pages: the parts of private memory in which every small page is there, and this process's alone.
@@ -181,6 +232,42 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(private_memory(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_start_takes_twice_as_long_at_most_or_four_seconds_more() {
+        let seconds = Duration::from_secs;
+        assert_eq!(longest(false, seconds(1)), Some(seconds(4)));
+        assert_eq!(longest(false, seconds(9)), Some(seconds(9)));
+        assert_eq!(longest(true, seconds(9)), None);
+    }
+
+    #[test]
+    fn a_line_says_what_was_moved_and_how_long_it_took_and_what_to_do() {
+        let outcome = |done: usize, stopped| Outcome {
+            total: 1022 << 20,
+            done: done << 20,
+            taken: Duration::from_millis(350),
+            refused: None,
+            stopped,
+        };
+        let start = "moved 704 of 1022 MiB into huge pages in 350ms of CPU time, and left the rest, ";
+        let late = outcome(704, Some(Stopped::Late)).line().unwrap();
+        assert!(late.starts_with(start) && late.contains("huge_pages = true moves all"), "{late}");
+        let refused = outcome(704, Some(Stopped::Refused(io::ErrorKind::OutOfMemory.into()))).line().unwrap();
+        assert!(refused.starts_with(start) && refused.contains("out of memory"), "{refused}");
+        let all = outcome(1022, None).line().unwrap();
+        assert!(all.starts_with("moved 1022 of 1022 MiB") && all.contains("huge_pages = false"), "{all}");
+        assert_eq!(outcome(0, None).line(), None);
+    }
+
+    #[test]
+    fn the_size_in_huge_pages_is_a_line_of_smaps_rollup() {
+        let rollup = "55d0a0000000-7ffd00021000 ---p 00000000 00:00 0   [rollup]\nRss:  1050000 kB\nAnonHugePages:   1046528 kB\n";
+        assert_eq!(kilobytes_in_huge_pages(rollup), Some(1_046_528));
+        for other in ["", "Rss:  1050000 kB\n", "AnonHugePages:\n", "AnonHugePages:   x kB\n"] {
+            assert_eq!(kilobytes_in_huge_pages(other), None, "{other}");
         }
     }
 
