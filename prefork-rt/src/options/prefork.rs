@@ -597,8 +597,8 @@ impl Prefork {
     /// A fork copies an entry of the page table for each page of private memory: 25 ms and more for 1 GiB in pages of 4
     /// KiB, 0.4 ms in huge pages. So once `preload` and the option expressions have run and everything else is ready, the
     /// supervisor moves its private memory into huge pages: those parts in which all pages are in use, so that it needs
-    /// no more memory. It leaves mapped files, shared memory, stacks, and mappings that refuse huge pages as they are. A
-    /// program that has never had 64 MiB resident is left alone.
+    /// no more memory. [`SharedBytes`](crate::SharedBytes) are moved after it. It leaves mapped files, other shared memory,
+    /// stacks, and mappings that refuse huge pages as they are. A program that has never had 64 MiB resident is left alone.
     ///
     /// The memory is copied once, which takes 0.3 s of CPU time for 1 GiB, and up to 4 s in a virtual machine whose host has
     /// yet to find the memory. By default it ends when it has used 4 s of CPU time, or as much as the program had used until

@@ -76,10 +76,10 @@ enum Stopped {
 }
 
 impl Outcome {
-    /// What the log says, unless there was little to move or none of it may be in huge pages.
+    /// What the log says, unless little was moved because the rest was huge before or may have no huge pages.
     fn line(&self) -> Option<String> {
         let (done, total, taken) = (self.done >> 20, self.total >> 20, amounts::time(self.taken));
-        let consequence = "for each GiB that is left, a fork takes about 30 ms longer";
+        let consequence = "for each GiB that is left, a restart takes about 50 ms longer";
         match &self.stopped {
             Some(Stopped::Late) => Some(format!(
                 "moved {done} of {total} MiB into huge pages in {taken} of CPU time, and left the rest, so that the start \
@@ -89,8 +89,8 @@ impl Outcome {
                 "moved {done} of {total} MiB into huge pages in {taken} of CPU time, and left the rest, as the system had no \
                  more for this process: {error}; {consequence}"
             )),
-            None if done > 0 => Some(format!(
-                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, so that forks are fast; huge_pages = \
+            None if self.done >= LEAST => Some(format!(
+                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, so that workers start and end fast; huge_pages = \
                  false saves this time"
             )),
             None => None,
@@ -101,16 +101,16 @@ impl Outcome {
 /// `before` is what the process had used before this, `longest` the CPU time that this may use.
 fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
     let size = sys::huge_page_size()?;
-    let ranges = full_ranges(size)?;
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let mut ranges = full_ranges(&maps, size)?;
+    // After the private memory, which each fork pays for, and of these only the end of a worker that has read them.
+    ranges.extend(shared_bytes(&maps, size));
     let full = ranges.iter().map(Range::len).sum::<usize>();
     if full < LEAST {
         return Ok(Outcome::default());
     }
     let huge_before = in_huge_pages()?;
-    let mut outcome = Outcome { total: full.saturating_sub(huge_before), ..Outcome::default() };
-    if outcome.total < LEAST {
-        return Ok(outcome);
-    }
+    let mut outcome = Outcome::default();
     for batch in ranges.iter().flat_map(|range| batches(range, size)) {
         outcome.taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
         if longest.is_some_and(|longest| outcome.taken > longest) {
@@ -129,42 +129,45 @@ fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
     }
     outcome.taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
     outcome.done = in_huge_pages()?.saturating_sub(huge_before);
+    outcome.total = full.saturating_sub(huge_before).max(outcome.done);
     Ok(outcome)
 }
 
-/// Where something else used a page just then, such as the kernel's lists of pages, it tries once more. What is huge by then
-/// takes no time.
+/// Tries once more where something else used a page just then, and twice more where no huge page was free: a try
+/// makes the kernel move pages together, and we have seen the second one succeed. What is huge by then takes no time.
 fn collapse_batch(batch: &Range<usize>) -> io::Result<()> {
-    match sys::collapse(batch) {
-        Err(error) if sys::errno(&error) == Some(libc::EAGAIN) => sys::collapse(batch),
-        outcome => outcome,
+    let mut outcome = sys::collapse(batch);
+    for errno in [libc::ENOMEM, libc::ENOMEM, libc::EAGAIN] {
+        if outcome.as_ref().is_err_and(|error| sys::errno(error) == Some(errno)) {
+            outcome = sys::collapse(batch);
+        }
     }
+    outcome
 }
 
-/// How many bytes of this process's private memory without a file are in huge pages.
+/// How many bytes this process has in huge pages.
 fn in_huge_pages() -> io::Result<usize> {
     let rollup = fs::read_to_string("/proc/self/smaps_rollup")?;
     kilobytes_in_huge_pages(&rollup).map(|size| size << 10).ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
-/// Of a line `AnonHugePages:     1022976 kB`.
+/// Of lines such as `AnonHugePages:     1022976 kB`: private memory without a file, and shared memory.
 fn kilobytes_in_huge_pages(rollup: &str) -> Option<usize> {
-    let line = rollup.lines().find_map(|line| line.strip_prefix("AnonHugePages:"))?;
-    line.trim_start().strip_suffix(" kB")?.parse().ok()
+    let line = |name| rollup.lines().find_map(|line| line.strip_prefix(name));
+    let kilobytes = |line: &str| line.trim_start().strip_suffix(" kB")?.parse::<usize>().ok();
+    Some(kilobytes(line("AnonHugePages:")?)? + kilobytes(line("ShmemPmdMapped:")?)?)
 }
 
 /// What is made into huge pages: the parts of private memory in which every small page is there, and this process's alone.
 ///
 /// So it needs no more memory: an absent page, or the page of zeros that all untouched memory shares, would become memory,
 /// and a page shared with another process would be copied.
-fn full_ranges(size: usize) -> io::Result<Vec<Range<usize>>> {
-    let maps = fs::read_to_string("/proc/self/maps")?;
+fn full_ranges(maps: &str, size: usize) -> io::Result<Vec<Range<usize>>> {
     let pages = PageMap::open()?;
     let mut entries = vec![0; size / pages.page()];
     let mut full: Vec<Range<usize>> = Vec::new();
     for mapping in maps.lines().filter_map(private_memory) {
-        let end = mapping.end / size * size;
-        for start in (mapping.start.next_multiple_of(size)..end).step_by(size) {
+        for start in whole_pages(&mapping, size).step_by(size) {
             pages.read(start, &mut entries)?;
             if !entries.iter().copied().all(is_own) {
                 continue;
@@ -178,6 +181,17 @@ fn full_ranges(size: usize) -> io::Result<Vec<Range<usize>>> {
     Ok(full)
 }
 
+/// The mappings of [`crate::SharedBytes`], as far as huge pages fit: all of their small pages are there.
+fn shared_bytes(maps: &str, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let mappings = maps.lines().filter_map(shared_mapping);
+    mappings.map(move |mapping| whole_pages(&mapping, size)).filter(|pages| !pages.is_empty())
+}
+
+/// The part of a mapping that huge pages of this size could take the place of.
+fn whole_pages(mapping: &Range<usize>, size: usize) -> Range<usize> {
+    mapping.start.next_multiple_of(size)..mapping.end / size * size
+}
+
 /// The addresses of a line of /proc/PID/maps, where it is of private memory that no file has. A main thread's stack is not:
 /// it shrinks and grows.
 fn private_memory(line: &str) -> Option<Range<usize>> {
@@ -186,9 +200,22 @@ fn private_memory(line: &str) -> Option<Range<usize>> {
     let private = fields.next()?.ends_with('p');
     let inode = fields.nth(2)?;
     let has_no_file = inode == "0" && fields.next().is_none_or(|name| name == "[heap]" || name.starts_with("[anon:"));
+    if private && has_no_file { range(addresses) } else { None }
+}
+
+/// The addresses of a line of /proc/PID/maps, where it is of shared bytes.
+fn shared_mapping(line: &str) -> Option<Range<usize>> {
+    let mut fields = line.split_ascii_whitespace();
+    let (addresses, access) = (fields.next()?, fields.next()?);
+    let name = fields.nth(3)?.strip_prefix("/memfd:")?;
+    if access == "r--s" && name.as_bytes() == sys::SEALED_NAME.to_bytes() { range(addresses) } else { None }
+}
+
+/// `7f0000000000-7f0040001000`.
+fn range(addresses: &str) -> Option<Range<usize>> {
     let (start, end) = addresses.split_once('-')?;
     let number = |digits| usize::from_str_radix(digits, 16).ok();
-    (private && has_no_file).then_some(number(start)?..number(end)?)
+    Some(number(start)?..number(end)?)
 }
 
 /// Whether an entry of /proc/PID/pagemap is of a page that is there and that this process alone has mapped.
@@ -263,11 +290,30 @@ mod tests {
     }
 
     #[test]
-    fn the_size_in_huge_pages_is_a_line_of_smaps_rollup() {
-        let rollup = "55d0a0000000-7ffd00021000 ---p 00000000 00:00 0   [rollup]\nRss:  1050000 kB\nAnonHugePages:   1046528 kB\n";
-        assert_eq!(kilobytes_in_huge_pages(rollup), Some(1_046_528));
-        for other in ["", "Rss:  1050000 kB\n", "AnonHugePages:\n", "AnonHugePages:   x kB\n"] {
+    fn the_size_in_huge_pages_is_in_smaps_rollup() {
+        let rollup = "55d0a0000000-7ffd00021000 ---p 00000000 00:00 0   [rollup]\nRss:  1050000 kB\nAnonHugePages:   1046528 kB\nShmemPmdMapped:     2048 kB\n";
+        assert_eq!(kilobytes_in_huge_pages(rollup), Some(1_048_576));
+        for other in ["", "Rss:  1050000 kB\n", "AnonHugePages:   8 kB\nShmemPmdMapped:\n", "AnonHugePages:   x kB\n"] {
             assert_eq!(kilobytes_in_huge_pages(other), None, "{other}");
+        }
+    }
+
+    #[cfg(all(target_os = "linux", not(prefork_portable)))]
+    #[test]
+    fn shared_bytes_are_taken_from_a_list_of_mappings() {
+        let Ok(size) = sys::huge_page_size() else { return };
+        let bytes = crate::shared_bytes::SharedBytes::copy_of(&vec![7; 3 * size + 4096]).unwrap();
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let start = bytes.as_ptr() as usize;
+        let found: Vec<_> = shared_bytes(&maps, size).collect();
+        assert!(found.contains(&(start..start + 3 * size)), "{found:x?} {start:x}");
+        for other in [
+            "7f0000000000-7f0040000000 rw-s 00000000 00:01 1025                       /memfd:prefork-shared-bytes (deleted)",
+            "7f0000000000-7f0040000000 r--s 00000000 00:01 1025                       /memfd:another (deleted)",
+            "7f0000000000-7f0000001000 r--s 00000000 00:01 1025                       /memfd:prefork-shared-bytes (deleted)",
+            "7f0000000000-7f0040000000 r--s 00000000 00:00 0 ",
+        ] {
+            assert_eq!(shared_bytes(other, size).next(), None, "{other}");
         }
     }
 
@@ -301,7 +347,8 @@ mod tests {
         let read = std::hint::black_box(vec![0_u8; 8 * size]);
         assert_eq!(read.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 0);
         let untouched: Vec<u8> = Vec::with_capacity(8 * size);
-        let Ok(full) = full_ranges(size) else { return };
+        let maps = fs::read_to_string("/proc/self/maps").unwrap();
+        let Ok(full) = full_ranges(&maps, size) else { return };
         let overlap = |data: &[u8]| -> usize {
             let data = data.as_ptr_range();
             let (start, end) = (data.start as usize, data.end as usize);

@@ -83,7 +83,7 @@ pub(crate) use process::*;
 pub(crate) use process_name::{ProcessName, process_name, set_process_name};
 pub(crate) use python::{InChild, Interpreter, find_python};
 pub(crate) use reuse_port::{Choice, queues_migrate, share_address, steer};
-pub(crate) use sealed::{Draft, Sealed};
+pub(crate) use sealed::{Draft, NAME as SEALED_NAME, Sealed};
 pub(crate) use send_descriptor::send_with_descriptor;
 pub(crate) use session::{ReadableTerminal, lead_session, readable_terminals};
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]

@@ -4,12 +4,18 @@
 //! It must not know what the bytes mean.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::{CStr, c_int, c_void};
 use std::io::{self, Write};
 use std::ptr::{self, NonNull};
 use std::slice;
 
 pub(crate) use draft::Draft;
+
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
+use super::huge_pages::huge_page_size;
+
+/// What the list of mappings of a process says of the bytes on Linux: `/memfd:` and this name.
+pub(crate) const NAME: &CStr = c"prefork-shared-bytes";
 
 /// A mapping that can only be read. It is unmapped when this is dropped.
 #[derive(Debug)]
@@ -44,10 +50,12 @@ impl Drop for Sealed {
     }
 }
 
-/// mmap(2), of a file from its beginning, or of fresh memory where `file` is -1. At least one byte.
-fn map(length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<NonNull<u8>> {
-    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
-    match unsafe { libc::mmap(ptr::null_mut::<c_void>(), length, access, flags, file, 0) } {
+/// mmap(2), of a file from its beginning, or of fresh memory where `file` is -1. At least one byte. It begins at `place` if
+/// that is free, and else anywhere.
+fn map(place: *mut c_void, length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<NonNull<u8>> {
+    // SAFETY: mmap(2) without MAP_FIXED takes a place where nothing is mapped, so no memory in use changes: "If another mapping
+    // already exists there, the kernel picks a new address".
+    match unsafe { libc::mmap(place, length, access, flags, file, 0) } {
         libc::MAP_FAILED => Err(io::Error::last_os_error()),
         start => NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into()),
     }
@@ -66,7 +74,7 @@ mod draft {
 
     use super::*;
     use crate::sys::outcome::is;
-    use crate::sys::{descriptor, memory_file};
+    use crate::sys::{descriptor, memory_file, open_read_only};
 
     /// Of memfd_create(2). Not every version of the crate `libc` has it for every C library.
     const MFD_NOEXEC_SEAL: libc::c_uint = 8;
@@ -79,7 +87,7 @@ mod draft {
 
     impl Draft {
         pub(crate) fn new() -> io::Result<Draft> {
-            let create = |flags| memory_file::create_private(c"prefork-shared-bytes", flags);
+            let create = |flags| memory_file::create_private(NAME, flags);
             // Before Linux 6.3 the kernel does not know MFD_NOEXEC_SEAL.
             let file = match create(libc::MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL) {
                 Err(error) if is(&error, libc::EINVAL) => create(libc::MFD_ALLOW_SEALING)?,
@@ -95,6 +103,11 @@ mod draft {
 
         /// Makes the bytes final and maps them: fcntl(2) with F_ADD_SEALS, mmap(2). The file is closed.
         pub(crate) fn seal(self) -> io::Result<Sealed> {
+            self.seal_with(open_read_only)
+        }
+
+        /// `reopen` opens the file once more, for reading only.
+        pub(super) fn seal_with(self, reopen: impl FnOnce(&File) -> io::Result<File>) -> io::Result<Sealed> {
             let seals = libc::F_SEAL_WRITE | libc::F_SEAL_GROW | libc::F_SEAL_SHRINK | libc::F_SEAL_SEAL;
             descriptor::add_seals(self.file.as_fd(), seals)?;
             let length = length_of_slice(self.file.metadata()?.len())?;
@@ -105,18 +118,35 @@ mod draft {
             // kernel refuses a shared mapping of a sealed file that is opened for writing. Where there is no /proc to open it
             // again, a private mapping is as good: it has the pages of the file until this process writes, and a fork copies
             // no entries for it.
-            let (file, flags) = match crate::sys::open_read_only(&self.file) {
+            let (file, flags) = match reopen(&self.file) {
                 Ok(file) => (file, libc::MAP_SHARED),
                 Err(_) => (self.file, libc::MAP_PRIVATE),
             };
             // MAP_POPULATE: the supervisor has all pages mapped. The kernel counts a page that one process alone has mapped
             // as private, so the first worker that reads would seem to need memory of its own.
-            let start = map(length, libc::PROT_READ, flags | libc::MAP_POPULATE, file.as_raw_fd())?;
+            let flags = flags | libc::MAP_POPULATE;
+            let start = map(place_for_huge_pages(length), length, libc::PROT_READ, flags, file.as_raw_fd())?;
             // No process can change the file: fcntl(2), F_SEAL_WRITE: "you cannot modify the contents of the file", and
             // F_SEAL_SHRINK: "the file in question cannot be reduced in size".
             Ok(Sealed { start, length })
         }
     }
+}
+
+/// Where a mapping of this length can have huge pages: it is free, and begins at a multiple of their size. Null where no
+/// huge page fits, or no such place is found.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
+fn place_for_huge_pages(length: usize) -> *mut c_void {
+    let size = match huge_page_size() {
+        Ok(size) if size <= length => size,
+        Ok(_) | Err(_) => return ptr::null_mut(),
+    };
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // Addresses without memory, which are given back at once. Another thread that takes them first changes the place only.
+    let length = length.saturating_add(size);
+    let Ok(start) = map(ptr::null_mut(), length, libc::PROT_NONE, flags, -1) else { return ptr::null_mut() };
+    drop(Sealed { start, length });
+    ptr::without_provenance_mut(start.addr().get().next_multiple_of(size))
 }
 
 #[cfg(any(not(any(target_os = "linux", target_os = "android")), prefork_portable))]
@@ -146,7 +176,7 @@ mod draft {
                 return Ok(Sealed::EMPTY);
             }
             let access = libc::PROT_READ | libc::PROT_WRITE;
-            let start = map(length, access, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
+            let start = map(ptr::null_mut(), length, access, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
             let sealed = Sealed { start, length };
             // SAFETY: `length` bytes were mapped for writing, which only this function knows of, so they do not overlap.
             unsafe { ptr::copy_nonoverlapping(self.bytes.as_ptr(), start.as_ptr(), length) };

@@ -5,13 +5,17 @@ use nix::unistd::{ForkResult, fork};
 use super::*;
 
 fn sealed(bytes: &[u8]) -> Sealed {
+    draft(bytes).seal().unwrap()
+}
+
+fn draft(bytes: &[u8]) -> Draft {
     let mut draft = Draft::new().unwrap();
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = draft.write(rest).unwrap();
         rest = &rest[written..];
     }
-    draft.seal().unwrap()
+    draft
 }
 
 #[test]
@@ -62,6 +66,39 @@ fn no_process_can_make_them_writable() {
     let removed = unsafe { libc::madvise(start, 8192, libc::MADV_REMOVE) };
     assert_eq!(removed, -1);
     assert_eq!(sealed.bytes(), [1; 8192]);
+}
+
+/// As where no /proc is mounted. The mapping is a private one then, which also mprotect(2) can make writable.
+#[cfg(all(target_os = "linux", not(prefork_portable)))]
+#[test]
+fn where_the_file_cannot_be_opened_again_a_process_that_writes_has_a_copy_of_its_own() {
+    let large: Vec<u8> = (0..3_000_001_u32).map(|number| (number % 251) as u8).collect();
+    let sealed = draft(&large).seal_with(|_| Err(io::ErrorKind::NotFound.into())).unwrap();
+    assert_eq!(sealed.bytes(), large);
+    let first = sealed.start.as_ptr();
+    let end = in_a_child(|| {
+        // SAFETY: more access than before harms nothing.
+        let access = unsafe { libc::mprotect(first.cast(), 4096, libc::PROT_READ | libc::PROT_WRITE) };
+        if access == 0 {
+            // SAFETY: the page is mapped and can be written to, and this process has no reference to its bytes.
+            unsafe { first.write_volatile(b'x') };
+        }
+        // SAFETY: the page is mapped and can be read.
+        if unsafe { first.read_volatile() } != b'x' {
+            // SAFETY: _exit(2) does not return and touches no memory.
+            unsafe { libc::_exit(1) }
+        }
+    });
+    assert!(matches!(end, WaitStatus::Exited(_, 7)), "{end:?}");
+    assert_eq!(sealed.bytes(), large);
+}
+
+#[cfg(all(target_os = "linux", not(prefork_portable)))]
+#[test]
+fn they_begin_where_a_huge_page_may_begin() {
+    let Ok(size) = huge_page_size() else { return };
+    let sealed = sealed(&vec![1; 2 * size]);
+    assert_eq!(sealed.start.addr().get() % size, 0);
 }
 
 #[cfg(all(target_os = "linux", not(prefork_portable)))]
