@@ -12,6 +12,7 @@ use std::time::Duration;
 use log::{Level, LevelFilter};
 
 use crate::sys::{self, Severity, Stderr};
+use crate::zeroed_option::ZeroedOption;
 
 pub(crate) const TARGET: &str = "prefork_rt";
 /// How long the last line waits for a slow reader of standard error. Nothing else is left to do then.
@@ -19,11 +20,11 @@ const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// PIPE_BUF on Linux: a pipe takes this many bytes in one piece.
 const LONGEST_LINE: usize = 4096;
 
-static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: None, lost: 0 });
+static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: ZeroedOption::None, lost: 0 });
 
 /// Standard error, which is opened for the first line, and how many lines it did not take.
 struct Output {
-    stderr: Option<Stderr>,
+    stderr: ZeroedOption<Stderr>,
     lost: usize,
 }
 
@@ -59,7 +60,7 @@ pub(crate) fn flush() {
 /// Closes, in a worker, the descriptor that the supervisor's lines go to.
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn close() {
-    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = None;
+    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = ZeroedOption::None;
 }
 
 pub(crate) fn say(level: Level, line: &str) {

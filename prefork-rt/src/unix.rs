@@ -31,6 +31,7 @@ pub(crate) mod sys;
 pub(crate) mod trust;
 pub(crate) mod upgrade;
 pub(crate) mod worker;
+pub(crate) mod zeroed_option;
 
 #[cfg(feature = "tokio")]
 pub use balance::{BalancedListener, BalancedStream, OpenConnection};

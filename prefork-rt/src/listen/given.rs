@@ -9,6 +9,7 @@ use super::listener::Listener;
 use super::unix;
 use crate::error::Error;
 use crate::grammar::Kind;
+use crate::zeroed_option::ZeroedOption;
 
 /// What an argument of `main`, or a call, asks for.
 #[doc(hidden)]
@@ -20,22 +21,22 @@ pub struct Wanted {
     pub(crate) nonblocking: bool,
 }
 
-static GIVEN: Mutex<Vec<Listener>> = Mutex::new(Vec::new());
+static GIVEN: Mutex<ZeroedOption<Vec<Listener>>> = Mutex::new(ZeroedOption::None);
 
-fn given() -> MutexGuard<'static, Vec<Listener>> {
+fn given() -> MutexGuard<'static, ZeroedOption<Vec<Listener>>> {
     GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Gives a worker its listeners.
 pub(super) fn give(listeners: Vec<Listener>) {
-    *given() = listeners;
+    *given() = ZeroedOption::Some(listeners);
 }
 
 /// At the end of this process: removes the files of the Unix sockets that it has made, if any. Closes the listeners
 /// that the body has not taken before, as a file is removed only where no process listens.
 pub(crate) fn remove_files() {
     if unix::has_made_files() {
-        given().clear();
+        drop(given().take());
         unix::remove_files();
     }
 }
@@ -43,10 +44,11 @@ pub(crate) fn remove_files() {
 /// Takes the only socket of a kind or name, or all of them. Each can be taken once.
 pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
     let mut given = given();
+    let given = given.get_or_insert_with(Vec::new);
     let labels: Vec<&Label> = given.iter().map(|listener| &listener.label).collect();
     check(&labels, wanted, name)?;
     let mut sockets = Vec::new();
-    for listener in &mut *given {
+    for listener in given {
         if !matches(&listener.label, wanted, name) {
             continue;
         }

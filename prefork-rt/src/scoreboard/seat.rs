@@ -9,6 +9,7 @@ use super::board::Occupant;
 use super::layout::*;
 use crate::logging;
 use crate::sys;
+use crate::zeroed_option::ZeroedOption;
 
 /// The words of a seat.
 #[derive(Clone, Copy)]
@@ -39,22 +40,22 @@ struct Place {
 }
 
 /// Not a `OnceLock`, whose code would be one page more for each new worker to enter.
-static PLACE: Mutex<Option<Place>> = Mutex::new(None);
+static PLACE: Mutex<ZeroedOption<Place>> = Mutex::new(ZeroedOption::None);
 
 #[inline]
-fn lock_place() -> MutexGuard<'static, Option<Place>> {
+fn lock_place() -> MutexGuard<'static, ZeroedOption<Place>> {
     PLACE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Notes which seat this worker has.
 #[inline]
 pub(super) fn sit(seat: Seat, task_id: usize, process: Occupant) {
-    *lock_place() = Some(Place { seat, task_id, process });
+    *lock_place() = ZeroedOption::Some(Place { seat, task_id, process });
 }
 
 /// The task id and the process of this worker, if it is one, for [`status`](crate::status::status).
 pub(crate) fn own() -> Option<(usize, Occupant)> {
-    (*lock_place()).map(|place| (place.task_id, place.process))
+    lock_place().as_ref().map(|place| (place.task_id, place.process))
 }
 
 /// The seat of this worker, once it has reported something; `None` inside when it cannot be written to.
@@ -106,7 +107,7 @@ pub(super) fn own_seat() -> Option<&'static OwnSeat> {
 /// forks is not the worker, and reports nothing.
 #[cold]
 fn take_own_seat() -> Option<&'static OwnSeat> {
-    let place = (*lock_place()).filter(|place| place.process.pid == sys::getpid().as_raw())?;
+    let place = lock_place().as_ref().copied().filter(|place| place.process.pid == sys::getpid().as_raw())?;
     let take = || match sys::notice_forks() {
         Ok(()) => Some(OwnSeat::take(place.seat, place.task_id, place.process)),
         Err(error) => {

@@ -1,13 +1,19 @@
 //! What runs in every worker before the body: reseeding, then the user's hooks.
 
 use std::process::{ExitCode, Termination};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Worker;
+use crate::zeroed_option::ZeroedOption;
 
 type Hook = Box<dyn Fn(Worker) -> ExitCode + Send>;
 
-static HOOKS: Mutex<Vec<Hook>> = Mutex::new(Vec::new());
+static HOOKS: Mutex<ZeroedOption<Vec<Hook>>> = Mutex::new(ZeroedOption::None);
+
+#[inline] // Each page of code that a new worker enters costs it a fault.
+fn lock_hooks() -> MutexGuard<'static, ZeroedOption<Vec<Hook>>> {
+    HOOKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Registers a hook that runs in every worker before the body, replacements included, in the order of registration.
 ///
@@ -29,12 +35,12 @@ pub fn after_fork<T: Termination>(hook: impl Fn(Worker) -> T + Send + 'static) {
 
 pub(crate) fn register<T: Termination>(hook: impl Fn(Worker) -> T + Send + 'static) {
     let hook: Hook = Box::new(move |worker| hook(worker).report());
-    HOOKS.lock().unwrap_or_else(PoisonError::into_inner).push(hook);
+    lock_hooks().get_or_insert_with(Vec::new).push(hook);
 }
 
 /// Whether there are hooks, which keep a worker from its body for as long as they take.
 pub(crate) fn any() -> bool {
-    !HOOKS.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    lock_hooks().as_ref().is_some()
 }
 
 /// In the supervisor, before its first fork: has the generators get what they need once, so that no worker has to. These are
@@ -51,7 +57,7 @@ pub(crate) fn prepare() {
 #[inline]
 pub(crate) fn run(worker: Worker) {
     reseed();
-    let hooks = std::mem::take(&mut *HOOKS.lock().unwrap_or_else(PoisonError::into_inner));
+    let Some(hooks) = lock_hooks().take() else { return };
     for hook in &hooks {
         let code = hook(worker);
         if code != ExitCode::SUCCESS {
