@@ -109,7 +109,8 @@ impl Service {
 /// not copy.
 #[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
 pub(crate) fn supervise(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
-    let mut supervisor = Supervisor::set_up(rules, service, handoff)?;
+    // Out of the box before the first fork: a result of this size would lie on the stack beside the value.
+    let mut supervisor = *Supervisor::set_up(rules, service, handoff)?;
     match supervisor.run() {
         Left::AsWorker(newcomer) => Ok(Outcome::Worker(supervisor.turn_into(newcomer))),
         Left::AtTheEnd(exit) => supervisor.over(exit),
@@ -122,6 +123,12 @@ enum Left {
     AsWorker(Newcomer),
     /// In the supervisor, when no worker is left.
     AtTheEnd(Exit),
+}
+
+/// What the loop leaves to [`run`](Supervisor::run).
+enum Due {
+    Fork(ProcId, Worker),
+    Exit(Exit),
 }
 
 struct Supervisor {
@@ -158,7 +165,7 @@ struct Supervisor {
 
 impl Supervisor {
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
-    fn set_up(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Supervisor, Error> {
+    fn set_up(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Box<Supervisor>, Error> {
         // Before signals are blocked: a reader that is stopped must not keep us from ending.
         flush_buffers();
         if let Some(python) = service.python {
@@ -180,7 +187,7 @@ impl Supervisor {
         })?;
         let name = sys::process_name();
         let Pool { policy, clock, publisher, wake_pipe } = pool;
-        let mut supervisor = Supervisor {
+        let mut supervisor = Box::new(Supervisor {
             pid: sys::getpid(),
             name,
             table: Table::for_workers(policy.size(), &memory),
@@ -202,7 +209,7 @@ impl Supervisor {
             next: None,
             before: None,
             service,
-        };
+        });
         if let Some(received) = handoff.take() {
             supervisor.take_over(received);
         }
@@ -211,7 +218,24 @@ impl Supervisor {
         Ok(supervisor)
     }
 
+    /// Forks, in a stack frame that holds little else, until it is in a worker or at the end.
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn run(&mut self) -> Left {
+        loop {
+            match self.work() {
+                Due::Fork(proc, worker) => {
+                    if let Some(newcomer) = self.fork(proc, worker) {
+                        return Left::AsWorker(newcomer);
+                    }
+                }
+                Due::Exit(exit) => return Left::AtTheEnd(exit),
+            }
+        }
+    }
+
+    /// Does everything until a fork is due, or the end.
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
+    fn work(&mut self) -> Due {
         loop {
             self.take_facts();
             self.publish();
@@ -224,12 +248,9 @@ impl Supervisor {
             self.inform(action.is_none());
             match action {
                 Some(Action::Fork { proc, restarts, workers }) => {
-                    let worker = Worker(Identity { task_id: proc.task_id(), workers, restarts });
-                    if let Some(newcomer) = self.fork(proc, worker) {
-                        return Left::AsWorker(newcomer);
-                    }
+                    return Due::Fork(proc, Worker(Identity { task_id: proc.task_id(), workers, restarts }));
                 }
-                Some(Action::Exit(exit)) => return Left::AtTheEnd(exit),
+                Some(Action::Exit(exit)) => return Due::Exit(exit),
                 Some(action) => self.perform(action),
                 None => {
                     // Once for all that has changed.
@@ -357,7 +378,7 @@ impl Supervisor {
             Action::Commit => self.forget_before(),
             Action::Upgrade => self.upgrade(),
             Action::GoBack { task_id, why } => self.go_back(task_id, &why),
-            Action::Fork { .. } | Action::Exit(_) => unreachable!("run performs these itself"),
+            Action::Fork { .. } | Action::Exit(_) => unreachable!("work leaves these to run"),
         }
     }
 
