@@ -3,9 +3,8 @@
 //!
 //! It must not know what a line says.
 
-use std::fmt::Display;
-use std::io::Write;
-use std::panic::catch_unwind;
+use std::fmt::{self, Display, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ pub(crate) const TARGET: &str = "prefork_rt";
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
 /// PIPE_BUF on Linux: a pipe takes this many bytes in one piece.
 const LONGEST_LINE: usize = 4096;
+/// Longer than the lines about a worker's life.
+const SHORT_LINE: usize = 400;
 
 static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: ZeroedOption::None, lost: 0 });
 
@@ -29,24 +30,23 @@ struct Output {
 }
 
 pub(crate) fn info(line: &str) {
-    say(Level::Info, line);
+    say(Level::Info, format_args!("{line}"));
 }
 
 pub(crate) fn warn(line: &str) {
-    say(Level::Warn, line);
+    say(Level::Warn, format_args!("{line}"));
 }
 
 pub(crate) fn error(line: &str) {
-    say(Level::Error, line);
+    say(Level::Error, format_args!("{line}"));
 }
 
 /// Says why the exit status is not 0: on standard error too, in case the log is lost.
 pub(crate) fn last_line(error: &impl Display) {
-    let line = error.to_string();
     sys::wait_for_stderr(LAST_PATIENCE);
-    say(Level::Error, &line);
+    say(Level::Error, format_args!("{error}"));
     if logger_is_installed() {
-        write(Level::Error, &line);
+        write(Level::Error, format_args!("{error}"));
     }
     flush();
 }
@@ -63,10 +63,10 @@ pub(crate) fn close() {
     OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = ZeroedOption::None;
 }
 
-pub(crate) fn say(level: Level, line: &str) {
+pub(crate) fn say(level: Level, line: fmt::Arguments<'_>) {
     if logger_is_installed() {
         // A logger that prints to a closed pipe panics.
-        if catch_unwind(|| log::log!(target: TARGET, level, "{line}")).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| log::log!(target: TARGET, level, "{line}"))).is_err() {
             write(level, line);
         }
     } else {
@@ -78,19 +78,19 @@ pub(crate) fn logger_is_installed() -> bool {
     log::max_level() != LevelFilter::Off
 }
 
-fn write(level: Level, line: &str) {
+fn write(level: Level, line: fmt::Arguments<'_>) {
     let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
     let Output { stderr, lost } = &mut *output;
     let stderr = stderr.get_or_insert_with(Stderr::open);
     if *lost > 0 {
-        let note = format!("lines missing here, as standard error took no more: {lost}");
-        if stderr.write(&rendered(Severity::Warning, &note)).is_err() {
+        let note = format_args!("lines missing here, as standard error took no more: {lost}");
+        if stderr.write(Line::new(Severity::Warning, note).bytes()).is_err() {
             *lost += 1;
             return;
         }
         *lost = 0;
     }
-    if stderr.write(&rendered(severity(level), line)).is_err() {
+    if stderr.write(Line::new(severity(level), line).bytes()).is_err() {
         *lost += 1;
     }
 }
@@ -104,13 +104,59 @@ fn severity(level: Level) -> Severity {
     }
 }
 
-fn rendered(severity: Severity, line: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(line.len() + 16);
-    // Writing to a Vec does not fail.
-    let _ = write!(bytes, "{}prefork: {}", severity.prefix(), line.replace('\n', " "));
-    bytes.truncate(LONGEST_LINE - 1);
-    bytes.push(b'\n');
-    bytes
+/// The bytes of a line, with its end. Most are short, and lie on the stack: where the supervisor allocates between two forks,
+/// it copies pages that it shares with its workers.
+struct Line {
+    short: [u8; SHORT_LINE],
+    length: usize,
+    /// All of a line that is not short, else nothing.
+    long: Vec<u8>,
+}
+
+impl Line {
+    fn new(severity: Severity, text: fmt::Arguments<'_>) -> Line {
+        let mut line = Line { short: [0; SHORT_LINE], length: 0, long: Vec::new() };
+        // It fails where the text cannot say itself. What was written before is the line.
+        let _ = write!(line, "{}prefork: {text}", severity.prefix());
+        line.end();
+        line
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let end = self.length + bytes.len();
+        if self.long.is_empty() && end <= SHORT_LINE {
+            self.short[self.length..end].copy_from_slice(bytes);
+        } else {
+            if self.long.is_empty() {
+                self.long.extend_from_slice(&self.short[..self.length]);
+            }
+            self.long.extend_from_slice(bytes);
+        }
+        self.length = end;
+    }
+
+    /// Makes it one line that a pipe takes in one piece.
+    fn end(&mut self) {
+        self.length = self.length.min(LONGEST_LINE - 1);
+        self.long.truncate(LONGEST_LINE - 1);
+        self.bytes_mut().iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = b' ');
+        self.push(b"\n");
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.long.is_empty() { &self.short[..self.length] } else { &self.long }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.long.is_empty() { &mut self.short[..self.length] } else { &mut self.long }
+    }
+}
+
+impl Write for Line {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +165,11 @@ mod tests {
 
     #[test]
     fn a_line_is_one_line_and_fits_a_pipe() {
-        assert_eq!(rendered(Severity::Info, "a\nb"), b"prefork: a b\n");
-        assert_eq!(rendered(Severity::Info, &"x".repeat(10_000)).len(), LONGEST_LINE);
+        let rendered = |text: &str| Line::new(Severity::Info, format_args!("{text}")).bytes().to_vec();
+        assert_eq!(rendered("a\nb"), b"prefork: a b\n");
+        for length in [SHORT_LINE - 11, SHORT_LINE - 10, SHORT_LINE - 9, SHORT_LINE - 8, 3000, 10_000] {
+            let expected = format!("prefork: {}", "x".repeat(length.min(LONGEST_LINE - 10))) + "\n";
+            assert_eq!(rendered(&"x".repeat(length)), expected.as_bytes(), "{length}");
+        }
     }
 }

@@ -458,10 +458,11 @@ impl Supervisor {
     }
 
     fn tell(&mut self, notice: &Notice) {
-        let line = report::notice(notice, |proc| self.table.pid(proc));
-        if let (Some(line), Some(manager)) = (line, &mut self.service.manager) {
-            manager.tell(notice, &line, ready(&self.policy));
-        }
+        report::notice(notice, |proc| self.table.pid(proc), &mut |line| {
+            if let Some(manager) = &mut self.service.manager {
+                manager.tell(notice, &line.to_string(), ready(&self.policy));
+            }
+        });
     }
 
     /// Tells a service manager the status of the pool, before a wait, and that this process is alive.

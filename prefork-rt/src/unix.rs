@@ -30,6 +30,7 @@ pub(crate) mod supervisor;
 pub(crate) mod sys;
 pub(crate) mod trust;
 pub(crate) mod upgrade;
+pub(crate) mod wording;
 pub(crate) mod worker;
 pub(crate) mod zeroed_option;
 

@@ -1,7 +1,9 @@
 //! The signals that have names, and what a number is called.
 
 use std::ffi::c_int;
-use std::fmt;
+use std::fmt::{self, Display};
+
+use crate::wording::words;
 
 /// Makes the signals from their names, each with the systems that have it where not all do.
 macro_rules! signals {
@@ -99,22 +101,20 @@ impl Signal {
     }
 }
 
-impl fmt::Display for Signal {
+impl Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
 /// `SIGSEGV`, `SIGRTMIN+3`, or `signal 33` for a number without a name.
-pub(crate) fn signal_name(signal: c_int) -> String {
-    if let Some(signal) = Signal::of_number(signal) {
-        return signal.as_str().to_owned();
-    }
-    match signal - real_time_minimum() {
-        0 => "SIGRTMIN".to_owned(),
-        offset if offset > 0 => format!("SIGRTMIN+{offset}"),
-        _ => format!("signal {signal}"),
-    }
+pub(crate) fn signal_name(number: c_int) -> impl Display {
+    words(move |f| match (Signal::of_number(number), number - real_time_minimum()) {
+        (Some(signal), _) => f.write_str(signal.as_str()),
+        (None, 0) => f.write_str("SIGRTMIN"),
+        (None, offset @ 1..) => write!(f, "SIGRTMIN+{offset}"),
+        (None, _) => write!(f, "signal {number}"),
+    })
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -134,11 +134,11 @@ mod tests {
     #[test]
     fn a_number_is_called_by_its_name_where_it_has_one() {
         for (number, name) in [(libc::SIGHUP, "SIGHUP"), (libc::SIGKILL, "SIGKILL"), (libc::SIGSYS, "SIGSYS")] {
-            assert_eq!(signal_name(number), name);
+            assert_eq!(signal_name(number).to_string(), name);
         }
         for number in [0, -1] {
             assert_eq!(Signal::of_number(number), None);
-            assert_eq!(signal_name(number), format!("signal {number}"));
+            assert_eq!(signal_name(number).to_string(), format!("signal {number}"));
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn every_number_below_those_for_real_time_has_a_name() {
         let nameless: Vec<c_int> = (1..32).filter(|&number| Signal::of_number(number).is_none()).collect();
         assert_eq!(nameless, [0; 0]);
-        assert_eq!(signal_name(libc::SIGRTMIN()), "SIGRTMIN");
-        assert_eq!(signal_name(libc::SIGRTMIN() + 3), "SIGRTMIN+3");
+        assert_eq!(signal_name(libc::SIGRTMIN()).to_string(), "SIGRTMIN");
+        assert_eq!(signal_name(libc::SIGRTMIN() + 3).to_string(), "SIGRTMIN+3");
     }
 }
