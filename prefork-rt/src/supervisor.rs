@@ -200,7 +200,7 @@ impl Supervisor {
             mask: Box::new(mask),
             heard,
             flushed: !logging::logger_is_installed(),
-            oom_kills: OomKills::read(),
+            oom_kills: OomKills::read(&memory),
             measures: true,
             hidden: Vec::new(),
             ended: Vec::new(),

@@ -168,6 +168,7 @@ impl Supervisor {
         become_worker(worker, &mut service.listeners);
         // These close descriptors, and free no memory where there are none.
         drop((rehearsal, next, before));
+        oom_kills.close();
         if service.detachment.is_some() {
             service.detachment = None;
         }
@@ -176,7 +177,7 @@ impl Supervisor {
         }
         // Freeing memory would write to it, and so copy pages that are shared with the supervisor. This process does not have
         // the memory of the policy and of the table: see `Uncopied`.
-        mem::forget((own_name, policy, table, mask, heard, oom_kills, hidden, ended, service));
+        mem::forget((own_name, policy, table, mask, heard, hidden, ended, service));
         // Its hooks are code of the user's: the first that runs in the worker.
         if let Some(python) = python {
             python.finish();

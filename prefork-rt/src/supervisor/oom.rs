@@ -2,12 +2,15 @@
 //!
 //! It must not know which worker died of it: the kernel counts such kills, and does not name the processes.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::{self, File};
+use std::mem;
+use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+use std::str;
 use std::time::{Duration, Instant};
 
 use crate::policy::{Growth, Scope};
+use crate::sys::{Uncopied, UncopiedVec};
 
 /// How often the kernel has killed for want of memory, and what of that is not accounted for.
 pub(crate) struct OomKills {
@@ -24,12 +27,15 @@ const TOGETHER: Duration = Duration::from_secs(1);
 
 impl OomKills {
     /// Finds the counter and reads it for the first time. A system may have none.
-    pub(crate) fn read() -> OomKills {
+    pub(crate) fn read(memory: &Uncopied) -> OomKills {
+        let text = |path| fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let of_cgroup = || {
-            let (cgroup, mountinfo) = (text("/proc/self/cgroup".as_ref())?, text("/proc/self/mountinfo".as_ref())?);
-            cgroup_files(&cgroup, &mountinfo).into_iter().find_map(|path| Counter::open(Scope::Cgroup, path))
+            // A mount point may have a name that is not UTF-8, so that text is approximate.
+            let (cgroup, mountinfo) = (text("/proc/self/cgroup")?, text("/proc/self/mountinfo")?);
+            let mut files = cgroup_files(&cgroup, &mountinfo).into_iter();
+            files.find_map(|path| Counter::open(Scope::Cgroup, &path, memory))
         };
-        let counter = of_cgroup().or_else(|| Counter::open(Scope::Kernel, "/proc/vmstat".into()));
+        let counter = of_cgroup().or_else(|| Counter::open(Scope::Kernel, "/proc/vmstat".as_ref(), memory));
         OomKills { counter, last: None }
     }
 
@@ -50,39 +56,51 @@ impl OomKills {
         *left = left.checked_sub(1)?;
         Some(*growth)
     }
+
+    /// Closes the file, in a worker.
+    pub(crate) fn close(self) {
+        if let Some(Counter { file, room, .. }) = self.counter {
+            drop(file);
+            mem::forget(room);
+        }
+    }
 }
 
 struct Counter {
     scope: Scope,
-    path: PathBuf,
+    /// It stays open: to open it takes longer than to read it, and a replacement waits meanwhile.
+    file: File,
+    /// For what is read.
+    room: UncopiedVec<u8>,
     count: u64,
 }
 
 impl Counter {
-    fn open(scope: Scope, path: PathBuf) -> Option<Counter> {
-        let count = oom_kills(&text(&path)?)?;
-        Some(Counter { scope, path, count })
+    fn open(scope: Scope, path: &Path, memory: &Uncopied) -> Option<Counter> {
+        /// The kernel counts anew for each read(2), and does not say before how much there is to read.
+        const ROOM: usize = 16 << 10;
+        let file = File::open(path).ok()?;
+        let mut counter = Counter { scope, file, room: memory.zeros(ROOM), count: 0 };
+        counter.count = counter.read()?;
+        Some(counter)
+    }
+
+    fn read(&mut self) -> Option<u64> {
+        let length = self.file.read_at(&mut self.room, 0).ok()?;
+        oom_kills(&self.room[..length])
     }
 
     fn grown(&mut self) -> Option<Growth> {
-        let count = oom_kills(&text(&self.path)?)?;
-        let from = std::mem::replace(&mut self.count, count);
+        let count = self.read()?;
+        let from = mem::replace(&mut self.count, count);
         (count > from).then_some(Growth { counter: self.scope, from, to: count })
     }
 }
 
 /// The count in a file of names and numbers.
-fn oom_kills(file: &str) -> Option<u64> {
-    file.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
-}
-
-/// Reads a file as text. A mount point may have a name that is not UTF-8, so that text is approximate.
-fn text(path: &Path) -> Option<String> {
-    /// The kernel counts anew for each read(2), and does not say before how much there is to read.
-    const ROOM: usize = 16 << 10;
-    let mut bytes = Vec::with_capacity(ROOM);
-    File::open(path).ok()?.read_to_end(&mut bytes).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+fn oom_kills(file: &[u8]) -> Option<u64> {
+    let count = file.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
+    str::from_utf8(count).ok()?.trim().parse().ok()
 }
 
 /// Where the cgroup's counter may be, the likeliest first, by what /proc says of this process's cgroups and mounts.
@@ -183,8 +201,6 @@ fn unescaped(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     const V1_CGROUP: &str = "9:name=systemd:/\n5:cpu,memory:/a/b\n1:memory_of_elephants:/c\n";
@@ -259,16 +275,16 @@ mod tests {
         {
             assert!(files(broken, V2_MOUNTS).iter().all(|file| file.starts_with("/sys/fs/cgroup/")), "{broken}");
             assert!(files(V2_CGROUP, broken).is_empty(), "{broken}");
-            assert_eq!(oom_kills(broken), None);
+            assert_eq!(oom_kills(broken.as_bytes()), None);
         }
     }
 
     #[test]
     fn the_count_has_a_line_of_its_own() {
-        assert_eq!(oom_kills("oom_kill_disable 1\nunder_oom 1\noom_kill 7\n"), Some(7));
-        assert_eq!(oom_kills("low 0\nhigh 0\nmax 8\noom 3\noom_kill 2\noom_group_kill 4\n"), Some(2));
-        assert_eq!(oom_kills("oom_kill_disable 0\nunder_oom 0\n"), None);
-        assert_eq!(oom_kills("oom_kill many\n"), None);
+        assert_eq!(oom_kills(b"oom_kill_disable 1\nunder_oom 1\noom_kill 7\n"), Some(7));
+        assert_eq!(oom_kills(b"low 0\nhigh 0\nmax 8\noom 3\noom_kill 2\noom_group_kill 4\n"), Some(2));
+        assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), None);
+        assert_eq!(oom_kills(b"oom_kill many\n"), None);
     }
 
     #[test]
@@ -276,10 +292,12 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("prefork-oom-{}", std::process::id()));
         fs::create_dir_all(&directory).expect("a directory");
         let file = directory.join("memory.events");
+        let memory = Uncopied::default();
+        let open = || Counter::open(Scope::Cgroup, &file, &memory);
         let write = |count: u64| fs::write(&file, format!("oom_kill {count}\n")).expect("a file");
-        assert!(Counter::open(Scope::Cgroup, file.clone()).is_none());
+        assert!(open().is_none());
         write(1);
-        let mut kills = OomKills { counter: Counter::open(Scope::Cgroup, file.clone()), last: None };
+        let mut kills = OomKills { counter: open(), last: None };
         kills.look();
         assert_eq!(kills.explain(), None);
         write(3);
@@ -293,8 +311,10 @@ mod tests {
         write(1);
         kills.look();
         assert_eq!(kills.explain(), Some(Growth { counter: Scope::Cgroup, from: 0, to: 1 }));
-        fs::remove_dir_all(&directory).expect("it is ours");
+        // As where the count is gone, because the cgroup is.
+        fs::write(&file, "").expect("a file");
         kills.look();
         assert_eq!(kills.explain(), None);
+        fs::remove_dir_all(&directory).expect("it is ours");
     }
 }

@@ -43,7 +43,15 @@ impl Uncopied {
         UncopiedVec { start: self.take(capacity), length: 0, capacity, memory: self.clone() }
     }
 
-    /// Takes room for so many entries, all of it zeros. Like other allocations, it ends the program where there is no memory.
+    /// So many bytes of zeros. They take memory when they are written to.
+    pub(crate) fn zeros(&self, length: usize) -> UncopiedVec<u8> {
+        let mut bytes = self.vec(length);
+        // They are there: `take` returns zeros.
+        bytes.length = length;
+        bytes
+    }
+
+    /// Takes room for so many entries: all zeros, as it comes from mmap(2) and is used once. Like other allocations, it ends the program where there is no memory.
     fn take<T>(&self, entries: usize) -> NonNull<T> {
         let layout = Layout::array::<T>(entries).expect("the size overflows");
         self.pieces.borrow_mut().take(layout).unwrap_or_else(|| handle_alloc_error(layout)).cast()

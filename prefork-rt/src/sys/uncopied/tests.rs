@@ -27,6 +27,16 @@ fn a_vector_is_filled_with_copies_and_extended() {
 }
 
 #[test]
+fn zeros_are_zeros_and_can_be_written_to() {
+    let memory = Uncopied::default();
+    let before = memory.boxed([7_u8; 100]);
+    let mut zeros = memory.zeros(5000);
+    assert_eq!(*zeros, [0; 5000]);
+    zeros.fill(9);
+    assert_eq!((memory.zeros(3).to_vec(), zeros[4999], before[99]), (vec![0; 3], 9, 7));
+}
+
+#[test]
 fn each_entry_is_dropped_once() {
     let (memory, alive) = (Uncopied::default(), Rc::new(()));
     let mut several = memory.vec(1);
