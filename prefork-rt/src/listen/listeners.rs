@@ -158,7 +158,12 @@ impl Listeners {
 
     /// Tells the kernel which slots take what is new, if that has changed.
     pub(crate) fn steer(&mut self) {
-        if !mem::take(&mut self.is_late) || self.is_refused {
+        // It is asked before each wait. A write after a fork copies the page.
+        if !self.is_late {
+            return;
+        }
+        self.is_late = false;
+        if self.is_refused {
             return;
         }
         if let Err(error) = self.try_to_steer() {
