@@ -37,6 +37,6 @@ pub(crate) use label::Label;
 pub(crate) use listener::HandoffSocket;
 pub(crate) use listeners::Listeners;
 pub(crate) use plan::plan;
-pub(crate) use repair::Moment;
+pub(crate) use repair::{Moment, Repair};
 pub(crate) use store::{Change, update_store};
 pub(crate) use unix::{adopt_file, files};

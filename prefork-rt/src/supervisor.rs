@@ -28,13 +28,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::identity::Identity;
-use crate::listen::{self, Listeners, Moment};
+use crate::listen::{self, Listeners, Moment, Repair};
 use crate::logging;
 use crate::notify::{self, Manager};
 use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId, Rules, Time};
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
-use crate::sys::{self, Interpreter, Mask, Pid, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, WakePipe};
+use crate::sys::{
+    self, End, Interpreter, Mask, Pid, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, UncopiedVec,
+    WakePipe,
+};
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
 use attributes::Attributes;
@@ -151,8 +154,10 @@ struct Supervisor {
     measures: bool,
     /// The environment variables that workers do not see, and their values.
     hidden: Vec<(String, OsString)>,
+    /// Workers that were reaped, of which the policy does not know yet.
+    ends: UncopiedVec<(ProcId, End)>,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
-    ended: Vec<(usize, i32)>,
+    ended: UncopiedVec<(usize, i32)>,
     /// A signal to pass on to every worker.
     to_pass_on: Option<Received>,
     rehearsal: Option<Box<Rehearsal>>,
@@ -187,10 +192,11 @@ impl Supervisor {
         })?;
         let name = sys::process_name();
         let Pool { policy, clock, publisher, wake_pipe } = pool;
+        let size = policy.size();
         let mut supervisor = Box::new(Supervisor {
             pid: sys::getpid(),
             name,
-            table: Table::for_workers(policy.size(), &memory),
+            table: Table::for_workers(size, &memory),
             policy: memory.boxed(policy),
             clock,
             publisher,
@@ -203,7 +209,8 @@ impl Supervisor {
             oom_kills: OomKills::read(&memory),
             measures: true,
             hidden: Vec::new(),
-            ended: Vec::new(),
+            ends: memory.vec(size),
+            ended: memory.vec(size),
             to_pass_on: None,
             rehearsal: None,
             next: None,
@@ -334,8 +341,13 @@ impl Supervisor {
 
     /// Repairs listeners: what one process does to a socket holds for all that have it.
     fn inspect_listeners(&mut self, moment: Moment<'_>) {
+        let repairs = self.service.listeners.inspect(moment);
+        self.tell_repairs(repairs);
+    }
+
+    fn tell_repairs(&mut self, repairs: Vec<Repair>) {
         let (mut anew, mut outdated) = (false, false);
-        for repair in self.service.listeners.inspect(moment) {
+        for repair in repairs {
             logging::warn(&repair.line);
             if let (Some(name), Some(manager)) = (&repair.stored, &mut self.service.manager) {
                 manager.remove_stored(name);

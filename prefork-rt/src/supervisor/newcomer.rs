@@ -126,6 +126,7 @@ impl Supervisor {
             oom_kills,
             measures: _,
             hidden,
+            ends,
             ended,
             to_pass_on: _,
             rehearsal,
@@ -177,7 +178,7 @@ impl Supervisor {
         }
         // Freeing memory would write to it, and so copy pages that are shared with the supervisor. This process does not have
         // the memory of the policy and of the table: see `Uncopied`.
-        mem::forget((own_name, policy, table, mask, heard, hidden, ended, service));
+        mem::forget((own_name, policy, table, mask, heard, hidden, (ends, ended), service));
         // Its hooks are code of the user's: the first that runs in the worker.
         if let Some(python) = python {
             python.finish();

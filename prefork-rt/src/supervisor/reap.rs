@@ -4,7 +4,6 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::mem;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
@@ -23,25 +22,27 @@ impl Supervisor {
         if !self.unreaped.is_any() {
             return;
         }
-        let mut found = Found::default();
+        let mut left = Vec::new();
         while let Some(pid) = self.unreaped.take_named() {
             // Where this fails, the look through all children asks for it again.
-            let _ = sys::news_of(pid).and_then(|news| news.map_or(Ok(()), |news| self.take(news, &mut found)));
+            let _ = sys::news_of(pid).and_then(|news| news.map_or(Ok(()), |news| self.take(news, &mut left)));
         }
-        if self.unreaped.look_is_due(Instant::now(), !found.ends.is_empty(), self.deadline_presses()) {
-            self.look_through_all(&mut found);
+        if self.unreaped.look_is_due(Instant::now(), !self.ends.is_empty(), self.deadline_presses()) {
+            self.look_through_all(&mut left);
         }
-        let Found { ends, left } = found;
         tell_leftovers(&left);
-        if ends.iter().any(|(proc, end)| self.is_unexplained(*proc, end)) {
+        if self.ends.iter().any(|(proc, end)| self.is_unexplained(*proc, end)) {
             self.oom_kills.look();
         }
-        for (proc, end) in ends {
+        for nth in 0..self.ends.len() {
+            let (proc, end) = self.ends[nth];
             self.take_end(proc, &end);
         }
-        let ended = mem::take(&mut self.ended);
-        if !ended.is_empty() {
-            self.inspect_listeners(Moment::Ends(&ended));
+        self.ends.clear();
+        if !self.ended.is_empty() {
+            let repairs = self.service.listeners.inspect(Moment::Ends(&self.ended));
+            self.ended.clear();
+            self.tell_repairs(repairs);
         }
     }
 
@@ -51,11 +52,11 @@ impl Supervisor {
         self.policy.poll_timeout().is_some_and(|deadline| deadline <= self.clock.now().after(SOON))
     }
 
-    fn look_through_all(&mut self, found: &mut Found) {
+    fn look_through_all(&mut self, left: &mut Vec<Leftovers>) {
         loop {
             let asked = Instant::now();
             let taken = match sys::next_news() {
-                Ok(Some(news)) => self.take(news, found),
+                Ok(Some(news)) => self.take(news, left),
                 Ok(None) => return self.unreaped.looked(asked, Instant::now()),
                 Err(error) => Err(error),
             };
@@ -65,16 +66,16 @@ impl Supervisor {
         }
     }
 
-    fn take(&mut self, news: News, found: &mut Found) -> io::Result<()> {
+    fn take(&mut self, news: News, left: &mut Vec<Leftovers>) -> io::Result<()> {
         match news {
-            News::Ended(pid) => self.reap_child(pid, &mut found.ends).map(|leftovers| found.left.extend(leftovers)),
+            News::Ended(pid) => self.reap_child(pid).map(|leftovers| left.extend(leftovers)),
             News::Stopped(pid) => self.take_stop(pid),
         }
     }
 
     /// Reaps a child that has ended. What is left of the process group of a worker or a rehearsal is killed before, as long
     /// as the group's id can be no other's.
-    fn reap_child(&mut self, pid: Pid, ends: &mut Vec<(ProcId, End)>) -> io::Result<Option<Leftovers>> {
+    fn reap_child(&mut self, pid: Pid) -> io::Result<Option<Leftovers>> {
         let proc = self.table.proc(pid);
         let rehearsal = self.rehearsal.as_ref().is_some_and(|rehearsal| rehearsal.pid == pid);
         if proc.is_none() && !rehearsal {
@@ -89,7 +90,7 @@ impl Supervisor {
             Some(proc) => {
                 self.table.remove(proc);
                 self.ended.push((proc.task_id(), pid.as_raw()));
-                ends.push((proc, end));
+                self.ends.push((proc, end));
             }
             None => {
                 if let Some(rehearsal) = self.rehearsal.take() {
@@ -142,13 +143,6 @@ impl Supervisor {
         }
         self.policy.handle(self.clock.now(), Event::Ended(proc, status));
     }
-}
-
-/// What was found of children that have ended.
-#[derive(Default)]
-struct Found {
-    ends: Vec<(ProcId, End)>,
-    left: Vec<Leftovers>,
 }
 
 /// What a worker, or a rehearsal, has left in its process group.

@@ -21,7 +21,7 @@ pub(crate) enum News {
 }
 
 /// How a process ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Exited(c_int),
     Killed { signal: c_int, dumped_core: bool },
