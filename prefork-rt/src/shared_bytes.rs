@@ -12,8 +12,8 @@ use crate::sys;
 ///
 /// They lie in memory of their own, outside of the heap. A fork copies no page table for it, so the next worker starts as
 /// fast as without the data, and a worker that has read little of it ends as fast. All processes have one copy, in any number of
-/// workers. [Large data](crate::guide::large_data) compares this with ordinary data in huge pages, for which nothing has to be
-/// done.
+/// workers. From 64 MiB on they are moved into [huge pages](crate::Prefork::huge_pages) before the first fork, so that a worker
+/// that has read everything ends as fast, too. [Large data](crate::guide::large_data) compares this with ordinary data.
 ///
 /// Return it from `preload`, alone or in a struct, and read it as `&[u8]`. It begins at a page, so that a crate such as
 /// `bytemuck` or `zerocopy` can view it as numbers or as structs without copying. An index of offsets takes the place of

@@ -601,7 +601,7 @@ impl Prefork {
     /// stacks, and mappings that refuse huge pages as they are. A program that has never had 64 MiB resident is left alone.
     ///
     /// The memory is copied once, which takes 0.3 s of CPU time for 1 GiB, and up to 4 s in a virtual machine whose host has
-    /// yet to find the memory. By default it ends when it has used 4 s of CPU time, or as much as the program had used until
+    /// yet to find the memory. By default it ends when it has used 5 s of CPU time, or as much as the program had used until
     /// then if that is more. A `true` that is given has no such bound. With `false` nothing is moved. One line of the log
     /// says how much was moved and how long it took. The numbers, and what else helps, are in
     /// [Large data](crate::guide::large_data).

@@ -17,8 +17,8 @@ const LEAST: usize = 64 << 20;
 /// How much is moved between two looks at the time used. Each call waits for all CPUs once.
 const BATCH: usize = 64 << 20;
 /// The CPU time it may take, however little the program has used before. It is enough for a GiB whose huge pages a virtual
-/// machine's host has yet to find; of memory that is there a GiB takes 0.3 s.
-const SHORTEST: Duration = Duration::from_secs(4);
+/// machine's host has yet to find, for which we measured up to 4.2 s. Where the memory is there, a GiB takes 0.3 s.
+const SHORTEST: Duration = Duration::from_secs(5);
 
 /// Moves the large private memory of this process into huge pages, as far as that needs no more memory, and logs what it
 /// has moved.
@@ -76,6 +76,12 @@ enum Stopped {
 }
 
 impl Outcome {
+    /// From the size of all that may be in huge pages, and what this process had in them before and has now.
+    fn count(&mut self, all: usize, before: usize, now: usize) {
+        self.done = now.saturating_sub(before);
+        self.total = all.saturating_sub(before).max(self.done);
+    }
+
     /// What the log says, unless little was moved because the rest was huge before or may have no huge pages.
     fn line(&self) -> Option<String> {
         let (done, total, taken) = (self.done >> 20, self.total >> 20, amounts::time(self.taken));
@@ -128,8 +134,7 @@ fn collapse(before: &Usage, longest: Option<Duration>) -> io::Result<Outcome> {
         }
     }
     outcome.taken = sys::usage()?.cpu_time.saturating_sub(before.cpu_time);
-    outcome.done = in_huge_pages()?.saturating_sub(huge_before);
-    outcome.total = full.saturating_sub(huge_before).max(outcome.done);
+    outcome.count(full, huge_before, in_huge_pages()?);
     Ok(outcome)
 }
 
@@ -263,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn a_start_takes_twice_as_long_at_most_or_four_seconds_more() {
+    fn a_start_takes_twice_as_long_at_most_or_five_seconds_more() {
         let seconds = Duration::from_secs;
-        assert_eq!(longest(false, seconds(1)), Some(seconds(4)));
+        assert_eq!(longest(false, seconds(1)), Some(seconds(5)));
         assert_eq!(longest(false, seconds(9)), Some(seconds(9)));
         assert_eq!(longest(true, seconds(9)), None);
     }
@@ -287,6 +292,19 @@ mod tests {
         let all = outcome(1022, None).line().unwrap();
         assert!(all.starts_with("moved 1022 of 1022 MiB") && all.contains("huge_pages = false"), "{all}");
         assert_eq!(outcome(0, None).line(), None);
+    }
+
+    #[test]
+    fn what_was_in_huge_pages_before_is_not_counted_as_moved() {
+        let line = |before: usize, now: usize| {
+            let mut outcome = Outcome::default();
+            outcome.count(1022 << 20, before << 20, now << 20);
+            outcome.line()
+        };
+        assert_eq!(line(1022, 1022), None);
+        assert!(line(22, 1022).unwrap().starts_with("moved 1000 of 1000 MiB"));
+        // Other shared memory of the program may be in huge pages, too.
+        assert!(line(2000, 2500).unwrap().starts_with("moved 500 of 500 MiB"));
     }
 
     #[test]
