@@ -132,6 +132,8 @@ impl Policy {
         let sockets = if rules.slots_have_sockets { Sockets::Open } else { Sockets::None };
         let mut slots = memory.vec(rules.workers);
         slots.extend((0..rules.workers).map(|_| Slot { sockets, ..Slot::default() }));
+        let mut dirty = Queue::new(memory);
+        dirty.extend(0..rules.workers);
         Policy {
             now: Time(Duration::ZERO),
             phase: Phase::Running,
@@ -150,10 +152,10 @@ impl Policy {
             next_upgrade: None,
             owed_reload: None,
             planned: rules.workers,
-            dirty: (0..rules.workers).collect(),
+            dirty,
             unsteered: Vec::new(),
-            changed: Queue::default(),
-            actions: Queue::default(),
+            changed: Queue::new(memory),
+            actions: Queue::new(memory),
             deadlines: Deadlines::new(memory, rules.workers),
             watched: Watched::default(),
             jitter: Jitter(rules.jitter_seed),

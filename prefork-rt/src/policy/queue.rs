@@ -1,71 +1,61 @@
-//! A queue that keeps its first entry in place.
+//! A queue in memory that a fork does not copy.
 //!
-//! The supervisor's heap is shared with all workers, so that the first write to each page after a fork copies it. The
-//! policy's queues mostly hold one entry between two forks: in place, it is in the policy itself, which a fork does not copy.
+//! The supervisor's heap is shared with all workers, so that the first write to each page after a fork copies it.
 
-use std::collections::VecDeque;
+use crate::sys::{Uncopied, UncopiedVec};
 
 pub(super) struct Queue<T> {
-    /// `None` where the queue is empty.
-    first: Option<T>,
-    rest: VecDeque<T>,
-}
-
-impl<T> Default for Queue<T> {
-    fn default() -> Queue<T> {
-        Queue { first: None, rest: VecDeque::new() }
-    }
-}
-
-impl<T> FromIterator<T> for Queue<T> {
-    fn from_iter<I: IntoIterator<Item = T>>(entries: I) -> Queue<T> {
-        let mut entries = entries.into_iter();
-        Queue { first: entries.next(), rest: entries.collect() }
-    }
+    /// The first entries, in the reverse order.
+    first: UncopiedVec<T>,
+    /// The entries after those, in their order.
+    rest: UncopiedVec<T>,
 }
 
 impl<T> Extend<T> for Queue<T> {
     fn extend<I: IntoIterator<Item = T>>(&mut self, entries: I) {
-        for entry in entries {
-            self.push_back(entry);
-        }
+        self.rest.extend(entries);
     }
 }
 
 impl<T> Queue<T> {
+    pub(super) fn new(memory: &Uncopied) -> Queue<T> {
+        Queue { first: memory.vec(0), rest: memory.vec(0) }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.first.is_none()
+        self.first.is_empty() && self.rest.is_empty()
     }
 
     pub(super) fn front(&self) -> Option<&T> {
-        self.first.as_ref()
+        self.first.last().or(self.rest.first())
     }
 
     /// All entries in their order, for tests.
     #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
-        self.first.iter().chain(&self.rest)
+        self.first.iter().rev().chain(&self.rest[..])
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.first.clear();
+        self.rest.clear();
     }
 
     pub(super) fn push_front(&mut self, entry: T) {
-        if let Some(second) = self.first.replace(entry) {
-            self.rest.push_front(second);
-        }
+        self.first.push(entry);
     }
 
     pub(super) fn push_back(&mut self, entry: T) {
-        match self.first {
-            None => self.first = Some(entry),
-            Some(_) => self.rest.push_back(entry),
-        }
+        self.rest.push(entry);
     }
 
     pub(super) fn pop_front(&mut self) -> Option<T> {
-        let first = self.first.take()?;
-        if !self.rest.is_empty() {
-            self.first = self.rest.pop_front();
+        if self.first.is_empty() {
+            while let Some(last) = self.rest.pop() {
+                self.first.push(last);
+            }
         }
-        Some(first)
+        self.first.pop()
     }
 }
 
@@ -75,7 +65,7 @@ mod tests {
 
     #[test]
     fn entries_come_out_in_their_order() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new(&Uncopied::default());
         assert!(queue.is_empty());
         assert_eq!(queue.front(), None::<&i32>);
         assert_eq!(queue.pop_front(), None);
@@ -92,5 +82,10 @@ mod tests {
         let rest: Vec<i32> = std::iter::from_fn(|| queue.pop_front()).collect();
         assert_eq!(rest, [6, 3, 4, 5]);
         assert!(queue.is_empty());
+        queue.extend([1, 2, 3]);
+        assert_eq!((queue.pop_front(), queue.iter().copied().collect()), (Some(1), vec![2, 3]));
+        queue.push_back(4);
+        queue.clear();
+        assert_eq!(queue.pop_front(), None);
     }
 }

@@ -125,7 +125,8 @@ impl Policy {
         self.slots.clear();
         self.slots.extend(slots);
         self.headcount = Headcount::adopted(was_complete);
-        self.dirty = (0..self.slots.len()).collect();
+        self.dirty.clear();
+        self.dirty.extend(0..self.slots.len());
         for (time, deadline) in snapshot.deadlines {
             self.restore_deadline(time, deadline);
         }
