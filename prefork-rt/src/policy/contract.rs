@@ -33,6 +33,11 @@ pub(crate) struct ProcId {
 }
 
 impl ProcId {
+    #[cfg(test)]
+    pub(crate) fn of(task_id: usize, fork: u64) -> ProcId {
+        ProcId { task_id, fork }
+    }
+
     pub(crate) fn task_id(self) -> usize {
         self.task_id
     }

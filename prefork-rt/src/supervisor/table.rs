@@ -156,3 +156,50 @@ impl Table {
         self.seats.get(proc.task_id())?.iter().flatten().find(|entry| entry.proc == proc)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid(number: usize) -> Pid {
+        Pid::from_raw(number as i32)
+    }
+
+    /// Each task id has a worker in seat 0, whose process id is 100 more than the task id.
+    fn table(workers: usize) -> Table {
+        let mut table = Table::for_workers(workers, &Uncopied::default());
+        for task_id in 0..workers {
+            table.enter(ProcId::of(task_id, task_id as u64), 0, pid(100 + task_id), Duration::ZERO);
+        }
+        table
+    }
+
+    #[test]
+    fn a_worker_is_found_by_its_process_id_until_it_is_removed_whichever_was_removed_last() {
+        for order in [[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 4, 0, 3, 1]] {
+            let mut table = table(5);
+            let mut alive = Vec::from_iter(0..5);
+            for task_id in order {
+                table.remove(ProcId::of(task_id, task_id as u64));
+                alive.retain(|&other| other != task_id);
+                let found = (0..5).filter(|&task_id| table.proc(pid(100 + task_id)).is_some());
+                assert_eq!(found.collect::<Vec<_>>(), alive);
+                assert_eq!(table.pid(ProcId::of(task_id, task_id as u64)), Some(pid(100 + task_id)), "lines name it");
+            }
+            assert_eq!(table.proc(pid(0)), None, "an empty seat is no worker");
+        }
+    }
+
+    #[test]
+    fn a_replacement_has_the_other_seat_and_keeps_it_when_its_predecessor_is_removed() {
+        let mut table = table(2);
+        let (old, new) = (ProcId::of(1, 1), ProcId::of(1, 2));
+        let seat = table.next_seat(1);
+        table.enter(new, seat, pid(200), Duration::ZERO);
+        assert_eq!((seat, table.alive_of(1).collect::<Vec<_>>()), (1, vec![old, new]));
+        table.remove(old);
+        table.remove(old);
+        assert_eq!((table.proc(pid(101)), table.proc(pid(200)), table.next_seat(1)), (None, Some(new), 0));
+        assert_eq!((table.living_pid(old), table.living_pid(new)), (None, Some(pid(200))));
+    }
+}
