@@ -145,7 +145,7 @@ impl Policy {
             booted: false,
             proved_at: None,
             forks: 0,
-            budget: Budget::new(rules.max_restarts, rules.restart_window),
+            budget: Budget::new(rules.max_restarts, rules.restart_window, memory),
             refusals: None,
             turns: Turns::default(),
             upgrade: None,

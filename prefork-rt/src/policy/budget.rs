@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Failure, Time};
+use crate::sys::{Uncopied, UncopiedVec};
 
 /// How many failures are remembered for the final notice where failures count for ever.
 const MOST_REMEMBERED: usize = 1000;
@@ -11,14 +12,14 @@ const MOST_REMEMBERED: usize = 1000;
 pub(crate) struct Budget {
     max_restarts: Option<usize>,
     window: Option<Duration>,
-    /// In the order of their times.
-    counted: Vec<Counted>,
+    /// In the order of their times, and perhaps some that are not remembered any more.
+    counted: UncopiedVec<Counted>,
     /// How many failures there ever were.
     ever: usize,
 }
 
 /// A failure that counts.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Counted {
     pub(super) when: Time,
     pub(super) task_id: usize,
@@ -43,8 +44,8 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>) -> Budget {
-        Budget { max_restarts, window, counted: Vec::new(), ever: 0 }
+    pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>, memory: &Uncopied) -> Budget {
+        Budget { max_restarts, window, counted: memory.vec(32), ever: 0 }
     }
 
     /// Counts a failure. It is an error when this failure is one too many.
@@ -53,8 +54,9 @@ impl Budget {
         let left = self.max_restarts.is_none_or(|max_restarts| self.spent().used < max_restarts);
         self.ever = self.ever.saturating_add(1);
         self.counted.push(Counted { when: now, task_id, failure });
-        if !self.is_windowed() {
-            self.counted.drain(..self.counted.len().saturating_sub(MOST_REMEMBERED));
+        // Many at once, as the others move up.
+        if !self.is_windowed() && self.counted.len() >= 2 * MOST_REMEMBERED {
+            self.forget_oldest(MOST_REMEMBERED);
         }
         if left { Ok(self.spent()) } else { Err(self.spent()) }
     }
@@ -68,7 +70,7 @@ impl Budget {
     /// Which slots used the budget up, in the order of their task ids.
     pub(crate) fn shares(&self, now: Time) -> Vec<Share> {
         let mut shares: Vec<Share> = Vec::new();
-        for &Counted { when, task_id, failure } in &self.counted {
+        for &Counted { when, task_id, failure } in self.remembered() {
             let last = now.since(when);
             match shares.binary_search_by_key(&task_id, |share| share.task_id) {
                 Ok(index) => {
@@ -83,12 +85,14 @@ impl Budget {
 
     /// The failures that count, and how many there ever were.
     pub(super) fn snapshot(&self) -> (Vec<Counted>, usize) {
-        (self.counted.clone(), self.ever)
+        (self.remembered().to_vec(), self.ever)
     }
 
     /// Takes the place of what was counted.
     pub(super) fn restore(&mut self, counted: Vec<Counted>, ever: usize) {
-        (self.counted, self.ever) = (counted, ever);
+        self.counted.clear();
+        self.counted.extend(counted);
+        self.ever = ever;
     }
 
     fn spent(&self) -> Spent {
@@ -104,7 +108,19 @@ impl Budget {
     fn forget_before(&mut self, now: Time) {
         let Some(window) = self.window else { return };
         let old = self.counted.partition_point(|counted| now.since(counted.when) >= window);
-        self.counted.drain(..old);
+        self.forget_oldest(old);
+    }
+
+    fn remembered(&self) -> &[Counted] {
+        let others = if self.is_windowed() { 0 } else { self.counted.len().saturating_sub(MOST_REMEMBERED) };
+        &self.counted[others..]
+    }
+
+    fn forget_oldest(&mut self, count: usize) {
+        self.counted.copy_within(count.., 0);
+        for _ in 0..count {
+            self.counted.pop();
+        }
     }
 }
 
@@ -113,5 +129,34 @@ impl Spent {
     pub(crate) fn is_low(&self) -> bool {
         let low = |used: usize, max: usize| used.saturating_mul(5) >= max.saturating_mul(4);
         self.max_restarts.is_some_and(|max| low(self.used, max) && !low(self.used.saturating_sub(1), max))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_failures_that_count_for_ever_the_latest_thousand_are_remembered() {
+        let mut budget = Budget::new(None, None, &Uncopied::default());
+        for nth in 1..=2500 {
+            assert!(budget.spend(Time(Duration::ZERO), nth, Failure::NotReady).is_ok());
+            let (remembered, ever) = budget.snapshot();
+            let first = nth.saturating_sub(MOST_REMEMBERED) + 1;
+            let task_ids = |counted: Vec<Counted>| counted.into_iter().map(|counted| counted.task_id);
+            assert!(task_ids(remembered).eq(first..=nth) && ever == nth && budget.used(Time(Duration::ZERO)) == nth);
+        }
+    }
+
+    #[test]
+    fn failures_that_count_for_a_while_are_all_remembered_and_forgotten_when_the_time_is_over() {
+        let (at, window) = (|seconds| Time(Duration::from_secs(seconds)), Duration::from_secs(10));
+        let mut budget = Budget::new(Some(5000), Some(window), &Uncopied::default());
+        for nth in 0..3000 {
+            assert!(budget.spend(at(nth / 1000), nth as usize, Failure::NotReady).is_ok());
+        }
+        assert_eq!([9, 10, 11, 12].map(|seconds| budget.used(at(seconds))), [3000, 2000, 1000, 0]);
+        budget.restore(vec![Counted { when: at(12), task_id: 7, failure: Failure::NotReady }], 1);
+        assert_eq!([21, 22].map(|seconds| budget.used(at(seconds))), [1, 0]);
     }
 }
