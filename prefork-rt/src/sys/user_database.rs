@@ -22,9 +22,9 @@ pub(crate) struct Group {
     pub(crate) gid: Gid,
 }
 
-/// getpwnam(3).
+/// getpwnam(3). A name with a zero in it is not asked for, because no user can have it.
 pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
-    let name = CString::new(name)?;
+    let Ok(name) = CString::new(name) else { return Ok(None) };
     entry(&User::of, &|entry, texts, length, found| {
         // SAFETY: getpwnam_r(3) reads a text that ends with a zero, and for the rest see `entry`.
         unsafe { libc::getpwnam_r(name.as_ptr(), entry, texts, length, found) }
@@ -39,9 +39,9 @@ pub(crate) fn getpwuid(uid: Uid) -> io::Result<Option<User>> {
     })
 }
 
-/// getgrnam(3).
+/// getgrnam(3). A name with a zero in it is not asked for, because no group can have it.
 pub(crate) fn getgrnam(name: &str) -> io::Result<Option<Group>> {
-    let name = CString::new(name)?;
+    let Ok(name) = CString::new(name) else { return Ok(None) };
     entry(&Group::of, &|entry, texts, length, found| {
         // SAFETY: getgrnam_r(3) reads a text that ends with a zero, and for the rest see `entry`.
         unsafe { libc::getgrnam_r(name.as_ptr(), entry, texts, length, found) }
@@ -147,8 +147,10 @@ mod tests {
             let groups = getgrouplist(&user.name, user.gid).expect("a list of groups");
             assert!(groups.contains(&user.gid), "{groups:?}");
         }
-        assert!(getpwnam("no account has this name").expect("a user database").is_none());
-        assert!(getgrnam("no account has this name").expect("a group database").is_none());
+        for name in ["no account has this name", "ro\0ot", ""] {
+            assert!(getpwnam(name).expect("a user database").is_none(), "{name:?}");
+            assert!(getgrnam(name).expect("a group database").is_none(), "{name:?}");
+        }
         assert!(getpwuid(Uid::from_raw(4_000_000_000)).expect("a user database").is_none());
     }
 
