@@ -1,13 +1,13 @@
 //! What one descriptor is: its file, its flags, its copies, and its number. It must not know what the file is for.
 #![allow(unsafe_code)]
 
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use super::of_call;
-use super::outcome::checked;
+use super::outcome::{checked, uninterrupted};
 
 /// The descriptor that a call has returned, or the call's error.
 ///
@@ -18,6 +18,17 @@ pub(super) unsafe fn made(returned: c_int) -> io::Result<OwnedFd> {
     let number = checked(returned)?;
     // SAFETY: the caller says that it is new.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Opens a file that exists, close-on-exec: open(2), with these flags. For musl std's `OpenOptions` leaves O_PATH out of them,
+/// because it is part of O_ACCMODE there.
+pub(super) fn open(path: &CStr, flags: c_int) -> io::Result<OwnedFd> {
+    uninterrupted(|| {
+        // SAFETY: open(2) reads a text that ends with a zero, which lives until it returns.
+        let opened = unsafe { libc::open(path.as_ptr(), flags | libc::O_CLOEXEC) };
+        // SAFETY: open(2) returns a new descriptor, which nothing else owns, or -1.
+        unsafe { made(opened) }
+    })
 }
 
 /// The reading and the writing end of a pipe, both close-on-exec: pipe(2), fcntl(2).
@@ -131,6 +142,14 @@ mod tests {
         let mut read = String::new();
         File::from(reader).read_to_string(&mut read).expect("read");
         assert_eq!(read, "x");
+    }
+
+    #[test]
+    fn a_file_is_opened_with_these_flags_and_closed_on_exec() {
+        let directory = open(c"/", libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK).expect("it is there");
+        assert_eq!(flags(directory.as_raw_fd()).expect("open"), libc::FD_CLOEXEC);
+        assert_ne!(status_flags(directory.as_raw_fd()).expect("open") & libc::O_NONBLOCK, 0);
+        assert!(open(c"/nowhere/at/all", libc::O_RDONLY).is_err_and(|error| is(&error, libc::ENOENT)));
     }
 
     #[test]

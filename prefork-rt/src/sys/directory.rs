@@ -14,13 +14,13 @@ mod portable;
 mod tests;
 
 use std::error::Error;
-use std::ffi::{CString, OsStr, OsString, c_int};
+use std::ffi::{CStr, CString, OsStr, OsString, c_int};
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use calls::{fchmodat, fchownat, linkat, mkdirat, openat, readlinkat, renameat, unlinkat};
@@ -104,7 +104,7 @@ impl Directory {
     }
 
     fn root() -> io::Result<Directory> {
-        Ok(Directory { opened: open_for_search("/")?, path: "/".into() })
+        Ok(Directory { opened: open_for_search(c"/")?, path: "/".into() })
     }
 
     fn status(&self) -> io::Result<libc::stat> {
@@ -230,7 +230,7 @@ impl Directory {
         if let Some(path) = path_of_descriptor(self.opened.as_fd()) {
             return call(&path.join(name));
         }
-        let here = open_for_search(".")?;
+        let here = open_for_search(c".")?;
         change_directory(self.opened.as_fd())?;
         let result = call(name.as_ref());
         change_directory(here.as_fd())?;
@@ -297,9 +297,8 @@ fn error(number: c_int) -> io::Error {
 }
 
 /// Opens a directory only to look up names in it.
-fn open_for_search(path: &str) -> io::Result<OwnedFd> {
-    let flags = system::SEARCHED | libc::O_DIRECTORY;
-    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?.into())
+fn open_for_search(path: &CStr) -> io::Result<OwnedFd> {
+    descriptor::open(path, system::SEARCHED | libc::O_DIRECTORY)
 }
 
 // The types are others on other systems.

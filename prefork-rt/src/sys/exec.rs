@@ -3,11 +3,10 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString, c_char, c_int};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::ptr;
 
@@ -104,8 +103,8 @@ pub(crate) fn open_for_its_place(path: &Path) -> io::Result<OwnedFd> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let flags = libc::O_PATH;
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let flags = 0;
-    Ok(OpenOptions::new().read(true).custom_flags(flags).open(path)?.into())
+    let flags = libc::O_RDONLY;
+    descriptor::open(&c_string(path.as_os_str())?, flags)
 }
 
 /// fchdir(2).
@@ -229,6 +228,13 @@ mod tests {
         File::from(taken).read_exact(&mut byte).unwrap();
         assert_eq!(byte, *b"x");
         assert!(take_over(1 << 20).is_err());
+    }
+
+    #[test]
+    fn what_is_opened_for_its_place_takes_no_right_to_read_it() {
+        for opened in [own_binary().unwrap(), open_for_its_place("/".as_ref()).unwrap()] {
+            assert_ne!(descriptor::status_flags(opened.as_raw_fd()).unwrap() & libc::O_PATH, 0);
+        }
     }
 
     #[test]
