@@ -139,7 +139,6 @@ pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
 pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
     let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
     // The type of the number is another one on other systems. The call itself refuses more groups than fit.
-    #[allow(clippy::cast_possible_truncation, reason = "it is usize on Linux")]
     // SAFETY: setgroups(2) reads as many ids as the first argument says, which is not more than the vector has.
     checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }).map(drop)
 }

@@ -115,11 +115,11 @@ impl Directory {
         let flags = system::SEARCHED | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_NONBLOCK;
         match openat(self.opened.as_fd(), &c_name(part)?, flags) {
             Ok(opened) => Ok(Step::Directory(Directory { opened, path: self.path_of(part) })),
-            // A symbolic link is one of these errors, which one depends on the system.
-            Err(error) if [libc::ENOTDIR, libc::ELOOP, libc::EMLINK].iter().any(|&number| is(&error, number)) => {
-                self.link(part)
-            }
-            Err(error) => Err(error),
+            Err(error) => match error.raw_os_error() {
+                // A symbolic link is one of these errors, which one depends on the system.
+                Some(libc::ENOTDIR | libc::ELOOP | libc::EMLINK) => self.link(part),
+                _ => Err(error),
+            },
         }
     }
 
@@ -214,12 +214,15 @@ impl Directory {
     pub(crate) fn rename_to_free(&self, name: &OsStr, to: &Directory, new: &OsStr) -> io::Result<()> {
         let (old, new) = (c_name(name)?, c_name(new)?);
         match system::rename_to_free(self.opened.as_fd(), &old, to.opened.as_fd(), &new) {
-            // A filter that does not know this system call returns EPERM.
-            Err(error) if [libc::EINVAL, libc::ENOSYS, libc::EPERM].iter().any(|&number| is(&error, number)) => {
-                linkat(self.opened.as_fd(), &old, to.opened.as_fd(), &new)?;
-                self.remove(name)
-            }
-            result => result,
+            Err(error) => match error.raw_os_error() {
+                // A filter that does not know this system call returns EPERM.
+                Some(libc::EINVAL | libc::ENOSYS | libc::EPERM) => {
+                    linkat(self.opened.as_fd(), &old, to.opened.as_fd(), &new)?;
+                    self.remove(name)
+                }
+                _ => Err(error),
+            },
+            Ok(()) => Ok(()),
         }
     }
 
