@@ -1,14 +1,12 @@
 //! The users and groups that this process has, and becoming another user.
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_int};
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::outcome::{checked, is};
+use super::outcome::checked;
 
 /// The number of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +105,10 @@ pub(crate) fn gids() -> Vec<Gid> {
 /// The supplementary groups of this process, where the system tells: getgroups(2).
 #[cfg(not(target_vendor = "apple"))]
 pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
+    use std::ffi::c_int;
+
+    use super::outcome::is;
+
     let read = |groups: &mut [libc::gid_t]| {
         // SAFETY: getgroups(2) writes at most as many ids as the first argument says, which is the length of the slice. For 0 it
         // writes none.
@@ -236,6 +238,9 @@ fn effective_capabilities() -> u64 {
 /// Whether a file or directory has a list of users and groups with rights of their own: acl(5).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) fn has_acl(path: &Path) -> bool {
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
     let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
     // SAFETY: lgetxattr(2) reads two texts that end with a zero, and with a size of 0 it writes nothing.
     unsafe { libc::lgetxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }

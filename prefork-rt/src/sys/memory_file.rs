@@ -17,7 +17,8 @@ mod linux {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::sys::{descriptor, without_file_size_signal};
+    use crate::sys::descriptor;
+    use crate::sys::stderr::without_file_size_signal;
 
     /// Makes a file whose size no process can change, and that no other user can open: memfd_create(2), fchmod(2),
     /// ftruncate(2), fcntl(2).

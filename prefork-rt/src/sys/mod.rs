@@ -95,7 +95,6 @@ pub(crate) use signals::{
     hold_stops, is_ignored, resend, signal_name, spawn_without_signals, suspend, unblock,
 };
 pub(crate) use stderr::wait_for_stderr;
-use stderr::without_file_size_signal;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};
 pub(crate) use stdio::flush_c_stdio;
 pub(crate) use threads::{

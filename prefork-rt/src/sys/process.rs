@@ -210,6 +210,7 @@ pub(crate) enum Rights {
     Callers,
     /// It has more rights, as its caller's user and in its caller's group: file capabilities, or a transition of a security
     /// module.
+    #[cfg_attr(not(any(target_os = "linux", target_os = "android")), allow(dead_code, reason = "Linux alone tells"))]
     More,
     /// It runs as another user or group than its caller: set-user-ID, set-group-ID.
     Anothers,

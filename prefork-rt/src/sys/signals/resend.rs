@@ -1,6 +1,7 @@
 //! Sends a signal that this process has read to itself once more, as if by its sender: rt_sigqueueinfo(2), kill(2).
 #![allow(unsafe_code)]
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::ffi::c_int;
 
 use super::Received;
