@@ -289,10 +289,20 @@ mod tests {
         assert!(!maps("", 0));
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
-    fn a_process_has_its_own_groups() {
-        let groups = getgroups().expect("they are told");
-        assert!(groups.is_none_or(|groups| !groups.contains(&Gid::from_raw(4_000_000_000))));
-        assert!(uids().contains(&getuid()) && gids().contains(&getegid()));
+    fn the_users_and_groups_of_a_process_are_what_the_kernel_says() {
+        let status = fs::read_to_string("/proc/thread-self/status").expect("Linux tells");
+        let told = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            line.split_ascii_whitespace().map(|id| id.parse().expect("a number")).collect::<Vec<u32>>()
+        };
+        let users: Vec<u32> = uids().iter().map(|user| user.as_raw()).collect();
+        let numbers = |groups: &[Gid]| groups.iter().map(|group| group.as_raw()).collect::<Vec<u32>>();
+        // The real, the effective and the saved one come first, and one that is for files comes last.
+        assert_eq!((&users[..], &numbers(&gids())[..]), (&told("Uid:")[..3], &told("Gid:")[..3]));
+        assert_eq!((getuid(), geteuid()), (Uid::from_raw(users[0]), Uid::from_raw(users[1])));
+        assert_eq!((getgid().as_raw(), getegid().as_raw()), (told("Gid:")[0], told("Gid:")[1]));
+        assert_eq!(numbers(&getgroups().expect("they are told").expect("Linux tells")), told("Groups:"));
     }
 }

@@ -66,7 +66,9 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("prefork-names-{}", std::process::id()));
         fs::create_dir(&directory).expect("a directory");
         // More than one read takes.
-        let names: BTreeSet<OsString> = (0..500).map(|number| format!("{number}{}", "x".repeat(100)).into()).collect();
+        let mut names: BTreeSet<OsString> =
+            (0..500).map(|number| format!("{number}{}", "x".repeat(100)).into()).collect();
+        names.extend([".hidden", "...", "a name"].map(OsString::from));
         for name in &names {
             fs::write(directory.join(name), "").expect("a file");
         }

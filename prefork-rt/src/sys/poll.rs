@@ -23,9 +23,6 @@ pub(crate) fn wait_for_stdout() {
 /// Waits until the descriptor can be read, or the time is over: poll(2). Returns whether it can be read; `false` may come
 /// early.
 pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration>) -> bool {
-    // Rounded up, so that the last millisecond is not spent in a loop. A wait that is too long for one call may end early.
-    let milliseconds =
-        |timeout: Duration| c_int::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX);
     match poll(&mut [to_read(descriptor)], timeout.map_or(FOREVER, milliseconds)) {
         Ok(ready) => ready == 1,
         Err(error) if is(&error, libc::EINTR) => false,
@@ -35,6 +32,12 @@ pub(crate) fn wait_readable(descriptor: BorrowedFd<'_>, timeout: Option<Duration
             false
         }
     }
+}
+
+/// A time for [`poll`]. It is rounded up, so that the last millisecond is not spent in a loop. A wait that is too long for one
+/// call ends early.
+pub(super) fn milliseconds(time: Duration) -> c_int {
+    c_int::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(c_int::MAX)
 }
 
 /// What to ask [`poll`] of a descriptor: whether it can be read, or is at its end.
@@ -49,9 +52,47 @@ pub(super) fn asked(descriptor: BorrowedFd<'_>, events: c_short) -> libc::pollfd
     libc::pollfd { fd: descriptor.as_raw_fd(), events, revents: 0 }
 }
 
-/// Waits until something that was asked is so, or this many milliseconds are over, and returns for how many descriptors it is
-/// so: poll(2). Async-signal-safe.
+/// Waits until one of the descriptors is ready, or this many milliseconds are over: poll(2). Returns how many are ready.
+/// Async-signal-safe.
 pub(super) fn poll(asked: &mut [libc::pollfd], milliseconds: c_int) -> io::Result<c_int> {
     // SAFETY: poll(2) reads and writes as many structures as the second argument says; they are the slice's.
     checked(unsafe { libc::poll(asked.as_mut_ptr(), asked.len() as libc::nfds_t, milliseconds) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::io::Write;
+
+    use super::super::descriptor::pipe;
+    use super::*;
+
+    #[test]
+    fn a_time_is_rounded_up_and_as_long_as_a_call_can_wait() {
+        let (short, long) = (Duration::from_nanos(1), Duration::from_secs(60 * 60 * 24 * 365));
+        for (time, expected) in [
+            (Duration::ZERO, 0),
+            (short, 1),
+            (Duration::from_millis(20), 20),
+            (Duration::from_millis(20) + short, 21),
+            (long, c_int::MAX),
+            (Duration::MAX, c_int::MAX),
+        ] {
+            assert_eq!(milliseconds(time), expected, "{time:?}");
+        }
+    }
+
+    #[test]
+    fn a_wait_of_any_length_ends_when_the_descriptor_can_be_read_or_is_at_its_end() {
+        let (reader, writer) = pipe().expect("a pipe");
+        let mut writer = File::from(writer);
+        assert!(!wait_readable(reader.as_fd(), Some(Duration::ZERO)));
+        writer.write_all(b"x").expect("written");
+        for timeout in [None, Some(Duration::ZERO), Some(Duration::MAX)] {
+            assert!(wait_readable(reader.as_fd(), timeout), "{timeout:?}");
+        }
+        let (reader, writer) = pipe().expect("a pipe");
+        drop(writer);
+        assert!(wait_readable(reader.as_fd(), None));
+    }
 }

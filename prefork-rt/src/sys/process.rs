@@ -289,6 +289,18 @@ mod tests {
     }
 
     #[test]
+    fn a_signal_to_a_process_that_is_gone_is_no_error() {
+        let mut child = std::process::Command::new("true").spawn().expect("a child");
+        let pid = Pid::from_raw(child.id() as i32);
+        assert!(exists(pid), "it was not reaped");
+        child.wait().expect("reaped");
+        // By default this signal is ignored, should another process have the id by now.
+        kill(pid, Signal::SIGWINCH).expect("it is gone");
+        assert!(exists(getpid()) && exists(getppid()));
+        assert!(send(getpid().as_raw(), 4711).is_err_and(|error| is(&error, libc::EINVAL)));
+    }
+
+    #[test]
     fn the_session_and_its_terminal_are_what_the_kernel_says() {
         let (session, terminal) = session_and_terminal();
         assert_eq!(getsid().as_raw(), session);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::descriptor;
 use super::outcome::is;
-use super::poll::{asked, poll};
+use super::poll::{asked, milliseconds, poll};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const STDERR: &str = "/proc/self/fd/2";
@@ -181,7 +181,7 @@ fn is_ready() -> bool {
 
 /// Waits until standard error takes a line, or the time is over: poll(2). It may end early.
 pub(crate) fn wait_for_stderr(patience: Duration) {
-    let _ = ready_within(c_int::try_from(patience.as_millis()).unwrap_or(0));
+    let _ = ready_within(milliseconds(patience));
 }
 
 fn ready_within(milliseconds: c_int) -> io::Result<bool> {
