@@ -376,7 +376,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error
     }
     after_fork::prepare();
     if settings.huge_pages {
-        huge_pages::collapse_large_memory(settings.asks_for_huge_pages);
+        huge_pages::collapse_large_memory(settings.asks_for_huge_pages, handoff.cpu_time_before());
     }
     Ok(ControlFlow::Continue((Box::new(rules), service)))
 }

@@ -24,13 +24,14 @@ const SHORTEST: Duration = Duration::from_secs(5);
 /// has moved.
 ///
 /// Unless `asked` for by name, it uses no more CPU time than the program has used until then, or [`SHORTEST`], so that a start
-/// takes about twice as long at most. Where asked for, it also says where nothing can be done.
-pub(super) fn collapse_large_memory(asked: bool) {
+/// takes about twice as long at most. Where asked for, it also says where nothing can be done. `before` is what this process
+/// had used before it became this program.
+pub(super) fn collapse_large_memory(asked: bool, before: Duration) {
     let Ok(usage) = sys::usage() else { return };
     if usage.peak_memory < LEAST as u64 {
         return;
     }
-    match collapse(&usage, longest(asked, usage.cpu_time)) {
+    match collapse(&usage, longest(asked, usage.cpu_time.saturating_sub(before))) {
         Ok(outcome) => {
             if let Some(line) = outcome.line() {
                 logging::info(&line);

@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::launch::Launch;
 use super::received::{Received, receive};
@@ -33,6 +34,11 @@ impl Handoff {
     /// Whether this process takes over from a previous binary, or rehearses that.
     pub(crate) fn is_there(&self) -> bool {
         self.received().is_some()
+    }
+
+    /// The CPU time that this process had used before it became this binary: exec(2) does not set it back.
+    pub(crate) fn cpu_time_before(&self) -> Duration {
+        self.received().as_ref().map_or(Duration::ZERO, |received| received.cpu_time)
     }
 
     pub(crate) fn take(&self) -> Option<Received> {

@@ -24,6 +24,8 @@ pub(crate) struct Received {
     /// The file with the state.
     file: Option<OwnedFd>,
     launch: Launch,
+    /// That of this process when it became this binary.
+    pub(super) cpu_time: Duration,
 }
 
 /// The number of descriptors that a supervisor needs when it takes over, beyond those of its rehearsal. Without them,
@@ -93,7 +95,8 @@ fn take_over(number: RawFd, state: State, launch: &Launch) -> (Option<Received>,
         None => Ok(()),
         Some(error) => refuse(format!("a descriptor of the handoff is not open: {error}")),
     };
-    (Some(Received { state, descriptors, file, launch }), result)
+    let cpu_time = sys::usage().map_or(Duration::ZERO, |usage| usage.cpu_time);
+    (Some(Received { state, descriptors, file, launch, cpu_time }), result)
 }
 
 /// Reads the state, and tries again if that fails, for want of memory for example: the pool depends on it.
