@@ -4,7 +4,7 @@
 //! page afterwards copies the page. What only this process needs is better kept here.
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, handle_alloc_error};
+use std::alloc::{self, Layout};
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{self, NonNull};
@@ -13,11 +13,14 @@ use std::slice;
 
 /// What is mapped at once for many small things, in bytes. The kernel provides the pages that are used.
 const PIECE: usize = 128 << 10;
+/// Where a page begins on every system, also where pages are larger.
+const PAGE: usize = 4096;
 
-/// The memory, from which vectors and boxes take their room. It is unmapped when the last of them is gone.
+/// The memory, from which vectors and boxes take their room. It is given back when the last of them is gone.
 ///
 /// A process forked from this one must neither use nor drop any of these: there is nothing at their place, or something else
-/// by then. It forgets them. Where the system cannot keep memory from forked processes, it is copied as any other.
+/// by then. It forgets them. Where the system cannot keep memory from forked processes, or refuses to map any, this is memory
+/// as any other, and copied.
 #[derive(Clone, Default)]
 pub(crate) struct Uncopied {
     pieces: Rc<RefCell<Pieces>>,
@@ -25,10 +28,18 @@ pub(crate) struct Uncopied {
 
 #[derive(Default)]
 struct Pieces {
-    /// The start and the length of each, in bytes. The last one has room.
-    mapped: Vec<(NonNull<u8>, usize)>,
+    /// The last one has room.
+    pieces: Vec<Piece>,
     /// How many bytes of the last piece are taken.
     taken: usize,
+}
+
+/// Some pages, which were all zeros at first.
+struct Piece {
+    start: NonNull<u8>,
+    layout: Layout,
+    /// It is a mapping; else it is of the allocator.
+    is_mapped: bool,
 }
 
 impl Uncopied {
@@ -51,10 +62,11 @@ impl Uncopied {
         bytes
     }
 
-    /// Takes room for so many entries: all zeros, as it comes from mmap(2) and is used once. Like other allocations, it ends the program where there is no memory.
+    /// Takes room for so many entries, which is all zeros and used once. Like other allocations, it ends the program where
+    /// there is no memory.
     fn take<T>(&self, entries: usize) -> NonNull<T> {
         let layout = Layout::array::<T>(entries).expect("the size overflows");
-        self.pieces.borrow_mut().take(layout).unwrap_or_else(|| handle_alloc_error(layout)).cast()
+        self.pieces.borrow_mut().take(layout).unwrap_or_else(|| alloc::handle_alloc_error(layout)).cast()
     }
 }
 
@@ -62,30 +74,46 @@ impl Pieces {
     fn take(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         let start = self.taken.next_multiple_of(layout.align());
         let end = start.checked_add(layout.size())?;
-        match self.mapped.last() {
-            Some(&(piece, length)) if end <= length => {
+        match self.pieces.last() {
+            Some(piece) if end <= piece.layout.size() => {
                 self.taken = end;
-                // SAFETY: `start` is at most `end`, which is at most the length of the piece.
-                Some(unsafe { piece.add(start) })
+                // SAFETY: `start` is at most `end`, which is at most the size of the piece.
+                Some(unsafe { piece.start.add(start) })
             }
-            // A mapping begins with a page, which is aligned for any type here: see `UncopiedVec::FITS`.
             Some(_) | None => {
-                let length = layout.size().max(PIECE);
-                let piece = map(length)?;
-                self.mapped.push((piece, length));
+                let piece = Piece::new(layout.size().max(PIECE))?;
+                let start = piece.start;
+                self.pieces.push(piece);
                 self.taken = layout.size();
-                Some(piece)
+                Some(start)
             }
         }
     }
 }
 
-impl Drop for Pieces {
+impl Piece {
+    /// It begins with a page, which is aligned for any type here: see `UncopiedVec::FITS`.
+    fn new(size: usize) -> Option<Piece> {
+        let layout = Layout::from_size_align(size, PAGE).ok()?;
+        let mapped = map(size);
+        let is_mapped = mapped.is_some();
+        // SAFETY: the size is `PIECE` at least, and so not zero.
+        let start = mapped.or_else(|| NonNull::new(unsafe { alloc::alloc_zeroed(layout) }))?;
+        Some(Piece { start, layout, is_mapped })
+    }
+}
+
+impl Drop for Piece {
+    /// Every vector that has room in the piece has its `Pieces` too, in an `Rc`, so none is left. A forked process, which may
+    /// not have the piece, does not come here, as `Uncopied` demands.
     fn drop(&mut self) {
-        for &(start, length) in &self.mapped {
-            // SAFETY: `map` has mapped these bytes. Every vector that has room in them has this `Pieces` too, in an `Rc`, so
-            // none is left. A forked process, where they are not mapped, does not come here, as `Uncopied` demands.
-            unsafe { libc::munmap(start.as_ptr().cast(), length) };
+        let (start, size) = (self.start.as_ptr(), self.layout.size());
+        if self.is_mapped {
+            // SAFETY: `map` has mapped these bytes, and nobody uses them any more.
+            unsafe { libc::munmap(start.cast(), size) };
+        } else {
+            // SAFETY: the allocator has returned this for this layout, and nobody uses it any more.
+            unsafe { alloc::dealloc(start, self.layout) };
         }
     }
 }
@@ -117,7 +145,7 @@ pub(crate) struct UncopiedVec<T> {
 
 impl<T> UncopiedVec<T> {
     /// Each entry takes room, and a page is aligned for it.
-    const FITS: () = assert!(size_of::<T>() > 0 && align_of::<T>() <= 4096);
+    const FITS: () = assert!(size_of::<T>() > 0 && align_of::<T>() <= PAGE);
 
     pub(crate) fn push(&mut self, entry: T) {
         const { Self::FITS };

@@ -1,3 +1,5 @@
+#![allow(unsafe_code)]
+
 use super::*;
 
 #[test]
@@ -72,6 +74,20 @@ fn what_is_large_and_what_is_aligned_gets_its_room() {
     let large = memory.boxed([3_u8; 3 * PIECE]);
     let after = memory.boxed(4_u8);
     assert_eq!((*byte, aligned.0, large.iter().all(|&byte| byte == 3), *after), (1, 2, true, 4));
+}
+
+/// As where mmap(2) has failed.
+#[test]
+fn memory_of_the_allocator_stands_in() {
+    let memory = Uncopied::default();
+    let layout = Layout::from_size_align(PIECE, PAGE).unwrap();
+    // SAFETY: the size is not zero.
+    let start = NonNull::new(unsafe { alloc::alloc_zeroed(layout) }).unwrap();
+    memory.pieces.borrow_mut().pieces.push(Piece { start, layout, is_mapped: false });
+    let mut numbers = memory.vec(4);
+    numbers.extend(0..PIECE);
+    assert!(numbers.iter().copied().eq(0..PIECE));
+    drop((memory, numbers));
 }
 
 #[cfg(target_os = "linux")]
