@@ -10,10 +10,8 @@ pub(crate) fn join_new_session_keyring() -> io::Result<()> {
     const KEYCTL_JOIN_SESSION_KEYRING: std::ffi::c_int = 1;
     let no_name: *const std::ffi::c_char = std::ptr::null();
     // SAFETY: keyctl(2) with this operation takes the name of a keyring, or a null pointer for one that has none.
-    match unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, no_name) } {
-        -1 => Err(super::of_call("keyctl(2)")(io::Error::last_os_error())),
-        _ => Ok(()),
-    }
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, no_name) };
+    super::outcome::checked(joined).map(drop).map_err(super::of_call("keyctl(2)"))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

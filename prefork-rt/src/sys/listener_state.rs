@@ -13,16 +13,15 @@ pub(crate) use portable::queue_length;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use portable::{Admission, detach_filter, has_filter, is_shut_down, queue_room};
 
+use super::outcome::checked;
+
 /// Disconnects a socket from its peer, or stops a TCP listener from listening: connect(2) to AF_UNSPEC.
 pub(crate) fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: any bytes are a `sockaddr_in`; zeroes are one of AF_UNSPEC.
     let nowhere: libc::sockaddr_in = unsafe { std::mem::zeroed() };
     let length = size_of_val(&nowhere) as libc::socklen_t;
     // SAFETY: connect(2) reads as many bytes as the length says, which are those of a live local.
-    match unsafe { libc::connect(socket.as_raw_fd(), std::ptr::from_ref(&nowhere).cast(), length) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    checked(unsafe { libc::connect(socket.as_raw_fd(), std::ptr::from_ref(&nowhere).cast(), length) }).map(drop)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -30,6 +29,8 @@ mod linux {
     use std::ffi::c_int;
     use std::io;
     use std::os::fd::{AsRawFd, BorrowedFd};
+
+    use crate::sys::outcome::checked;
 
     /// From `asm-generic/socket.h`. Architectures with a header of their own have the same numbers there.
     const SO_GET_FILTER: c_int = 26;
@@ -130,16 +131,14 @@ mod linux {
         // are integers, which may have any bits. It writes one number to the length.
         let result =
             unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
-        if result == 0 { Ok(length as usize) } else { Err(io::Error::last_os_error()) }
+        checked(result).map(|_| length as usize)
     }
 
     fn set(socket: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -> io::Result<()> {
         let length = value.len() as libc::socklen_t;
         // SAFETY: setsockopt(2) reads as many bytes as the length says, which are those of the slice.
-        match unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) } {
-            0 => Ok(()),
-            _ => Err(io::Error::last_os_error()),
-        }
+        let set = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+        checked(set).map(drop)
     }
 }
 

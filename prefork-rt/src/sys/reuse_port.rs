@@ -19,18 +19,15 @@ pub(crate) use portable::{queues_migrate, share_address, steer};
 /// setsockopt(2) at the level of the socket.
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 fn set_option<T>(socket: std::os::fd::BorrowedFd<'_>, name: std::ffi::c_int, value: &T) -> std::io::Result<()> {
-    use std::io;
     use std::os::fd::AsRawFd;
     // The values here have a few bytes.
     let length = size_of::<T>() as libc::socklen_t;
     // SAFETY: setsockopt(2) reads as many bytes as the length says, from a reference to a value of that size. Where the value
     // is a program, it also reads the instructions: `steer` takes their count and place from a vector that lives until then.
-    match unsafe {
+    let set = unsafe {
         libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, std::ptr::from_ref(value).cast(), length)
-    } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
+    };
+    super::outcome::checked(set).map(drop)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

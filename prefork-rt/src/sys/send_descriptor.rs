@@ -6,6 +6,8 @@ use std::io::{self, IoSlice};
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use super::outcome::checked;
+
 /// The size of a descriptor, as the calls count.
 const SIZE: u32 = size_of::<c_int>() as u32;
 
@@ -41,10 +43,7 @@ pub(crate) fn send_with_descriptor(
     // SAFETY: the place has room for a descriptor, as CMSG_SPACE(3) says; it need not be aligned for one.
     unsafe { data.cast::<c_int>().write_unaligned(descriptor.as_raw_fd()) };
     // SAFETY: sendmsg(2) reads what the header points to, all of which lives until here, and keeps nothing of it.
-    match unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    checked(unsafe { libc::sendmsg(socket.as_raw_fd(), &header, 0) }).map(drop)
 }
 
 #[cfg(test)]
