@@ -26,7 +26,7 @@ pub(crate) struct Group {
 pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     entry(&User::of, &|entry, texts, length, found| {
-        // SAFETY: getpwnam_r(3) reads a text that ends with a zero, and for the rest see `entry`.
+        // SAFETY: getpwnam_r(3) reads a text that ends with a zero. What it writes to is live and large enough: see `entry`.
         unsafe { libc::getpwnam_r(name.as_ptr(), entry, texts, length, found) }
     })
 }
@@ -34,7 +34,7 @@ pub(crate) fn getpwnam(name: &str) -> io::Result<Option<User>> {
 /// getpwuid(3).
 pub(crate) fn getpwuid(uid: Uid) -> io::Result<Option<User>> {
     entry(&User::of, &|entry, texts, length, found| {
-        // SAFETY: see `entry`.
+        // SAFETY: what getpwuid_r(3) writes to is live and large enough: see `entry`.
         unsafe { libc::getpwuid_r(uid.as_raw(), entry, texts, length, found) }
     })
 }
@@ -43,7 +43,7 @@ pub(crate) fn getpwuid(uid: Uid) -> io::Result<Option<User>> {
 pub(crate) fn getgrnam(name: &str) -> io::Result<Option<Group>> {
     let Ok(name) = CString::new(name) else { return Ok(None) };
     entry(&Group::of, &|entry, texts, length, found| {
-        // SAFETY: getgrnam_r(3) reads a text that ends with a zero, and for the rest see `entry`.
+        // SAFETY: getgrnam_r(3) reads a text that ends with a zero. What it writes to is live and large enough: see `entry`.
         unsafe { libc::getgrnam_r(name.as_ptr(), entry, texts, length, found) }
     })
 }
@@ -51,7 +51,7 @@ pub(crate) fn getgrnam(name: &str) -> io::Result<Option<Group>> {
 /// getgrgid(3).
 pub(crate) fn getgrgid(gid: Gid) -> io::Result<Option<Group>> {
     entry(&Group::of, &|entry, texts, length, found| {
-        // SAFETY: see `entry`.
+        // SAFETY: what getgrgid_r(3) writes to is live and large enough: see `entry`.
         unsafe { libc::getgrgid_r(gid.as_raw(), entry, texts, length, found) }
     })
 }
@@ -84,7 +84,8 @@ type Call<'a, Entry> = &'a dyn Fn(*mut Entry, *mut c_char, usize, *mut *mut Entr
 const ROOM: usize = 4096;
 const MOST_ROOM: usize = 1 << 20;
 
-/// What a call finds. It is given pointers to as many bytes as it needs, which are valid while it runs.
+/// What a call finds, read by `read`. The pointers that the call is given lead to a place for an `Entry`, to as many bytes as
+/// the length says, and to a place for a pointer. All three are locals of this function.
 fn entry<Entry, T>(read: &dyn Fn(&Entry) -> T, call: Call<'_, Entry>) -> io::Result<Option<T>> {
     let mut texts: Vec<c_char> = vec![0; ROOM];
     loop {
