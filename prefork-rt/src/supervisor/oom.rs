@@ -3,6 +3,7 @@
 //! It must not know which worker died of it: the kernel counts such kills, and does not name the processes.
 
 use std::fs::{self, File};
+use std::io;
 use std::mem;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
@@ -87,8 +88,7 @@ impl Counter {
     }
 
     fn read(&mut self) -> Option<u64> {
-        let length = self.file.read_at(&mut self.room, 0).ok()?;
-        oom_kills(&self.room[..length])
+        read_count(&mut self.room, |room, position| self.file.read_at(room, position))
     }
 
     fn grown(&mut self) -> Option<Growth> {
@@ -98,9 +98,24 @@ impl Counter {
     }
 }
 
-/// The count in a file of names and numbers.
+/// Reads until the count is there. A read(2) of such a file returns a page at most, and /proc/vmstat may be longer.
+fn read_count(room: &mut [u8], read_at: impl Fn(&mut [u8], u64) -> io::Result<usize>) -> Option<u64> {
+    let mut length = 0;
+    loop {
+        match read_at(&mut room[length..], length as u64).ok()? {
+            0 => return None,
+            more => length += more,
+        }
+        if let Some(count) = oom_kills(&room[..length]) {
+            return Some(count);
+        }
+    }
+}
+
+/// The count in a file of names and numbers, of which the last line may be incomplete.
 fn oom_kills(file: &[u8]) -> Option<u64> {
-    let count = file.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"oom_kill "))?;
+    let mut lines = file.split_inclusive(|&byte| byte == b'\n');
+    let count = lines.find_map(|line| line.strip_prefix(b"oom_kill ")?.strip_suffix(b"\n"))?;
     str::from_utf8(count).ok()?.trim().parse().ok()
 }
 
@@ -203,6 +218,7 @@ fn unescaped(path: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
 
     const V1_CGROUP: &str = "9:name=systemd:/\n5:cpu,memory:/a/b\n1:memory_of_elephants:/c\n";
     const V1_MOUNTS: &str = "\
@@ -286,6 +302,20 @@ mod tests {
         assert_eq!(oom_kills(b"low 0\nhigh 0\nmax 8\noom 3\noom_kill 2\noom_group_kill 4\n"), Some(2));
         assert_eq!(oom_kills(b"oom_kill_disable 0\nunder_oom 0\n"), None);
         assert_eq!(oom_kills(b"oom_kill many\n"), None);
+        assert_eq!(oom_kills(b"oom 3\noom_kill 2"), None, "a digit may follow");
+    }
+
+    #[test]
+    fn the_count_is_found_in_a_file_that_comes_in_parts() {
+        let file = b"pgfault 1234\noom_kill 56\ndrop_slab 0\n";
+        for part in 1..=file.len() {
+            let read_at = |room: &mut [u8], position: u64| {
+                let rest = &file[position as usize..];
+                (&rest[..part.min(rest.len())]).read(room)
+            };
+            assert_eq!(read_count(&mut [0; 100], read_at), Some(56), "{part} bytes at once");
+            assert_eq!(read_count(&mut [0; 20], read_at), None, "there is no room for the line");
+        }
     }
 
     #[test]
