@@ -134,7 +134,9 @@ impl Supervisor {
             before,
             mut service,
         } = self;
-        // First of all, so that a signal to the group reaches every process that the worker ever makes.
+        // This process does not have the memory of these: see `Uncopied`. Not even a panic may drop them.
+        mem::forget((policy, table, ends, ended));
+        // Before all else, so that a signal to the group reaches every process that the worker ever makes.
         let detached = match &service.detachment {
             Some(detachment) => detachment.detach(),
             None => {
@@ -143,6 +145,7 @@ impl Supervisor {
             }
         };
         logging::close();
+        oom_kills.close();
         let tied = tie::tie_to(pid);
         let occupant = Occupant { pid: sys::getpid().as_raw(), fork, seat, started };
         let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
@@ -169,16 +172,14 @@ impl Supervisor {
         become_worker(worker, &mut service.listeners);
         // These close descriptors, and free no memory where there are none.
         drop((rehearsal, next, before));
-        oom_kills.close();
         if service.detachment.is_some() {
             service.detachment = None;
         }
         if let Some(manager) = &mut service.manager {
             manager.leave();
         }
-        // Freeing memory would write to it, and so copy pages that are shared with the supervisor. This process does not have
-        // the memory of the policy and of the table: see `Uncopied`.
-        mem::forget((own_name, policy, table, mask, heard, hidden, (ends, ended), service));
+        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
+        mem::forget((own_name, mask, heard, hidden, service));
         // Its hooks are code of the user's: the first that runs in the worker.
         if let Some(python) = python {
             python.finish();

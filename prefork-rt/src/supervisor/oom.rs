@@ -58,12 +58,12 @@ impl OomKills {
         Some(*growth)
     }
 
-    /// Closes the file, in a worker.
+    /// Closes the file, in a worker, which does not have the memory that was read into.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn close(self) {
         if let Some(Counter { file, room, .. }) = self.counter {
-            drop(file);
             mem::forget(room);
+            drop(file);
         }
     }
 }
