@@ -89,8 +89,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::ForkRefused { task_id, error, delay, spent } => tell(
             Warn,
             format_args!(
-                "worker {task_id} cannot be forked: {error}; trying again{}, then less often, until the system allows it; {}; \
-             check the limits on processes and memory",
+                "worker {task_id} cannot be forked: {error}; trying again{}, then less often, until the system allows \
+                 it; {}; check the limits on processes and memory",
                 in_a_while(*delay),
                 spent.map_or_else(
                     || "this is not counted as long as a worker lives".to_owned(),
@@ -109,8 +109,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::BudgetLow { spent } => tell(
             Warn,
             format_args!(
-                "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status 1; see \
-             above what failed",
+                "restarts are running out: {} used{}; when none is left, the next failure stops the pool with status \
+                 1; see above what failed",
                 used(*spent),
                 within(spent.window)
             ),
@@ -118,9 +118,9 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::BootLooksBroken { task_id } => tell(
             Warn,
             format_args!(
-                "worker {task_id} failed twice within 1s of its start, and no worker has lived for 1s yet: this looks like a \
-             failure to boot; check what the worker prints, its configuration and what it connects to; it is tried again \
-             until the restarts are used (with the option ready_timeout, this would be the end)"
+                "worker {task_id} failed twice within 1s of its start, and no worker has lived for 1s yet: this looks \
+                 like a failure to boot; check what the worker prints, its configuration and what it connects to; it \
+                 is tried again until the restarts are used (with the option ready_timeout, this would be the end)"
             ),
         ),
         Notice::Hung { worker, silent, kill_after } => tell(
@@ -135,8 +135,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::Debugged { worker, by } => tell(
             Info,
             format_args!(
-                "{} is held by a debugger or tracer, {by}: heartbeat_timeout and ready_timeout do not apply to it until it \
-             detaches",
+                "{} is held by a debugger or tracer, {by}: heartbeat_timeout and ready_timeout do not apply to it \
+                 until it detaches",
                 name(worker)
             ),
         ),
@@ -147,8 +147,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::NotReady { worker, ready_timeout } => tell(
             Warn,
             format_args!(
-                "{} is not ready after {} (ready_timeout): killing it; it has not called Worker::ready(), as each worker \
-                 must once it can serve",
+                "{} is not ready after {} (ready_timeout): killing it; it has not called Worker::ready(), as each \
+                 worker must once it can serve",
                 name(worker),
                 time(*ready_timeout)
             ),
@@ -159,8 +159,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::Overdue { worker } => tell(
             Warn,
             format_args!(
-                "{} has not died of SIGKILL within 5s; its task id stays empty until it does; it is probably blocked in the \
-             kernel (state D in ps), on a disk or a network file system",
+                "{} has not died of SIGKILL within 5s; its task id stays empty until it does; it is probably blocked \
+                 in the kernel (state D in ps), on a disk or a network file system",
                 name(worker)
             ),
         ),
@@ -246,8 +246,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::CannotGoBack { why } => tell(
             Error,
             format_args!(
-                "cannot go back to the previous binary: {why}; the new one stays and replaces its workers as always; SIGHUP \
-             replaces the workers of the previous binary"
+                "cannot go back to the previous binary: {why}; the new one stays and replaces its workers as always; \
+                 SIGHUP replaces the workers of the previous binary"
             ),
         ),
         Notice::Recycling { worker, why, up } => tell(
@@ -284,16 +284,16 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::CannotOpen { task_id, error, workers } => tell(
             Warn,
             format_args!(
-                "worker {task_id} cannot be added, as there are no sockets for it: {error}; {} stay; check the limit on open \
-             files",
+                "worker {task_id} cannot be added, as there are no sockets for it: {error}; {} stay; check the limit \
+                 on open files",
                 amounts::workers(*workers)
             ),
         ),
         Notice::NotDrained { task_id, after } => tell(
             Warn,
             format_args!(
-                "worker {task_id} is being removed, and connections still wait for it after {} (graceful_timeout): those that \
-             it does not accept now are lost",
+                "worker {task_id} is being removed, and connections still wait for it after {} (graceful_timeout): \
+                 those that it does not accept now are lost",
                 time(*after)
             ),
         ),
@@ -330,8 +330,8 @@ pub(crate) fn notice(notice: &Notice, pid: impl Fn(ProcId) -> Option<Pid>, also:
         Notice::AlreadyStopping { by } => tell(
             Info,
             format_args!(
-                "{by}: already stopping; SIGINT or SIGQUIT kills at once, unless this program was started with them ignored, \
-             as with & in a script"
+                "{by}: already stopping; SIGINT or SIGQUIT kills at once, unless this program was started with them \
+                 ignored, as with & in a script"
             ),
         ),
         Notice::Killing { alive, why: KillReason::GracefulTimeout(timeout) } => tell(
@@ -372,8 +372,8 @@ fn by_whom(failure: Failure) -> impl Display {
     words(move |f| match failure {
         Failure::Ended(Status::KilledByOthers(Killer::OutOfMemory(growth))) => write!(
             f,
-            "; probably an out-of-memory kill: {} oom_kill counter went from {} to {}; give it more memory or run fewer \
-             workers",
+            "; probably an out-of-memory kill: {} oom_kill counter went from {} to {}; give it more memory or run \
+             fewer workers",
             whose(growth.counter),
             growth.from,
             growth.to
@@ -470,7 +470,7 @@ fn how(status: Status) -> impl Display {
     how_by(status, "killed")
 }
 
-/// The same, with another word for the work of a signal.
+/// As [`how`], with another word for what a signal does.
 fn how_by(status: Status, killed: &'static str) -> impl Display {
     words(move |f| match status {
         Status::Exited(code) => write!(f, "exited with status {code}"),
@@ -508,8 +508,8 @@ pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known
              a process, let it call setsid(2)"
         )),
         Rest::Others => warn(&format!(
-            "{by} (pid {leader}) left processes of another user in its process group{names}: they live on, as this user may \
-             not kill them; let the worker end them"
+            "{by} (pid {leader}) left processes of another user in its process group{names}: they live on, as this \
+             user may not kill them; let the worker end them"
         )),
     }
 }

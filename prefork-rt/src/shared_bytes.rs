@@ -37,10 +37,10 @@ use crate::sys;
 ///
 /// # Who can write to it
 ///
-/// No process can change what another one reads. On Linux the bytes are those of a sealed memfd, which is closed and which nothing can open for writing again:
-/// a worker that writes through a stray pointer ends by SIGSEGV, and mprotect(2) does not give it the right to, where /proc
-/// is mounted; where it is not, it gets a copy of its own. On other
-/// systems the mapping is read-only, and only code that calls mprotect(2) itself could write to what others read.
+/// No process can change what another one reads. On Linux the bytes are those of a sealed memfd, which is closed and which
+/// nothing can open for writing again: a worker that writes through a stray pointer ends by SIGSEGV, and mprotect(2) does not
+/// give it the right to, where /proc is mounted; where it is not, it gets a copy of its own. On other systems the mapping is
+/// read-only, and only code that calls mprotect(2) itself could write to what others read.
 ///
 /// # When it goes away
 ///

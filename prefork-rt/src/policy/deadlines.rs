@@ -66,7 +66,7 @@ impl Deadline {
 /// All deadlines: in a heap, and in a list for each slot. In memory that a fork does not copy, as each fork sets some.
 pub(super) struct Deadlines {
     entries: UncopiedVec<Entry>,
-    /// The entries that are set, of which none comes before the one at half its place.
+    /// The entries that are set, as a binary heap: the one at place n is due before those at 2n + 1 and 2n + 2.
     heap: UncopiedVec<usize>,
     /// The first entry of each slot.
     of_slots: UncopiedVec<Option<usize>>,
@@ -81,7 +81,7 @@ struct Entry {
     deadline: Deadline,
     /// Where it is in the heap.
     place: usize,
-    /// The next one of the same slot, or, where this is not set, the next one that is not set.
+    /// Of an entry that is set: the next one of its slot, or of the pool. Of another: the next one that is not set.
     next: Option<usize>,
 }
 

@@ -97,8 +97,8 @@ impl Outcome {
                  more for this process: {error}; {consequence}"
             )),
             None if self.done >= LEAST => Some(format!(
-                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, so that workers start and end fast; huge_pages = \
-                 false saves this time"
+                "moved {done} of {total} MiB into huge pages in {taken} of CPU time, so that workers start and end \
+                 fast; huge_pages = false saves this time"
             )),
             None => None,
         }

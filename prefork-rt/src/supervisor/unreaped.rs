@@ -91,7 +91,7 @@ mod tests {
 
     const MICROSECOND: Duration = Duration::from_micros(1);
 
-    /// All were looked through at this moment, which took so many microseconds.
+    /// All were looked through, which took this many microseconds, and when that was done.
     fn looked(took: u32) -> (Unreaped, Instant) {
         let start = Instant::now();
         let mut unreaped = Unreaped::any(start);

@@ -10,7 +10,8 @@ const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC_COARSE;
 #[cfg(any(not(any(target_os = "linux", target_os = "android")), prefork_portable))]
 const CLOCK: libc::clockid_t = libc::CLOCK_MONOTONIC;
 
-/// Monotonic milliseconds, which all processes share and which begin again at 0 every 49 days: clock_gettime(2). Async-signal-safe.
+/// Monotonic milliseconds, which all processes share and which begin again at 0 every 49 days: clock_gettime(2).
+/// Async-signal-safe.
 #[inline]
 pub(crate) fn milliseconds() -> u32 {
     // Linux has had this clock since 2.6.32.

@@ -54,7 +54,7 @@ impl Uncopied {
         UncopiedVec { start: self.take(capacity), length: 0, capacity, memory: self.clone() }
     }
 
-    /// So many bytes of zeros. They take memory when they are written to.
+    /// `length` bytes of zeros. They take memory when they are written to.
     pub(crate) fn zeros(&self, length: usize) -> UncopiedVec<u8> {
         let mut bytes = self.vec(length);
         // They are there: `take` returns zeros.
@@ -62,8 +62,8 @@ impl Uncopied {
         bytes
     }
 
-    /// Takes room for so many entries, which is all zeros and used once. Like other allocations, it ends the program where
-    /// there is no memory.
+    /// Takes room for this many entries, which holds zeros and is used once. Like other allocations, it ends the program
+    /// where there is no memory.
     fn take<T>(&self, entries: usize) -> NonNull<T> {
         let layout = Layout::array::<T>(entries).expect("the size overflows");
         self.pieces.borrow_mut().take(layout).unwrap_or_else(|| alloc::handle_alloc_error(layout)).cast()
@@ -169,7 +169,7 @@ impl<T> UncopiedVec<T> {
         while self.pop().is_some() {}
     }
 
-    /// Adds copies of this entry until there are so many.
+    /// Adds copies of this entry until there are `length` entries.
     pub(crate) fn grow_to(&mut self, length: usize, entry: T)
     where
         T: Copy,
@@ -179,7 +179,7 @@ impl<T> UncopiedVec<T> {
         }
     }
 
-    /// Moves to another room of twice the size. The first one stays taken.
+    /// Moves to a room of twice the size. The room before stays taken: all that a vector has outgrown is less than what it has.
     #[cold]
     fn grow(&mut self) {
         let capacity = (self.capacity * 2).max(4);
@@ -195,14 +195,14 @@ impl<T> Deref for UncopiedVec<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the first `length` entries are there, and nobody changes them while `self` is borrowed.
+        // SAFETY: the first `length` entries are there, and no code changes them while `self` is borrowed.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }
 
 impl<T> DerefMut for UncopiedVec<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: the first `length` entries are there, and nobody else has them while `self` is borrowed for writing.
+        // SAFETY: the first `length` entries are there, and no other code has them while `self` is borrowed for writing.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.length) }
     }
 }
@@ -217,7 +217,7 @@ impl<T> Extend<T> for UncopiedVec<T> {
 
 impl<T> Drop for UncopiedVec<T> {
     fn drop(&mut self) {
-        // SAFETY: the entries are there, and nobody uses them afterwards. The memory is still mapped, as `memory` is dropped
+        // SAFETY: the entries are there, and no code uses them afterwards. The memory is still mapped, as `memory` is dropped
         // after this.
         unsafe { ptr::drop_in_place(&raw mut **self) };
     }
