@@ -24,6 +24,7 @@ mod limits; // how many descriptors this process may have
 mod listener_state; // what one process can change of a listening socket for all
 mod listing; // the names in a directory
 mod lock; // a lock on a file
+mod mapping; // mapping memory where nothing is mapped
 mod memory_file; // files that are memory only
 mod outcome; // what a call has returned
 mod poll; // waiting until a descriptor is ready

@@ -4,7 +4,7 @@
 //! It must not know what the bytes mean.
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::CStr;
 use std::io::{self, Write};
 use std::ptr::{self, NonNull};
 use std::slice;
@@ -13,6 +13,7 @@ pub(crate) use draft::Draft;
 
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
 use super::huge_pages::huge_page_size;
+use super::mapping::map;
 
 /// What the list of mappings of a process says of the bytes on Linux: `/memfd:` and this name.
 pub(crate) const NAME: &CStr = c"prefork-shared-bytes";
@@ -47,17 +48,6 @@ impl Drop for Sealed {
             // SAFETY: munmap(2) removes the mapping that belongs to `self`, to which no reference is left.
             unsafe { libc::munmap(self.start.as_ptr().cast(), self.length) };
         }
-    }
-}
-
-/// mmap(2), of a file from its beginning, or of fresh memory where `file` is -1. At least one byte. It begins at `place` if
-/// that is free, and else anywhere.
-fn map(place: *mut c_void, length: usize, access: c_int, flags: c_int, file: c_int) -> io::Result<NonNull<u8>> {
-    // SAFETY: mmap(2) without MAP_FIXED takes a place where nothing is mapped, so no memory in use changes: "If another mapping
-    // already exists there, the kernel picks a new address".
-    match unsafe { libc::mmap(place, length, access, flags, file, 0) } {
-        libc::MAP_FAILED => Err(io::Error::last_os_error()),
-        start => NonNull::new(start.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into()),
     }
 }
 
@@ -125,7 +115,7 @@ mod draft {
             // MAP_POPULATE: the supervisor has all pages mapped. The kernel counts a page that one process alone has mapped
             // as private, so the first worker that reads would seem to need memory of its own.
             let flags = flags | libc::MAP_POPULATE;
-            let start = map(place_for_huge_pages(length), length, libc::PROT_READ, flags, file.as_raw_fd())?;
+            let start = map(place_for_huge_pages(length), length, libc::PROT_READ, flags, file.as_raw_fd(), 0)?;
             // No process can change the file: fcntl(2), F_SEAL_WRITE: "you cannot modify the contents of the file", and
             // F_SEAL_SHRINK: "the file in question cannot be reduced in size".
             Ok(Sealed { start, length })
@@ -136,7 +126,7 @@ mod draft {
 /// Where a mapping of this length can have huge pages: it is free, and begins at a multiple of their size. Null where no
 /// huge page fits, or no such place is found.
 #[cfg(all(any(target_os = "linux", target_os = "android"), not(prefork_portable)))]
-fn place_for_huge_pages(length: usize) -> *mut c_void {
+fn place_for_huge_pages(length: usize) -> *mut libc::c_void {
     let size = match huge_page_size() {
         Ok(size) if size <= length => size,
         Ok(_) | Err(_) => return ptr::null_mut(),
@@ -144,7 +134,7 @@ fn place_for_huge_pages(length: usize) -> *mut c_void {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // Addresses without memory, which are given back at once. Another thread that takes them first changes the place only.
     let length = length.saturating_add(size);
-    let Ok(start) = map(ptr::null_mut(), length, libc::PROT_NONE, flags, -1) else { return ptr::null_mut() };
+    let Ok(start) = map(ptr::null_mut(), length, libc::PROT_NONE, flags, -1, 0) else { return ptr::null_mut() };
     drop(Sealed { start, length });
     ptr::without_provenance_mut(start.addr().get().next_multiple_of(size))
 }
@@ -152,6 +142,7 @@ fn place_for_huge_pages(length: usize) -> *mut c_void {
 #[cfg(any(not(any(target_os = "linux", target_os = "android")), prefork_portable))]
 mod draft {
     use super::*;
+    use crate::sys::mapping::READ_WRITE;
 
     /// Bytes that are being written. They are in memory twice while they become final.
     #[derive(Debug)]
@@ -175,8 +166,8 @@ mod draft {
             if length == 0 {
                 return Ok(Sealed::EMPTY);
             }
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            let start = map(ptr::null_mut(), length, access, libc::MAP_SHARED | libc::MAP_ANONYMOUS, -1)?;
+            let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+            let start = map(ptr::null_mut(), length, READ_WRITE, flags, -1, 0)?;
             let sealed = Sealed { start, length };
             // SAFETY: `length` bytes were mapped for writing, which only this function knows of, so they do not overlap.
             unsafe { ptr::copy_nonoverlapping(self.bytes.as_ptr(), start.as_ptr(), length) };

@@ -2,15 +2,16 @@
 //! process becomes. The kernel enforces which process may write to which part. It must not know what the words mean.
 #![allow(unsafe_code)]
 
-use std::ffi::{c_int, c_void};
+use std::ffi::c_int;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
-use std::ptr;
+use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::mapping::{READ_WRITE, map};
 use super::of_call;
 use super::outcome::checked;
 
@@ -50,7 +51,7 @@ pub(crate) struct SharedMemory {
 impl SharedMemory {
     /// mmap(2) of memory that no file has. No limit on the size of files (RLIMIT_FSIZE) stands in the way.
     pub(crate) fn anonymous(words: usize) -> io::Result<SharedMemory> {
-        let start = map(words, READ_WRITE, FLAGS | libc::MAP_ANONYMOUS, -1, 0)?;
+        let start = map_words(words, READ_WRITE, FLAGS | libc::MAP_ANONYMOUS, -1, 0)?;
         // SAFETY: mmap(2) returned as many bytes as these words take.
         let writable = unsafe { words_at(start, words) };
         Ok(SharedMemory { writable, read_only: None, file: None, page: words_per_page()? })
@@ -139,13 +140,11 @@ impl SharedMemory {
     }
 }
 
-const READ_WRITE: c_int = libc::PROT_READ | libc::PROT_WRITE;
-
 /// Maps these words of a file, of which the first begins a page.
 #[inline]
 fn map_file(file: &File, words: Range<usize>, access: c_int) -> io::Result<&'static [AtomicU64]> {
     let length = words.len();
-    let start = map(length, access, FLAGS, file.as_raw_fd(), (words.start * WORD) as libc::off_t)?;
+    let start = map_words(length, access, FLAGS, file.as_raw_fd(), (words.start * WORD) as libc::off_t)?;
     // SAFETY: mmap(2) returned as many bytes as these words take. `check_size` has found that the file is as long as all of
     // its words, and sealed, so it cannot shrink.
     Ok(unsafe { words_at(start, length) })
@@ -168,22 +167,24 @@ fn keep_from_children(_: &'static [AtomicU64]) -> io::Result<()> {
 
 /// mmap(2).
 #[inline]
-fn map(words: usize, access: c_int, flags: c_int, file: RawFd, first_byte: libc::off_t) -> io::Result<*mut c_void> {
+fn map_words(
+    words: usize,
+    access: c_int,
+    flags: c_int,
+    file: RawFd,
+    first_byte: libc::off_t,
+) -> io::Result<NonNull<u8>> {
     let bytes = words.checked_mul(WORD).filter(|&bytes| bytes > 0).ok_or(io::ErrorKind::InvalidInput)?;
-    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
-    match unsafe { libc::mmap(ptr::null_mut(), bytes, access, flags, file, first_byte) } {
-        libc::MAP_FAILED => Err(of_call("mmap(2)")(io::Error::last_os_error())),
-        start => Ok(start),
-    }
+    map(ptr::null_mut(), bytes, access, flags, file, first_byte).map_err(of_call("mmap(2)"))
 }
 
 /// # Safety
 ///
 /// At least `words` words are mapped at `start`, and nothing unmaps them in this process.
-unsafe fn words_at(start: *mut c_void, words: usize) -> &'static [AtomicU64] {
+unsafe fn words_at(start: NonNull<u8>, words: usize) -> &'static [AtomicU64] {
     // SAFETY: the caller says that the words are mapped; mmap(2) aligns them to a page, and any bits are an AtomicU64. Every
     // process that has them uses them through the types here, whose words are atomic.
-    unsafe { slice::from_raw_parts(start.cast::<AtomicU64>(), words) }
+    unsafe { slice::from_raw_parts(start.cast::<AtomicU64>().as_ptr(), words) }
 }
 
 /// Opens the file once more, for reading only: open(2) in /proc.

@@ -11,6 +11,8 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::slice;
 
+use super::mapping::{READ_WRITE, map};
+
 /// What is mapped at once for many small things, in bytes. The kernel provides the pages that are used.
 const PIECE: usize = 128 << 10;
 /// Where a page begins on every system, also where pages are larger.
@@ -95,7 +97,7 @@ impl Piece {
     /// It begins with a page, which is aligned for any type here: see `UncopiedVec::FITS`.
     fn new(size: usize) -> Option<Piece> {
         let layout = Layout::from_size_align(size, PAGE).ok()?;
-        let mapped = map(size);
+        let mapped = map_uncopied(size);
         let is_mapped = mapped.is_some();
         // SAFETY: the size is `PIECE` at least, and so not zero.
         let start = mapped.or_else(|| NonNull::new(unsafe { alloc::alloc_zeroed(layout) }))?;
@@ -109,29 +111,24 @@ impl Drop for Piece {
     fn drop(&mut self) {
         let (start, size) = (self.start.as_ptr(), self.layout.size());
         if self.is_mapped {
-            // SAFETY: `map` has mapped these bytes, and nobody uses them any more.
+            // SAFETY: `map_uncopied` has mapped these bytes, and no code uses them any more.
             unsafe { libc::munmap(start.cast(), size) };
         } else {
-            // SAFETY: the allocator has returned this for this layout, and nobody uses it any more.
+            // SAFETY: the allocator has returned this for this layout, and no code uses it any more.
             unsafe { alloc::dealloc(start, self.layout) };
         }
     }
 }
 
 /// mmap(2), and madvise(2) with MADV_DONTFORK.
-fn map(length: usize) -> Option<NonNull<u8>> {
-    let (access, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
-    // SAFETY: mmap(2) without MAP_FIXED chooses a place where nothing is mapped, so no memory in use changes.
-    let start = match unsafe { libc::mmap(ptr::null_mut(), length, access, flags, -1, 0) } {
-        libc::MAP_FAILED => return None,
-        start => start,
-    };
+fn map_uncopied(length: usize) -> Option<NonNull<u8>> {
+    let start = map(ptr::null_mut(), length, READ_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON, -1, 0).ok()?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     // SAFETY: madvise(2) changes nothing in this process. It fails where the kernel lacks it; then a fork copies the memory.
     unsafe {
-        libc::madvise(start, length, libc::MADV_DONTFORK)
+        libc::madvise(start.as_ptr().cast(), length, libc::MADV_DONTFORK)
     };
-    NonNull::new(start.cast())
+    Some(start)
 }
 
 /// A vector in [`Uncopied`] memory.

@@ -58,7 +58,7 @@ fn a_write_of_a_forked_process_ends_it_and_changes_nothing() {
 #[test]
 fn no_process_can_make_them_writable() {
     let sealed = sealed(&[1; 8192]);
-    let start = sealed.start.as_ptr().cast::<c_void>();
+    let start = sealed.start.as_ptr().cast::<libc::c_void>();
     // SAFETY: more access than before harms nothing, and it is refused.
     let access = unsafe { libc::mprotect(start, 8192, libc::PROT_READ | libc::PROT_WRITE) };
     assert_eq!((access, io::Error::last_os_error().raw_os_error()), (-1, Some(libc::EACCES)));

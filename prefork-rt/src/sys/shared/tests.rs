@@ -64,7 +64,7 @@ fn the_page_that_stays_writable_is_no_way_to_the_others() {
     let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
     for memory in [SharedMemory::of_file(file, 3 * page), SharedMemory::anonymous(3 * page)] {
         let kept = memory.unwrap().narrow(page..2 * page).unwrap().words();
-        let (start, bytes) = (kept.as_ptr().cast_mut().cast::<c_void>(), page * WORD);
+        let (start, bytes) = (kept.as_ptr().cast_mut().cast::<libc::c_void>(), page * WORD);
         // An old length of 0 asks for a second mapping.
         for old in [bytes, 0] {
             // SAFETY: a mapping that moves would leave `kept` behind; it is not used any more.
