@@ -11,9 +11,9 @@ fn refused() -> Vec<(i32, String)> {
     let mut signals: Vec<(i32, String)> = named.map(|number| (number, name(number))).into();
     if cfg!(target_os = "linux") {
         signals.extend([libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT].map(|number| (number, name(number))));
-        signals.extend(
-            [(0, ""), (1, "+1"), (30, "+30")].map(|(nth, plus)| (libc::SIGRTMIN() + nth, format!("SIGRTMIN{plus}"))),
-        );
+        let (first, last) = (libc::SIGRTMIN(), libc::SIGRTMAX());
+        signals.push((first, "SIGRTMIN".into()));
+        signals.extend([first + 1, last].map(|number| (number, format!("SIGRTMIN+{}", number - first))));
     }
     signals
 }
