@@ -45,7 +45,7 @@ pub(crate) struct Share {
 
 impl Budget {
     pub(crate) fn new(max_restarts: Option<usize>, window: Option<Duration>, memory: &Uncopied) -> Budget {
-        Budget { max_restarts, window, counted: memory.vec(32), ever: 0 }
+        Budget { max_restarts, window, counted: memory.vec(0), ever: 0 }
     }
 
     /// Counts a failure. It is an error when this failure is one too many.

@@ -4,6 +4,9 @@
 
 use crate::sys::{Uncopied, UncopiedVec};
 
+/// The room of a queue at first. One that outgrows it leaves it unused.
+const FEW: usize = 4;
+
 pub(super) struct Queue<T> {
     /// The first entries, in the reverse order.
     first: UncopiedVec<T>,
@@ -19,7 +22,7 @@ impl<T> Extend<T> for Queue<T> {
 
 impl<T> Queue<T> {
     pub(super) fn new(memory: &Uncopied) -> Queue<T> {
-        Queue { first: memory.vec(0), rest: memory.vec(0) }
+        Queue { first: memory.vec(FEW), rest: memory.vec(FEW) }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -79,10 +79,14 @@ struct Counter {
 
 impl Counter {
     fn open(scope: Scope, path: &Path, memory: &Uncopied) -> Option<Counter> {
-        /// The kernel counts anew for each read(2), and does not say before how much there is to read.
-        const ROOM: usize = 16 << 10;
+        // The kernel counts anew for each read(2), and does not say before how much there is to read.
+        let room = match scope {
+            // Some short lines.
+            Scope::Cgroup => 512,
+            Scope::Kernel => 16 << 10,
+        };
         let file = File::open(path).ok()?;
-        let mut counter = Counter { scope, file, room: memory.zeros(ROOM), count: 0 };
+        let mut counter = Counter { scope, file, room: memory.zeros(room), count: 0 };
         counter.count = counter.read()?;
         Some(counter)
     }
