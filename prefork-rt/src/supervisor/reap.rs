@@ -7,13 +7,14 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Supervisor;
+use super::unreaped::LONGEST_PUT_OFF;
 use crate::listen::Moment;
 use crate::policy::{Event, Killer, ProcId, Status};
 use crate::report;
 use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
 
 /// Longer than what is done between two looks through all children, but for a fork of a big process.
-const SOON: Duration = Duration::from_millis(10);
+const SOON: Duration = LONGEST_PUT_OFF.saturating_mul(2);
 
 impl Supervisor {
     /// Takes in children that have ended or stopped: first all of them are reaped, and then what is learned once is learned for

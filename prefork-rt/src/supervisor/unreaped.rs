@@ -2,8 +2,9 @@
 //!
 //! SIGCHLD names a child, and the kernel drops a SIGCHLD that comes while another waits to be read: so after each, any child
 //! may have ended. waitid(2) for one child takes half a microsecond. For any child it looks through those that live, and takes
-//! 80 µs to find none where 4,096 live. So the supervisor asks for the child that a signal names, does what follows from its
-//! end, and looks through all afterwards, for about a quarter of the time at most.
+//! 80 to 300 µs to find none where 4,096 live. Meanwhile no process can end or change its group, which each new worker does.
+//! So the supervisor asks for the child that a signal names, does what follows from its end, and looks through all afterwards:
+//! for about a quarter of the time at most, and not while a worker starts.
 //!
 //! It must not know what becomes of a child.
 
@@ -19,6 +20,11 @@ const PAUSE_PER_LOOK: u32 = 3;
 const SHORTEST_PAUSE: Duration = Duration::from_micros(20);
 /// A look may have taken long because this process did not run.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
+/// From a fork to when its child has become a worker. A look that takes a third of this is over before the child changes its
+/// group.
+const START_OF_A_WORKER: Duration = Duration::from_micros(300);
+/// How long the ends of named children can put off a look.
+pub(super) const LONGEST_PUT_OFF: Duration = Duration::from_millis(10);
 /// How long to wait before asking again for a child whose end the system failed to tell.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -27,16 +33,18 @@ pub(super) struct Unreaped {
     named: [Option<Pid>; MOST_NAMED],
     /// Any other child may have ended, too.
     any: bool,
-    /// A look was put off already for what follows from the end of a named child.
-    put_off: bool,
+    /// How long to wait after a look, by what the last one took.
+    pause: Duration,
     /// No look comes earlier, unless a deadline presses.
     not_before: Instant,
+    /// When a look comes that was put off for the ends of named children, whichever have ended since.
+    at_the_latest: Option<Instant>,
 }
 
 impl Unreaped {
     /// Any child may have ended: strangers that ended before SIGCHLD was blocked, which no signal announces.
     pub(super) fn any(now: Instant) -> Unreaped {
-        Unreaped { named: [None; MOST_NAMED], any: true, put_off: false, not_before: now }
+        Unreaped { named: [None; MOST_NAMED], any: true, pause: Duration::ZERO, not_before: now, at_the_latest: None }
     }
 
     /// A signal came, which may name a child.
@@ -60,9 +68,11 @@ impl Unreaped {
     /// Whether to look through all children now. `found` says that a named child has ended, and `presses` that something is due
     /// soon that depends on which children have ended.
     pub(super) fn look_is_due(&mut self, now: Instant, found: bool, presses: bool) -> bool {
-        if found && !presses && !self.put_off {
-            self.put_off = true;
-            return false;
+        if found && !presses {
+            let at_the_latest = *self.at_the_latest.get_or_insert(now + LONGEST_PUT_OFF);
+            let until = if self.pause < START_OF_A_WORKER { now } else { now + self.pause };
+            self.not_before = self.not_before.max(until).min(at_the_latest);
+            return now >= at_the_latest;
         }
         self.any && (presses || now >= self.not_before)
     }
@@ -70,8 +80,9 @@ impl Unreaped {
     /// A look has found no child any more that had ended. The last call, which has found none, took from `from` to `to`.
     pub(super) fn looked(&mut self, from: Instant, to: Instant) {
         let pause = (to.saturating_duration_since(from) * PAUSE_PER_LOOK).min(LONGEST_PAUSE);
-        (self.any, self.put_off) = (false, false);
-        self.not_before = if pause < SHORTEST_PAUSE { to } else { to + pause };
+        self.pause = if pause < SHORTEST_PAUSE { Duration::ZERO } else { pause };
+        self.not_before = to + self.pause;
+        (self.any, self.at_the_latest) = (false, None);
     }
 
     /// A look has failed. No further signal comes for the child that it did not find.
@@ -129,17 +140,34 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_from_the_end_of_a_named_child_goes_first_once() {
-        let (mut unreaped, now) = looked(1);
-        for _ in 0..2 {
-            unreaped.note(Some(Pid::from_raw(7)));
-            assert!(!unreaped.look_is_due(now, true, false));
-            assert_eq!(unreaped.next_look(), Some(now), "no wait comes before the look");
-            assert!(unreaped.look_is_due(now, true, false), "those that signals name keep no other waiting");
-            unreaped.looked(now, now);
-        }
+    fn what_follows_from_the_end_of_a_named_child_goes_first() {
+        let (mut unreaped, now) = looked(99);
+        let now = now + START_OF_A_WORKER;
         unreaped.note(Some(Pid::from_raw(7)));
+        assert!(!unreaped.look_is_due(now, true, false));
+        assert_eq!(unreaped.next_look(), Some(now), "no wait comes before the look");
+        assert!(unreaped.look_is_due(now, false, false));
         assert!(unreaped.look_is_due(now, true, true), "something is due that depends on who has ended");
+    }
+
+    #[test]
+    fn a_look_that_takes_long_begins_when_a_worker_forked_meanwhile_has_started() {
+        let (mut unreaped, now) = looked(100);
+        let now = now + Duration::from_secs(1);
+        unreaped.note(Some(Pid::from_raw(7)));
+        assert!(!unreaped.look_is_due(now, true, false));
+        assert_eq!(unreaped.next_look(), Some(now + START_OF_A_WORKER));
+        assert!(!unreaped.look_is_due(now, false, false) && unreaped.look_is_due(now, false, true));
+    }
+
+    #[test]
+    fn children_that_signals_name_keep_no_other_waiting_for_longer_than_ten_milliseconds() {
+        let (mut unreaped, start) = looked(100);
+        let due = (0..100).map(|nth| start + nth * START_OF_A_WORKER).find(|&now| {
+            unreaped.note(Some(Pid::from_raw(7)));
+            unreaped.look_is_due(now, true, false)
+        });
+        assert_eq!(due.map(|due| due - start), Some(34 * START_OF_A_WORKER));
     }
 
     #[test]
