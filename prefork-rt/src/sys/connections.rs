@@ -11,7 +11,7 @@ use socket2::{SockAddr, SockRef, Type};
 
 use super::SingleThread;
 use super::holders::socket_number;
-use super::threads::{Descriptors, descriptors, is_close_on_exec};
+use super::threads::{Descriptors, Open, descriptors, is_close_on_exec};
 
 /// A connected socket of a kind that keeps requests and answers in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -86,9 +86,9 @@ pub(crate) fn connection(socket: BorrowedFd<'_>) -> io::Result<Option<(SocketId,
 }
 
 fn sockets(descriptors: &Descriptors) -> impl Iterator<Item = (RawFd, SocketId)> {
-    descriptors.iter().filter_map(|&(descriptor, ref target)| {
-        let inode = target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
-        Some((descriptor, SocketId(inode.parse().ok()?)))
+    descriptors.iter().filter_map(|&(descriptor, open)| match open {
+        Open::Socket(number) => Some((descriptor, SocketId(number))),
+        Open::EventLoop(_) | Open::Other => None,
     })
 }
 

@@ -12,17 +12,22 @@ pub(super) fn names_in(directory: &str) -> Option<Vec<OsString>> {
 
     use super::outcome::checked;
 
+    /// Room for seven entries of any length, and for 80 descriptors. It is small, and lies on the stack: a large one on the
+    /// heap is a page fault for each of its pages.
+    #[repr(align(8))]
+    struct Buffer([u8; 2048]);
+
     let directory = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY).open(directory).ok()?;
-    let mut buffer = vec![0_u8; 1 << 15];
+    let mut buffer = Buffer([0; 2048]);
     let mut names = Vec::new();
     loop {
         let number = directory.as_raw_fd();
         // SAFETY: getdents64(2) writes at most as many bytes through the pointer as the last argument says; both are the
-        // vector's.
-        let read = unsafe { libc::syscall(libc::SYS_getdents64, number, buffer.as_mut_ptr(), buffer.len()) };
+        // array's.
+        let read = unsafe { libc::syscall(libc::SYS_getdents64, number, buffer.0.as_mut_ptr(), buffer.0.len()) };
         // What was read before an error is as good as a list that has changed since.
         match checked(read) {
-            Ok(length) if length > 0 => add_names(&buffer[..length as usize], &mut names),
+            Ok(length) if length > 0 => add_names(&buffer.0[..length as usize], &mut names),
             Ok(_) | Err(_) => return Some(names),
         }
     }
