@@ -184,8 +184,8 @@ impl Supervisor {
         };
         drop(received);
         let heard = Heard::new();
-        let mask = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
-        let signals = SignalQueue::open(Some(pool.wake_pipe.as_fd())).map_err(|source| {
+        let (mask, queued) = Mask::block().map_err(Error::of_call("sigprocmask(2)"))?;
+        let signals = SignalQueue::open(&queued, Some(pool.wake_pipe.as_fd())).map_err(|source| {
             // The error that is reported is the one that matters.
             let _ = mask.restore();
             Error::of_call("signalfd(2)")(source)

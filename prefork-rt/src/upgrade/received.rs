@@ -212,7 +212,7 @@ impl Received {
         };
         // Signals that arrive from here on, or were noted, wait for the previous binary.
         let mask = match Mask::block() {
-            Ok(mask) => mask,
+            Ok((mask, _)) => mask,
             Err(error) => {
                 return logging::error(&format!("cannot go back to the previous binary: sigprocmask(2): {error}"));
             }

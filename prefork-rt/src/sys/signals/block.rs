@@ -21,8 +21,9 @@ pub(crate) struct Mask {
 
 impl Mask {
     /// Blocks the signals of the lists, and gives SIGCHLD its default disposition, without which the kernel would throw exit
-    /// statuses away. Signals are not [caught early](super::catch_early) any more; those that were noted are pending.
-    pub(crate) fn block() -> io::Result<Mask> {
+    /// statuses away. Signals are not [caught early](super::catch_early) any more; those that were noted are pending. Also returns
+    /// the signals that a [`SignalQueue`](super::SignalQueue) reads: to find them asks for the disposition of each signal.
+    pub(crate) fn block() -> io::Result<(Mask, Vec<c_int>)> {
         // All signals, until it is known which have a handler of the program's own.
         let blocked = Set::all().block()?;
         early::end();
@@ -30,11 +31,12 @@ impl Mask {
             spare_children()?;
             let child = set(Signal::SIGCHLD, &Disposition::default_action())?;
             let was_default = child.is_default() && child.has_no_flags();
+            let queued = queued()?;
             let mut mask = blocked;
-            queued()?.into_iter().chain(numbers(lists().blocked_unread)).for_each(|signal| mask.add(signal));
+            queued.iter().copied().chain(numbers(lists().blocked_unread)).for_each(|signal| mask.add(signal));
             mask.become_mask()?;
             let from_terminal = numbers(lists().from_terminal).collect();
-            Ok(Mask { blocked, from_terminal, child: Some(child).filter(|_| !was_default) })
+            Ok((Mask { blocked, from_terminal, child: Some(child).filter(|_| !was_default) }, queued))
         };
         arrange().inspect_err(|_| {
             // The error that is reported is the one that matters.

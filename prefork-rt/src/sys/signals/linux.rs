@@ -1,6 +1,7 @@
 //! Reads blocked signals from a descriptor: signalfd(2).
 #![allow(unsafe_code)]
 
+use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::{MaybeUninit, offset_of};
@@ -13,7 +14,7 @@ use crate::sys::outcome::{checked, is};
 use crate::sys::poll::to_read;
 use crate::sys::{Fork, SingleThread, descriptor, of_call};
 
-use super::lists::{lists, numbers, queued};
+use super::lists::{lists, numbers};
 use super::received::{sender, sender_by};
 use super::set::Set;
 use super::{MOST_OTHERS, Ready, Received};
@@ -28,10 +29,10 @@ pub(crate) struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Queues the signals of the lists, which are blocked already. [`ready`](SignalQueue::ready) can wait for any other
-    /// descriptor besides.
-    pub(crate) fn open(_other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
-        let signals = Set::of(queued()?);
+    /// Queues these signals, which [`Mask::block`](super::Mask::block) has blocked. [`ready`](SignalQueue::ready) can wait for
+    /// any other descriptor besides.
+    pub(crate) fn open(queued: &[c_int], _other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
+        let signals = Set::of(queued.iter().copied());
         let stops = Set::of(numbers(lists().stops).filter(|&stop| signals.contains(stop)));
         // SAFETY: signalfd(2) reads the set, which is initialized and live, and takes numbers.
         let made = unsafe { libc::signalfd(-1, signals.raw(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC) };

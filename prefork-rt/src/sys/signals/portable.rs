@@ -16,7 +16,7 @@ use crate::sys::clock::timespec;
 use crate::sys::{Fork, SingleThread, of_call};
 
 use super::disposition::Disposition;
-use super::lists::{lists, numbers, queued};
+use super::lists::{lists, numbers};
 use super::notes::Notes;
 use super::received::sender;
 use super::set::{Set, mask};
@@ -36,9 +36,9 @@ pub(crate) struct SignalQueue {
 }
 
 impl SignalQueue {
-    /// Queues the signals of the lists, which are blocked already. Fails when [`ready`](SignalQueue::ready) cannot wait for
-    /// `other` besides.
-    pub(crate) fn open(other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
+    /// Queues these signals, which [`Mask::block`](super::Mask::block) has blocked. Fails when [`ready`](SignalQueue::ready)
+    /// cannot wait for `other` besides.
+    pub(crate) fn open(queued: &[c_int], other: Option<BorrowedFd<'_>>) -> io::Result<SignalQueue> {
         if let Some(other) = other {
             check_number(other.as_raw_fd())?;
         }
@@ -46,7 +46,7 @@ impl SignalQueue {
         let mask = mask()?;
         let stops = Set::of(numbers(lists().stops));
         let mut queue = SignalQueue { before: Vec::new(), open_mask: mask, stops, stops_mask: mask };
-        for signal in queued()? {
+        for &signal in queued {
             queue.before.push((signal, action.set(signal)?));
             queue.open_mask.remove(signal);
             if stops.contains(signal) {

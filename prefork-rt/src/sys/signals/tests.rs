@@ -38,8 +38,8 @@ fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
     let (reader, writer) = crate::sys::descriptor::pipe().expect("a pipe");
     let (mut reader, mut writer) = (File::from(reader), File::from(writer));
     drop(catch_early(&TEST_LISTS));
-    let mask = Mask::block().expect("blocked");
-    let mut queue = SignalQueue::open(Some(reader.as_fd())).expect("open");
+    let (mask, queued) = Mask::block().expect("blocked");
+    let mut queue = SignalQueue::open(&queued, Some(reader.as_fd())).expect("open");
 
     assert_eq!(queue.ready(Some(reader.as_fd()), NOT_AT_ALL), NEITHER);
     assert_eq!(queue.ready(None, NOT_AT_ALL), NEITHER);
