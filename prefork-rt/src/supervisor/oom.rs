@@ -31,10 +31,12 @@ impl OomKills {
     pub(crate) fn read(memory: &Uncopied) -> OomKills {
         let text = |path| fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         let of_cgroup = || {
-            // A mount point may have a name that is not UTF-8, so that text is approximate.
-            let (cgroup, mountinfo) = (text("/proc/self/cgroup")?, text("/proc/self/mountinfo")?);
-            let mut files = cgroup_files(&cgroup, &mountinfo).into_iter();
-            files.find_map(|path| Counter::open(Scope::Cgroup, &path, memory))
+            let cgroup = text("/proc/self/cgroup")?;
+            let open = |path: PathBuf| Counter::open(Scope::Cgroup, &path, memory);
+            usual_file(&cgroup).and_then(open).or_else(|| {
+                // A mount point may have a name that is not UTF-8, so that text is approximate.
+                cgroup_files(&cgroup, &text("/proc/self/mountinfo")?).into_iter().find_map(open)
+            })
         };
         let counter = of_cgroup().or_else(|| Counter::open(Scope::Kernel, "/proc/vmstat".as_ref(), memory));
         OomKills { counter, last: None }
@@ -121,6 +123,23 @@ fn oom_kills(file: &[u8]) -> Option<u64> {
     let mut lines = file.split_inclusive(|&byte| byte == b'\n');
     let count = lines.find_map(|line| line.strip_prefix(b"oom_kill ")?.strip_suffix(b"\n"))?;
     str::from_utf8(count).ok()?.trim().parse().ok()
+}
+
+/// Where the cgroup's counter is if the whole hierarchy is mounted at its usual place. To read the list of mounts takes three
+/// times as long as all else here, and longer where there are many.
+///
+/// Where only a part of the hierarchy is mounted there, this file does not exist, unless the part has itself for a part. A
+/// process in the root of the hierarchy cannot tell a part from the whole, so there is no file for it.
+fn usual_file(cgroup: &str) -> Option<PathBuf> {
+    let group = cgroup.lines().find_map(Group::parse)?;
+    let point = match group.version {
+        Version::One => "/sys/fs/cgroup/memory",
+        Version::Two => "/sys/fs/cgroup",
+    };
+    if group.path == Path::new("/") {
+        return None;
+    }
+    Mount { version: group.version, root: "/".into(), point: point.into() }.files_of(&group).into_iter().next()
 }
 
 /// Where the cgroup's counter may be, the likeliest first, by what /proc says of this process's cgroups and mounts.
@@ -238,6 +257,17 @@ mod tests {
 
     fn files(cgroup: &str, mountinfo: &str) -> Vec<String> {
         cgroup_files(cgroup, mountinfo).iter().map(|path| path.to_str().expect("text").to_owned()).collect()
+    }
+
+    #[test]
+    fn the_usual_file_is_the_first_of_those_that_the_mounts_show() {
+        for (cgroup, mounts) in [(V1_CGROUP, V1_MOUNTS), (V2_CGROUP, V2_MOUNTS)] {
+            let usual = usual_file(cgroup).expect("a file");
+            assert_eq!(usual.to_str(), files(cgroup, mounts).first().map(String::as_str));
+        }
+        for rootless in ["4:memory:/\n0::/x\n", "0::/\n", "0::/../other\n", "5:cpu:/x\n", ""] {
+            assert_eq!(usual_file(rootless), None, "{rootless}");
+        }
     }
 
     #[test]
