@@ -222,6 +222,10 @@ impl Supervisor {
         }
         supervisor.inspect_listeners(Moment::Start);
         names::supervisor(&supervisor.name).set();
+        if supervisor.flushed && supervisor.service.python.is_none() {
+            // No code of the program's, nor of its logger, has run since the last check.
+            supervisor.service.fork_check.expect_own_descriptors();
+        }
         Ok(supervisor)
     }
 

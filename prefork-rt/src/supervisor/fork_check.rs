@@ -60,6 +60,11 @@ impl ForkCheck {
         self.look().map_err(|why| self.explain(why))
     }
 
+    /// Says that the supervisor alone has opened descriptors since the last check, which has looked at all others.
+    pub(crate) fn expect_own_descriptors(&mut self) {
+        self.lowest_free_descriptor = sys::lowest_free_descriptor().ok();
+    }
+
     /// The check alone, which runs no Python code.
     pub(crate) fn look(&mut self) -> Result<SingleThread, Unsafe> {
         let single_thread = self.no_other_threads()?;
