@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use nix::unistd::{getpid, getppid};
 
 /// Contends or measures, as the program's arguments say.
-pub fn run(contend: fn(&str, usize) -> ExitCode, measure: fn(&[&str])) -> ExitCode {
+pub fn run(contend: fn(&str, usize) -> ExitCode, measure: fn(&[&str]) -> ExitCode) -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
@@ -17,13 +17,15 @@ pub fn run(contend: fn(&str, usize) -> ExitCode, measure: fn(&[&str])) -> ExitCo
             if !ends_with_its_parent() {
                 return ExitCode::FAILURE;
             }
-            return contend(name, workers.parse().expect("a number of workers"));
+            contend(name, workers.parse().expect("a number of workers"))
         }
         // `cargo bench` says so; `cargo test --benches` does not, and wants no long job.
-        _ if !arguments.contains(&"--bench") => println!("nothing is measured without --bench: run `cargo bench`"),
+        _ if !arguments.contains(&"--bench") => {
+            println!("nothing is measured without --bench: run `cargo bench`");
+            ExitCode::SUCCESS
+        }
         _ => measure(&arguments),
     }
-    ExitCode::SUCCESS
 }
 
 /// The command that runs this program as a contender, with an empty environment.

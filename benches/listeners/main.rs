@@ -40,11 +40,13 @@ mod clients;
 mod contenders;
 #[cfg(target_os = "linux")]
 mod contest;
+#[cfg(target_os = "linux")]
+mod options;
 
 #[cfg(target_os = "linux")]
 mod bench {
+    use std::collections::BTreeSet;
     use std::process::ExitCode;
-    use std::str::FromStr;
     use std::time::Duration;
 
     use prefork_rt::cpu_count;
@@ -53,6 +55,7 @@ mod bench {
     use crate::clients::{Load, Sample, busiest, measure};
     use crate::contenders::contend;
     use crate::contest::{self, median};
+    use crate::options::Options;
 
     const CONNECTIONS: usize = 64;
     const BALANCED_WORKERS: usize = 4;
@@ -82,23 +85,26 @@ mod bench {
     ];
 
     pub fn main() -> ExitCode {
-        contest::run(contend, |arguments| {
-            let quick = arguments.contains(&"--quick");
-            let contest = Contest {
-                clients: Builder::new_multi_thread().worker_threads(cpu_count()).enable_all().build().expect("threads"),
-                rounds: number_after(arguments, "--rounds").unwrap_or(if quick { 2 } else { 9 }),
-                workers: number_after(arguments, "--workers").unwrap_or(cpu_count()),
-                length: Duration::from_millis(if quick { 200 } else { 1000 }),
-            };
-            let is_a_row = |word: &&&str| ROWS.iter().any(|(row, ..)| row == *word) || **word == "balance";
-            let chosen: Vec<&str> = arguments.iter().filter(is_a_row).copied().collect();
-            contest.print(|row| chosen.is_empty() || chosen.contains(&row));
+        contest::run(contend, |arguments| match Options::read(arguments, &names()) {
+            Ok(Some(options)) => {
+                Contest::new(&options).print(|row| options.wants(row));
+                ExitCode::SUCCESS
+            }
+            Ok(None) => {
+                println!("{}", Options::usage(&names()));
+                ExitCode::SUCCESS
+            }
+            Err(mistake) => {
+                eprintln!("{mistake}\n\n{}", Options::usage(&names()));
+                ExitCode::from(2)
+            }
         })
     }
 
-    fn number_after<T: FromStr>(arguments: &[&str], name: &str) -> Option<T> {
-        let at = arguments.iter().position(|&argument| argument == name)?;
-        arguments.get(at + 1)?.parse().ok()
+    /// Of all rows, once each.
+    fn names() -> Vec<&'static str> {
+        let names: BTreeSet<&str> = ROWS.iter().map(|(row, ..)| *row).chain(["balance"]).collect();
+        names.into_iter().collect()
     }
 
     struct Contest {
@@ -109,6 +115,16 @@ mod bench {
     }
 
     impl Contest {
+        fn new(options: &Options) -> Contest {
+            let quick = options.quick;
+            Contest {
+                clients: Builder::new_multi_thread().worker_threads(cpu_count()).enable_all().build().expect("threads"),
+                rounds: options.rounds.unwrap_or(if quick { 2 } else { 9 }),
+                workers: options.workers.unwrap_or(cpu_count()),
+                length: Duration::from_millis(if quick { 200 } else { 1000 }),
+            }
+        }
+
         fn print(&self, is_chosen: impl Fn(&str) -> bool) {
             let Contest { rounds, workers, .. } = self;
             println!("{rounds} rounds, {workers} workers or threads, {} CPUs", cpu_count());

@@ -1,9 +1,10 @@
 //! What supervision costs: prefork against a bare loop of fork and waitpid, in ratios.
 //!
 //! `cargo bench --bench supervision` takes about a quarter of an hour, with `-- --quick` two minutes, and says less. A word
-//! selects the rows whose names have it (`-- restart`), `--rounds 60` sharpens them. Linux only. The rows with 1 GiB need
-//! 3 GiB of memory. `--write` measures all rows, and writes them with date and machine into the chapter "Performance" of the
-//! guide: `performance-figures.md` and `performance-chart.svg`; the other benchmark's main rows go there, too.
+//! selects the rows whose names have it (`-- restart`), `--rounds 60` sharpens them, `-- --help` names all rows. Linux only.
+//! The rows with 1 GiB need 3 GiB of memory. `--write` measures all rows, and writes them with date and machine into the
+//! chapter "Performance" of the guide: `performance-figures.md` and `performance-chart.svg`; the other benchmark's main rows
+//! go there, too.
 //!
 //! # What is measured
 //!
@@ -87,8 +88,8 @@
 mod bench;
 
 #[cfg(target_os = "linux")]
-fn main() {
-    bench::main();
+fn main() -> std::process::ExitCode {
+    bench::main()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -16,9 +16,11 @@ mod table;
 mod weight;
 mod written;
 
+use std::collections::BTreeSet;
 use std::env;
 use std::fs;
 use std::io::{self, IsTerminal};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 use std::time::Instant;
 
@@ -33,18 +35,52 @@ use written::Figures;
 /// The cases with a gigabyte run only where this much memory is available.
 const MEMORY: u64 = 3 << 20;
 
+/// What is compared with nothing: the word that selects it, and what measures it.
+const FACTS: [(&str, MeasureFacts); 5] = [
+    ("reload", |options| vec![at_rest::reload(options.rounds)]),
+    ("idle", |options| vec![at_rest::idle(options.idle)]),
+    ("wakeups", |options| vec![at_rest::wakeups(options.idle)]),
+    ("heartbeat", |_| vec![at_rest::heartbeat()]),
+    (WEIGHT, |_| weight::weigh()),
+];
+
+type MeasureFacts = fn(&Options) -> Vec<Fact>;
+
 /// The slow one of the facts.
 const WEIGHT: &str = "build and size";
 
-pub fn main() {
+pub fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     // `cargo bench` says so; `cargo test --benches` does not, and wants no long job.
-    if arguments.iter().any(|argument| argument == "--bench") {
-        interruption::note_signals();
-        measure(&Options::read(&arguments));
-    } else {
+    if !arguments.iter().any(|argument| argument == "--bench") {
         println!("nothing is measured without --bench: run `cargo bench`");
+        return ExitCode::SUCCESS;
     }
+    match Options::read(&arguments, &names()) {
+        Ok(Some(options)) => {
+            interruption::note_signals();
+            measure(&options);
+            ExitCode::SUCCESS
+        }
+        Ok(None) => {
+            print!("{}", Options::usage(&names()));
+            ExitCode::SUCCESS
+        }
+        Err(mistake) => {
+            eprint!("{mistake}\n\n{}", Options::usage(&names()));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Of all rows, once each.
+fn names() -> Vec<&'static str> {
+    let mut names: Vec<&str> = CASES.iter().flat_map(|case| case.rows).map(|row| row.name).collect();
+    names.extend(FACTS.iter().map(|(name, _)| name));
+    names.push("peers");
+    let mut known = BTreeSet::new();
+    names.retain(|&name| known.insert(name));
+    names
 }
 
 fn measure(options: &Options) {
@@ -108,20 +144,12 @@ fn compare(options: &Options) -> Vec<Row> {
     rows.into_iter().flatten().filter(|row| options.wants(row.of.name)).collect()
 }
 
-/// What is compared with nothing.
 fn facts(options: &Options) -> Vec<Fact> {
-    let facts: [(&str, &dyn Fn() -> Vec<Fact>); 5] = [
-        ("reload", &|| vec![at_rest::reload(options.rounds)]),
-        ("idle", &|| vec![at_rest::idle(options.idle)]),
-        ("wakeups", &|| vec![at_rest::wakeups(options.idle)]),
-        ("heartbeat", &|| vec![at_rest::heartbeat()]),
-        (WEIGHT, &weight::weigh),
-    ];
     let wanted =
-        facts.iter().filter(|(name, _)| if *name == WEIGHT { options.wants_slow(name) } else { options.wants(name) });
+        FACTS.iter().filter(|(name, _)| if *name == WEIGHT { options.wants_slow(name) } else { options.wants(name) });
     let measured = wanted.flat_map(|(name, measure)| {
         say_progress(name);
-        measure()
+        measure(options)
     });
     measured.collect()
 }

@@ -2,7 +2,10 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
+
+use nix::unistd::{AccessFlags, access};
 
 pub struct Options {
     pub rounds: usize,
@@ -19,8 +22,29 @@ pub struct Options {
     rows: Vec<String>,
 }
 
+/// The names of the rows follow.
+const USAGE: &str = "\
+Usage: cargo bench --bench supervision -- [OPTION]... [WORD]...
+
+Measures what supervision costs, in ratios to a bare loop of fork and waitpid: all rows, or those that have one of the words
+in their names.
+
+  --rounds N      how often all is measured; 20, or 4 with --quick
+  --quick         two minutes, and slow rows only where a word selects them
+  --before PATH   beside an earlier prefork: its program `pool`, built as benches/supervision/main.rs says
+  --write         measures all rows, and writes them into the guide
+  --help          prints this
+
+  cargo bench --bench supervision -- --quick restart
+  cargo bench --bench supervision -- --rounds 60 \"start, \" stop
+  cargo bench --bench supervision -- --before ../before/target/release/pool \"worker's life\"
+
+Rows:
+";
+
 impl Options {
-    pub fn read(arguments: &[String]) -> Options {
+    /// `names` are those of all rows. None where the command line asks how to use it. The error says what is wrong.
+    pub fn read(arguments: &[String], names: &[&str]) -> Result<Option<Options>, String> {
         let quick = arguments.iter().any(|argument| argument == "--quick");
         let mut options = Options {
             rounds: if quick { 4 } else { 20 },
@@ -31,31 +55,34 @@ impl Options {
             quick,
             rows: Vec::new(),
         };
-        let mut arguments = arguments.iter();
+        // Cargo adds this one, at the end.
+        let mut arguments = arguments.iter().filter(|argument| *argument != "--bench");
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
-                "--bench" | "--quick" => {}
-                "--rounds" => {
-                    let rounds = arguments.next().and_then(|rounds| rounds.parse().ok());
-                    options.rounds = rounds.filter(|&rounds| rounds > 0).expect("--rounds takes a number");
-                }
+                "--quick" => {}
+                "--help" | "-h" => return Ok(None),
+                "--rounds" => options.rounds = number(arguments.next())?,
                 "--before" => {
-                    let path = arguments.next().expect("--before takes the path of a contender `pool`");
-                    options.before = Some(executable(path));
+                    options.before =
+                        Some(program(arguments.next().ok_or("--before takes the path of a program `pool`")?)?);
                 }
                 "--write" => options.write = true,
-                option if option.starts_with('-') => panic!("no option is called {option}"),
-                word => options.rows.push(word.to_owned()),
+                option if option.starts_with('-') => return Err(format!("there is no option {option}")),
+                word if names.iter().any(|name| name.contains(word)) => options.rows.push(word.to_owned()),
+                word => return Err(format!("no row has {word:?} in its name")),
             }
         }
-        assert!(
-            !options.write || options.rows.is_empty(),
-            "--write writes all rows: leave out the words that select some"
-        );
+        if options.write && !options.rows.is_empty() {
+            return Err("--write writes all rows: leave out the words that select some".into());
+        }
         if options.wants_slow("peers") {
             options.peer_rounds = options.rounds.div_ceil(4);
         }
-        options
+        Ok(Some(options))
+    }
+
+    pub fn usage(names: &[&str]) -> String {
+        USAGE.to_owned() + &names.iter().map(|name| format!("  {name}\n")).collect::<String>()
     }
 
     pub fn wants(&self, row: &str) -> bool {
@@ -68,10 +95,18 @@ impl Options {
     }
 }
 
+fn number(argument: Option<&String>) -> Result<usize, String> {
+    let number = argument.and_then(|argument| usize::from_str(argument).ok());
+    number.filter(|&number| number > 0).ok_or("--rounds takes a whole number above 0".into())
+}
+
 /// Cargo runs a benchmark in its package; a path is meant from where cargo was called.
-fn executable(path: &str) -> PathBuf {
+fn program(path: &str) -> Result<PathBuf, String> {
     let called_in = env::var_os("PWD").unwrap_or_default();
     let path = Path::new(&called_in).join(path);
-    assert!(path.is_file(), "--before: there is no {}", path.display());
-    path
+    if path.is_file() && access(&path, AccessFlags::X_OK).is_ok() {
+        Ok(path)
+    } else {
+        Err(format!("--before: {} is no program", path.display()))
+    }
 }
