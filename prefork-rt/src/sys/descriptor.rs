@@ -53,8 +53,12 @@ pub(super) fn copy_to_lowest(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> 
 }
 
 /// Puts a copy of a descriptor in the place of the one with this number, not close-on-exec: dup2(2). What owns the number has
-/// an open descriptor afterwards, too.
+/// an open descriptor afterwards, too. A descriptor that has this number itself is only no longer close-on-exec.
 pub(super) fn replace(number: RawFd, by: BorrowedFd<'_>) -> io::Result<()> {
+    if by.as_raw_fd() == number {
+        // dup2(2) would leave the flag.
+        return set_flags(number, 0).map_err(of_call("fcntl(2)"));
+    }
     // SAFETY: dup2(2) takes any two numbers and touches no memory.
     checked(unsafe { libc::dup2(by.as_raw_fd(), number) }).map(drop).map_err(of_call("dup2(2)"))
 }
@@ -173,6 +177,14 @@ mod tests {
         replace(one.as_raw_fd(), other.as_fd()).expect("replaced");
         assert_eq!(inode(one.as_raw_fd()), inode(other.as_raw_fd()));
         assert_eq!(flags(one.as_raw_fd()).expect("open"), 0);
+    }
+
+    #[test]
+    fn a_descriptor_in_its_own_place_stays_and_is_not_closed_on_exec() {
+        let (one, writer) = pipe().expect("a pipe");
+        replace(one.as_raw_fd(), one.as_fd()).expect("replaced");
+        assert_eq!(flags(one.as_raw_fd()).expect("open"), 0);
+        File::from(writer).write_all(b"x").expect("its reader is open");
     }
 
     #[test]
