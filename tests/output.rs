@@ -51,6 +51,21 @@ fn a_full_pipe_at_the_first_fork_does_not_keep_sigterm_from_ending_the_program()
     lines.wait_for("stopped before any worker was started");
 }
 
+/// Otherwise what is printed would go to a listener, or into the memory that the pool shares.
+#[test]
+fn what_the_program_has_closed_of_its_input_and_outputs_is_no_descriptor_of_the_pool() {
+    let mut program = Program::start(&mut fixture("closes-standard-descriptors"));
+    let mut pids = program.wait_for_children(2);
+    pids.push(program.pid());
+    for pid in pids {
+        for number in 0..=2 {
+            let file = std::fs::read_link(format!("/proc/{pid}/fd/{number}")).expect("it is open");
+            assert_eq!(file.to_str(), Some("/dev/null"), "descriptor {number}");
+        }
+    }
+    program.stop();
+}
+
 #[test]
 fn workers_write_to_both_outputs() {
     let mut program = Program::start(&mut fixture("prints-before-start"));

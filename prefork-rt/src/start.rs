@@ -190,6 +190,12 @@ fn start(mut prefork: Prefork) -> Result<Outcome, Error> {
     if identity().is_some() || STARTED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyStarted);
     }
+    if let Err(error) = sys::open_standard_descriptors() {
+        logging::warn(&format!(
+            "standard input, output or error is closed, and /dev/null cannot take its place: {error}; a socket may get what \
+             is printed"
+        ));
+    }
     let manager = service_manager(&prefork);
     // The early signal handlers stay until the start has succeeded or failed.
     let signals = prefork.signals.take();

@@ -5,7 +5,8 @@ use std::ffi::{CString, OsStr, c_int};
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -200,7 +201,32 @@ pub(super) fn send(pid: i32, signal: c_int) -> io::Result<()> {
 /// Puts /dev/null in the place of standard input: open(2), dup2(2).
 pub(crate) fn stdin_to_null() -> io::Result<()> {
     let null = File::open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
-    descriptor::replace(libc::STDIN_FILENO, null.as_fd())
+    keep_as(libc::STDIN_FILENO, null)
+}
+
+/// Opens /dev/null in the place of standard input, output or error where one is closed, as the standard library does before
+/// `main`: fcntl(2), open(2). Otherwise the next socket would get that number, and what is printed.
+pub(crate) fn open_standard_descriptors() -> io::Result<()> {
+    for number in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        if descriptor::flags(number).is_ok() {
+            continue;
+        }
+        let null = File::options().read(true).write(true).open("/dev/null").map_err(of_call("open(2) of /dev/null"))?;
+        // It has the lowest number that is free: this one, unless another thread has just opened something.
+        if null.as_raw_fd() == number {
+            keep_as(number, null)?;
+        }
+    }
+    Ok(())
+}
+
+/// Has a file open under this number, not close-on-exec, until something else closes it.
+fn keep_as(number: RawFd, file: File) -> io::Result<()> {
+    descriptor::replace(number, file.as_fd())?;
+    if file.as_raw_fd() == number {
+        mem::forget(file);
+    }
+    Ok(())
 }
 
 /// Whether this program has more rights than its caller.
