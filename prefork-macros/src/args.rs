@@ -4,12 +4,10 @@
 
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::ext::IdentExt;
-use syn::parse::{ParseStream, Parser};
-use syn::{Error, Lit, LitInt, Result, Token};
 
+use crate::error::{Error, Result};
 use crate::grammar::{self, Entry, Foreign, for_each_option};
-use crate::syntax::{self, Expr, Form, Path};
+use crate::syntax::{self, Cursor, Expr, Form, Integer, Lit, Path, Place};
 
 /// Not an option, but what [`Args::gives`] is asked as if it were one: the attribute of an async runtime.
 pub(crate) const RUNTIME: &str = "a runtime";
@@ -107,18 +105,15 @@ impl Args {
             meant: Vec::new(),
             words: Vec::new(),
         };
-        let every_option = |input: ParseStream<'_>| {
-            while !input.is_empty() {
-                if let Err(error) = args.read_option(input, errors) {
-                    errors.push(error);
-                    skip_to_comma(input)?;
-                }
-                read_comma(input, errors)?;
+        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+        let mut input = Cursor::new(&tokens);
+        while !input.is_at_end() {
+            if let Err(error) = args.read_option(&mut input, errors) {
+                errors.push(error);
+                skip_to_comma(&mut input);
             }
-            Ok(())
-        };
-        let syntax = every_option.parse2(tokens);
-        errors.extend(syntax.err());
+            read_comma(&mut input, errors);
+        }
         args
     }
 
@@ -127,7 +122,7 @@ impl Args {
         self.given.contains(&option) || self.meant.contains(&option)
     }
 
-    fn read_option(&mut self, input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
+    fn read_option(&mut self, input: &mut Cursor<'_>, errors: &mut Vec<Error>) -> Result<()> {
         let (name, written) = read_name(input)?;
         let Some(row) = OPTIONS.iter().find(|row| name == row.name) else {
             return Err(self.unknown(&name, &written, input));
@@ -174,8 +169,8 @@ impl Args {
         self.words.iter().filter(move |(word, _)| !is_name(word)).map(|(_, error)| error)
     }
 
-    fn unknown(&mut self, name: &Ident, written: &TokenStream, input: ParseStream<'_>) -> Error {
-        if input.peek(Token![::]) {
+    fn unknown(&mut self, name: &Ident, written: &TokenStream, input: &mut Cursor<'_>) -> Error {
+        if input.is_punct("::") {
             let path = quote!(#written).into_iter().chain(written_until_comma(input)).collect::<TokenStream>();
             self.meant.push(RUNTIME);
             let message = format!(
@@ -185,7 +180,7 @@ impl Args {
             return Error::new_spanned(path, message);
         }
         // Its value is read for what follows it, and may show what the name means.
-        let value = read_equals(input, name, "").and_then(|()| read_expression(input)).ok();
+        let value = read_equals(input, name, "").ok().and_then(|()| read_expression(input));
         let known: Vec<&'static str> = OPTIONS.iter().map(|row| row.name).collect();
         let nearest = grammar::nearest(&name.to_string(), &known);
         let is_address = value.and_then(|value| literal(&value)).is_some_and(|text| is_address(&text));
@@ -211,81 +206,88 @@ fn is_address(text: &str) -> bool {
 }
 
 /// The name of an option, with underscores, and as it is written: perhaps with hyphens.
-fn read_name(input: ParseStream<'_>) -> Result<(Ident, TokenStream)> {
-    let first = input.call(Ident::parse_any).map_err(|_| nameless(input))?;
-    let mut written = first.to_token_stream();
-    let mut name = first.to_string();
-    while input.peek(Token![-]) && input.peek2(Ident::peek_any) {
-        let (hyphen, part) = (input.parse::<Token![-]>()?, input.call(Ident::parse_any)?);
+fn read_name(input: &mut Cursor<'_>) -> Result<(Ident, TokenStream)> {
+    let first = input.ident().ok_or_else(|| nameless(input))?.clone();
+    let (start, mut name) = (input.position(), first.to_string());
+    input.next();
+    while let Some(part) = after_hyphen(input) {
         name = format!("{name}_{part}");
-        written.extend(quote!(#hyphen #part));
     }
+    let written = input.since(start);
     let name = if first == name { first } else { Ident::new(&name, first.span()) };
     Ok((name, written))
 }
 
-fn read_value(input: ParseStream<'_>, name: &Ident, row: &Row) -> Result<Expr> {
+/// Goes over a hyphen and the word after it, if both follow.
+fn after_hyphen<'a>(input: &mut Cursor<'a>) -> Option<&'a Ident> {
+    let mut ahead = input.clone();
+    let part = ahead.eat_punct("-").then(|| ahead.ident()).flatten()?;
+    ahead.next();
+    *input = ahead;
+    Some(part)
+}
+
+fn read_value(input: &mut Cursor<'_>, name: &Ident, row: &Row) -> Result<Expr> {
     read_equals(input, name, row.example)?;
     let example = row.example;
-    let (start, written) = (input.span(), written_until_comma(&input.fork()));
+    let (start, written) = (input.span(), written_until_comma(&mut input.clone()));
     let value = read_expression(input);
-    let is_whole = value.is_ok() && ends(input);
+    let is_whole = value.is_some() && ends(input);
     if let Takes::Value(takes, check) = row.takes {
-        let is_text = !is_whole || value.as_ref().is_ok_and(|value| is_text(value, takes));
+        let is_text = !is_whole || value.as_ref().is_some_and(|value| is_text(value, takes));
         if let Some(error) = is_text.then(|| without_quotes(&written, name, takes, check)).flatten() {
-            skip_to_comma(input)?;
+            skip_to_comma(input);
             return Err(error);
         }
     }
     if let Some(question_mark) = question_mark(&written) {
         let advice = "return the error from the function that `preload` names, or say what to do without the value";
-        skip_to_comma(input)?;
+        skip_to_comma(input);
         return Err(Error::new_spanned(
             question_mark,
             format!("{name}: an error cannot leave an option by `?`: {advice}"),
         ));
     }
     match value {
-        Ok(value) if !matches!(bare(&value).form, Form::Assignment) => Ok(value),
+        Some(value) if !matches!(bare(&value).form, Form::Assignment) => Ok(value),
         _ => {
             Err(Error::new(start, format!("this is not a value for `{name}`: write for example `{name} = {example}`")))
         }
     }
 }
 
-fn ends(input: ParseStream<'_>) -> bool {
-    input.is_empty() || input.peek(Token![,])
+fn ends(input: &Cursor<'_>) -> bool {
+    input.is_at_end() || input.is_punct(",")
 }
 
-fn read_equals(input: ParseStream<'_>, name: &Ident, example: &str) -> Result<()> {
+fn read_equals(input: &mut Cursor<'_>, name: &Ident, example: &str) -> Result<()> {
     let missing =
         |at: TokenStream| Error::new_spanned(at, format!("`{name}` has no value: write `{name} = {example}`"));
     if ends(input) {
         return Err(missing(quote!(#name)));
     }
-    let equals: Token![=] = input
-        .parse()
-        .map_err(|error| Error::new(error.span(), format!("expected `=` and a value: write `{name} = {example}`")))?;
+    let start = input.position();
+    if !input.eat_punct("=") {
+        return Err(input.error(&format!("expected `=` and a value: write `{name} = {example}`")));
+    }
+    let equals = input.since(start);
     if ends(input) { Err(missing(quote!(#name #equals))) } else { Ok(()) }
 }
 
-/// Reads an expression, or leaves the input as it is.
-fn read_expression(input: ParseStream<'_>) -> Result<Expr> {
-    let tokens: Vec<TokenTree> = input.fork().parse::<TokenStream>()?.into_iter().collect();
-    let (value, length) = syntax::read_expression(&tokens).ok_or_else(|| input.error("expected an expression"))?;
-    for _ in 0..length {
-        input.parse::<TokenTree>()?;
-    }
-    Ok(value)
+/// Goes over an expression, or leaves the input as it is.
+fn read_expression(input: &mut Cursor<'_>) -> Option<Expr> {
+    let (value, length) = syntax::read_expression(input.rest())?;
+    (0..length).for_each(|_| {
+        input.next();
+    });
+    Some(value)
 }
 
-fn written_until_comma(input: ParseStream<'_>) -> TokenStream {
-    let mut tokens = TokenStream::new();
-    while !ends(input) {
-        let Ok(token) = input.parse::<TokenTree>() else { break };
-        tokens.extend([token]);
-    }
-    tokens
+/// Goes over what is left of the option.
+fn written_until_comma(input: &mut Cursor<'_>) -> TokenStream {
+    let start = input.position();
+    skip_to_comma(input);
+    input.since(start)
 }
 
 /// A `?` outside of blocks, closures and macros, where it would leave the expression.
@@ -319,15 +321,12 @@ fn without_quotes(tokens: &TokenStream, name: &Ident, takes: Literal, check: Che
     let error = |tokens: &TokenStream, reason: &str| Some(Error::new_spanned(tokens, format!("{name}: {reason}")));
     let parts: Vec<TokenTree> = tokens.clone().into_iter().collect();
     if let ([TokenTree::Group(list)], Literal::Addresses) = (&parts[..], takes) {
-        let elements = |input: ParseStream<'_>| {
-            let mut errors = Vec::new();
-            while !input.is_empty() {
-                errors.extend(without_quotes(&written_until_comma(input), name, takes, check));
-                input.parse::<Option<Token![,]>>()?;
-            }
-            Ok(errors)
-        };
-        let errors = elements.parse2(list.stream()).ok()?;
+        let elements: Vec<TokenTree> = list.stream().into_iter().collect();
+        let (mut input, mut errors) = (Cursor::new(&elements), Vec::new());
+        while !input.is_at_end() {
+            errors.extend(without_quotes(&written_until_comma(&mut input), name, takes, check));
+            input.eat_punct(",");
+        }
         return errors.into_iter().reduce(|mut all, error| {
             all.combine(error);
             all
@@ -377,22 +376,24 @@ fn in_quotes(text: &str) -> String {
     format!("write it in quotes: {text:?}")
 }
 
-fn read_comma(input: ParseStream<'_>, errors: &mut Vec<Error>) -> Result<()> {
-    if input.is_empty() || input.parse::<Option<Token![,]>>()?.is_some() {
-        return Ok(());
+fn read_comma(input: &mut Cursor<'_>, errors: &mut Vec<Error>) {
+    if input.is_at_end() || input.eat_punct(",") {
+        return;
     }
     errors.push(input.error("expected `,` before the next option"));
-    if input.peek(Ident::peek_any) { Ok(()) } else { skip_to_comma(input).and_then(|()| read_comma(input, errors)) }
-}
-
-fn skip_to_comma(input: ParseStream<'_>) -> Result<()> {
-    while !input.is_empty() && !input.peek(Token![,]) {
-        input.parse::<TokenTree>()?;
+    if input.ident().is_none() {
+        skip_to_comma(input);
+        read_comma(input, errors);
     }
-    Ok(())
 }
 
-fn nameless(input: ParseStream<'_>) -> Error {
+fn skip_to_comma(input: &mut Cursor<'_>) {
+    while !ends(input) {
+        input.next();
+    }
+}
+
+fn nameless(input: &Cursor<'_>) -> Error {
     input.error("expected the name of an option: write for example `workers = 4`")
 }
 
@@ -406,17 +407,17 @@ fn check_literal(value: &Expr, takes: Literal, check: Check) -> std::result::Res
     let Some(text) = octal.or_else(|| literal(value)) else { return Ok(()) };
     check(&text)?;
     match (takes, &bare(value).form, number(value)) {
-        (Literal::Bool, Form::Lit(Lit::Bool(_)), _) => Ok(()),
+        (Literal::Bool, Form::Lit(Lit::Bool), _) => Ok(()),
         (Literal::Bool, ..) => Err(format!("write it without quotes: {text}")),
-        (_, Form::Lit(Lit::Str(_)), _) => Ok(()),
+        (_, Form::Lit(Lit::Text(_)), _) => Ok(()),
         (Literal::Number(integer), _, Some(number)) => check_suffix(number, integer, &text),
         (Literal::Text | Literal::Number(_) | Literal::Addresses, ..) => Err(in_quotes(&text)),
     }
 }
 
 /// A number has the type of its option, or none.
-fn check_suffix(number: &LitInt, integer: &str, text: &str) -> std::result::Result<(), String> {
-    match number.suffix() {
+fn check_suffix(number: &Integer, integer: &str, text: &str) -> std::result::Result<(), String> {
+    match &number.suffix {
         suffix if suffix.is_empty() || suffix == integer => Ok(()),
         suffix => {
             let with_article =
@@ -426,10 +427,10 @@ fn check_suffix(number: &LitInt, integer: &str, text: &str) -> std::result::Resu
     }
 }
 
-/// The digits of an integer, which may be negative.
-fn number(value: &Expr) -> Option<&LitInt> {
+/// An integer, which may be negative.
+fn number(value: &Expr) -> Option<&Integer> {
     match &bare(value).form {
-        Form::Lit(Lit::Int(number)) if is_integer(number.suffix()) => Some(number),
+        Form::Lit(Lit::Integer(number)) => Some(number),
         Form::Negative(value) => number(value),
         _ => None,
     }
@@ -467,9 +468,9 @@ fn listed_once(
 /// The text of a literal, as the environment would have it; `None` for what only the run can tell.
 fn literal(value: &Expr) -> Option<String> {
     match &bare(value).form {
-        Form::Lit(Lit::Str(text)) => Some(text.value()),
-        Form::Lit(Lit::Int(number)) if is_integer(number.suffix()) => Some(number.base10_digits().to_owned()),
-        Form::Lit(other) => Some(other.to_token_stream().to_string()),
+        Form::Lit(Lit::Text(text)) => Some(text.value.clone()),
+        Form::Lit(Lit::Integer(number)) => Some(number.value.to_string()),
+        Form::Lit(Lit::Bool | Lit::Other) => Some(bare(value).to_token_stream().to_string()),
         Form::Field(base) if literal(base).is_some() => Some(compact(value.to_token_stream())),
         Form::Negative(value) => Some(format!("-{}", literal(value)?)),
         Form::Range(start, end) => Some(format!("{}..{}", literal(start.as_ref()?)?, literal(end.as_ref()?)?)),
@@ -479,11 +480,9 @@ fn literal(value: &Expr) -> Option<String> {
 
 /// A number that begins with 0, as it is written: where an option takes text, it may be meant as octal.
 fn octal(value: &Expr) -> Option<String> {
-    let Form::Lit(Lit::Int(number)) = &bare(value).form else { return None };
-    let written = number.to_string();
-    let digits = written.strip_suffix(number.suffix())?;
+    let Form::Lit(Lit::Integer(Integer { digits, .. })) = &bare(value).form else { return None };
     let is_octal = digits.starts_with('0') && !digits.starts_with("0x") && !digits.starts_with("0b");
-    (is_octal && is_integer(number.suffix())).then(|| digits.to_owned())
+    is_octal.then(|| digits.clone())
 }
 
 /// The value without parentheses, or what groups the tokens that a macro was given.
@@ -492,11 +491,6 @@ fn bare(value: &Expr) -> &Expr {
         Form::Group(inner) => bare(inner),
         _ => value,
     }
-}
-
-/// Whether a number with this suffix is one of Rust's; `30s` is not.
-fn is_integer(suffix: &str) -> bool {
-    suffix.is_empty() || suffix.starts_with(['i', 'u'])
 }
 
 fn function(value: &Expr, name: &Ident) -> Result<Path> {
@@ -510,20 +504,22 @@ fn function(value: &Expr, name: &Ident) -> Result<Path> {
 fn path(value: &Expr, name: &Ident) -> Result<TokenStream> {
     let path = match &bare(value).form {
         Form::Path(path) if !path.is_qualified => Some(path.to_token_stream()),
-        Form::Lit(Lit::Str(text)) => text.parse_with(module).ok(),
+        Form::Lit(Lit::Text(text)) => module(&text.value, text.span),
         _ => None,
     };
     path.ok_or_else(|| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`"))
 }
 
-/// The path of a module, which has names only.
-fn module(input: ParseStream<'_>) -> Result<TokenStream> {
-    let mut path = input.parse::<Option<Token![::]>>()?.into_token_stream();
-    loop {
-        path.extend(input.call(Ident::parse_any)?.into_token_stream());
-        let Some(separator) = input.parse::<Option<Token![::]>>()? else { return Ok(path) };
-        path.extend(separator.into_token_stream());
-    }
+/// The path of a module, which has names only, as if it were written here.
+fn module(text: &str, here: Span) -> Option<TokenStream> {
+    let at = |mut token: TokenTree| {
+        token.set_span(here);
+        token
+    };
+    let tokens: Vec<TokenTree> = text.parse::<TokenStream>().ok()?.into_iter().map(at).collect();
+    let mut input = Cursor::new(&tokens);
+    let path = Path::read(&mut input, Place::Expression)?;
+    (input.is_at_end() && !text.contains('<')).then(|| path.to_token_stream())
 }
 
 #[cfg(test)]

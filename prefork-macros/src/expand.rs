@@ -2,12 +2,11 @@
 //!
 //! It must not know what an option means.
 
-use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::ext::IdentExt;
-use syn::{Error, Ident};
 
 use crate::args::Args;
+use crate::error::Error;
 use crate::signature::{
     self, Kind, has_a_name_twice, is_condition, is_handle, is_inert, is_preloaded_by_value, is_shared, kind,
 };
@@ -139,9 +138,15 @@ fn mentions(tokens: TokenStream, name: &Ident) -> bool {
     tokens.into_iter().any(|token| match token {
         TokenTree::Group(group) => mentions(group.stream(), name),
         TokenTree::Ident(ident) => ident == *name,
-        TokenTree::Literal(literal) => literal.to_string().contains(&name.unraw().to_string()),
+        TokenTree::Literal(literal) => literal.to_string().contains(&unraw(name)),
         TokenTree::Punct(_) => false,
     })
+}
+
+/// The name as strings have it, without `r#`.
+fn unraw(name: &Ident) -> String {
+    let written = name.to_string();
+    written.strip_prefix("r#").unwrap_or(&written).to_owned()
 }
 
 /// The statement that gives an argument its value, under its type.

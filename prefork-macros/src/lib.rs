@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod error;
 mod expand;
 mod grammar;
 mod signature;

@@ -4,9 +4,9 @@
 
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::Error;
 
 use crate::args::{Args, RUNTIME};
+use crate::error::Error;
 use crate::grammar;
 use crate::syntax::{Argument, Attribute, Cursor, Main, Path, Signature, Type, TypeForm};
 

@@ -1,6 +1,8 @@
 //! A place in a list of tokens, from which the tokens are read one after another.
 
-use proc_macro2::{Delimiter, Group, Ident, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
+
+use crate::error::Error;
 
 /// The place. What a macro was given and passes on is a group without delimiters, and one token.
 #[derive(Clone)]
@@ -18,6 +20,11 @@ impl<'a> Cursor<'a> {
         self.position
     }
 
+    /// The tokens from here on.
+    pub(crate) fn rest(&self) -> &'a [TokenTree] {
+        &self.tokens[self.position..]
+    }
+
     pub(crate) fn is_at_end(&self) -> bool {
         self.position == self.tokens.len()
     }
@@ -30,6 +37,20 @@ impl<'a> Cursor<'a> {
         let token = self.peek();
         self.position += usize::from(token.is_some());
         token
+    }
+
+    /// Where the next token begins, or the attribute where there is none.
+    pub(crate) fn span(&self) -> Span {
+        match self.peek() {
+            Some(TokenTree::Group(group)) => group.span_open(),
+            Some(token) => token.span(),
+            None => Span::call_site(),
+        }
+    }
+
+    /// Says what is wrong with the next token.
+    pub(crate) fn error(&self, message: &str) -> Error {
+        Error::new(self.span(), message)
     }
 
     pub(crate) fn ident(&self) -> Option<&'a Ident> {

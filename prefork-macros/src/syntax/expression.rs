@@ -2,10 +2,9 @@
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::Lit;
 
 use super::path::Place;
-use super::{Cursor, Path};
+use super::{Cursor, Lit, Path};
 
 /// An expression.
 pub(crate) struct Expr {
@@ -127,9 +126,8 @@ fn primary(cursor: &mut Cursor<'_>) -> Option<Expr> {
     let start = cursor.position();
     let form = match cursor.peek()? {
         TokenTree::Literal(literal) => {
-            let lit = Lit::new(literal.clone());
             cursor.next();
-            Form::Lit(lit)
+            Form::Lit(Lit::new(literal))
         }
         TokenTree::Group(group) => {
             cursor.next();
@@ -143,7 +141,7 @@ fn primary(cursor: &mut Cursor<'_>) -> Option<Expr> {
             match text.as_str() {
                 "true" | "false" => {
                     cursor.next();
-                    Form::Lit(Lit::Bool(syn::LitBool::new(text == "true", word.span())))
+                    Form::Lit(Lit::Bool)
                 }
                 "move" | "async" | "static" if is_closure(cursor) => closure(cursor)?,
                 text if STATEMENTS.contains(&text) => rest(cursor),
@@ -280,7 +278,6 @@ mod tests {
         (tokens.len(), read_expression(&tokens).map(|(_, length)| length))
     }
 
-    /// As syn ends them.
     #[test]
     fn an_expression_ends_with_the_option() {
         for text in [

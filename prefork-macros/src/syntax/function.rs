@@ -2,10 +2,10 @@
 
 use proc_macro2::{Delimiter, Group, Ident, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Error, Result};
 
 use super::path::Place;
 use super::{Cursor, Path, Type};
+use crate::error::{Error, Result};
 
 /// The user's function. What is wrong in its body is for rustc to say, once.
 pub(crate) struct Main {
@@ -64,12 +64,12 @@ impl Main {
         let attrs = attributes(&mut cursor);
         let vis = visibility(&mut cursor);
         if !starts_function(&cursor) {
-            return Err(error_at(&cursor, "`#[prefork]` goes on a function: write `#[prefork] fn main() { … }`"));
+            return Err(cursor.error("`#[prefork]` goes on a function: write `#[prefork] fn main() { … }`"));
         }
         let sig = Signature::read(&mut cursor)
-            .map_err(|error| Error::new(error.span(), format!("`#[prefork]` cannot read this signature: {error}")))?;
+            .map_err(|error| Error::new(error.start(), format!("`#[prefork]` cannot read this signature: {error}")))?;
         let Some(body) = cursor.group(Delimiter::Brace) else {
-            return Err(error_at(&cursor, "`#[prefork]` needs the body of `main`: write `{ … }`"));
+            return Err(cursor.error("`#[prefork]` needs the body of `main`: write `{ … }`"));
         };
         Ok(Main { attrs, vis, sig, body: body.clone() })
     }
@@ -106,13 +106,6 @@ fn ungroup(item: TokenStream, tokens: &mut Vec<TokenTree>) {
 fn is_arrow(tokens: &[TokenTree]) -> bool {
     let is = |token: &TokenTree, char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == char);
     matches!(tokens, [.., minus, greater] if is(minus, '-') && is(greater, '>'))
-}
-
-fn error_at(cursor: &Cursor<'_>, message: &str) -> Error {
-    match cursor.peek() {
-        Some(token) => Error::new(token.span(), message),
-        None => Error::new(proc_macro2::Span::call_site(), message),
-    }
 }
 
 fn attributes(cursor: &mut Cursor<'_>) -> Vec<Attribute> {
@@ -181,13 +174,12 @@ impl Signature {
         let unsafety = word(cursor, "unsafe");
         let abi = read(cursor, &abi);
         let function = word(cursor, "fn");
-        let ident = cursor.ident().ok_or_else(|| error_at(cursor, "expected identifier"))?.clone();
+        let ident = cursor.ident().ok_or_else(|| cursor.error("expected identifier"))?.clone();
         cursor.next();
         let generics = read(cursor, &|cursor| {
             cursor.eat_angles();
         });
-        let inputs =
-            cursor.group(Delimiter::Parenthesis).ok_or_else(|| error_at(cursor, "expected parentheses"))?.clone();
+        let inputs = cursor.group(Delimiter::Parenthesis).ok_or_else(|| cursor.error("expected parentheses"))?.clone();
         cursor.next();
         let arrow = read(cursor, &|cursor| {
             cursor.eat_punct("->");
