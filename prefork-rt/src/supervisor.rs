@@ -36,7 +36,7 @@ use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{
     self, End, Interpreter, Mask, Pid, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, UncopiedVec,
-    WakePipe,
+    Unfreed, WakePipe,
 };
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
 use crate::worker::Worker;
@@ -44,7 +44,7 @@ use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
-use newcomer::{Newcomer, flush_buffers};
+use newcomer::{Newcomer, flush_buffers, turn_into};
 use oom::OomKills;
 use signals::Heard;
 pub(crate) use signals::SIGNALS;
@@ -107,17 +107,21 @@ impl Service {
 /// Forks the workers and supervises them. An error means that nothing was started.
 ///
 /// A worker leaves through here with what lies on the stack. Each page of memory that it writes to, and each page of code that
-/// it enters, costs it a fault: so the large parts of the supervisor are in boxes, what only the supervisor calls is not inlined,
-/// and a worker frees nothing that is the supervisor's. What the supervisor writes for each fork is in memory that a fork does
-/// not copy.
+/// it enters, costs it a fault: so the supervisor is in a box, what only the supervisor calls is not inlined, and a worker frees
+/// nothing that is the supervisor's. What the supervisor writes for each fork is in memory that a fork does not copy, and its
+/// box is written to only for what happens seldom.
 #[inline] // In the code of the program: each page of code that a new worker enters costs it a fault.
 pub(crate) fn supervise(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Outcome, Error> {
-    // Out of the box before the first fork: a result of this size would lie on the stack beside the value.
-    let mut supervisor = *Supervisor::set_up(rules, service, handoff)?;
+    let mut supervisor = Unfreed::new(Supervisor::set_up(rules, service, handoff)?);
     match supervisor.run() {
-        Left::AsWorker(newcomer) => Ok(Outcome::Worker(supervisor.turn_into(newcomer))),
-        Left::AtTheEnd(exit) => supervisor.over(exit),
+        Left::AsWorker(newcomer) => Ok(Outcome::Worker(turn_into(supervisor, newcomer))),
+        Left::AtTheEnd(exit) => over(supervisor, exit),
     }
+}
+
+#[inline(never)] // A stack frame that is large makes each worker copy more of it.
+fn over(supervisor: Unfreed<Supervisor>, exit: Exit) -> Result<Outcome, Error> {
+    supervisor.take().over(exit)
 }
 
 /// How the loop is left, in which process.
@@ -140,26 +144,24 @@ struct Supervisor {
     name: String,
     policy: UncopiedBox<Policy>,
     clock: Clock,
-    table: Table,
+    table: UncopiedBox<Table>,
     publisher: Publisher,
     wake_pipe: WakePipe,
     signals: SignalQueue,
-    unreaped: Unreaped,
+    unreaped: UncopiedBox<Unreaped>,
     mask: Box<Mask>,
     heard: Heard,
-    /// All buffers are empty, and no code runs that could write into one.
-    flushed: bool,
     oom_kills: OomKills,
     /// No line has reported yet that memory cannot be measured.
     measures: bool,
     /// The environment variables that workers do not see, and their values.
     hidden: Vec<(String, OsString)>,
     /// Workers that were reaped, of which the policy does not know yet.
-    ends: UncopiedVec<(ProcId, End)>,
+    ends: UncopiedBox<UncopiedVec<(ProcId, End)>>,
     /// Workers that have ended, with their process ids, and may have spoiled a listener.
-    ended: UncopiedVec<(usize, i32)>,
+    ended: UncopiedBox<UncopiedVec<(usize, i32)>>,
     /// A signal to pass on to every worker.
-    to_pass_on: Option<Received>,
+    to_pass_on: UncopiedBox<Option<Received>>,
     rehearsal: Option<Box<Rehearsal>>,
     /// The binary that was rehearsed.
     next: Option<Next>,
@@ -196,22 +198,21 @@ impl Supervisor {
         let mut supervisor = Box::new(Supervisor {
             pid: sys::getpid(),
             name,
-            table: Table::for_workers(size, &memory),
+            table: memory.boxed(Table::for_workers(size, &memory)),
             policy: memory.boxed(policy),
             clock,
             publisher,
             wake_pipe,
             signals,
-            unreaped: Unreaped::any(Instant::now()),
+            unreaped: memory.boxed(Unreaped::any(Instant::now())),
             mask: Box::new(mask),
             heard,
-            flushed: !logging::logger_is_installed(),
             oom_kills: OomKills::read(&memory),
             measures: true,
             hidden: Vec::new(),
-            ends: memory.vec(size),
-            ended: memory.vec(size),
-            to_pass_on: None,
+            ends: memory.boxed(memory.vec(size)),
+            ended: memory.boxed(memory.vec(size)),
+            to_pass_on: memory.boxed(None),
             rehearsal: None,
             next: None,
             before: None,
@@ -222,15 +223,15 @@ impl Supervisor {
         }
         supervisor.inspect_listeners(Moment::Start);
         names::supervisor(&supervisor.name).set();
-        if supervisor.flushed && supervisor.service.python.is_none() {
+        if !logging::logger_is_installed() && supervisor.service.python.is_none() {
             // No code of the program's, nor of its logger, has run since the last check.
             supervisor.service.fork_check.expect_own_descriptors();
         }
         Ok(supervisor)
     }
 
-    /// Forks, in a stack frame that holds little else, until it is in a worker or at the end.
-    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
+    /// Forks until it is in a worker or at the end.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     fn run(&mut self) -> Left {
         loop {
             match self.work() {

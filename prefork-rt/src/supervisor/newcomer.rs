@@ -14,7 +14,7 @@ use crate::listen::Listeners;
 use crate::logging;
 use crate::policy::{Event, ProcId};
 use crate::scoreboard::Occupant;
-use crate::sys::{self, Fork, InChild, ProcessName, SingleThread};
+use crate::sys::{self, Fork, InChild, Pid, ProcessName, SingleThread, Unfreed};
 use crate::worker::{Worker, tie};
 
 /// What a worker needs to know of itself, found out before the fork.
@@ -42,21 +42,28 @@ enum NotForked {
 
 impl Supervisor {
     /// Forks, and returns in both processes: in the new one with what it has to become.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(super) fn fork(&mut self, proc: ProcId, worker: Worker) -> Option<Newcomer> {
-        self.flush_what_a_logger_wrote();
+        if logging::logger_is_installed() {
+            // Nothing else has written since the buffers were flushed: no other code of the program runs between two forks.
+            flush_buffers();
+        }
         let expected = self.expect(proc, worker);
-        let event = match self.fork_for_python() {
+        match self.fork_for_python() {
             Ok((Fork::Child, python)) => return Some(Newcomer { expected, python }),
-            Ok((Fork::Parent(pid), _)) => {
-                self.table.enter(proc, expected.seat, pid, expected.started);
-                Event::Forked(proc)
-            }
-            Err(not_forked) => self.explain(proc, not_forked),
-        };
-        self.policy.handle(self.clock.now(), event);
+            Ok((Fork::Parent(pid), _)) => self.forked(proc, pid, &expected),
+            Err(not_forked) => self.not_forked(proc, not_forked),
+        }
         None
     }
 
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
+    fn forked(&mut self, proc: ProcId, pid: Pid, expected: &Expected) {
+        self.table.enter(proc, expected.seat, pid, expected.started);
+        self.policy.handle(self.clock.now(), Event::Forked(proc));
+    }
+
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn expect(&self, proc: ProcId, worker: Worker) -> Expected {
         let task_id = proc.task_id();
         Expected {
@@ -69,14 +76,17 @@ impl Supervisor {
     }
 
     #[cold]
-    fn explain(&mut self, proc: ProcId, not_forked: NotForked) -> Event {
-        match not_forked {
+    #[inline(never)] // A stack frame that is large makes each worker copy more of it.
+    fn not_forked(&mut self, proc: ProcId, not_forked: NotForked) {
+        let event = match not_forked {
             NotForked::Unsafe(why) => Event::ForkUnsafe(proc, self.service.fork_check.explain(why)),
             NotForked::Failed(error) => Event::ForkFailed(proc, error),
-        }
+        };
+        self.policy.handle(self.clock.now(), event);
     }
 
     /// Forks with CPython's protocol around it, where there is an interpreter.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
     fn fork_for_python(&mut self) -> Result<(Fork, Option<InChild>), NotForked> {
         let single_thread = self.service.fork_check.look().map_err(NotForked::Unsafe)?;
         match self.service.python {
@@ -96,96 +106,87 @@ impl Supervisor {
         }
         self.signals.fork(single_thread).map_err(NotForked::Failed)
     }
+}
 
-    /// Flushes again only where a logger is installed: no other code of the program runs between two forks.
-    fn flush_what_a_logger_wrote(&mut self) {
-        if mem::replace(&mut self.flushed, !logging::logger_is_installed()) {
-            return;
+/// Turns the process just forked, a copy of the supervisor, into a worker. Afterwards it has nothing of the supervisor
+/// but its listeners.
+#[inline] // Each page of code that a new worker enters costs it a fault.
+pub(super) fn turn_into(supervisor: Unfreed<Supervisor>, newcomer: Newcomer) -> Worker {
+    let Newcomer { expected: Expected { worker, fork, seat, started, name }, python } = newcomer;
+    let Supervisor {
+        pid,
+        name: own_name,
+        policy,
+        clock: _,
+        table,
+        publisher,
+        wake_pipe,
+        signals,
+        unreaped,
+        mask,
+        heard,
+        oom_kills,
+        measures: _,
+        hidden,
+        ends,
+        ended,
+        to_pass_on,
+        rehearsal,
+        next,
+        before,
+        mut service,
+    } = supervisor.take();
+    // This process does not have the memory of these: see `Uncopied`. Not even a panic may drop them.
+    mem::forget((policy, table, unreaped, ends, ended, to_pass_on));
+    // Before all else, so that a signal to the group reaches every process that the worker ever makes.
+    let detached = match &service.detachment {
+        Some(detachment) => detachment.detach(),
+        None => {
+            sys::lead_group();
+            Ok(Keys::Kept)
         }
-        flush_buffers();
-    }
-
-    /// Turns the process just forked, a copy of the supervisor, into a worker. Afterwards it has nothing of the supervisor
-    /// but its listeners.
-    #[inline]
-    pub(super) fn turn_into(self, newcomer: Newcomer) -> Worker {
-        let Newcomer { expected: Expected { worker, fork, seat, started, name }, python } = newcomer;
-        let Supervisor {
-            pid,
-            name: own_name,
-            policy,
-            clock: _,
-            table,
-            publisher,
-            wake_pipe,
-            signals,
-            unreaped: _,
-            mask,
-            heard,
-            flushed: _,
-            oom_kills,
-            measures: _,
-            hidden,
-            ends,
-            ended,
-            to_pass_on: _,
-            rehearsal,
-            next,
-            before,
-            mut service,
-        } = self;
-        // This process does not have the memory of these: see `Uncopied`. Not even a panic may drop them.
-        mem::forget((policy, table, ends, ended));
-        // Before all else, so that a signal to the group reaches every process that the worker ever makes.
-        let detached = match &service.detachment {
-            Some(detachment) => detachment.detach(),
-            None => {
-                sys::lead_group();
-                Ok(Keys::Kept)
-            }
-        };
-        logging::close();
-        oom_kills.close();
-        let tied = tie::tie_to(pid);
-        let occupant = Occupant { pid: sys::getpid().as_raw(), fork, seat, started };
-        let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
-        let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), occupant));
-        let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
-        let keys = prepared.and(detached).unwrap_or_else(|error| {
-            logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
-            sys::end_now(1);
-        });
-        if let Some(credentials) = &service.credentials {
-            // The kernel clears the parent-death signal when credentials change, so the tie is made again.
-            let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
-            if let Err(error) = assumed {
-                logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id(), credentials.who));
-                sys::end_now(1);
-            }
-        }
-        if let Err((option, error)) = service.attributes.set() {
-            logging::error(&format!("worker {} cannot set {option}: {error}", worker.task_id()));
+    };
+    logging::close();
+    oom_kills.close();
+    let tied = tie::tie_to(pid);
+    let occupant = Occupant { pid: sys::getpid().as_raw(), fork, seat, started };
+    let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
+    let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), occupant));
+    let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
+    let keys = prepared.and(detached).unwrap_or_else(|error| {
+        logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
+        sys::end_now(1);
+    });
+    if let Some(credentials) = &service.credentials {
+        // The kernel clears the parent-death signal when credentials change, so the tie is made again.
+        let assumed = credentials.assume().and_then(|()| keys.leave_after_all()).and_then(|()| tie::rearm());
+        if let Err(error) = assumed {
+            logging::error(&format!("worker {} cannot become {}: {error}", worker.task_id(), credentials.who));
             sys::end_now(1);
         }
-        name.set();
-        wake_pipe.become_writer();
-        become_worker(worker, &mut service.listeners);
-        // These close descriptors, and free no memory where there are none.
-        drop((rehearsal, next, before));
-        if service.detachment.is_some() {
-            service.detachment = None;
-        }
-        if let Some(manager) = &mut service.manager {
-            manager.leave();
-        }
-        // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
-        mem::forget((own_name, mask, heard, hidden, service));
-        // Its hooks are code of the user's: the first that runs in the worker.
-        if let Some(python) = python {
-            python.finish();
-        }
-        worker
     }
+    if let Err((option, error)) = service.attributes.set() {
+        logging::error(&format!("worker {} cannot set {option}: {error}", worker.task_id()));
+        sys::end_now(1);
+    }
+    name.set();
+    wake_pipe.become_writer();
+    become_worker(worker, &mut service.listeners);
+    // These close descriptors, and free no memory where there are none.
+    drop((rehearsal, next, before));
+    if service.detachment.is_some() {
+        service.detachment = None;
+    }
+    if let Some(manager) = &mut service.manager {
+        manager.leave();
+    }
+    // Freeing memory would write to it, and so copy pages that are shared with the supervisor.
+    mem::forget((own_name, mask, heard, hidden, service));
+    // Its hooks are code of the user's: the first that runs in the worker.
+    if let Some(python) = python {
+        python.finish();
+    }
+    worker
 }
 
 /// Makes this process a worker that has these listeners.

@@ -28,7 +28,8 @@ impl Supervisor {
             // Where this fails, the look through all children asks for it again.
             let _ = sys::news_of(pid).and_then(|news| news.map_or(Ok(()), |news| self.take(news, &mut left)));
         }
-        if self.unreaped.look_is_due(Instant::now(), !self.ends.is_empty(), self.deadline_presses()) {
+        let (found, presses) = (!self.ends.is_empty(), self.deadline_presses());
+        if self.unreaped.look_is_due(Instant::now(), found, presses) {
             self.look_through_all(&mut left);
         }
         tell_leftovers(&left);

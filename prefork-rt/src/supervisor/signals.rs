@@ -136,7 +136,7 @@ impl Supervisor {
             Signal::SIGTTIN | Signal::SIGTTOU if received.sent == Sent::ByKernel => return,
             Signal::SIGTTIN => (Ask::More, by),
             Signal::SIGTTOU => (Ask::Fewer, by),
-            Signal::SIGUSR1 => return self.to_pass_on = Some(*received),
+            Signal::SIGUSR1 => return *self.to_pass_on = Some(*received),
             Signal::SIGUSR2 => (Ask::Upgrade, by),
             Signal::SIGTSTP => return self.suspend(),
             Signal::SIGCONT => return self.go_on(),

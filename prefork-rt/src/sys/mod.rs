@@ -48,6 +48,7 @@ mod threads; // what makes a fork unsafe: other threads, event loops
 #[cfg(feature = "tokio")]
 mod timer; // a timer that is a descriptor
 mod uncopied; // memory that a fork does not copy
+mod unfreed; // a value in memory that is not freed when the value is taken out
 mod user_database; // the system's lists of users and groups
 mod wake_pipe; // the pipe through which a worker wakes the supervisor
 
@@ -105,5 +106,6 @@ pub(crate) use threads::{
 #[cfg(feature = "tokio")]
 pub(crate) use timer::Timer;
 pub(crate) use uncopied::{Uncopied, UncopiedBox, UncopiedVec};
+pub(crate) use unfreed::Unfreed;
 pub(crate) use user_database::{getgrgid, getgrnam, getgrouplist, getpwnam, getpwuid};
 pub(crate) use wake_pipe::{WakePipe, wake, wake_pipe_shape};

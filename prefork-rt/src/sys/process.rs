@@ -45,6 +45,7 @@ pub(crate) enum Fork {
 }
 
 /// fork(2).
+#[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn fork(_: SingleThread) -> io::Result<Fork> {
     // SAFETY: after fork(2) in a process with several threads, the child would have locks that no thread will release.
     // `other_threads` makes a `SingleThread` when it has found no other thread, and this thread starts none before it gets

@@ -79,7 +79,9 @@ impl Set {
     /// Makes these signals the mask.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn become_mask(&self) -> io::Result<()> {
-        change(libc::SIG_SETMASK, Some(self)).map(drop)
+        // SAFETY: pthread_sigmask(3) reads the set through the second pointer, which is to a live set. The third is null, so it
+        // writes nothing.
+        changed(unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, ptr::null_mut()) })
     }
 
     /// The set, for a structure of a system call.
@@ -108,9 +110,15 @@ fn change(how: c_int, signals: Option<&Set>) -> io::Result<Set> {
     let mut before = Set::empty();
     let signals = signals.map_or(ptr::null(), |signals| ptr::from_ref(&signals.0));
     // SAFETY: pthread_sigmask(3) reads the set through the second pointer, if that is not null, and writes one through
-    // the third; both are to live sets. It returns the error itself.
-    match unsafe { libc::pthread_sigmask(how, signals, &raw mut before.0) } {
-        0 => Ok(before),
+    // the third; both are to live sets.
+    changed(unsafe { libc::pthread_sigmask(how, signals, &raw mut before.0) }).map(|()| before)
+}
+
+/// What pthread_sigmask(3) has returned: 0 or an error.
+#[inline]
+fn changed(returned: c_int) -> io::Result<()> {
+    match returned {
+        0 => Ok(()),
         error => Err(of_call("sigprocmask(2)")(io::Error::from_raw_os_error(error))),
     }
 }
