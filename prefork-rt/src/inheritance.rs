@@ -101,7 +101,9 @@ impl Inheritance {
 
     /// The variables that are ignored because this program has more rights than its caller.
     pub(crate) fn distrusted(&self) -> Vec<&'static str> {
-        [self.announcement.distrusted(), self.manager.distrusted()].concat()
+        let mut distrusted = self.announcement.distrusted();
+        distrusted.append(&mut self.manager.distrusted());
+        distrusted
     }
 
     /// The names of the variables that announce sockets.

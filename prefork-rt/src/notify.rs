@@ -128,9 +128,11 @@ impl Manager {
 
     /// What the service manager was told, and what it has not taken yet, for the next binary.
     pub(crate) fn snapshot(&self) -> Told {
-        let number = |socket: &OwnedFd| socket.as_raw_fd();
-        let unstored = self.unstored.iter().map(|(message, socket)| (message.clone(), socket.as_ref().map(number)));
-        Told { phase: self.phase, unsent: self.unsent.clone(), unstored: unstored.collect() }
+        let mut unstored = Vec::new();
+        for (message, socket) in &self.unstored {
+            unstored.push((message.clone(), socket.as_ref().map(AsRawFd::as_raw_fd)));
+        }
+        Told { phase: self.phase, unsent: self.unsent.clone(), unstored }
     }
 
     /// The descriptors that the service manager has not taken yet.
@@ -141,7 +143,9 @@ impl Manager {
     /// Continues where the previous binary stopped, with copies of the descriptors that were not taken.
     pub(crate) fn go_on_from(&mut self, told: &Told, copy: impl Fn(i32) -> io::Result<OwnedFd>) {
         self.phase = told.phase;
-        self.unsent.extend_from_slice(&told.unsent);
+        for message in &told.unsent {
+            self.unsent.push(message.clone());
+        }
         for (message, descriptor) in &told.unstored {
             match descriptor.map(&copy).transpose() {
                 Ok(socket) => self.unstored.push((message.clone(), socket)),
@@ -262,7 +266,10 @@ impl Manager {
     pub(crate) fn next_turn(&self) -> Option<Instant> {
         let heartbeat = self.watchdog.as_ref().filter(|watchdog| !watchdog.withheld).map(|watchdog| watchdog.due);
         let retry = (!self.unsent.is_empty() || !self.unstored.is_empty()).then_some(self.retry_at);
-        heartbeat.into_iter().chain(retry).min()
+        match (heartbeat, retry) {
+            (Some(heartbeat), Some(retry)) => Some(heartbeat.min(retry)),
+            (one, other) => one.or(other),
+        }
     }
 
     /// Says that the supervisor ends, and why.

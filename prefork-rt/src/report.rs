@@ -496,11 +496,13 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
 /// processes that could be named.
 pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known: &[&Member]) {
     let by = task_id.map_or_else(|| "the rehearsal".to_owned(), |task_id| format!("worker {task_id}"));
-    let mut names: Vec<String> = known.iter().take(MOST_NAMED).map(|member| format!(", {member}")).collect();
-    if known.len() > MOST_NAMED {
-        names.push(format!(" and {} more", known.len() - MOST_NAMED));
+    let mut names = String::new();
+    for member in known.iter().take(MOST_NAMED) {
+        names += &format!(", {member}");
     }
-    let names = names.concat();
+    if known.len() > MOST_NAMED {
+        names += &format!(" and {} more", known.len() - MOST_NAMED);
+    }
     match rest {
         Rest::Nothing => {}
         Rest::Ours => warn(&format!(

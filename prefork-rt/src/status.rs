@@ -101,12 +101,11 @@ impl Status {
         if let Some((task_id, process)) = own {
             put_own(&mut slots, task_id, process);
         }
-        Status {
-            supervisor: supervisor.unsigned_abs(),
-            started: board.origin(),
-            restarts: budget_used,
-            workers: slots.into_iter().map(|slot| WorkerStatus::of(board, &slot)).collect(),
+        let mut workers = Vec::with_capacity(slots.len());
+        for slot in &slots {
+            workers.push(WorkerStatus::of(board, slot));
         }
+        Status { supervisor: supervisor.unsigned_abs(), started: board.origin(), restarts: budget_used, workers }
     }
 }
 

@@ -327,11 +327,14 @@ impl Supervisor {
         // An unknown task id shows that a worker wrote something else, which may have mixed with the writes of others.
         let is_garbage = wakes.numbers.iter().any(|&task_id| !self.table.knows(task_id as usize));
         let are_many = || wakes.numbers.len() > self.table.alive().count();
-        let procs: Vec<ProcId> = if wakes.overflow || is_garbage || are_many() {
-            self.table.alive().map(|(_, proc)| proc).collect()
+        let mut procs: Vec<ProcId> = Vec::new();
+        if wakes.overflow || is_garbage || are_many() {
+            procs.extend(self.table.alive().map(|(_, proc)| proc));
         } else {
-            wakes.numbers.iter().flat_map(|&task_id| self.table.alive_of(task_id as usize)).collect()
-        };
+            for &task_id in &wakes.numbers {
+                procs.extend(self.table.alive_of(task_id as usize));
+            }
+        }
         for proc in procs {
             self.read_report(proc);
         }

@@ -57,7 +57,8 @@ pub(crate) fn names_another(variable: &str, value: Option<&OsStr>) -> Option<Str
 fn is_roots(socket: &Path) -> bool {
     let Ok(place) = socket.canonicalize() else { return false };
     let is_socket = fs::symlink_metadata(&place).is_ok_and(|file| file.file_type().is_socket() && file.uid() == 0);
-    is_socket && [&place, socket].into_iter().all(|path| path.ancestors().skip(1).all(only_root_writes))
+    let is_below_roots = |path: &Path| path.ancestors().skip(1).all(only_root_writes);
+    is_socket && is_below_roots(&place) && is_below_roots(socket)
 }
 
 fn only_root_writes(directory: &Path) -> bool {

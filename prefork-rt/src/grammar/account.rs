@@ -9,7 +9,7 @@ pub(crate) fn account(text: &str) -> Result<Option<String>, String> {
     match text {
         "none" => Ok(None),
         "" => Err(format!("the name is empty: {WRITE}")),
-        _ if text.contains(|c: char| c.is_whitespace() || c.is_control()) => {
+        _ if text.chars().any(|c| c.is_whitespace() || c.is_control()) => {
             Err(format!("{text:?} has a space in it, or what cannot be printed, and no name has: {WRITE}"))
         }
         _ if text.contains([':', ',', '/']) => Err(format!(

@@ -182,7 +182,7 @@ fn listener_name(name: &str, text: &str) -> Result<String, String> {
     if name.is_empty() {
         return Err(format!("{text:?} has an empty name: write for example \"admin{text}\", or leave out the \"=\""));
     }
-    match name.chars().find(|&c| !c.is_ascii_alphanumeric() && !"-_.".contains(c)) {
+    match name.chars().find(|&c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '.')) {
         Some(bad) => Err(format!(
             "{text:?} has the character {bad:?} in its name: use letters, digits, '-', '_' and '.', for example \
              \"admin=127.0.0.1:9000\""

@@ -19,7 +19,10 @@ pub(crate) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
 /// How many letters must be inserted, removed, replaced or swapped with their neighbour to turn `a` into `b`.
 fn edits(a: &str, b: &str) -> usize {
     let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
+    let mut rows = vec![Vec::new()];
+    for letters in 0..=b.len() {
+        rows[0].push(letters);
+    }
     for i in 1..=a.len() {
         let mut row = vec![i];
         for j in 1..=b.len() {

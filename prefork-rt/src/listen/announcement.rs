@@ -117,11 +117,14 @@ impl Announcement {
     /// The name of each socket: empty where LISTEN_FDNAMES is missing.
     fn names(&self, count: usize) -> Result<Vec<String>, Error> {
         let Some(names) = self.names.as_ref().filter(|_| count > 0) else { return Ok(vec![String::new(); count]) };
-        let names: Vec<String> = names.to_string_lossy().split(':').map(str::to_owned).collect();
-        if names.len() == count {
-            Ok(names)
+        let mut each = Vec::new();
+        for name in names.to_string_lossy().split(':') {
+            each.push(name.to_owned());
+        }
+        if each.len() == count {
+            Ok(each)
         } else {
-            Err(self.unlike_the_sockets(&format_args!("{} names came", names.len())))
+            Err(self.unlike_the_sockets(&format_args!("{} names came", each.len())))
         }
     }
 

@@ -45,7 +45,10 @@ pub(crate) fn remove_files() {
 pub(crate) fn take(wanted: Wanted, name: Option<&str>) -> Result<Vec<OwnedFd>, Error> {
     let mut given = given();
     let given = given.get_or_insert_with(Vec::new);
-    let labels: Vec<&Label> = given.iter().map(|listener| &listener.label).collect();
+    let mut labels: Vec<&Label> = Vec::new();
+    for listener in given.iter() {
+        labels.push(&listener.label);
+    }
     check(&labels, wanted, name)?;
     let mut sockets = Vec::new();
     for listener in given {
@@ -103,8 +106,12 @@ fn nothing_of_the_name(labels: &[&Label], kind: Kind, name: &str) -> String {
             format_args!("\"{name}={}\"", kind.example()),
         );
     }
-    let mut names: Vec<&str> = labels.iter().filter_map(|label| label.name.as_deref()).collect();
-    names.dedup();
+    let mut names: Vec<&str> = Vec::new();
+    for name in labels.iter().filter_map(|label| label.name.as_deref()) {
+        if names.last() != Some(&name) {
+            names.push(name);
+        }
+    }
     let names = if names.is_empty() { "no names".to_owned() } else { format!("the names {}", names.join(", ")) };
     format!(
         "a {ty} called {name:?} is asked for, but listen has {names}: name the address, for example \"{name}={}\"",

@@ -96,7 +96,10 @@ pub(super) fn note(error: Error, bound: Bound<'_>) -> Result<String, Error> {
 
 /// "pid 4711 (app) and pid 4712 (app)".
 fn names(holders: &[Holder]) -> String {
-    let mut names: Vec<String> = holders.iter().take(MOST_NAMED).map(Holder::to_string).collect();
+    let mut names: Vec<String> = Vec::new();
+    for holder in holders.iter().take(MOST_NAMED) {
+        names.push(holder.to_string());
+    }
     if holders.len() > MOST_NAMED {
         names.push(format!("{} more", holders.len() - MOST_NAMED));
     }
@@ -128,7 +131,7 @@ pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
     loop {
         let mut open: Vec<&Closed> = Vec::new();
         for kind in Kind::ALL {
-            open.extend(of_kind(closed, kind));
+            open.append(&mut of_kind(closed, kind));
         }
         if open.is_empty() {
             return None;
@@ -142,7 +145,12 @@ pub(super) fn after_the_end(closed: &[Closed]) -> Option<String> {
 
 /// The closed sockets of this kind that another process still has open.
 fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
-    let mut of_kind: Vec<&Closed> = closed.iter().filter(|closed| closed.kind == kind).collect();
+    let mut of_kind: Vec<&Closed> = Vec::new();
+    for closed in closed {
+        if closed.kind == kind {
+            of_kind.push(closed);
+        }
+    }
     if !of_kind.is_empty() {
         let open = sys::still_open(list_of(kind), &numbers(&of_kind));
         of_kind.retain(|closed| open.contains(&closed.number));
@@ -151,7 +159,11 @@ fn of_kind(closed: &[Closed], kind: Kind) -> Vec<&Closed> {
 }
 
 fn numbers(closed: &[&Closed]) -> Vec<u64> {
-    closed.iter().map(|closed| closed.number).collect()
+    let mut numbers = Vec::new();
+    for closed in closed {
+        numbers.push(closed.number);
+    }
+    numbers
 }
 
 fn list_of(kind: Kind) -> SocketList {
@@ -163,8 +175,12 @@ fn list_of(kind: Kind) -> SocketList {
 }
 
 fn still_open(open: &[&Closed]) -> Option<String> {
-    let mut places: Vec<&str> = open.iter().map(|closed| closed.place.as_str()).collect();
-    places.dedup();
+    let mut places: Vec<&str> = Vec::new();
+    for closed in open {
+        if places.last() != Some(&closed.place.as_str()) {
+            places.push(&closed.place);
+        }
+    }
     let places = places.join(", ");
     match Held::by(sys::holders(&numbers(open))) {
         Held::By(holders) => {
@@ -186,7 +202,11 @@ fn still_open(open: &[&Closed]) -> Option<String> {
 }
 
 fn pids(holders: &[Holder]) -> String {
-    holders.iter().map(|holder| holder.pid.to_string()).collect::<Vec<_>>().join(" ")
+    let mut pids: Vec<String> = Vec::new();
+    for holder in holders {
+        pids.push(holder.pid.to_string());
+    }
+    pids.join(" ")
 }
 
 #[cfg(test)]

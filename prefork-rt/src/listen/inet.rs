@@ -96,10 +96,13 @@ pub(super) fn bind(
 }
 
 fn sockets_of(kind: Kind, sockets: Vec<Socket>, slots: Option<usize>) -> Sockets {
-    let mut sockets: Vec<OwnedFd> = sockets.into_iter().map(OwnedFd::from).collect();
+    let mut descriptors: Vec<OwnedFd> = Vec::new();
+    for socket in sockets {
+        descriptors.push(socket.into());
+    }
     match slots {
-        None if sockets.len() == 1 => Sockets::One(sockets.remove(0)),
-        _ => Sockets::PerSlot(Slots::new(kind, sockets)),
+        None if descriptors.len() == 1 => Sockets::One(descriptors.remove(0)),
+        _ => Sockets::PerSlot(Slots::new(kind, descriptors)),
     }
 }
 

@@ -19,8 +19,10 @@ pub(super) fn match_entries(entries: &[Entry], sockets: Vec<Inherited>) -> Resul
         }
         return Ok(each);
     }
-    let mut matched: Vec<(Label, Vec<Inherited>)> = entries.iter().map(|entry| (label(entry), Vec::new())).collect();
-    let mut in_order = Vec::new();
+    let (mut matched, mut in_order) = (Vec::new(), Vec::new());
+    for entry in entries {
+        matched.push((label(entry), Vec::new()));
+    }
     for socket in sockets {
         match matched.iter_mut().find(|(label, _)| label.name.as_ref() == Some(&socket.name)) {
             Some((_, of_its_name)) => of_its_name.push(socket),
@@ -75,5 +77,9 @@ fn misfit(what: &str, entries: &[Entry], came: &str) -> Error {
 
 /// The sockets or entries in one line.
 pub(super) fn list<T: fmt::Display>(all: &[T]) -> String {
-    all.iter().map(T::to_string).collect::<Vec<_>>().join(" + ")
+    let mut texts = Vec::new();
+    for one in all {
+        texts.push(one.to_string());
+    }
+    texts.join(" + ")
 }

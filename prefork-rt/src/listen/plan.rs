@@ -42,8 +42,10 @@ pub(crate) fn plan(entries: Vec<Entry>, inherited: Vec<Inherited>, per_slot: boo
     }
     let came = Some(list(&started_with));
     let matched = match_entries(&entries, started_with)?;
-    let place = |(label, sockets)| Resolved { label, key: String::new(), at: At::Inherited(sockets) };
-    let places: Vec<Resolved> = matched.into_iter().map(place).collect();
+    let mut places = Vec::new();
+    for (label, sockets) in matched {
+        places.push(Resolved { label, key: String::new(), at: At::Inherited(sockets) });
+    }
     let obsolete = store::close(stored, &[], &|_| "the sockets that this program was started with take its place");
     Ok(Plan { places, came, restored: Vec::new(), obsolete })
 }

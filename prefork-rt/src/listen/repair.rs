@@ -178,11 +178,14 @@ impl std::fmt::Display for Moment<'_> {
         match self {
             Moment::Start => f.write_str("as this program took it over"),
             Moment::Ends(ended) => {
-                let named = ended.iter().take(MOST_NAMED).map(|(task_id, pid)| format!("worker {task_id} (pid {pid})"));
-                let named: Vec<String> = named.collect();
+                f.write_str("after the end of ")?;
+                for (index, (task_id, pid)) in ended.iter().take(MOST_NAMED).enumerate() {
+                    let comma = if index == 0 { "" } else { ", " };
+                    write!(f, "{comma}worker {task_id} (pid {pid})")?;
+                }
                 match ended.len().checked_sub(MOST_NAMED) {
-                    Some(more @ 1..) => write!(f, "after the end of {} and {more} more", named.join(", ")),
-                    _ => write!(f, "after the end of {}", named.join(", ")),
+                    Some(more @ 1..) => write!(f, " and {more} more"),
+                    _ => Ok(()),
                 }
             }
         }

@@ -54,7 +54,10 @@ impl Sockets {
 impl Slots {
     /// The sockets of the slots 0, 1, 2…, in the order in which they were bound or began to listen.
     pub(super) fn new(kind: Kind, sockets: Vec<OwnedFd>) -> Slots {
-        let members = sockets.into_iter().enumerate().map(|(task_id, socket)| Member { task_id, socket }).collect();
+        let mut members = Vec::with_capacity(sockets.len());
+        for (task_id, socket) in sockets.into_iter().enumerate() {
+            members.push(Member { task_id, socket });
+        }
         Slots { kind, members }
     }
 

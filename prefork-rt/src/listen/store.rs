@@ -125,25 +125,25 @@ pub(crate) enum Change<'a> {
 /// a stored Unix socket is left in its place for the next start. Sockets of slots are not stored, as the next start may
 /// have another number of slots.
 pub(crate) fn update_store(listeners: &mut Listeners, room: usize, change: &mut dyn FnMut(Change<'_>)) {
-    let mut obsolete: Vec<(String, &str)> = Vec::new();
-    for left in &listeners.left {
-        if let Some(name) = &left.stored {
-            obsolete.push((name.clone(), &left.entry));
-        }
-    }
-    for listener in &listeners.listeners {
-        if let Some(name) = listener.outdated_name() {
-            obsolete.push((name.to_owned(), &listener.key));
-        }
-    }
-    for (name, entry) in &obsolete {
+    let mut obsolete: Vec<String> = Vec::new();
+    let mut remove = |name: &str, entry: &str| {
         change(Change::Remove(name));
         // No other process has this socket any more, so its file is removed at the end.
         if let Some((path, file)) = file_of(name, entry) {
             unix::adopt_file(&path, file);
         }
+        obsolete.push(name.to_owned());
+    };
+    for left in &listeners.left {
+        if let Some(name) = &left.stored {
+            remove(name, &left.entry);
+        }
     }
-    let obsolete: Vec<String> = obsolete.into_iter().map(|(name, _)| name).collect();
+    for listener in &listeners.listeners {
+        if let Some(name) = listener.outdated_name() {
+            remove(name, &listener.key);
+        }
+    }
     // systemd takes no socket that it has under another name, and removes all sockets of a name at once.
     for listener in &mut listeners.listeners {
         listener.stored.take_if(|name| obsolete.contains(name));

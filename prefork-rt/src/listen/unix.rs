@@ -134,9 +134,10 @@ fn bind_now(
     // Another server may have bound the path before this one had the lock.
     let stale = place.refuse_what_is_there_but(replaced)?;
     let (socket, file) = private.listen(rights)?;
-    let unlocked =
-        private.why_unlocked().map(|why| format!("{why}; servers that start there at once may be in each other's way"));
-    let mut warnings = Vec::from_iter(unlocked);
+    let mut warnings = Vec::new();
+    if let Some(why) = private.why_unlocked() {
+        warnings.push(format!("{why}; servers that start there at once may be in each other's way"));
+    }
     if leaves_no_trace {
         return Ok((socket, warnings));
     }

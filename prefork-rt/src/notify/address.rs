@@ -54,11 +54,12 @@ impl Address {
 
     /// A path, or `@` and a name in the abstract namespace, which only Linux has.
     pub(super) fn parse(name: &OsStr) -> Result<Address, String> {
-        let path = match name.as_bytes() {
-            [b'/', ..] => name.as_bytes().to_vec(),
-            [b'@', rest @ ..] if cfg!(any(target_os = "linux", target_os = "android")) => [b"\0", rest].concat(),
+        let mut path = name.as_bytes().to_vec();
+        match path.first_mut() {
+            Some(b'/') => {}
+            Some(first @ b'@') if cfg!(any(target_os = "linux", target_os = "android")) => *first = 0,
             _ => return Err("only a path and @NAME are understood".to_owned()),
-        };
+        }
         SockAddr::unix(OsStr::from_bytes(&path)).map(Address).map_err(|error| error.to_string())
     }
 

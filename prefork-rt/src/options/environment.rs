@@ -160,7 +160,8 @@ fn is_ours(variable: &str) -> bool {
     if !variable.starts_with("PREFORK_") {
         return variable == "PREFORK";
     }
-    let linked = variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") || variable.contains("_PORT_");
+    let linked =
+        variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") || variable.split_once("_PORT_").is_some();
     !linked || row(variable).is_some()
 }
 
@@ -169,7 +170,10 @@ fn unknown_variable(name: &str) -> String {
     if let Some(option) = ATTRIBUTE_ONLY.iter().find(|option| option.to_ascii_uppercase() == name) {
         return format!("environment variable PREFORK_{name} is ignored: {option} is set in the code only");
     }
-    let options: Vec<&str> = ROWS.iter().map(|row| row.option).collect();
+    let mut options: Vec<&str> = Vec::new();
+    for row in ROWS {
+        options.push(row.option);
+    }
     let advice = match (grammar::foreign(name), grammar::nearest(name, &options)) {
         (Some(Foreign::Is(option)), _) if ATTRIBUTE_ONLY.contains(&option) => {
             format!("{option} is set in the code only")

@@ -201,20 +201,17 @@ impl Deadlines {
         procs
     }
 
-    /// The deadlines that the next binary goes on with, in the order of their times.
+    /// The deadlines that the next binary goes on with. It sets them in this order, and then has the same lists.
     pub(super) fn snapshot(&self) -> Vec<(Time, Deadline)> {
-        let mut snapshot = self.in_order();
-        snapshot.retain(|(_, deadline)| deadline.slot().is_some());
-        snapshot
-    }
-
-    fn in_order(&self) -> Vec<(Time, Deadline)> {
-        let mut all = Vec::new();
-        for &index in self.heap.iter() {
-            all.push(self.entries[index].rank());
+        let mut snapshot = Vec::new();
+        for &first in self.of_slots.iter() {
+            for (_, entry) in self.linked(first) {
+                snapshot.push(entry.rank());
+            }
         }
-        all.sort_unstable();
-        all
+        // The last that is set is the first of its slot's list.
+        snapshot.reverse();
+        snapshot
     }
 
     fn first(&self) -> Option<&Entry> {
@@ -304,7 +301,9 @@ impl Deadlines {
         assert_eq!(lists.flat_map(|&first| self.linked(first)).count(), self.heap.len(), "each is in a list, too");
         let places = self.heap.iter().enumerate().map(|(place, &index)| (place, &self.entries[index]));
         places.for_each(|(place, entry)| assert_eq!(entry.place, place, "{:?}", entry.deadline));
-        self.in_order().into_iter()
+        let mut all: Vec<(Time, Deadline)> = self.heap.iter().map(|&index| self.entries[index].rank()).collect();
+        all.sort_unstable();
+        all.into_iter()
     }
 
     pub(super) fn len(&self) -> usize {

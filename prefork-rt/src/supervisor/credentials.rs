@@ -162,11 +162,11 @@ impl Credentials {
             let names = names_of(&own).unwrap_or_else(|| "no groups".to_owned());
             return differs("setgroups(2)", format!("has the supplementary {names}"));
         }
-        if let Some(gid) = sys::gids().into_iter().find(|gid| *gid != self.group) {
+        if let Some(gid) = sys::gids().iter().find(|gid| **gid != self.group) {
             return differs("setresgid(2)", format!("has gid {gid}"));
         }
         let Some(user) = self.user else { return Ok(()) };
-        if let Some(uid) = sys::uids().into_iter().find(|uid| *uid != user) {
+        if let Some(uid) = sys::uids().iter().find(|uid| **uid != user) {
             return differs("setresuid(2)", format!("has uid {uid}"));
         }
         if user.is_root() {
@@ -221,7 +221,10 @@ fn are_same(one: &[Gid], other: &[Gid], group: Gid) -> bool {
 
 /// "group adm (gid 4)", "groups adm (gid 4) and sudo (gid 27)"; `None` for no groups.
 fn names_of(groups: &[Gid]) -> Option<String> {
-    let mut names: Vec<String> = groups.iter().take(MOST_NAMED).map(|gid| group_name(*gid)).collect();
+    let mut names: Vec<String> = Vec::new();
+    for group in groups.iter().take(MOST_NAMED) {
+        names.push(group_name(*group));
+    }
     if groups.len() > MOST_NAMED {
         names.push(format!("{} more", groups.len() - MOST_NAMED));
     }

@@ -35,11 +35,10 @@ impl Supervisor {
             Exit::GaveUp { task_id, reason } => gave_up(task_id, reason),
             Exit::Unsafe(reason) => Error::BecameUnsafeToFork { reason },
             Exit::Unkillable(procs) => {
-                let pids = procs
-                    .into_iter()
-                    .filter_map(|proc| self.table.pid(proc))
-                    .map(|pid| pid.as_raw().unsigned_abs())
-                    .collect();
+                let mut pids = Vec::new();
+                for proc in procs {
+                    pids.extend(self.table.pid(proc).map(|pid| pid.as_raw().unsigned_abs()));
+                }
                 Error::Unkillable { pids }
             }
         };

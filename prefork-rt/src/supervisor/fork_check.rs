@@ -162,8 +162,13 @@ fn threads_are_alive(threads: &[Thread], of_python: Option<&[(u32, String)]>) ->
         advice.push(Advice::Other);
     }
     let listed = if listed.is_empty() { String::new() } else { format!(" ({})", listed.join(", ")) };
-    let advice = Advice::ALL.into_iter().filter(|one| advice.contains(one)).map(Advice::text);
-    let advice = advice.collect::<Vec<_>>().join("; ");
+    let mut texts = Vec::new();
+    for one in Advice::ALL {
+        if advice.contains(&one) {
+            texts.push(one.text());
+        }
+    }
+    let advice = texts.join("; ");
     format!(
         "{count} {are} alive in this process{listed}, and a worker would inherit the locks they hold but not the \
          threads: {advice}"

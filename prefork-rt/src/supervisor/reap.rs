@@ -11,7 +11,7 @@ use super::unreaped::LONGEST_PUT_OFF;
 use crate::listen::Moment;
 use crate::policy::{Event, Killer, ProcId, Status};
 use crate::report;
-use crate::sys::{self, End, Member, News, Pid, Rest, Signal};
+use crate::sys::{self, End, News, Pid, Rest, Signal};
 
 /// Longer than what is done between two looks through all children, but for a fork of a big process.
 const SOON: Duration = LONGEST_PUT_OFF.saturating_mul(2);
@@ -159,13 +159,23 @@ fn tell_leftovers(left: &[Leftovers]) {
     if left.is_empty() {
         return;
     }
-    let leaders: Vec<Pid> = left.iter().map(|left| left.leader).collect();
+    let mut leaders: Vec<Pid> = Vec::new();
+    for left in left {
+        leaders.push(left.leader);
+    }
     let members = sys::members(&leaders);
     for &Leftovers { task_id, leader, rest } in left {
-        let members: Vec<&Member> = members.iter().filter(|member| member.group == leader).collect();
-        let running: Vec<&Member> = members.iter().copied().filter(|member| !member.had_ended).collect();
+        let (mut have_gone, mut running) = (true, Vec::new());
+        for member in &members {
+            if member.group == leader {
+                have_gone = false;
+                if !member.had_ended {
+                    running.push(member);
+                }
+            }
+        }
         // If none is left, those that were killed have gone already.
-        if members.is_empty() || !running.is_empty() {
+        if have_gone || !running.is_empty() {
             report::left_behind(task_id, leader, rest, &running);
         }
     }

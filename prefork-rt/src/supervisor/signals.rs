@@ -207,9 +207,12 @@ impl Supervisor {
 
     /// Passes SIGUSR1 on to every worker. A worker without a handler of its own ignores it.
     pub(super) fn pass_on(&self, received: &Received) {
-        let workers: Vec<Pid> = self.table.alive().map(|(pid, _)| pid).collect();
-        workers.iter().for_each(|&pid| self.send(pid, Signal::SIGUSR1, sys::kill));
-        logging::info(&format!("{}: passed on to {}", sender(received), amounts::workers(workers.len())));
+        let mut count = 0;
+        for (pid, _) in self.table.alive() {
+            self.send(pid, Signal::SIGUSR1, sys::kill);
+            count += 1;
+        }
+        logging::info(&format!("{}: passed on to {}", sender(received), amounts::workers(count)));
     }
 
     /// By default the signal would end this process, and the pool with it.
@@ -228,8 +231,13 @@ impl Supervisor {
     fn suspend(&mut self) {
         logging::info("SIGTSTP: suspended with all workers, until SIGCONT (fg)");
         // Reports are read first, because heartbeats age while the policy's clock stands still.
-        let workers: Vec<ProcId> = self.table.alive().map(|(_, proc)| proc).collect();
-        workers.into_iter().for_each(|proc| self.read_report(proc));
+        let mut workers: Vec<ProcId> = Vec::new();
+        for (_, proc) in self.table.alive() {
+            workers.push(proc);
+        }
+        for proc in workers {
+            self.read_report(proc);
+        }
         let before = Instant::now();
         self.signal_all(Signal::SIGSTOP);
         if let Err(error) = sys::suspend() {

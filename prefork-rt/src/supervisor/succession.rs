@@ -200,8 +200,13 @@ impl Supervisor {
         )?;
         let (blocked, child_ignored) = self.mask.handoff();
         let wake_pipe = self.wake_pipe.ends();
-        let file = |(path, (device, inode))| state::File { path, device, inode };
-        let sockets = self.service.listeners.handoffs(back.is_some()).into_iter().map(state_of).collect();
+        let (mut sockets, mut files) = (Vec::new(), Vec::new());
+        for handoff in self.service.listeners.handoffs(back.is_some()) {
+            sockets.push(state_of(handoff));
+        }
+        for (path, (device, inode)) in listen::files() {
+            files.push(state::File { path, device, inode });
+        }
         Ok(State {
             supervisor: self.pid.as_raw(),
             back,
@@ -222,7 +227,7 @@ impl Supervisor {
             },
             wake_pipe: (wake_pipe.0.as_raw_fd(), wake_pipe.1.as_raw_fd()),
             sockets,
-            files: listen::files().into_iter().map(file).collect(),
+            files,
             previous: previous.map(Previous::numbers),
             processes: self.table.snapshot(),
             pool: self.policy.snapshot(),

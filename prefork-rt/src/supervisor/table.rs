@@ -52,15 +52,18 @@ impl Table {
 
     /// The processes that are alive, for the next binary.
     pub(super) fn snapshot(&self) -> Vec<Process> {
-        let process = |(seat, entry): (usize, &Entry)| Process {
-            task_id: entry.proc.task_id(),
-            fork: entry.proc.fork(),
-            pid: entry.pid.as_raw(),
-            seat,
-            started: entry.started,
-            killed: entry.killed,
-        };
-        self.living().map(process).collect()
+        let mut processes = Vec::new();
+        for (seat, entry) in self.living() {
+            processes.push(Process {
+                task_id: entry.proc.task_id(),
+                fork: entry.proc.fork(),
+                pid: entry.pid.as_raw(),
+                seat,
+                started: entry.started,
+                killed: entry.killed,
+            });
+        }
+        processes
     }
 
     pub(super) fn remove(&mut self, proc: ProcId) {

@@ -83,7 +83,7 @@ pub(crate) fn uids() -> Vec<Uid> {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         // SAFETY: getresuid(2) writes three numbers through the pointers, which are to live locals of that type.
         if unsafe { libc::getresuid(&raw mut real, &raw mut effective, &raw mut saved) } == 0 {
-            return [real, effective, saved].map(Uid).to_vec();
+            return vec![Uid(real), Uid(effective), Uid(saved)];
         }
     }
     vec![getuid(), geteuid()]
@@ -96,7 +96,7 @@ pub(crate) fn gids() -> Vec<Gid> {
         let (mut real, mut effective, mut saved) = (0, 0, 0);
         // SAFETY: getresgid(2) writes three numbers through the pointers, which are to live locals of that type.
         if unsafe { libc::getresgid(&raw mut real, &raw mut effective, &raw mut saved) } == 0 {
-            return [real, effective, saved].map(Gid).to_vec();
+            return vec![Gid(real), Gid(effective), Gid(saved)];
         }
     }
     vec![getgid(), getegid()]
@@ -121,8 +121,11 @@ pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
         }
         match read(&mut groups) {
             Ok(count) => {
-                groups.truncate(count);
-                return Ok(Some(groups.into_iter().map(Gid).collect()));
+                let mut found = Vec::new();
+                for &group in &groups[..count] {
+                    found.push(Gid(group));
+                }
+                return Ok(Some(found));
             }
             // There are more than a moment ago.
             Err(error) if is(&error, libc::EINVAL) => {}
@@ -139,10 +142,13 @@ pub(crate) fn getgroups() -> io::Result<Option<Vec<Gid>>> {
 
 /// setgroups(2).
 pub(crate) fn setgroups(groups: &[Gid]) -> io::Result<()> {
-    let groups: Vec<libc::gid_t> = groups.iter().map(|group| group.as_raw()).collect();
+    let mut numbers: Vec<libc::gid_t> = Vec::new();
+    for group in groups {
+        numbers.push(group.as_raw());
+    }
     // The type of the number is another one on other systems. The call itself refuses more groups than fit.
     // SAFETY: setgroups(2) reads as many ids as the first argument says, which is not more than the vector has.
-    checked(unsafe { libc::setgroups(groups.len() as _, groups.as_ptr()) }).map(drop)
+    checked(unsafe { libc::setgroups(numbers.len() as _, numbers.as_ptr()) }).map(drop)
 }
 
 /// Changes the real, the effective and the saved group: setresgid(2). Where there is no such call, setgid(2), which does as

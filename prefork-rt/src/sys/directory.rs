@@ -97,10 +97,12 @@ impl Directory {
             }
         }
         let owner = Uid::from_raw(at.status()?.st_uid);
-        match strangers.into_iter().find(|link| link.owner != owner || link.owner.is_root()) {
-            Some(link) => Err(io::Error::new(io::ErrorKind::PermissionDenied, link)),
-            None => Ok(at),
+        for link in strangers {
+            if link.owner != owner || link.owner.is_root() {
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, link));
+            }
         }
+        Ok(at)
     }
 
     fn root() -> io::Result<Directory> {

@@ -55,7 +55,12 @@ fn execve(binary: &CStr, arguments: &[CString], variables: &[CString]) -> io::Re
 
 /// Pointers to the texts, and a null pointer after them.
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([ptr::null()]).collect()
+    let mut pointers = Vec::with_capacity(texts.len() + 1);
+    for text in texts {
+        pointers.push(text.as_ptr());
+    }
+    pointers.push(ptr::null());
+    pointers
 }
 
 /// The error of something that cannot succeed.

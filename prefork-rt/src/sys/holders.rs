@@ -117,7 +117,10 @@ pub(crate) fn holders(sockets: &[u64]) -> Vec<Holder> {
     if !is_of_our_processes() {
         return Vec::new();
     }
-    let links: Vec<PathBuf> = sockets.iter().map(|socket| format!("socket:[{socket}]").into()).collect();
+    let mut links: Vec<PathBuf> = Vec::new();
+    for socket in sockets {
+        links.push(format!("socket:[{socket}]").into());
+    }
     let mut holders: Vec<Holder> = Vec::new();
     for pid in pids() {
         if let Some(found) = holder(pid, &links) {

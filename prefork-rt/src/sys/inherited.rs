@@ -24,9 +24,15 @@ pub(crate) fn listen_fds(count: RawFd) -> io::Result<Vec<OwnedFd>> {
     }
     let end = FIRST_LISTEN_FD.checked_add(count).ok_or_else(|| io::Error::from_raw_os_error(libc::EBADF))?;
     // All are checked before the first is taken, so that an error takes none.
-    (FIRST_LISTEN_FD..end).try_for_each(came_through_exec)?;
+    for number in FIRST_LISTEN_FD..end {
+        came_through_exec(number)?;
+    }
     GIVEN.store(true, Ordering::Relaxed);
-    (FIRST_LISTEN_FD..end).map(take_over).collect()
+    let mut descriptors = Vec::new();
+    for number in FIRST_LISTEN_FD..end {
+        descriptors.push(take_over(number)?);
+    }
+    Ok(descriptors)
 }
 
 /// Checks that a descriptor is open, and was open when this program was started: fcntl(2). A descriptor that came through

@@ -114,9 +114,12 @@ mod linux {
         pub(crate) fn restore(&self, socket: BorrowedFd<'_>) -> Vec<(&'static str, io::Result<()>)> {
             let now = Admission::of(socket);
             let mut put_back = Vec::new();
-            for ((level, name, what), (before, now)) in OPTIONS.into_iter().zip(self.0.iter().zip(&now.0)) {
-                if let Some((value, length)) = before.as_ref().filter(|_| before != now) {
-                    put_back.push((what, set(socket, level, name, &value[..*length])));
+            for (index, (level, name, what)) in OPTIONS.into_iter().enumerate() {
+                match &self.0[index] {
+                    Some((value, length)) if self.0[index] != now.0[index] => {
+                        put_back.push((what, set(socket, level, name, &value[..*length])));
+                    }
+                    Some(_) | None => {}
                 }
             }
             put_back

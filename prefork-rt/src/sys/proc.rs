@@ -109,7 +109,7 @@ pub(super) fn pids() -> Vec<i32> {
 /// Reads a line of /proc/PID/stat, `4711 (sleep) Z 1 4700 …`: the id, the name, which may contain anything, the state, the
 /// parent, the group, and more. The 52nd field is the status of wait(2), where this process may know it.
 fn member(stat: &str) -> Option<Member> {
-    let (head, fields) = stat.rsplit_once(") ")?;
+    let (head, fields) = stat.rsplit_once(')')?;
     let (pid, name) = head.split_once(" (")?;
     let mut fields = fields.split_ascii_whitespace();
     let (state, group, end) = (fields.next()?, fields.nth(1)?, fields.nth(46)?);

@@ -32,7 +32,8 @@ pub(crate) struct ReadableTerminal {
 /// itself is left out, because a worker has /dev/null in its place. Other terminals, such as serial lines, are the program's
 /// affair. An error comes with the descriptor.
 pub(crate) fn readable_terminals() -> Result<Vec<ReadableTerminal>, (RawFd, io::Error)> {
-    let standard = [0, 1, 2].map(|descriptor| terminal(descriptor).map(|(_, device)| device));
+    let device = |descriptor| terminal(descriptor).map(|(_, device)| device);
+    let standard = [device(0), device(1), device(2)];
     let is_meant = |descriptor: RawFd| {
         terminal(descriptor).is_some_and(|(open, device)| standard.contains(&Some(device)) || controls_us(open))
     };

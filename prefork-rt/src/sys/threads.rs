@@ -103,8 +103,8 @@ fn others() -> Threads {
 fn is_ending(stat: &str) -> bool {
     const PF_EXITING: u32 = 4;
     // The name, in front of the last parenthesis, may contain anything.
-    let fields: Vec<&str> = stat.rsplit_once(") ").map_or_else(Vec::new, |(_, fields)| fields.split(' ').collect());
-    let flags = fields.get(6).and_then(|flags| flags.parse::<u32>().ok());
+    let flags =
+        stat.rsplit_once(')').and_then(|(_, fields)| fields.split_ascii_whitespace().nth(6)?.parse::<u32>().ok());
     flags.is_some_and(|flags| flags & PF_EXITING != 0)
 }
 

@@ -116,8 +116,11 @@ pub(crate) fn getgrouplist(user: &str, group: Gid) -> io::Result<Vec<Gid>> {
         // is the length of the vector, and the count itself.
         let all = unsafe { libc::getgrouplist(user.as_ptr(), group.as_raw(), groups.as_mut_ptr(), &raw mut count) };
         if all >= 0 {
-            groups.truncate(count as usize);
-            return Ok(groups.into_iter().map(Gid::from_raw).collect());
+            let mut found = Vec::new();
+            for &group in &groups[..count as usize] {
+                found.push(Gid::from_raw(group));
+            }
+            return Ok(found);
         }
         // It fails only where there are more groups than fit.
         if groups.len() >= MOST {

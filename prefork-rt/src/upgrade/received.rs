@@ -218,7 +218,10 @@ impl Received {
             }
         };
         self.state.back = Some(why);
-        let descriptors: Vec<BorrowedFd<'_>> = self.descriptors.iter().map(AsFd::as_fd).collect();
+        let mut descriptors: Vec<BorrowedFd<'_>> = Vec::new();
+        for descriptor in &self.descriptors {
+            descriptors.push(descriptor.as_fd());
+        }
         let why = become_previous(&self.launch, &previous, &self.state, &descriptors);
         // This does not fail for a mask that was read before.
         let _ = mask.restore();

@@ -65,8 +65,12 @@ impl Rehearsal {
         let (length, state, (output, printed)) = files().map_err(failed)?;
         SignalQueue::check(output.as_fd()).map_err(failed)?;
         let number = state.as_raw_fd().to_string();
-        let mut variables = launch.variables.clone();
-        variables.retain(|(name, _)| name != "PREFORK" && name != VARIABLE);
+        let mut variables = Vec::new();
+        for (name, value) in &launch.variables {
+            if name != "PREFORK" && name != VARIABLE {
+                variables.push((name.clone(), value.clone()));
+            }
+        }
         variables.push(("PREFORK".into(), "check".into()));
         variables.push((VARIABLE.into(), number.into()));
         let mut descriptors = descriptors.to_vec();

@@ -164,8 +164,9 @@ fn interpreter(script: &Path) -> Option<PathBuf> {
     let script = fs::metadata(script).is_ok_and(|file| file.is_file()).then_some(script)?;
     let mut beginning = [0; BYTES_OF_A_SCRIPT];
     let length = File::open(script).ok()?.read(&mut beginning).ok()?;
-    let line = beginning[..length].strip_prefix(b"#!")?.split(|&byte| byte == b'\n').next()?;
-    let name = line.split(|byte| b" \t".contains(byte)).find(|word| !word.is_empty())?;
+    let line = beginning[..length].strip_prefix(b"#!")?;
+    let start = line.iter().position(|byte| !b" \t".contains(byte))?;
+    let name = line[start..].split(|byte| b" \t\n".contains(byte)).next().filter(|name| !name.is_empty())?;
     Some(PathBuf::from(OsStr::from_bytes(name)))
 }
 

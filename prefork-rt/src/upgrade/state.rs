@@ -170,7 +170,8 @@ impl State {
             descriptors.push(socket.descriptor);
         }
         if let Some(previous) = &self.previous {
-            descriptors.extend([previous.binary, previous.directory]);
+            descriptors.push(previous.binary);
+            descriptors.push(previous.directory);
         }
         if let Some(manager) = &self.manager {
             descriptors.extend(manager.descriptors());

@@ -131,13 +131,16 @@ impl<T: Any + Sync> FromWorker for &'static T {
 
 /// Whether what the arguments need is there, before anything is forked.
 pub(crate) fn check_needs(needs: &[Needs], labels: &[Label], explain: impl Fn(Error) -> Error) -> Result<(), Error> {
-    let labels: Vec<&Label> = labels.iter().collect();
+    let mut all: Vec<&Label> = Vec::new();
+    for label in labels {
+        all.push(label);
+    }
     let mut task_ids = 0;
     for Needs(need) in needs {
         match need {
             Need::Nothing => {}
             Need::TaskId => task_ids += 1,
-            Need::Listener(wanted) => listen::check(&labels, *wanted, None).map_err(&explain)?,
+            Need::Listener(wanted) => listen::check(&all, *wanted, None).map_err(&explain)?,
             Need::Preloaded { type_id, type_name } => preload::check(type_id(), type_name())?,
         }
     }

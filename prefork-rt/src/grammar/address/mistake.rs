@@ -16,7 +16,7 @@ pub(super) fn why_not_an_address(scheme: &str, text: &str) -> String {
         return format!("{whole:?} is a path: write for example \"unix:/run/app.sock\" for a Unix socket");
     }
     if text.parse::<IpAddr>().is_ok() {
-        let bracketed = if text.contains(':') { format!("[{text}]") } else { text.to_owned() };
+        let bracketed = if text.bytes().any(|byte| byte == b':') { format!("[{text}]") } else { text.to_owned() };
         return format!("{whole:?} has no port: write for example \"{scheme}{bracketed}:8080\"");
     }
     if let Some(error) = unknown_scheme(scheme, text) {

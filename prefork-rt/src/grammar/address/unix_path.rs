@@ -31,7 +31,7 @@ pub(super) fn unix_path(text: &str, whole: &str) -> Result<UnixPath, String> {
             "{whole:?} is a directory's path: write the name of a file in it, for example \"unix:/run/app.sock\""
         ));
     }
-    if path.contains('\0') {
+    if path.bytes().any(|byte| byte == 0) {
         return Err(format!("{whole:?} has a null character: write the path without it"));
     }
     // As in `unix:///run/app.sock`.

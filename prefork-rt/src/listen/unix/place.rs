@@ -107,10 +107,15 @@ impl Place {
     /// as systemd writes paths in names: `run-app-app.sock`. A long one is cut at its beginning.
     pub(super) fn name_of_socket(&self) -> OsString {
         let path = self.directory.path().join(&self.name);
-        let mut name: Vec<u8> = path.as_os_str().as_bytes().iter().skip(1).copied().collect();
-        name.iter_mut().filter(|byte| **byte == b'/').for_each(|byte| *byte = b'-');
-        let start = name.len().saturating_sub(LONGEST_NAME);
-        OsString::from_vec(name.split_off(start))
+        let path = path.as_os_str().as_bytes();
+        let start = path.len().saturating_sub(LONGEST_NAME).max(1);
+        let mut name = path[start..].to_vec();
+        for byte in &mut name {
+            if *byte == b'/' {
+                *byte = b'-';
+            }
+        }
+        OsString::from_vec(name)
     }
 }
 

@@ -33,9 +33,18 @@ impl Mask {
             let was_default = child.is_default() && child.has_no_flags();
             let queued = queued()?;
             let mut mask = blocked;
-            queued.iter().copied().chain(numbers(lists().blocked_unread)).for_each(|signal| mask.add(signal));
+            for &signal in &queued {
+                mask.add(signal);
+            }
+            for signal in numbers(lists().blocked_unread) {
+                mask.add(signal);
+            }
             mask.become_mask()?;
-            let from_terminal = numbers(lists().from_terminal).collect();
+            let mut from_terminal = Vec::new();
+            for signal in numbers(lists().from_terminal) {
+                from_terminal.push(signal);
+            }
+            let from_terminal = from_terminal.into_boxed_slice();
             Ok((Mask { blocked, from_terminal, child: Some(child).filter(|_| !was_default) }, queued))
         };
         arrange().inspect_err(|_| {
@@ -47,7 +56,11 @@ impl Mask {
     /// The signals that were blocked before, and whether SIGCHLD was ignored. The program that this one becomes needs them,
     /// because exec(2) keeps the present mask and dispositions.
     pub(crate) fn handoff(&self) -> (Vec<c_int>, bool) {
-        (self.blocked.numbers().collect(), self.child.is_some_and(|child| child.is_ignored()))
+        let mut blocked = Vec::new();
+        for signal in self.blocked.numbers() {
+            blocked.push(signal);
+        }
+        (blocked, self.child.is_some_and(|child| child.is_ignored()))
     }
 
     /// Replaces what [`block`](Mask::block) has found, which the previous program had set, by that program's

@@ -65,8 +65,10 @@ pub(super) fn numbers(signals: &'static [Signal]) -> impl Iterator<Item = c_int>
 
 /// The signals to read from a queue.
 pub(super) fn queued() -> io::Result<Vec<c_int>> {
-    let mut signals: Vec<c_int> = numbers(lists().queued).collect();
-    signals.append(&mut refusable());
+    let mut signals = refusable();
+    for signal in numbers(lists().queued) {
+        signals.push(signal);
+    }
     for &signal in lists().left_ignored {
         if is_ignored(signal)? {
             signals.retain(|queued| *queued != signal as c_int);
@@ -82,9 +84,14 @@ pub(super) fn refusable() -> Vec<c_int> {
     for list in [lists.queued, lists.blocked_unread, lists.left_alone] {
         numbers(list).for_each(|signal| listed.add(signal));
     }
-    // A signal that the C library keeps for itself has no disposition.
-    let is_fatal = |signal| Disposition::of(signal).is_ok_and(|now| now.is_default());
-    all_numbers().filter(|&signal| !listed.contains(signal) && is_fatal(signal)).collect()
+    let mut refusable = Vec::new();
+    for signal in all_numbers() {
+        // A signal that the C library keeps for itself has no disposition.
+        if !listed.contains(signal) && Disposition::of(signal).is_ok_and(|now| now.is_default()) {
+            refusable.push(signal);
+        }
+    }
+    refusable
 }
 
 /// The numbers of all signals of this system.
