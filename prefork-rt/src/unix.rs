@@ -6,6 +6,7 @@ pub(crate) mod account;
 pub(crate) mod amounts;
 #[cfg(feature = "tokio")]
 pub(crate) mod balance;
+pub(crate) mod cgroup;
 pub(crate) mod codec;
 pub(crate) mod cpu;
 pub(crate) mod error;
