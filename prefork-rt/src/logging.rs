@@ -4,6 +4,7 @@
 //! It must not know what a line says.
 
 use std::fmt::{self, Display, Write};
+use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -57,10 +58,10 @@ pub(crate) fn flush() {
     let _ = catch_unwind(|| log::logger().flush());
 }
 
-/// Closes, in a worker, the descriptor that the supervisor's lines go to.
+/// Takes, in a worker, the descriptor that the supervisor's lines go to. The worker opens its own for a line.
 #[inline] // Each page of code that a new worker enters costs it a fault.
-pub(crate) fn close() {
-    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr = ZeroedOption::None;
+pub(crate) fn take_descriptor() -> Option<OwnedFd> {
+    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr.take()?.into_descriptor()
 }
 
 pub(crate) fn say(level: Level, line: fmt::Arguments<'_>) {

@@ -455,7 +455,7 @@ fn become_the_only_worker(
     }
     attributes.set().map_err(|(_, error)| Error::of_call("prctl(2)")(error))?;
     Publisher::alone().map_err(Error::of_call("mmap(2)"))?;
-    logging::close();
+    drop(logging::take_descriptor());
     let single_thread = match sys::other_threads() {
         Threads::None(single_thread) => Some(single_thread),
         Threads::Others { .. } | Threads::Unknown(_) => None,

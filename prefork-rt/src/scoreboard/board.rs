@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -130,7 +131,7 @@ impl Publisher {
         let publisher = Publisher::of_new(SharedMemory::anonymous(layout.words)?, &layout, 1);
         let process = Occupant { pid: sys::getpid().as_raw(), fork: 0, seat: 0, started: Duration::ZERO };
         publisher.publish(0, Row { state: State::Ready, proc: Some(process), restarts: 0 });
-        publisher.sit(0, process)
+        publisher.sit(0, process).map(drop)
     }
 
     pub(crate) fn board(&self) -> &Board {
@@ -191,13 +192,13 @@ impl Publisher {
         Seat::of(&self.memory.writable()[self.board.seat_range(task_id, seat)])
     }
 
-    /// Gives this process its seat, and takes from it the right to write to anything else. In a worker, right after the
-    /// fork.
+    /// Gives this process its seat, and takes from it the right to write to anything else, once it has closed the file. In a
+    /// worker, right after the fork.
     #[inline]
-    pub(crate) fn sit(self, task_id: usize, process: Occupant) -> io::Result<()> {
-        let own = self.memory.narrow(self.board.seat_range(task_id, process.seat))?;
+    pub(crate) fn sit(self, task_id: usize, process: Occupant) -> io::Result<Option<OwnedFd>> {
+        let (own, file) = self.memory.narrow(self.board.seat_range(task_id, process.seat))?;
         seat::sit(Seat::of(own.words()), task_id, process);
-        Ok(())
+        Ok(file.map(OwnedFd::from))
     }
 }
 

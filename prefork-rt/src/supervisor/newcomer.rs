@@ -146,14 +146,14 @@ pub(super) fn turn_into(supervisor: Unfreed<Supervisor>, newcomer: Newcomer) -> 
             Ok(Keys::Kept)
         }
     };
-    logging::close();
-    oom_kills.close();
-    let tied = tie::tie_to(pid);
-    let occupant = Occupant { pid: sys::getpid().as_raw(), fork, seat, started };
+    let own_pid = sys::getpid();
+    let tied = tie::tie_to(pid, own_pid);
+    let occupant = Occupant { pid: own_pid.as_raw(), fork, seat, started };
     let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
     let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), occupant));
-    let prepared = seated.and_then(|()| signals.close()).and_then(|()| mask.restore_in_worker());
-    let keys = prepared.and(detached).unwrap_or_else(|error| {
+    let unqueued = seated.and_then(|memory| Ok((memory, signals.into_descriptor()?)));
+    let prepared = unqueued.and_then(|files| mask.restore_in_worker().map(|()| files));
+    let ((memory, queue), keys) = prepared.and_then(|files| Ok((files, detached?))).unwrap_or_else(|error| {
         logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
         sys::end_now(1);
     });
@@ -170,7 +170,9 @@ pub(super) fn turn_into(supervisor: Unfreed<Supervisor>, newcomer: Newcomer) -> 
         sys::end_now(1);
     }
     name.set();
-    wake_pipe.become_writer();
+    let reader = wake_pipe.become_writer();
+    // Before code of the program's runs.
+    sys::close_all([logging::take_descriptor(), oom_kills.into_descriptor(), memory, queue, Some(reader)]);
     become_worker(worker, &mut service.listeners);
     // These close descriptors, and free no memory where there are none.
     drop((rehearsal, next, before));

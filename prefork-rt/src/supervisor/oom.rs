@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io;
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str;
@@ -58,13 +59,12 @@ impl OomKills {
         Some(*growth)
     }
 
-    /// Closes the file, in a worker, which does not have the memory that was read into.
+    /// The file, in a worker, which does not have the memory that was read into.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn close(self) {
-        if let Some(Counter { file, room, .. }) = self.counter {
-            mem::forget(room);
-            drop(file);
-        }
+    pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
+        let Counter { file, room, .. } = self.counter?;
+        mem::forget(room);
+        Some(file.into())
     }
 }
 

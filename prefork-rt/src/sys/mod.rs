@@ -9,6 +9,7 @@
 mod call_error; // which call an error is of
 mod children; // children that have ended or stopped, and their process groups
 mod clock; // the clocks of heartbeats and of service managers
+mod close; // closing several descriptors with few calls
 mod connections; // which sockets this process has, and what they are connected to
 mod cpus; // what limits the CPUs of this process
 mod credentials; // users, groups and capabilities
@@ -55,6 +56,7 @@ mod wake_pipe; // the pipe through which a worker wakes the supervisor
 pub(crate) use call_error::{CallError, errno, of_call};
 pub(crate) use children::{End, News, Rest, kill_rest, news_of, next_ended_in, next_news, reap, rest_of, take_stop};
 pub(crate) use clock::{milliseconds, monotonic};
+pub(crate) use close::close_all;
 pub(crate) use connections::{Connection, Peer, SocketId, connection, connections, inherited_sockets};
 pub(crate) use cpus::{affinity_cpus, host_cpus};
 pub(crate) use credentials::{

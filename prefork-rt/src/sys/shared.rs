@@ -111,7 +111,7 @@ impl SharedMemory {
     }
 
     /// Gives up the right to write to all words but `own`, which must be whole pages, in this process and those that it forks
-    /// from now on.
+    /// from now on. Returns those words and the file, which can be mapped for writing as long as it is open.
     ///
     /// Call it in a process forked from the one that made the memory. With a second mapping for reading only, it does not have
     /// the writable one, and maps `own` anew: mmap(2). mprotect(2) does not make the second mapping writable, because its file
@@ -126,17 +126,17 @@ impl SharedMemory {
     ///
     /// [`io::ErrorKind::InvalidInput`] where the range begins or ends inside a page.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn narrow(self, own: Range<usize>) -> io::Result<SharedWords> {
+    pub(crate) fn narrow(self, own: Range<usize>) -> io::Result<(SharedWords, Option<File>)> {
         let SharedMemory { writable, read_only, file, page } = self;
         if own.start % page != 0 || own.end % page != 0 {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let words = match (read_only, file) {
-            (Some(_), Some(file)) => map_file(&file, own, READ_WRITE)?,
+        let words = match (read_only, &file) {
+            (Some(_), Some(file)) => map_file(file, own, READ_WRITE)?,
             _ => make_rest_read_only(writable, own)?,
         };
         seal(words);
-        Ok(SharedWords { words })
+        Ok((SharedWords { words }, file))
     }
 }
 

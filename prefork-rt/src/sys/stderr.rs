@@ -4,7 +4,7 @@
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -85,6 +85,15 @@ impl Stderr {
             Ok(file) => Stderr::Reopened(file),
             Err(_) if kind.is_fifo() => Stderr::Pipe,
             Err(_) => Stderr::Asked,
+        }
+    }
+
+    /// The descriptor that was opened, if one was.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
+        match self {
+            Stderr::Reopened(file) => Some(file.into()),
+            Stderr::Socket | Stderr::Pipe | Stderr::Asked => None,
         }
     }
 

@@ -115,12 +115,12 @@ impl WakePipe {
         (self.readings >= MOST_READINGS && Instant::now() < until).then_some(until)
     }
 
-    /// Closes the reading end, and leaves the writing end to [`wake`]. In a worker.
+    /// Leaves the writing end to [`wake`], and returns the reading end. In a worker, which closes it.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn become_writer(self) {
+    pub(crate) fn become_writer(self) -> OwnedFd {
         let WakePipe { reader, writer, pipe, .. } = self;
-        drop(reader);
         *lock_writer() = Some(Writer { descriptor: writer.into_raw_fd(), pipe });
+        reader.into()
     }
 }
 

@@ -13,11 +13,11 @@ use crate::sys::{self, Pid};
 static SUPERVISOR: AtomicI32 = AtomicI32::new(0);
 static WORKER: AtomicI32 = AtomicI32::new(0);
 
-/// Makes this process, just forked, end when the supervisor does. Fails when the supervisor has ended already.
+/// Makes this process, just forked and with the id `own`, end when the supervisor does. Fails when the supervisor has ended already.
 #[inline] // Each page of code that a new worker enters costs it a fault.
-pub(crate) fn tie_to(supervisor: Pid) -> io::Result<()> {
+pub(crate) fn tie_to(supervisor: Pid, own: Pid) -> io::Result<()> {
     SUPERVISOR.store(supervisor.as_raw(), Ordering::Relaxed);
-    WORKER.store(sys::getpid().as_raw(), Ordering::Relaxed);
+    WORKER.store(own.as_raw(), Ordering::Relaxed);
     sys::die_with_parent()?;
     match sys::getppid() {
         parent if parent == supervisor => Ok(()),

@@ -23,7 +23,7 @@ fn memory_is_narrowed_to_whole_pages() {
         let memory = SharedMemory::anonymous(3 * page).unwrap();
         let words = memory.readable().words();
         memory.store(0, 1, Relaxed);
-        let kept = memory.narrow(own).unwrap().words();
+        let kept = memory.narrow(own).unwrap().0.words();
         assert_eq!((kept.len(), words[0].load(Relaxed)), (page, 1), "the rest can be read");
         kept[0].store(2, Relaxed);
         kept[page - 1].store(3, Relaxed);
@@ -44,7 +44,7 @@ fn pages_of_a_file_that_were_given_up_cannot_be_made_writable() {
     let memory = SharedMemory::of_file(file, 3 * page).unwrap();
     memory.store(0, 5, Relaxed);
     let words = memory.readable().words();
-    let kept = memory.narrow(page..2 * page).unwrap().words();
+    let kept = memory.narrow(page..2 * page).unwrap().0.words();
     kept[7].store(6, Relaxed);
     assert_eq!((words[0].load(Relaxed), words[page + 7].load(Relaxed)), (5, 6));
     let start = words.as_ptr().cast_mut().cast();
@@ -63,7 +63,7 @@ fn the_page_that_stays_writable_is_no_way_to_the_others() {
     let page = words_per_page().unwrap();
     let file = crate::sys::memory_file("test", 3 * page * WORD).unwrap();
     for memory in [SharedMemory::of_file(file, 3 * page), SharedMemory::anonymous(3 * page)] {
-        let kept = memory.unwrap().narrow(page..2 * page).unwrap().words();
+        let kept = memory.unwrap().narrow(page..2 * page).unwrap().0.words();
         let (start, bytes) = (kept.as_ptr().cast_mut().cast::<libc::c_void>(), page * WORD);
         // An old length of 0 asks for a second mapping.
         for old in [bytes, 0] {

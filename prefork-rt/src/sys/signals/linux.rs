@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read};
 use std::mem::{MaybeUninit, offset_of};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -52,11 +52,10 @@ impl SignalQueue {
         Ok(())
     }
 
-    /// Restores signals as they were before `open`, and closes the descriptor. In a worker.
+    /// Restores signals as they were before `open`, and returns the descriptor. In a worker, which closes it.
     #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn close(self) -> io::Result<()> {
-        drop(self.descriptor);
-        Ok(())
+    pub(crate) fn into_descriptor(self) -> io::Result<Option<OwnedFd>> {
+        Ok(Some(self.descriptor.into()))
     }
 
     /// The signals that were ignored before `open`, and that exec(2) would not leave ignored: none.

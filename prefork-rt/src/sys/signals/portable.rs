@@ -6,7 +6,7 @@
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 use std::time::Duration;
 
@@ -69,9 +69,9 @@ impl SignalQueue {
         Ok(())
     }
 
-    /// Restores signals as they were before `open`. In a worker.
-    pub(crate) fn close(self) -> io::Result<()> {
-        self.restore()
+    /// Restores signals as they were before `open`, and returns the descriptor to close: none. In a worker.
+    pub(crate) fn into_descriptor(self) -> io::Result<Option<OwnedFd>> {
+        self.restore().map(|()| None)
     }
 
     /// The signals that were ignored before `open`. They are caught now, so exec(2) will give them their default action.

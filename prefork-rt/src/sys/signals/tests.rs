@@ -93,6 +93,6 @@ fn one_wait_tells_of_signals_and_of_the_other_descriptor() {
     // The end of the other descriptor counts as ready.
     drop(writer);
     assert_eq!(queue.ready(Some(reader.as_fd()), None), OTHER);
-    queue.close().expect("closed");
+    drop(queue.into_descriptor().expect("restored"));
     mask.restore().expect("restored");
 }
