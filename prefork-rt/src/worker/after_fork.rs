@@ -51,6 +51,9 @@ pub(crate) fn prepare() {
     let _ = rand_0_9::rng().reseed();
     #[cfg(feature = "rand_0_10")]
     let _ = rand_0_10::rng().reseed();
+    // To make it takes the time and the number of the thread, which takes memory. This leaves it as it is.
+    #[cfg(feature = "fastrand_2")]
+    let _ = fastrand_2::get_seed();
 }
 
 /// Reseeds what the cargo features name, then runs the hooks.
@@ -73,6 +76,7 @@ fn number(code: ExitCode) -> i32 {
     (0..=u8::MAX).find(|&number| ExitCode::from(number) == code).map_or(1, i32::from)
 }
 
+#[inline] // Each page of code that a new worker enters costs it a fault.
 fn reseed() {
     #[cfg(feature = "rand_0_9")]
     reseeded("rand 0.9", rand_0_9::rng().reseed());
@@ -84,6 +88,7 @@ fn reseed() {
 
 /// Ends a worker that would produce the random numbers of its siblings.
 #[cfg(any(feature = "rand_0_9", feature = "rand_0_10", feature = "fastrand_2"))]
+#[inline]
 fn reseeded<E: std::fmt::Display>(generator: &str, result: Result<(), E>) {
     if let Err(error) = result {
         crate::logging::error(&format!("cannot reseed {generator} in this worker: {error}"));
