@@ -36,7 +36,7 @@ in their names.
   --help          prints this
 
   cargo bench --bench supervision -- --quick restart
-  cargo bench --bench supervision -- --rounds 60 \"start, \" stop
+  cargo bench --bench supervision -- --rounds 60 stop burst
   cargo bench --bench supervision -- --before ../before/target/release/pool \"worker's life\"
 
 Rows:
