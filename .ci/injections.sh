@@ -27,6 +27,7 @@ openat EACCES s2
 getdents64 EIO s1
 readlink ENOMEM s2
 fcntl EPERM s1
+fcntl EPERM s4
 memfd_create EMFILE s1
 memfd_create ENOSYS s1
 ftruncate EFBIG s1
@@ -90,7 +91,7 @@ execve ETXTBSY s1
 chdir EACCES s1
 pipe2 EMFILE s3
 read EIO s25
-fcntl EMFILE s40
+fcntl EMFILE s43
 fcntl EMFILE u1
 fcntl EMFILE u5
 mmap ENOMEM u1

@@ -67,6 +67,18 @@ fn what_the_program_has_closed_of_its_input_and_outputs_is_no_descriptor_of_the_
 }
 
 #[test]
+fn a_program_that_has_closed_its_input_and_outputs_is_upgraded() {
+    let mut program = Program::start(&mut fixture("closes-standard-descriptors"));
+    let before = program.wait_for_children(2);
+    program.signal(Signal::SIGUSR2);
+    until("both workers are replaced", || {
+        let children = program.children();
+        (children.len() == 2 && children.iter().all(|child| !before.contains(child))).then_some(())
+    });
+    program.stop();
+}
+
+#[test]
 fn workers_write_to_both_outputs() {
     let mut program = Program::start(&mut fixture("prints-before-start"));
     assert_eq!(program.exit_code(), 0);
