@@ -13,19 +13,17 @@ use std::time::Duration;
 /// What can be written as words and read back.
 pub(crate) trait Words: Sized {
     const SHAPE: &'static Shape;
-    fn shape() -> String {
-        Self::SHAPE.to_string()
-    }
     fn write(&self, to: &mut String);
     fn read(from: &mut Reader<'_>) -> Option<Self>;
 }
 
-/// The names of a type and of its fields or variants, and the shapes of these, in the order in which they are written.
+/// The names of a type and of its fields or variants, and the shapes of these, in the order in which they are written. The
+/// compiler alone looks at shapes: in the program each name would be a pointer for the dynamic loader to adjust.
 pub(crate) enum Shape {
     /// A number, and how many bytes it takes.
     Number(&'static str, usize),
-    /// What is written by code of this file, and how it writes an example.
-    Example(&'static str, fn() -> String),
+    /// What is written by code of this file, and an example, as a test finds it written.
+    Example(&'static str, &'static str),
     /// It is written as another type.
     Like(&'static str, &'static Shape),
     Option(&'static Shape),
@@ -35,22 +33,52 @@ pub(crate) enum Shape {
     Parts(&'static str, &'static [(&'static str, &'static Shape)]),
 }
 
-impl fmt::Display for Shape {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Shape::Number(name, size) => write!(f, "{name}*{size}"),
-            Shape::Example(name, example) => write!(f, "{name}={}", example()),
-            Shape::Like(name, other) => write!(f, "{name}={other}"),
-            Shape::Option(inner) => write!(f, "Option<{inner}>"),
-            Shape::Vec(inner) => write!(f, "Vec<{inner}>"),
-            Shape::Pair(first, second) => write!(f, "({first},{second})"),
+/// The number of a text, the same in every build and on every machine: FNV-1a with 64 bits. It can be computed piece by piece.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Number(pub(crate) u64);
+
+impl Number {
+    pub(crate) const OF_NOTHING: Number = Number(0xcbf2_9ce4_8422_2325);
+
+    /// The number of the text before and this one.
+    pub(crate) const fn then(self, text: &str) -> Number {
+        let (mut number, bytes) = (self, text.as_bytes());
+        let mut index = 0;
+        while index < bytes.len() {
+            number = number.then_byte(bytes[index]);
+            index += 1;
+        }
+        number
+    }
+
+    const fn then_byte(self, byte: u8) -> Number {
+        Number((self.0 ^ byte as u64).wrapping_mul(0x100_0000_01b3))
+    }
+
+    const fn then_decimal(self, number: usize) -> Number {
+        let before = if number >= 10 { self.then_decimal(number / 10) } else { self };
+        before.then_byte(b'0' + (number % 10) as u8)
+    }
+
+    /// The number of the text before and the text of this shape, such as `Pool{size:u64*8,slots:Vec<Slot{0:u64*8}>}`.
+    pub(crate) const fn then_shape(self, shape: &Shape) -> Number {
+        match shape {
+            Shape::Number(name, size) => self.then(name).then("*").then_decimal(*size),
+            Shape::Example(name, example) => self.then(name).then("=").then(example),
+            Shape::Like(name, other) => self.then(name).then("=").then_shape(other),
+            Shape::Option(inner) => self.then("Option<").then_shape(inner).then(">"),
+            Shape::Vec(inner) => self.then("Vec<").then_shape(inner).then(">"),
+            Shape::Pair(first, second) => self.then("(").then_shape(first).then(",").then_shape(second).then(")"),
             Shape::Parts(name, parts) => {
-                write!(f, "{name}{{")?;
-                for (index, (name, shape)) in parts.iter().enumerate() {
+                let mut number = self.then(name).then("{");
+                let mut index = 0;
+                while index < parts.len() {
                     let comma = if index == 0 { "" } else { "," };
-                    write!(f, "{comma}{name}:{shape}")?;
+                    let (name, shape) = parts[index];
+                    number = number.then(comma).then(name).then(":").then_shape(shape);
+                    index += 1;
                 }
-                f.write_str("}")
+                number.then("}")
             }
         }
     }
@@ -59,11 +87,6 @@ impl fmt::Display for Shape {
 /// The shape of a field's type, which the compiler finds out.
 pub(crate) const fn shape_of_field<S, F: Words>(_: fn(&S) -> &F) -> &'static Shape {
     F::SHAPE
-}
-
-/// The number of a shape, the same in every build and on every machine: FNV-1a with 64 bits.
-pub(crate) fn number_of(shape: &str) -> u64 {
-    shape.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 /// The words that were not read yet.
@@ -105,7 +128,7 @@ numbers!(bool, i32, u32, u64, u128, usize);
 
 /// In nanoseconds.
 impl Words for Duration {
-    const SHAPE: &'static Shape = &Shape::Example("Duration", || written(&Duration::new(1, 1)));
+    const SHAPE: &'static Shape = &Shape::Example("Duration", "1000000001");
     fn write(&self, to: &mut String) {
         self.as_nanos().write(to);
     }
@@ -118,7 +141,7 @@ impl Words for Duration {
 
 /// A dot and what is in it, with all that is no plain letter or digit in hexadecimal.
 impl Words for OsString {
-    const SHAPE: &'static Shape = &Shape::Example("OsString", || written(&OsString::from("a b")));
+    const SHAPE: &'static Shape = &Shape::Example("OsString", ".a%20b");
     fn write(&self, to: &mut String) {
         let mut word = String::from(".");
         for &byte in self.as_bytes() {

@@ -25,8 +25,8 @@ fn a_binary_that_is_no_better_leaves_the_old_pool_as_it_was() {
         pool.release.install("app", Path::new(fixture("upgrades").get_program()), text, instead);
     };
     let scramble = |pool: &Upgrading| other(pool, "\x7fELF", "\x7fFLE");
-    // Such a build has another name for a field of the handoff.
-    let reshape = |pool: &Upgrading| other(pool, "hangups_ignored", "hangups_dropped");
+    // Such a build has another name for a word of the shared memory.
+    let reshape = |pool: &Upgrading| other(pool, "TERMINATED_AT", "TERMINATED_ON");
     let build = |behaviour: &'static str| move |pool: &Upgrading| install(&pool.release, behaviour);
     let cases: [(Spoil<'_>, &str); 12] = [
         (&remove, "app cannot be run: No such file or directory"),

@@ -100,13 +100,13 @@ build! { with_another_type_in_a_variant:
 #[test]
 fn builds_of_another_shape_have_another_number() {
     let mut numbers = vec![
-        number_of(&plain::Pool::shape()),
-        number_of(&with_fields_in_another_order::Pool::shape()),
-        number_of(&with_fields_of_a_variant_in_another_order::Pool::shape()),
-        number_of(&with_another_name_for_a_field::Pool::shape()),
-        number_of(&with_another_name_for_a_variant::Pool::shape()),
-        number_of(&with_another_type_in_a_nested_one::Pool::shape()),
-        number_of(&with_another_type_in_a_variant::Pool::shape()),
+        Number::OF_NOTHING.then_shape(plain::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_fields_in_another_order::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_fields_of_a_variant_in_another_order::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_another_name_for_a_field::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_another_name_for_a_variant::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_another_type_in_a_nested_one::Pool::SHAPE).0,
+        Number::OF_NOTHING.then_shape(with_another_type_in_a_variant::Pool::SHAPE).0,
     ];
     let builds = numbers.len();
     numbers.sort_unstable();
@@ -118,14 +118,24 @@ fn builds_of_another_shape_have_another_number() {
 fn a_shape_names_all_that_is_in_it() {
     let kind = "Kind{Idle:{},Busy:{count:u32*4},Gone:{at:u64*8,why:u64*8}}";
     let pool = format!("Pool{{first:u64*8,second:u64*8,kinds:Vec<{kind}>,nested:Option<Nested{{0:u64*8}}>}}");
-    assert_eq!(plain::Pool::shape(), pool);
+    assert_eq!(plain::Pool::SHAPE.to_string(), pool);
+    assert_eq!(Number::OF_NOTHING.then_shape(plain::Pool::SHAPE), Number::OF_NOTHING.then(&pool));
+}
+
+#[test]
+fn an_example_is_written_as_its_shape_has_it() {
+    let examples =
+        [(Duration::SHAPE, written(&Duration::new(1, 1))), (OsString::SHAPE, written(&OsString::from("a b")))];
+    for (shape, written) in examples {
+        assert!(matches!(shape, Shape::Example(_, example) if *example == written), "{written}");
+    }
 }
 
 #[test]
 fn a_number_is_that_of_fnv_1a() {
     for (text, number) in [("", 0xcbf2_9ce4_8422_2325), ("a", 0xaf63_dc4c_8601_ec8c), ("foobar", 0x8594_4171_f739_67e8)]
     {
-        assert_eq!(number_of(text), number, "{text}");
+        assert_eq!(Number::OF_NOTHING.then(text).0, number, "{text}");
     }
 }
 
@@ -137,4 +147,26 @@ fn variants_come_back_by_name() {
     }
     assert_eq!(written(&Kind::Gone { at: 1, why: 2 }), "Gone 1 2");
     assert_eq!(read::<Kind>("Idl"), None);
+}
+
+/// The text of a shape, to be read.
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Shape::Number(name, size) => write!(f, "{name}*{size}"),
+            Shape::Example(name, example) => write!(f, "{name}={example}"),
+            Shape::Like(name, other) => write!(f, "{name}={other}"),
+            Shape::Option(inner) => write!(f, "Option<{inner}>"),
+            Shape::Vec(inner) => write!(f, "Vec<{inner}>"),
+            Shape::Pair(first, second) => write!(f, "({first},{second})"),
+            Shape::Parts(name, parts) => {
+                write!(f, "{name}{{")?;
+                for (index, (name, shape)) in parts.iter().enumerate() {
+                    let comma = if index == 0 { "" } else { "," };
+                    write!(f, "{comma}{name}:{shape}")?;
+                }
+                f.write_str("}")
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::codec::{self, Words, words_of_fields};
+use crate::codec::{self, Number, Words, words_of_fields};
 use crate::notify::Told;
 use crate::policy::Snapshot;
 use crate::scoreboard;
@@ -139,14 +139,11 @@ pub(super) enum Unreadable {
     Broken,
 }
 
-/// The number of the format.
+/// The number of the format: that of the shape of everything that two binaries must share for one to take over from the other.
 pub(super) fn format() -> String {
-    format!("{:016x}", codec::number_of(&shape()))
-}
-
-/// The shape of everything that two binaries must share for one to take over from the other.
-fn shape() -> String {
-    [REHEARSED, &State::shape(), &scoreboard::shape(), &sys::wake_pipe_shape()].join(";")
+    const STRUCTURES: Number = Number::OF_NOTHING.then(REHEARSED).then(";").then_shape(State::SHAPE);
+    let all = STRUCTURES.then(";").then(&scoreboard::shape()).then(";").then(&sys::wake_pipe_shape());
+    format!("{:016x}", all.0)
 }
 
 impl State {
@@ -210,7 +207,8 @@ mod tests {
 
     #[test]
     fn the_shape_is_that_of_the_whole_handoff_and_of_what_old_workers_go_on_using() {
-        let shape = shape();
+        let shape = [REHEARSED, &State::SHAPE.to_string(), &scoreboard::shape(), &sys::wake_pipe_shape()].join(";");
+        assert_eq!(format(), format!("{:016x}", Number::OF_NOTHING.then(&shape).0));
         for part in [
             "State{supervisor:i32*4,",
             "clock:Clock{started:Duration=",
