@@ -25,7 +25,7 @@ sample() {
 openat EMFILE s1
 openat EACCES s2
 getdents64 EIO s1
-readlink ENOMEM s2
+newfstatat EIO s1
 fcntl EPERM s1
 fcntl EPERM s4
 memfd_create EMFILE s1
