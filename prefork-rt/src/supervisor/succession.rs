@@ -20,6 +20,7 @@ use crate::upgrade::{self, Launch, Previous, Received, Rehearsal};
 
 impl Pool {
     /// The pool of the previous binary.
+    #[inline(never)] // What it has on the stack would be a page more for each start.
     pub(super) fn adopt(rules: Rules, received: &Received, memory: &Uncopied) -> io::Result<Pool> {
         let State { clock, board, wake_pipe, back, .. } = &received.state;
         let board_file = received.copy(board.file)?;

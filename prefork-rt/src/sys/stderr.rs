@@ -5,7 +5,7 @@ use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -70,20 +70,18 @@ pub(crate) enum Stderr {
 impl Stderr {
     pub(crate) fn open() -> Stderr {
         recognize_journal();
-        let copy = io::stderr().as_fd().try_clone_to_owned().map(File::from);
-        let Ok(kind) = copy.and_then(|stderr| stderr.metadata()).map(|metadata| metadata.file_type()) else {
-            return Stderr::Asked;
-        };
-        if kind.is_socket() {
+        let Ok(status) = descriptor::status(libc::STDERR_FILENO) else { return Stderr::Asked };
+        let kind = status.st_mode & libc::S_IFMT;
+        if kind == libc::S_IFSOCK {
             return Stderr::Socket;
         }
-        if !kind.is_fifo() && !kind.is_char_device() {
+        if kind != libc::S_IFIFO && kind != libc::S_IFCHR {
             return Stderr::Asked;
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
         match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
             Ok(file) => Stderr::Reopened(file),
-            Err(_) if kind.is_fifo() => Stderr::Pipe,
+            Err(_) if kind == libc::S_IFIFO => Stderr::Pipe,
             Err(_) => Stderr::Asked,
         }
     }
