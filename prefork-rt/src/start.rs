@@ -6,6 +6,7 @@
 mod checks;
 mod huge_pages;
 
+use std::borrow::Cow;
 use std::mem;
 use std::ops::ControlFlow;
 use std::process::{ExitCode, Termination};
@@ -375,7 +376,7 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error
         python,
         manager,
         variables,
-        launch: inheritance.launch.clone(),
+        launch: Cow::Borrowed(&inheritance.launch),
     });
     if !handoff.is_there() {
         service.commit();

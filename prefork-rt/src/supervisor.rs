@@ -20,6 +20,7 @@ mod table;
 mod unreaped;
 mod variables;
 
+use std::borrow::Cow;
 use std::ffi::{OsString, c_int};
 use std::io;
 use std::mem;
@@ -83,7 +84,7 @@ pub(crate) struct Service {
     /// [`hidden`](Supervisor::hidden).
     pub(crate) variables: Vec<String>,
     /// How this program was started.
-    pub(crate) launch: Launch,
+    pub(crate) launch: Cow<'static, Launch>,
 }
 
 impl Service {

@@ -1,5 +1,6 @@
 //! How one binary of a supervisor takes over from another: the state that it hands off, and how the next continues.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -56,7 +57,7 @@ impl Supervisor {
         if signals.hangups_ignored {
             self.heard.ignore_hangups();
         }
-        self.service.launch = received.launch().clone();
+        self.service.launch = Cow::Owned(received.launch().clone());
         if back.is_some() {
             // fexecve(3) has named this process after the number of a descriptor.
             self.name.clone_from(name);
