@@ -36,7 +36,7 @@ use crate::policy::{self, Action, Ask, Event, Exit, Hold, Notice, Policy, ProcId
 use crate::report;
 use crate::scoreboard::{Publisher, Row};
 use crate::sys::{
-    self, End, Interpreter, Mask, Pid, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, UncopiedVec,
+    self, End, Interpreter, Mask, Pid, Ready, Received, Sent, Signal, SignalQueue, Uncopied, UncopiedBox, UncopiedVec,
     Unfreed, WakePipe,
 };
 use crate::upgrade::{Handoff, Launch, Next, Previous, Rehearsal};
@@ -54,9 +54,9 @@ use unreaped::Unreaped;
 
 pub(crate) use newcomer::become_worker;
 
-/// How many signals are read before other work: a process that sends signals endlessly must not keep the supervisor from
+/// How often signals are read before other work: a process that sends signals endlessly must not keep the supervisor from
 /// its work.
-const MOST_SIGNALS: usize = 64;
+const MOST_READS: usize = 32;
 
 /// How `supervise` ends, in which process.
 pub(crate) enum Outcome {
@@ -249,8 +249,9 @@ impl Supervisor {
     /// Does everything until a fork is due, or the end.
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn work(&mut self) -> Due {
+        let mut waited = None;
         loop {
-            self.take_facts();
+            self.take_facts(waited.take());
             self.publish();
             // Facts bring lines, so that there would be more and more of them if each waited for the next facts.
             while let Some(notice) = self.policy.take_notice() {
@@ -268,17 +269,18 @@ impl Supervisor {
                 None => {
                     // Once for all that has changed.
                     self.service.listeners.steer();
-                    self.wait();
+                    waited = Some(self.wait());
                 }
             }
         }
     }
 
-    /// All signals before any death, so that a stop that comes with its deaths is no crash.
+    /// All signals before any death, so that a stop that comes with its deaths is no crash. `waited` is what a wait has found
+    /// just now.
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
-    fn take_facts(&mut self) {
+    fn take_facts(&mut self, mut waited: Option<Ready>) {
         for nth in 0.. {
-            if nth == MOST_SIGNALS {
+            if nth == MOST_READS {
                 // A signal that is sent endlessly may hide SIGCHLD, and a stop.
                 self.unreaped.note(None);
                 if let Some(stop) = self.signals.read_stop() {
@@ -286,17 +288,25 @@ impl Supervisor {
                 }
                 break;
             }
-            let ready = self.signals.ready(self.others(), Some(Duration::ZERO));
+            let ready = waited.take().unwrap_or_else(|| self.signals.ready(self.others(), Some(Duration::ZERO)));
             if ready.other {
                 self.answer_wakes();
                 self.rehearsal.iter_mut().for_each(|rehearsal| rehearsal.read_output());
             }
-            let received = if ready.signals { self.signals.read() } else { None };
-            match received {
-                Some(Received { sent: Sent::ForChild(pid), .. }) => self.unreaped.note(Some(Pid::from_raw(pid))),
-                Some(received) if received.signal == Signal::SIGCHLD as c_int => self.unreaped.note(None),
-                Some(received) => self.take_signal(&received),
-                None => break,
+            if !ready.signals {
+                break;
+            }
+            let received = self.signals.read();
+            for received in received.iter().flatten() {
+                match *received {
+                    Received { sent: Sent::ForChild(pid), .. } => self.unreaped.note(Some(Pid::from_raw(pid))),
+                    Received { signal, .. } if signal == Signal::SIGCHLD as c_int => self.unreaped.note(None),
+                    _ => self.take_signal(received),
+                }
+            }
+            if received.last().is_some_and(Option::is_none) {
+                // No other waits.
+                break;
             }
         }
         // Last, as it takes long: the lowest signal is read first, so one that came again meanwhile would hide others.
@@ -495,7 +505,7 @@ impl Supervisor {
         manager.heartbeat(|| self.policy.has_prospects());
     }
 
-    fn wait(&self) {
+    fn wait(&self) -> Ready {
         let now = self.clock.now();
         let mut timeout = self.policy.poll_timeout().map(|deadline| deadline.since(now));
         let mut at_most = |other: Duration| timeout = Some(timeout.unwrap_or(other).min(other));
@@ -504,7 +514,7 @@ impl Supervisor {
         {
             at_most(instant.saturating_duration_since(Instant::now()));
         }
-        self.signals.ready(self.others(), timeout);
+        self.signals.ready(self.others(), timeout)
     }
 }
 

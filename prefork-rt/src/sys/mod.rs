@@ -95,8 +95,8 @@ use shared::open_read_only;
 pub(crate) use shared::{SharedMemory, SharedWords, words_per_page};
 use signals::default_broken_pipes;
 pub(crate) use signals::{
-    EarlyHandlers, Mask, Received, Sent, Signal, SignalLists, SignalQueue, add_handler, catch_early, had_terminal,
-    hold_stops, is_ignored, resend, signal_name, spawn_without_signals, suspend, unblock,
+    EarlyHandlers, Mask, Ready, Received, Sent, Signal, SignalLists, SignalQueue, add_handler, catch_early,
+    had_terminal, hold_stops, is_ignored, resend, signal_name, spawn_without_signals, suspend, unblock,
 };
 pub(crate) use stderr::wait_for_stderr;
 pub(crate) use stderr::{Severity, Stderr, recognize_journal};

@@ -1,6 +1,7 @@
 //! Reads blocked signals from a descriptor: signalfd(2).
 #![allow(unsafe_code)]
 
+use std::array;
 use std::ffi::c_int;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,9 +18,12 @@ use crate::sys::{Fork, SingleThread, descriptor, of_call};
 use super::lists::{lists, numbers};
 use super::received::{sender, sender_by};
 use super::set::Set;
-use super::{MOST_OTHERS, Ready, Received};
+use super::{AT_ONCE, MOST_OTHERS, Ready, Received};
 
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// The length of what signalfd(2) tells of a signal, in bytes.
+const LENGTH: usize = size_of::<libc::signalfd_siginfo>();
 
 /// The signals that have arrived and were not read yet.
 pub(crate) struct SignalQueue {
@@ -66,17 +70,14 @@ impl SignalQueue {
     /// Takes these signals as ignored before `open`: nothing depends on that here.
     pub(crate) fn adopt(&mut self, _ignored: &[i32]) {}
 
-    /// The next signal, without waiting. Call it only when `ready` has told of one: a read that finds nothing sets errno, and
+    /// The next signals, without waiting. Call it only when `ready` has told of one: a read that finds nothing sets errno, and
     /// after a fork that copies the page of errno.
-    pub(crate) fn read(&mut self) -> Option<Received> {
-        let mut info = [0; size_of::<libc::signalfd_siginfo>()];
-        let length = (&self.descriptor).read(&mut info).ok()?;
+    pub(crate) fn read(&mut self) -> [Option<Received>; AT_ONCE] {
+        let mut infos = [0; AT_ONCE * LENGTH];
+        let length = (&self.descriptor).read(&mut infos).unwrap_or(0);
         // signalfd(2) writes whole structures.
-        let number = |at: usize| Some(i32::from_ne_bytes(info[..length].get(at..at + 4)?.try_into().ok()?));
-        let signal = number(offset_of!(libc::signalfd_siginfo, ssi_signo))?;
-        let code = number(offset_of!(libc::signalfd_siginfo, ssi_code))?;
-        let pid = number(offset_of!(libc::signalfd_siginfo, ssi_pid))?;
-        Some(Received { signal, sent: sender_by(signal, code, pid) })
+        let mut received = infos[..length].chunks_exact(LENGTH).map(received);
+        array::from_fn(|_| received.next().flatten())
     }
 
     /// The next signal that stops the pool, without waiting. signalfd(2) returns the lowest signal first, so a signal that
@@ -135,4 +136,13 @@ impl SignalQueue {
             }
         }
     }
+}
+
+/// What a `signalfd_siginfo` says.
+fn received(info: &[u8]) -> Option<Received> {
+    let number = |at: usize| Some(i32::from_ne_bytes(info.get(at..at + 4)?.try_into().ok()?));
+    let signal = number(offset_of!(libc::signalfd_siginfo, ssi_signo))?;
+    let code = number(offset_of!(libc::signalfd_siginfo, ssi_code))?;
+    let pid = number(offset_of!(libc::signalfd_siginfo, ssi_pid))?;
+    Some(Received { signal, sent: sender_by(signal, code, pid) })
 }

@@ -1,4 +1,4 @@
-//! Signals: caught from the start, blocked, queued and read one by one; given back to a worker as they were.
+//! Signals: caught from the start, blocked, queued and read; given back to a worker as they were.
 //!
 //! It must not know what a signal asks for, nor which signals matter: the caller of [`catch_early`] brings the lists.
 
@@ -32,6 +32,9 @@ pub(crate) use resend::resend;
 
 /// How many descriptors [`SignalQueue::ready`] can wait for besides the queue.
 const MOST_OTHERS: usize = 2;
+
+/// How many signals [`SignalQueue::read`] reads at once: fewer are all that wait.
+const AT_ONCE: usize = 2;
 
 /// What [`SignalQueue::ready`] has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 //! For systems without signalfd(2). On Linux it is compiled, and tested, with `--cfg prefork_portable`.
 #![allow(unsafe_code)]
 
+use std::array;
 use std::ffi::{c_int, c_void};
 use std::io;
 use std::mem::MaybeUninit;
@@ -20,7 +21,7 @@ use super::lists::{lists, numbers};
 use super::notes::Notes;
 use super::received::sender;
 use super::set::{Set, mask};
-use super::{MOST_OTHERS, Ready, Received};
+use super::{AT_ONCE, MOST_OTHERS, Ready, Received};
 
 static NOTES: Notes = Notes::new();
 
@@ -89,8 +90,8 @@ impl SignalQueue {
     }
 
     /// The next signal, without waiting.
-    pub(crate) fn read(&mut self) -> Option<Received> {
-        self.next(|_| true, &self.open_mask)
+    pub(crate) fn read(&mut self) -> [Option<Received>; AT_ONCE] {
+        array::from_fn(|_| self.next(|_| true, &self.open_mask))
     }
 
     /// The next signal that stops the pool, without waiting. One wait lets one signal in, the lowest, so a signal that comes
