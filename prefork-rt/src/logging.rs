@@ -6,13 +6,12 @@
 use std::fmt::{self, Display, Write};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use log::{Level, LevelFilter};
 
 use crate::sys::{self, Severity, Stderr};
-use crate::zeroed_option::ZeroedOption;
 
 pub(crate) const TARGET: &str = "prefork_rt";
 /// How long the last line waits for a slow reader of standard error. Nothing else is left to do then.
@@ -22,13 +21,9 @@ const LONGEST_LINE: usize = 4096;
 /// Longer than the lines about a worker's life.
 const SHORT_LINE: usize = 400;
 
-static OUTPUT: Mutex<Output> = Mutex::new(Output { stderr: ZeroedOption::None, lost: 0 });
-
-/// Standard error, which is opened for the first line, and how many lines it did not take.
-struct Output {
-    stderr: ZeroedOption<Stderr>,
-    lost: usize,
-}
+static STDERR: Stderr = Stderr::unopened();
+/// How many lines standard error did not take since the last one that it took.
+static LOST: AtomicUsize = AtomicUsize::new(0);
 
 pub(crate) fn info(line: &str) {
     say(Level::Info, format_args!("{line}"));
@@ -61,7 +56,7 @@ pub(crate) fn flush() {
 /// Takes, in a worker, the descriptor that the supervisor's lines go to. The worker opens its own for a line.
 #[inline] // Each page of code that a new worker enters costs it a fault.
 pub(crate) fn take_descriptor() -> Option<OwnedFd> {
-    OUTPUT.lock().unwrap_or_else(PoisonError::into_inner).stderr.take()?.into_descriptor()
+    STDERR.take_descriptor()
 }
 
 pub(crate) fn say(level: Level, line: fmt::Arguments<'_>) {
@@ -80,20 +75,17 @@ pub(crate) fn logger_is_installed() -> bool {
 }
 
 fn write(level: Level, line: fmt::Arguments<'_>) {
-    let mut output = OUTPUT.lock().unwrap_or_else(PoisonError::into_inner);
-    let Output { stderr, lost } = &mut *output;
-    let stderr = stderr.get_or_insert_with(Stderr::open);
-    let mut room = Line::empty();
-    if *lost > 0 {
+    let (stderr, mut room) = (STDERR.opened(), Line::empty());
+    if LOST.load(Ordering::Relaxed) > 0 {
+        let lost = LOST.swap(0, Ordering::Relaxed);
         let note = format_args!("lines missing here, as standard error took no more: {lost}");
         if stderr.write(room.fill(Severity::Warning, note)).is_err() {
-            *lost += 1;
+            LOST.fetch_add(lost + 1, Ordering::Relaxed);
             return;
         }
-        *lost = 0;
     }
     if stderr.write(room.fill(severity(level), line)).is_err() {
-        *lost += 1;
+        LOST.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -4,9 +4,9 @@
 use std::ffi::c_int;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use super::descriptor;
@@ -54,10 +54,11 @@ pub(crate) fn recognize_journal() {
 }
 
 /// What standard error is: how to write to it without waiting depends on that.
-pub(crate) enum Stderr {
-    /// A pipe or a terminal, opened once more: non-blocking mode belongs to an opening of a file, and other processes share
-    /// the opening that this process was started with.
-    Reopened(File),
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A pipe or a terminal, opened once more, with this number: non-blocking mode belongs to an opening of a file, and other
+    /// processes share the opening that this process was started with.
+    Reopened(RawFd),
     /// A socket: each send can say that it does not wait.
     Socket,
     /// A pipe that could not be opened again, because it is another user's: each write can say that it does not wait, where
@@ -67,46 +68,114 @@ pub(crate) enum Stderr {
     Asked,
 }
 
-impl Stderr {
-    pub(crate) fn open() -> Stderr {
+impl Kind {
+    fn open() -> Kind {
         recognize_journal();
-        let Ok(status) = descriptor::status(libc::STDERR_FILENO) else { return Stderr::Asked };
+        let Ok(status) = descriptor::status(libc::STDERR_FILENO) else { return Kind::Asked };
         let kind = status.st_mode & libc::S_IFMT;
         if kind == libc::S_IFSOCK {
-            return Stderr::Socket;
+            return Kind::Socket;
         }
         if kind != libc::S_IFIFO && kind != libc::S_IFCHR {
-            return Stderr::Asked;
+            return Kind::Asked;
         }
         let flags = libc::O_NONBLOCK | libc::O_NOCTTY | libc::O_CLOEXEC;
         match OpenOptions::new().write(true).custom_flags(flags).open(STDERR) {
-            Ok(file) => Stderr::Reopened(file),
-            Err(_) if kind == libc::S_IFIFO => Stderr::Pipe,
-            Err(_) => Stderr::Asked,
-        }
-    }
-
-    /// The descriptor that was opened, if one was.
-    #[inline] // Each page of code that a new worker enters costs it a fault.
-    pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
-        match self {
-            Stderr::Reopened(file) => Some(file.into()),
-            Stderr::Socket | Stderr::Pipe | Stderr::Asked => None,
+            Ok(file) => Kind::Reopened(file.into_raw_fd()),
+            Err(_) if kind == libc::S_IFIFO => Kind::Pipe,
+            Err(_) => Kind::Asked,
         }
     }
 
     /// Writes with one call, or fails: it never waits.
-    pub(crate) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+    pub(crate) fn write(self, line: &[u8]) -> io::Result<()> {
         let written = match self {
-            Stderr::Reopened(file) => file.write(line)?,
-            Stderr::Socket => send(line)?,
-            Stderr::Pipe => match write_without_waiting(line) {
+            Kind::Reopened(number) => descriptor::write(number, line)?,
+            Kind::Socket => send(line)?,
+            Kind::Pipe => match write_without_waiting(line) {
                 Err(error) if error.kind() == io::ErrorKind::Unsupported => write_if_ready(line)?,
                 written => written?,
             },
-            Stderr::Asked => write_if_ready(line)?,
+            Kind::Asked => write_if_ready(line)?,
         };
         if written == line.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// A number that is not 0, and another one for each.
+    fn code(self) -> i32 {
+        match self {
+            Kind::Reopened(number) => number + 1,
+            Kind::Socket => -1,
+            Kind::Pipe => -2,
+            Kind::Asked => -3,
+        }
+    }
+
+    /// The descriptor that was opened for it.
+    ///
+    /// # Safety
+    ///
+    /// No other code uses the descriptor from now on.
+    #[inline]
+    unsafe fn into_descriptor(self) -> Option<OwnedFd> {
+        match self {
+            // SAFETY: `open` has opened it and owns it no more, and the caller says that no other code does.
+            Kind::Reopened(number) => Some(unsafe { OwnedFd::from_raw_fd(number) }),
+            Kind::Socket | Kind::Pipe | Kind::Asked => None,
+        }
+    }
+
+    #[inline]
+    fn of(code: i32) -> Option<Kind> {
+        match code {
+            0 => None,
+            -1 => Some(Kind::Socket),
+            -2 => Some(Kind::Pipe),
+            ..-2 => Some(Kind::Asked),
+            1.. => Some(Kind::Reopened(code - 1)),
+        }
+    }
+}
+
+/// Standard error for all threads of this process, opened for the first line.
+///
+/// It is behind no lock: to take one writes to memory, and after each fork that would copy the page of the lock.
+pub(crate) struct Stderr {
+    /// The code of its kind; 0 before it is opened.
+    code: AtomicI32,
+}
+
+impl Stderr {
+    pub(crate) const fn unopened() -> Stderr {
+        Stderr { code: AtomicI32::new(0) }
+    }
+
+    /// What standard error is. Whether journald reads it is known from here on.
+    pub(crate) fn opened(&self) -> Kind {
+        Kind::of(self.code.load(Ordering::Acquire)).unwrap_or_else(|| self.open())
+    }
+
+    #[cold]
+    fn open(&self) -> Kind {
+        let kind = Kind::open();
+        match self.code.compare_exchange(0, kind.code(), Ordering::Release, Ordering::Acquire) {
+            Ok(_) => kind,
+            // Another thread was faster.
+            Err(code) => {
+                // SAFETY: no other code knows of this one.
+                drop(unsafe { kind.into_descriptor() });
+                Kind::of(code).unwrap_or(Kind::Asked)
+            }
+        }
+    }
+
+    /// Takes the descriptor that was opened, if one was: the next line opens another one. Call it where no other thread writes a
+    /// line, which could be lost.
+    #[inline] // Each page of code that a new worker enters costs it a fault.
+    pub(crate) fn take_descriptor(&self) -> Option<OwnedFd> {
+        let kind = Kind::of(self.code.swap(0, Ordering::Acquire))?;
+        // SAFETY: `open` has left the descriptor to the code, which is taken out. No other thread writes a line.
+        unsafe { kind.into_descriptor() }
     }
 }
 
@@ -194,4 +263,31 @@ pub(crate) fn wait_for_stderr(patience: Duration) {
 fn ready_within(milliseconds: c_int) -> io::Result<bool> {
     let stderr = io::stderr();
     poll(&mut [asked(stderr.as_fd(), libc::POLLOUT)], milliseconds).map(|ready| ready == 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_has_a_code_of_its_own_which_is_not_that_of_one_that_is_not_open() {
+        assert!(Kind::of(0).is_none());
+        let kinds = [Kind::Reopened(0), Kind::Reopened(7), Kind::Socket, Kind::Pipe, Kind::Asked];
+        for kind in kinds {
+            assert_eq!(Kind::of(kind.code()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn what_was_opened_is_taken_once_and_then_opened_again() {
+        let stderr = Stderr::unopened();
+        assert!(stderr.take_descriptor().is_none());
+        let first = stderr.opened();
+        assert_eq!(stderr.opened(), first);
+        let taken = stderr.take_descriptor();
+        assert_eq!(taken.is_some(), matches!(first, Kind::Reopened(_)));
+        assert!(stderr.take_descriptor().is_none());
+        assert_eq!(stderr.opened() == first, taken.is_none(), "a descriptor that is still open has another number");
+        drop(stderr.take_descriptor());
+    }
 }
