@@ -405,7 +405,11 @@ struct MemoryGroup(PathBuf);
 
 impl MemoryGroup {
     fn new(name: &str, mebibytes: usize) -> std::io::Result<MemoryGroup> {
-        let path = Path::new("/sys/fs/cgroup/memory").join(format!("prefork-test-{}-{name}", std::process::id()));
+        let name = format!("prefork-test-{}-{name}", std::process::id());
+        MemoryGroup::at(Path::new("/sys/fs/cgroup/memory").join(name), mebibytes)
+    }
+
+    fn at(path: PathBuf, mebibytes: usize) -> std::io::Result<MemoryGroup> {
         fs::create_dir(&path)?;
         let group = MemoryGroup(path);
         fs::write(group.0.join("memory.limit_in_bytes"), (mebibytes << 20).to_string())?;
@@ -454,6 +458,36 @@ fn a_sigkill_for_want_of_memory_is_named_as_that() {
     // What is killed by hand after that is not.
     send(nth_worker(&program, 1, 2), Signal::SIGKILL);
     program.stderr.wait_for("restarting (2/100); the SIGKILL came from outside");
+    stop(program);
+}
+
+#[test]
+fn a_container_that_sees_the_hosts_cgroups_does_not_read_the_counter_of_a_group_that_has_the_name_of_its_own() {
+    let _alone = alone_with_the_kernels_counter();
+    let groups = MemoryGroup::new("twin", 64).and_then(|twin| {
+        let container = MemoryGroup::new("container", 256)?;
+        let own = MemoryGroup::at(container.0.join(twin.0.file_name().expect("a name")), 64)?;
+        Ok((twin, container, own))
+    });
+    // They are removed in the reverse order.
+    let (_twin, container, own) = match groups {
+        Ok(groups) => groups,
+        Err(error) => skip!("no memory cgroup of version 1 can be made here: {error}"),
+    };
+    skip_unless!(own.kills(), "the kernel does not count its kills for each cgroup");
+    let mut command = clean_command("unshare");
+    command.arg("--cgroup").args(words(&own.run(&lives(["worker=1", "before-restart=1", "eat=256"]))));
+    let mut probe = clean_command("unshare");
+    skip_unless!(
+        probe.args(["--cgroup", "true"]).status().ok().filter(|status| status.success()),
+        "no cgroup namespace can be made here"
+    );
+    let program = Session::start(&mut container.run(&command));
+    let line = program.stderr.wait_for("worker 1 (pid ");
+    assert!(
+        line.contains("restarting (1/100); probably an out-of-memory kill: the kernel's oom_kill counter"),
+        "{line}"
+    );
     stop(program);
 }
 

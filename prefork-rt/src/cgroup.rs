@@ -3,6 +3,8 @@
 //! It must not know what is written in them.
 
 use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 /// A file that a controller has in each cgroup.
@@ -14,9 +16,10 @@ pub(crate) struct CgroupFile {
 }
 
 impl CgroupFile {
-    /// Where it is if the whole hierarchy is mounted at its usual place.
+    /// Where it is if the whole hierarchy is mounted at its usual place. None in a cgroup namespace of a container's, in which
+    /// the cgroups have other names: where the host's hierarchy is mounted in it, the file could be that of another cgroup.
     pub(crate) fn usual_file(&self) -> Option<PathBuf> {
-        usual_file(self, &text("/proc/self/cgroup"))
+        is_in_first_namespace().then(|| usual_file(self, &text("/proc/self/cgroup")))?
     }
 
     /// Where it may be, the likeliest first, by what /proc says of this process's cgroups and mounts.
@@ -31,6 +34,18 @@ impl CgroupFile {
 /// A mount point may have a name that is not UTF-8, so the text is approximate.
 fn text(path: &str) -> String {
     fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// Whether /proc shows the names that cgroups have in the whole hierarchy: stat(2) of the namespace.
+fn is_in_first_namespace() -> bool {
+    /// Its inode, which the kernel has as a constant: `CGROUP_NS_INIT_INO`.
+    const FIRST: u64 = 0xEFFF_FFFB;
+
+    match fs::metadata("/proc/self/ns/cgroup") {
+        Ok(namespace) => namespace.ino() == FIRST,
+        // Before Linux 4.6 there are no others.
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
 }
 
 /// Where the file is if the whole hierarchy is mounted at its usual place. To read the list of mounts takes three
