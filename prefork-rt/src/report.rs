@@ -13,7 +13,7 @@ use crate::policy::{
     Failure, GiveUp, KillReason, Killer, Neutral, Notice, ProcId, Recycle, Scope, Share, Spent, Status, TurnFailure,
 };
 use crate::sys::{self, Member, Pid, Rest};
-use crate::wording::words;
+use crate::wording::{list, words};
 
 /// How many processes a line names. It counts the others.
 const MOST_NAMED: usize = 3;
@@ -496,13 +496,8 @@ pub(crate) fn stopped_by_terminal(task_id: usize, pid: Pid, signal: c_int) {
 /// processes that could be named.
 pub(crate) fn left_behind(task_id: Option<usize>, leader: Pid, rest: Rest, known: &[&Member]) {
     let by = task_id.map_or_else(|| "the rehearsal".to_owned(), |task_id| format!("worker {task_id}"));
-    let mut names = String::new();
-    for member in known.iter().take(MOST_NAMED) {
-        names += &format!(", {member}");
-    }
-    if known.len() > MOST_NAMED {
-        names += &format!(" and {} more", known.len() - MOST_NAMED);
-    }
+    let comma = if known.is_empty() { "" } else { ", " };
+    let names = words(|f| write!(f, "{comma}{}", list(known.len(), MOST_NAMED, |nth, f| known[nth].fmt(f))));
     match rest {
         Rest::Nothing => {}
         Rest::Ours => warn(&format!(

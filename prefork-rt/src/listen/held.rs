@@ -1,5 +1,6 @@
 //! Names the other processes that hold a place where this one would listen, or a socket on which it has listened.
 
+use std::fmt::Display;
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
 use std::thread::sleep;
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::grammar::Kind;
 use crate::sys::{self, Bound, Holder, SocketList};
+use crate::wording::list;
 
 /// Further processes are counted, not named: a pool is a supervisor and all its workers.
 const MOST_NAMED: usize = 3;
@@ -96,17 +98,7 @@ pub(super) fn note(error: Error, bound: Bound<'_>) -> Result<String, Error> {
 
 /// "pid 4711 (app) and pid 4712 (app)".
 fn names(holders: &[Holder]) -> String {
-    let mut names: Vec<String> = Vec::new();
-    for holder in holders.iter().take(MOST_NAMED) {
-        names.push(holder.to_string());
-    }
-    if holders.len() > MOST_NAMED {
-        names.push(format!("{} more", holders.len() - MOST_NAMED));
-    }
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and {last}", others.join(", ")),
-        _ => names.concat(),
-    }
+    list(holders.len(), MOST_NAMED, |nth, f| holders[nth].fmt(f)).to_string()
 }
 
 /// A socket that was bound here and that this process has closed.

@@ -12,6 +12,7 @@ use super::listener::Listener;
 use super::listeners::Listeners;
 use super::slots::Sockets;
 use super::{inet, unix};
+use crate::wording::list;
 
 /// When listeners are inspected.
 #[derive(Clone, Copy)]
@@ -178,15 +179,11 @@ impl std::fmt::Display for Moment<'_> {
         match self {
             Moment::Start => f.write_str("as this program took it over"),
             Moment::Ends(ended) => {
-                f.write_str("after the end of ")?;
-                for (index, (task_id, pid)) in ended.iter().take(MOST_NAMED).enumerate() {
-                    let comma = if index == 0 { "" } else { ", " };
-                    write!(f, "{comma}worker {task_id} (pid {pid})")?;
-                }
-                match ended.len().checked_sub(MOST_NAMED) {
-                    Some(more @ 1..) => write!(f, " and {more} more"),
-                    _ => Ok(()),
-                }
+                let workers = list(ended.len(), MOST_NAMED, |nth, f| {
+                    let (task_id, pid) = ended[nth];
+                    write!(f, "worker {task_id} (pid {pid})")
+                });
+                write!(f, "after the end of {workers}")
             }
         }
     }

@@ -6,6 +6,7 @@ use crate::account::{Account, Overruled};
 use crate::error::Error;
 use crate::sys::{self, Gid, Uid};
 use crate::upgrade::Workers;
+use crate::wording::list;
 
 /// The most supplementary groups that a line names.
 const MOST_NAMED: usize = 8;
@@ -221,18 +222,13 @@ fn are_same(one: &[Gid], other: &[Gid], group: Gid) -> bool {
 
 /// "group adm (gid 4)", "groups adm (gid 4) and sudo (gid 27)"; `None` for no groups.
 fn names_of(groups: &[Gid]) -> Option<String> {
-    let mut names: Vec<String> = Vec::new();
-    for group in groups.iter().take(MOST_NAMED) {
-        names.push(group_name(*group));
-    }
-    if groups.len() > MOST_NAMED {
-        names.push(format!("{} more", groups.len() - MOST_NAMED));
-    }
-    let last = names.pop()?;
-    Some(match names.is_empty() {
-        true => format!("group {last}"),
-        false => format!("groups {} and {last}", names.join(", ")),
-    })
+    let word = match groups.len() {
+        0 => return None,
+        1 => "group",
+        _ => "groups",
+    };
+    let names = list(groups.len(), MOST_NAMED, |nth, f| f.write_str(&group_name(groups[nth])));
+    Some(format!("{word} {names}"))
 }
 
 fn system(call: &'static str) -> impl Fn(std::io::Error) -> Error {
