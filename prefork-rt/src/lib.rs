@@ -9,9 +9,8 @@ pub mod guide;
 #[path = "unix.rs"] // Its modules are files beside this one.
 mod unix;
 #[cfg(not(unix))]
-mod unix {
-    compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested, Windows cannot be supported");
-}
+compile_error!("prefork needs fork(2), so it runs on Unix only: Linux is tested, Windows cannot be supported");
 
 pub use prefork_macros::prefork;
+#[cfg(unix)]
 pub use unix::*;
