@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::sys::Pid;
 
-/// Signals that name a child are read one at a time, so that few come together.
+/// Only one SIGCHLD at a time waits to be read, so that few come together.
 const MOST_NAMED: usize = 4;
 /// The next look waits for this many times as long as the last one took.
 const PAUSE_PER_LOOK: u32 = 3;

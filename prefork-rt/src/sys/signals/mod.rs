@@ -33,7 +33,7 @@ pub(crate) use resend::resend;
 /// How many descriptors [`SignalQueue::ready`] can wait for besides the queue.
 const MOST_OTHERS: usize = 2;
 
-/// How many signals [`SignalQueue::read`] reads at once: fewer are all that wait.
+/// How many signals [`SignalQueue::read`] returns at most. Where it returns fewer, no other signal waits to be read.
 const AT_ONCE: usize = 2;
 
 /// What [`SignalQueue::ready`] has found.
