@@ -142,6 +142,20 @@ fn connections_from_before_the_program_and_sockets_without_order_are_not_refused
 }
 
 #[test]
+fn a_connection_that_a_logger_opens_while_the_pool_starts_is_found_whatever_the_level_of_its_lines() {
+    let servers = Servers::start();
+    for story in ["while-flushing", "while-flushing-without-lines"] {
+        for address in servers.addresses() {
+            let mut program = Session::start(fixture("connects-first").args([story, &address]));
+            assert_eq!(program.exit_code(), 2, "{story}: {:#?}", program.stderr.all());
+            let named = format!("a connection to {address} (descriptor ");
+            assert_eq!((program.stderr.count(&named) > 0, program.stdout.count("forked")), (true, 0), "{story}");
+            program.wait_until_empty();
+        }
+    }
+}
+
+#[test]
 fn a_connection_that_appears_later_stops_the_pool_in_order_and_is_named() {
     let servers = Servers::start();
     let [address, _] = servers.addresses();

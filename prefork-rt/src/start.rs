@@ -27,7 +27,7 @@ use crate::supervisor::attributes::Attributes;
 use crate::supervisor::credentials::{Credentials, stays_root};
 use crate::supervisor::detachment::{self, Detachment};
 use crate::supervisor::fork_check::ForkCheck;
-use crate::supervisor::{Outcome, Service, become_worker, supervise};
+use crate::supervisor::{Outcome, Service, become_worker, flush_buffers, supervise};
 use crate::sys::{self, Threads};
 use crate::upgrade::Handoff;
 use crate::worker::argument::{check_needs, needs_nonblocking};
@@ -323,6 +323,9 @@ fn prepare(prefork: Prefork, manager: Option<Address>) -> Result<Prepared, Error
         become_the_only_worker(credentials.as_ref(), &attributes, listeners, &variables)?;
         return Ok(ControlFlow::Break(Outcome::Worker(THE_ONLY_WORKER)));
     }
+    // Before signals are blocked: a reader that is stopped must not keep us from ending. And before the check: a logger whose level
+    // is "off" is flushed, too, which may open a connection.
+    flush_buffers();
     let python = find_python();
     let fork_check = ForkCheck::first(python)?;
     let option = if settings.user.is_some() { "user" } else { "group" };

@@ -45,14 +45,14 @@ use attributes::Attributes;
 use credentials::Credentials;
 use detachment::Detachment;
 use fork_check::ForkCheck;
-use newcomer::{Newcomer, flush_buffers, turn_into};
+use newcomer::{Newcomer, turn_into};
 use oom::OomKills;
 use signals::Heard;
 pub(crate) use signals::SIGNALS;
 use table::Table;
 use unreaped::Unreaped;
 
-pub(crate) use newcomer::become_worker;
+pub(crate) use newcomer::{become_worker, flush_buffers};
 
 /// How often signals are read before other work: a process that sends signals endlessly must not keep the supervisor from
 /// its work.
@@ -174,8 +174,7 @@ struct Supervisor {
 impl Supervisor {
     #[inline(never)] // A stack frame that is large makes each worker copy more of it.
     fn set_up(rules: Box<Rules>, service: Box<Service>, handoff: &Handoff) -> Result<Box<Supervisor>, Error> {
-        // Before signals are blocked: a reader that is stopped must not keep us from ending.
-        flush_buffers();
+        // Before signals are blocked, as `start` flushes the other buffers: a reader that is stopped must not keep us from ending.
         if let Some(python) = service.python {
             python.flush();
         }
@@ -225,7 +224,7 @@ impl Supervisor {
         supervisor.inspect_listeners(Moment::Start);
         names::supervisor(&supervisor.name).set();
         if !logging::logger_is_installed() && supervisor.service.python.is_none() {
-            // No code of the program's, nor of its logger, has run since the last check.
+            // No code of the program's has run since the last check.
             supervisor.service.fork_check.expect_own_descriptors();
         }
         Ok(supervisor)

@@ -199,7 +199,7 @@ pub(crate) fn become_worker(worker: Worker, listeners: &mut Listeners) {
 }
 
 /// Flushes all buffers: a fork would copy buffered text, which would then appear twice.
-pub(super) fn flush_buffers() {
+pub(crate) fn flush_buffers() {
     // The logger comes first, because it may print.
     logging::flush();
     // A closed standard output loses its text with or without a fork. A full one takes the text later.
