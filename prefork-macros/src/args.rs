@@ -123,10 +123,11 @@ impl Args {
     }
 
     fn read_option(&mut self, input: &mut Cursor<'_>, errors: &mut Vec<Error>) -> Result<()> {
-        let (name, written) = read_name(input)?;
+        let (name, start, written) = read_name(input)?;
         let Some(row) = OPTIONS.iter().find(|row| name == row.name) else {
             return Err(self.unknown(&name, &written, input));
         };
+        let name = Ident::new(row.name, start);
         let duplicate = self.given.contains(&row.name);
         self.given.push(row.name);
         let value = read_value(input, &name, row)?;
@@ -169,7 +170,7 @@ impl Args {
         self.words.iter().filter(move |(word, _)| !is_name(word)).map(|(_, error)| error)
     }
 
-    fn unknown(&mut self, name: &Ident, written: &TokenStream, input: &mut Cursor<'_>) -> Error {
+    fn unknown(&mut self, name: &str, written: &TokenStream, input: &mut Cursor<'_>) -> Error {
         if input.is_punct("::") {
             let path = quote!(#written).into_iter().chain(written_until_comma(input)).collect::<TokenStream>();
             self.meant.push(RUNTIME);
@@ -180,13 +181,13 @@ impl Args {
             return Error::new_spanned(path, message);
         }
         // Its value is read for what follows it, and may show what the name means.
-        let value = read_equals(input, name, "").ok().and_then(|()| read_expression(input));
+        let value = input.eat_punct("=").then(|| read_expression(input)).flatten();
         let known: Vec<&'static str> = OPTIONS.iter().map(|row| row.name).collect();
-        let nearest = grammar::nearest(&name.to_string(), &known);
+        let nearest = grammar::nearest(name, &known);
         let is_address = value.and_then(|value| literal(&value)).is_some_and(|text| is_address(&text));
-        let (meant, advice) = match grammar::foreign(&name.to_string()) {
+        let (meant, advice) = match grammar::foreign(name) {
             Some(Foreign::Is(option)) => (Some(option), did_you_mean(option)),
-            Some(Foreign::Do(advice)) => (name.to_string().contains("port").then_some("listen"), format!(": {advice}")),
+            Some(Foreign::Do(advice)) => (name.contains("port").then_some("listen"), format!(": {advice}")),
             None if nearest.is_some() => (nearest, nearest.map(did_you_mean).unwrap_or_default()),
             None if is_address => (Some("listen"), did_you_mean("listen")),
             None => (None, format!(" (options: {})", known.join(", "))),
@@ -205,17 +206,15 @@ fn is_address(text: &str) -> bool {
     text.contains(':') && grammar::addresses(text).is_ok_and(|addresses| !addresses.is_empty())
 }
 
-/// The name of an option, with underscores, and as it is written: perhaps with hyphens.
-fn read_name(input: &mut Cursor<'_>) -> Result<(Ident, TokenStream)> {
-    let first = input.ident().ok_or_else(|| nameless(input))?.clone();
+/// The name of an option, with underscores, where it begins, and as it is written: perhaps with hyphens.
+fn read_name(input: &mut Cursor<'_>) -> Result<(String, Span, TokenStream)> {
+    let first = input.ident().ok_or_else(|| nameless(input))?;
     let (start, mut name) = (input.position(), first.to_string());
     input.next();
     while let Some(part) = after_hyphen(input) {
         name = format!("{name}_{part}");
     }
-    let written = input.since(start);
-    let name = if first == name { first } else { Ident::new(&name, first.span()) };
-    Ok((name, written))
+    Ok((name, first.span(), input.since(start)))
 }
 
 /// Goes over a hyphen and the word after it, if both follow.

@@ -208,10 +208,11 @@ fn errors_of(tokens: &str) -> Vec<String> {
 #[test]
 fn an_option_is_named_with_underscores() {
     assert_eq!(
-        errors_of("graceful-timeout = 30, max-restart = 4, workers = A-B, keep-alive = 1"),
+        errors_of("graceful-timeout = 30, max-restart = 4, r#max-restarts = 4, workers = A-B, keep-alive = 1"),
         [
             "write `graceful_timeout`: the names of options have underscores",
             "unknown option `max-restart`: did you mean `max_restarts`?",
+            "unknown option `r#max-restarts`: did you mean `max_restarts`?",
             "unknown option `keep-alive`: it belongs to the server that runs in the body of `main`",
         ]
     );
