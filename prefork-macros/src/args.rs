@@ -105,8 +105,9 @@ impl Args {
             meant: Vec::new(),
             words: Vec::new(),
         };
-        let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-        let mut input = Cursor::new(&tokens);
+        let mut options = Vec::new();
+        ungroup_options(tokens, &mut options);
+        let mut input = Cursor::new(&options);
         while !input.is_at_end() {
             if let Err(error) = args.read_option(&mut input, errors) {
                 errors.push(error);
@@ -204,6 +205,23 @@ fn did_you_mean(option: &str) -> String {
 /// Whether the text is an address with a port, which no other option's value is.
 fn is_address(text: &str) -> bool {
     text.contains(':') && grammar::addresses(text).is_ok_and(|addresses| !addresses.is_empty())
+}
+
+/// The tokens of all options, out of the groups of the macros that have passed on whole options, as `$option:meta` does.
+/// A value stays in its group.
+fn ungroup_options(tokens: TokenStream, options: &mut Vec<TokenTree>) {
+    for token in tokens {
+        let begins = match options.last() {
+            Some(TokenTree::Punct(punct)) => punct.as_char() == ',',
+            last => last.is_none(),
+        };
+        match token {
+            TokenTree::Group(group) if begins && group.delimiter() == Delimiter::None => {
+                ungroup_options(group.stream(), options);
+            }
+            token => options.push(token),
+        }
+    }
 }
 
 /// The name of an option, with underscores, where it begins, and as it is written: perhaps with hyphens.

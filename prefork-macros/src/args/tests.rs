@@ -336,3 +336,12 @@ fn a_value_that_a_macro_passes_on_is_read_through_its_group() {
     assert_eq!(passed("4"), [""; 0]);
     assert_eq!(passed("\"four\""), ["workers: \"four\" is not a whole number or \"auto\""]);
 }
+
+#[test]
+fn an_option_that_a_macro_passes_on_is_read_through_its_group() {
+    let option = |option: &str| proc_macro2::Group::new(Delimiter::None, option.parse().expect("tokens"));
+    let (one, two, nothing) = (option("workers = 4"), option("max-restarts = 5"), option(""));
+    let (args, errors) = parse(quote!(#one, max_memory = "1GiB", #two, #nothing));
+    assert_eq!(errors, ["write `max_restarts`: the names of options have underscores"]);
+    assert!(args.gives("workers") && args.gives("max_memory") && args.gives("max_restarts"));
+}
