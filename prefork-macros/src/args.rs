@@ -486,7 +486,7 @@ fn listed_once(
 fn literal(value: &Expr) -> Option<String> {
     match &bare(value).form {
         Form::Lit(Lit::Text(text)) => Some(text.value.clone()),
-        Form::Lit(Lit::Integer(number)) => Some(number.value.to_string()),
+        Form::Lit(Lit::Integer(number)) => Some(number.value.clone()),
         Form::Lit(Lit::Bool | Lit::Other) => Some(bare(value).to_token_stream().to_string()),
         Form::Field(base) if literal(base).is_some() => Some(compact(value.to_token_stream())),
         Form::Negative(value) => Some(format!("-{}", literal(value)?)),
@@ -521,7 +521,7 @@ fn function(value: &Expr, name: &Ident) -> Result<Path> {
 fn path(value: &Expr, name: &Ident) -> Result<TokenStream> {
     let path = match &bare(value).form {
         Form::Path(path) if !path.is_qualified => Some(path.to_token_stream()),
-        Form::Lit(Lit::Text(text)) => module(&text.value, text.span),
+        Form::Lit(Lit::Text(text)) if text.suffix.is_empty() => module(&text.value, text.span),
         _ => None,
     };
     path.ok_or_else(|| about(name, value, "expected a path: write for example `crate = path::to::prefork_rt`"))

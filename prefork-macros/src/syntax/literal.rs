@@ -15,12 +15,15 @@ pub(crate) enum Lit {
 pub(crate) struct Text {
     /// What it stands for.
     pub(crate) value: String,
+    /// What follows it without a space, which rustc refuses.
+    pub(crate) suffix: String,
     pub(crate) span: Span,
 }
 
 /// An integer, without its sign.
 pub(crate) struct Integer {
-    pub(crate) value: u128,
+    /// In decimal digits. What is larger than a `u128` is as written, without underscores.
+    pub(crate) value: String,
     /// The digits as written, with `0x`, `0o` or `0b` before them.
     pub(crate) digits: String,
     /// The name of its type, or nothing.
@@ -30,12 +33,21 @@ pub(crate) struct Integer {
 impl Lit {
     pub(crate) fn new(literal: &Literal) -> Lit {
         let written = literal.to_string();
-        let text = raw(&written).or_else(|| escaped(&written));
-        match (text, Integer::new(&written)) {
-            (Some(value), _) => Lit::Text(Text { value, span: literal.span() }),
+        match (Text::new(&written, literal.span()), Integer::new(&written)) {
+            (Some(text), _) => Lit::Text(text),
             (None, Some(integer)) => Lit::Integer(integer),
             (None, None) => Lit::Other,
         }
+    }
+}
+
+impl Text {
+    /// Reads `"…"` or `r#"…"#`.
+    fn new(written: &str, span: Span) -> Option<Text> {
+        let raw = written.strip_prefix('r').map(|quoted| quoted.trim_start_matches('#'));
+        let (inside, after) = raw.unwrap_or(written).strip_prefix('"')?.rsplit_once('"')?;
+        let value = if raw.is_some() { inside.to_owned() } else { unescaped(inside)? };
+        Some(Text { value, suffix: after.trim_start_matches('#').to_owned(), span })
     }
 }
 
@@ -51,22 +63,17 @@ impl Integer {
         let is_digit = |char: char| char == '_' || char.is_digit(radix);
         let end = written[start..].find(|char| !is_digit(char)).map_or(written.len(), |length| start + length);
         let (digits, suffix) = written.split_at(end);
-        let value = u128::from_str_radix(&digits[start..].replace('_', ""), radix).ok()?;
+        let plain = digits.replace('_', "");
+        let value = u128::from_str_radix(plain.get(start..)?, radix).map_or(plain.clone(), |value| value.to_string());
         let has_rust_s_suffix = suffix.is_empty() || suffix.starts_with(['i', 'u']);
-        has_rust_s_suffix.then(|| Integer { value, digits: digits.to_owned(), suffix: suffix.to_owned() })
+        let is_integer = plain.len() > start && has_rust_s_suffix;
+        is_integer.then(|| Integer { value, digits: digits.to_owned(), suffix: suffix.to_owned() })
     }
 }
 
-/// What `r#"…"#` stands for.
-fn raw(written: &str) -> Option<String> {
-    let quoted = written.strip_prefix('r')?;
-    let inside = quoted.trim_matches('#').strip_prefix('"')?.strip_suffix('"')?;
-    Some(inside.to_owned())
-}
-
-/// What `"…"` stands for.
-fn escaped(written: &str) -> Option<String> {
-    let mut rest = written.strip_prefix('"')?.strip_suffix('"')?;
+/// What stands between the quotes of `"…"`, without its escapes.
+fn unescaped(inside: &str) -> Option<String> {
+    let mut rest = inside;
     let mut value = String::new();
     while let Some((before, escape)) = rest.split_once('\\') {
         value.push_str(before);
@@ -122,22 +129,33 @@ mod tests {
         for (written, value) in strings {
             assert!(matches!(lit(written), Lit::Text(text) if text.value == value), "{written}");
         }
+        for (written, suffix) in [("\"a\"", ""), ("\"a\"u8", "u8"), ("r#\"a\"#", ""), ("r#\"a\"#u8", "u8")] {
+            let Lit::Text(text) = lit(written) else { panic!("{written} is no string") };
+            assert_eq!([&text.value[..], &text.suffix], ["a", suffix], "{written}");
+        }
     }
 
     #[test]
     fn an_integer_has_a_value_and_perhaps_one_of_rust_s_suffixes() {
         for (written, value, digits, suffix) in [
-            ("0", 0, "0", ""),
-            ("1_000", 1000, "1_000", ""),
-            ("0xFf", 255, "0xFf", ""),
-            ("0x1_0u8", 16, "0x1_0", "u8"),
-            ("0o17", 15, "0o17", ""),
-            ("0b101i64", 5, "0b101", "i64"),
-            ("027", 27, "027", ""),
-            ("4usize", 4, "4", "usize"),
+            ("0", "0", "0", ""),
+            ("1_000", "1000", "1_000", ""),
+            ("0xFf", "255", "0xFf", ""),
+            ("0x1_0u8", "16", "0x1_0", "u8"),
+            ("0o17", "15", "0o17", ""),
+            ("0b101i64", "5", "0b101", "i64"),
+            ("027", "27", "027", ""),
+            ("4usize", "4", "4", "usize"),
+            (
+                "9_000000000000000000000000000000000000000u64",
+                "9000000000000000000000000000000000000000",
+                "9_000000000000000000000000000000000000000",
+                "u64",
+            ),
         ] {
             let Lit::Integer(integer) = lit(written) else { panic!("{written} is no integer") };
-            assert_eq!((integer.value, &integer.digits[..], &integer.suffix[..]), (value, digits, suffix), "{written}");
+            let found = [&integer.value[..], &integer.digits, &integer.suffix];
+            assert_eq!(found, [value, digits, suffix], "{written}");
         }
     }
 
