@@ -45,7 +45,8 @@ impl Supervisor {
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(super) fn fork(&mut self, proc: ProcId, worker: Worker) -> Option<Newcomer> {
         if logging::logger_is_installed() {
-            // Nothing else has written since the buffers were flushed: no other code of the program runs between two forks.
+            // Only a logger has written since the buffers were flushed. No other code of the program runs between two forks but
+            // Python's, after which Python's own buffers are flushed.
             flush_buffers();
         }
         let expected = self.expect(proc, worker);

@@ -59,7 +59,7 @@ impl OomKills {
         Some(*growth)
     }
 
-    /// The file, in a worker, which does not have the memory that was read into.
+    /// The file. Call it in a worker, which does not have the memory that the file was read into.
     #[inline] // Each page of code that a new worker enters costs it a fault.
     pub(crate) fn into_descriptor(self) -> Option<OwnedFd> {
         let Counter { file, room, .. } = self.counter?;

@@ -37,7 +37,7 @@ pub(super) struct Unreaped {
     pause: Duration,
     /// No look comes earlier, unless a deadline presses.
     not_before: Instant,
-    /// When a look comes that was put off for the ends of named children, whichever have ended since.
+    /// A look that was put off for the ends of named children comes at this time at the latest, even if others have ended since.
     at_the_latest: Option<Instant>,
 }
 

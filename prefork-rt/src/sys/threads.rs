@@ -162,7 +162,7 @@ fn listed_descriptors() -> Descriptors {
     let mut descriptors = Vec::new();
     for name in names {
         if let Some(Ok(descriptor)) = name.to_str().map(str::parse) {
-            // What is not open any more is the list itself.
+            // The descriptor of the list itself is in the list, and is closed by now.
             descriptors.extend(open_under(descriptor).map(|open| (descriptor, open)));
         }
     }

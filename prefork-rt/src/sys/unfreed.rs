@@ -6,7 +6,7 @@
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// A box that is made once. A value that is not taken out is not dropped.
+/// A box whose memory is never freed. Its value is not dropped, unless it is taken out.
 pub(crate) struct Unfreed<T> {
     place: NonNull<T>,
 }
