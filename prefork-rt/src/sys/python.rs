@@ -61,7 +61,9 @@ impl Interpreter {
     }
 
     /// Forks by calling `fork`, as os.fork() does: the functions of os.register_at_fork run before and, in the parent, after
-    /// it, also where it fails. What those print is flushed. The new process gets what it must [finish](InChild::finish).
+    /// it, also where it fails. What those print that run after it is flushed; what those print that run before it is in Python's
+    /// buffer at the fork, because no Python code can run between PyOS_BeforeFork and fork(2). The new process gets what it must
+    /// [finish](InChild::finish).
     pub(crate) fn around<E>(self, fork: impl FnOnce() -> Result<Fork, E>) -> Result<(Fork, Option<InChild>), E> {
         let Some(gil) = Gil::take(self) else { return fork().map(|forked| (forked, None)) };
         // SAFETY: PyOS_BeforeFork takes nothing, belongs before fork(2), and runs Python code, for which this thread
