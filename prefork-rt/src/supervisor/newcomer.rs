@@ -153,8 +153,13 @@ pub(super) fn turn_into(supervisor: Unfreed<Supervisor>, newcomer: Newcomer) -> 
     let stdin = tied.and_then(|()| if heard.stdin_is_terminal() { sys::stdin_to_null() } else { Ok(()) });
     let seated = stdin.and_then(|()| publisher.sit(worker.task_id(), occupant));
     let unqueued = seated.and_then(|memory| Ok((memory, signals.into_descriptor()?)));
-    let prepared = unqueued.and_then(|files| mask.restore_in_worker().map(|()| files));
-    let ((memory, queue), keys) = prepared.and_then(|files| Ok((files, detached?))).unwrap_or_else(|error| {
+    let prepared = unqueued.and_then(|(memory, queue)| {
+        // Before code of the program's runs, which its signal handlers are, too, and before this process has another user.
+        let (lines, reader) = (logging::take_descriptor(), wake_pipe.become_writer());
+        sys::close_all([lines, oom_kills.into_descriptor(), memory, queue, Some(reader)]);
+        mask.restore_in_worker()
+    });
+    let keys = prepared.and(detached).unwrap_or_else(|error| {
         logging::error(&format!("worker {} cannot be prepared: {error}", worker.task_id()));
         sys::end_now(1);
     });
@@ -171,9 +176,6 @@ pub(super) fn turn_into(supervisor: Unfreed<Supervisor>, newcomer: Newcomer) -> 
         sys::end_now(1);
     }
     name.set();
-    let reader = wake_pipe.become_writer();
-    // Before code of the program's runs.
-    sys::close_all([logging::take_descriptor(), oom_kills.into_descriptor(), memory, queue, Some(reader)]);
     become_worker(worker, &mut service.listeners);
     // These close descriptors, and free no memory where there are none.
     drop((rehearsal, next, before));
