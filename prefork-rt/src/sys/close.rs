@@ -56,20 +56,15 @@ unsafe fn close_range(first: u32, last: u32) {
 #[cfg(test)]
 mod tests {
     use std::io::{self, Read};
-    use std::os::fd::{AsFd, AsRawFd, FromRawFd};
+    use std::os::fd::AsFd;
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::sys::descriptor::copy_to_lowest;
 
     /// Copies of a pipe's writing end, the lowest numbers from this one on.
     fn copies<const N: usize>(writer: &impl AsFd, lowest: i32) -> [Option<OwnedFd>; N] {
-        [(); N].map(|()| {
-            // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC takes numbers and touches no memory.
-            let number = unsafe { libc::fcntl(writer.as_fd().as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) };
-            assert!(number >= lowest, "{}", io::Error::last_os_error());
-            // SAFETY: fcntl(2) has returned a new descriptor, which nothing else owns.
-            Some(unsafe { OwnedFd::from_raw_fd(number) })
-        })
+        [(); N].map(|()| Some(copy_to_lowest(writer.as_fd(), lowest).expect("a copy")))
     }
 
     /// Whether a reader finds the end of the pipe, which has no writer left then, but perhaps in processes of other tests.

@@ -45,9 +45,9 @@ pub(super) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// A copy of a descriptor, close-on-exec, with the lowest number that is free: fcntl(2) with F_DUPFD_CLOEXEC.
-pub(super) fn copy_to_lowest(descriptor: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let number = control(descriptor.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 0)?;
+/// A copy of a descriptor, close-on-exec, with the lowest number that is free from this one on: fcntl(2) with F_DUPFD_CLOEXEC.
+pub(super) fn copy_to_lowest(descriptor: BorrowedFd<'_>, from: RawFd) -> io::Result<OwnedFd> {
+    let number = control(descriptor.as_raw_fd(), libc::F_DUPFD_CLOEXEC, from)?;
     // SAFETY: fcntl(2) with F_DUPFD_CLOEXEC has returned a new descriptor, which nothing else owns.
     unsafe { made(number) }
 }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn flags_belong_to_a_descriptor_and_status_flags_to_its_opening() {
         let (reader, _writer) = pipe().expect("a pipe");
-        let copy = copy_to_lowest(reader.as_fd()).expect("a copy");
+        let copy = copy_to_lowest(reader.as_fd(), 0).expect("a copy");
         set_flags(copy.as_raw_fd(), 0).expect("set");
         set_status_flags(copy.as_raw_fd(), libc::O_NONBLOCK).expect("set");
         let of = |descriptor: &OwnedFd| {

@@ -192,7 +192,7 @@ pub(super) fn is_close_on_exec(descriptor: RawFd) -> bool {
 
 /// The number that the next descriptor would get. It stays the same as long as no descriptor is opened for good.
 pub(crate) fn lowest_free_descriptor() -> io::Result<RawFd> {
-    Ok(descriptor::copy_to_lowest(io::stdin().as_fd())?.as_raw_fd())
+    Ok(descriptor::copy_to_lowest(io::stdin().as_fd(), 0)?.as_raw_fd())
 }
 
 #[cfg(test)]
@@ -230,9 +230,9 @@ mod tests {
         };
         let before = low_descriptors();
         assert!(before.is_none_or(|low| low == listed()), "an older kernel does not tell");
-        let high = nix::fcntl::fcntl(io::stdin().as_fd(), nix::fcntl::F_DUPFD_CLOEXEC(100)).expect("a copy");
+        let high = descriptor::copy_to_lowest(io::stdin().as_fd(), 100).expect("a copy");
         assert_eq!(low_descriptors(), None, "one is high");
-        assert!(descriptors().iter().any(|(number, _)| *number == high));
+        assert!(descriptors().iter().any(|(number, _)| *number == high.as_raw_fd()));
     }
 
     #[cfg(target_os = "linux")]
